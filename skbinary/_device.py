@@ -1,0 +1,102 @@
+"""Which device, which precision, which random numbers."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+_PREFERRED = ("cuda", "mps", "xpu")
+# Below about this many multiplications, sharing a step between threads costs more than it saves.
+_WORTH_SHARING = 4e6
+_KNOWN = ("auto", "cpu", "cuda", "mps", "xpu", "meta", "hpu", "xla")
+
+
+def is_available(device: torch.device) -> bool:
+    """Tell whether tensors can be put on `device` on this machine."""
+    if device.type == "cpu":
+        return True
+    backend = getattr(torch, device.type, None)
+    if backend is None or not hasattr(backend, "is_available") or not backend.is_available():
+        return False
+    return device.index is None or device.index < backend.device_count()
+
+
+def resolve_device(device: str | torch.device, data: object = None) -> torch.device:
+    """Choose the device to train on.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        ``"auto"`` takes the device of `data` if it is a tensor, else the first of CUDA, MPS, XPU
+        and CPU that is there. Anything else names a torch device.
+    data : object
+        The rows that were given to ``fit``.
+
+    Returns
+    -------
+    torch.device
+
+    Raises
+    ------
+    ValueError
+        If `device` is no torch device, or is not there.
+    """
+    if device == "auto":
+        if isinstance(data, torch.Tensor):
+            return data.device
+        found = (torch.device(name) for name in _PREFERRED)
+        return next((each for each in found if is_available(each)), torch.device("cpu"))
+    chosen = parse_device(device)
+    if not is_available(chosen):
+        raise ValueError(
+            f"device must be there on this machine. Got {str(device)!r} instead, which torch "
+            f"{torch.__version__} cannot reach. Use device='auto' to take the best one there is."
+        )
+    return chosen
+
+
+def parse_device(device: str | torch.device) -> torch.device:
+    """Read a device's name, with a suggestion when it is misspelt."""
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError):
+        near = difflib.get_close_matches(str(device).split(":")[0].lower(), _KNOWN, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else "Use 'auto', 'cpu' or 'cuda'."
+        raise ValueError(
+            f"device must be 'auto' or the name of a torch device. Got {device!r} instead. {hint}"
+        ) from None
+
+
+def full_precision(device: torch.device) -> torch.dtype:
+    """Give the widest floating-point type that `device` computes in."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def generator(seed: int, device: torch.device) -> torch.Generator:
+    """Make a random generator of our own, so that torch's global one never moves."""
+    return torch.Generator(device=device).manual_seed(seed)
+
+
+@contextmanager
+def threads_for(n_products: float, device: torch.device) -> Iterator[None]:
+    """Compute on one thread while steps are too small to share, and put the setting back.
+
+    Parameters
+    ----------
+    n_products : float
+        Multiplications in one step.
+    device : torch.device
+        Only the CPU has threads.
+    """
+    before = torch.get_num_threads()
+    alone = device.type == "cpu" and n_products < _WORTH_SHARING and before > 1
+    if alone:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if alone:
+            torch.set_num_threads(before)

@@ -1,0 +1,368 @@
+"""skorch at the edge: it hosts callbacks and history, and views a fitted model as a NeuralNet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+from sklearn.base import ClassifierMixin
+from skorch import NeuralNet
+from skorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EpochScoring,
+    LRScheduler,
+    ParamMapper,
+)
+from skorch.dataset import Dataset
+from torch import Tensor
+from torch.utils.data import Subset
+
+from skbinary._module import LogitModule, build_module
+from skbinary._prepare import Data, Split
+from skbinary._problem import row_spans
+from skbinary._training.loop import Run
+from skbinary._training.minibatch import MiniBatch
+from skbinary._training.schedules import Schedule
+
+_BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
+
+
+class BinaryNet(ClassifierMixin, NeuralNet):
+    """A skorch net around one logit module, with labels in and labels out.
+
+    ``predict_proba``, ``predict`` and ``score`` mean what they mean in the estimator. It is
+    usable as any ``NeuralNet``: ``history``, ``module_``, ``save_params``, ``partial_fit``.
+    """
+
+    classes_: NDArray[np.generic]
+    threshold_: float
+
+    @property
+    def _default_callbacks(self) -> list[Any]:
+        return []
+
+    def decision_function(self, X: Any) -> NDArray[np.floating]:
+        """Give the logits of rows, of shape (n_samples,)."""
+        module = self.module_
+        parameter = next(module.parameters())
+        training = module.training
+        module.eval()
+        with torch.no_grad():
+            logits = [
+                module(torch.as_tensor(_dense(X[span])).to(parameter)).cpu().numpy()
+                for span in row_spans(X.shape[0], int(np.prod(X.shape[1:])))
+            ]
+        module.train(training)
+        return np.concatenate(logits)
+
+    def predict_proba(self, X: Any) -> NDArray[np.floating]:
+        """Give the probabilities of both classes, of shape (n_samples, 2)."""
+        logits = self.decision_function(X)
+        return np.column_stack([expit(-logits), expit(logits)])
+
+    def predict(self, X: Any) -> NDArray[np.generic]:
+        """Give the labels, of shape (n_samples,)."""
+        positive = self.predict_proba(X)[:, 1] >= self.threshold_
+        return self.classes_[positive.astype(np.intp)]
+
+    def get_dataset(self, X: Any, y: Any = None) -> Any:
+        """Give torch what it can learn from: dense rows and targets of 0 and 1."""
+        if hasattr(X, "__getitem__") and hasattr(X, "shape"):
+            dtype = next(self.module_.parameters()).cpu().detach().numpy().dtype
+            X = _dense(X).astype(dtype, copy=False)
+            y = None if y is None else (np.asarray(y) == self.classes_[1]).astype(dtype)
+        return super().get_dataset(X, y)
+
+
+class Rows:
+    """The rows as callbacks see them: as the user gave them, with the labels.
+
+    Parameters
+    ----------
+    data : Data
+        What ``fit`` was given.
+    split : Split
+        Which of the rows were held out.
+    """
+
+    def __init__(self, data: Data, split: Split):
+        self.X, self.y = data.train.X, data.train.y
+        self.validation: Any = None
+        whole = Dataset(self.X, self.y)
+        self.train = whole if split.train is None else Subset(whole, split.train)
+        if split.held_out is not None:
+            self.validation = Subset(whole, split.held_out)
+        elif data.validation is not None:
+            self.validation = Dataset(data.validation.X, data.validation.y)
+
+    def datasets(self) -> dict[str, Any]:
+        """Give the training and the validation rows, as skorch names them."""
+        return {"dataset_train": self.train, "dataset_valid": self.validation}
+
+
+def view(
+    module: LogitModule,
+    classes: NDArray[np.generic],
+    threshold: float,
+    *,
+    callbacks: Sequence[Any] = (),
+    history: dict[str, list[float]] | None = None,
+    **settings: Any,
+) -> BinaryNet:
+    """Build a skorch net around a module.
+
+    Parameters
+    ----------
+    module : LogitModule
+        Used as it is, not copied.
+    classes : ndarray of shape (2,)
+    threshold : float
+    callbacks : sequence of skorch callbacks
+    history : dict of list of float
+        The curves of a finished training, to be shown in the net's own history.
+    **settings
+        ``lr``, ``max_epochs``, ``batch_size``, ``device``, ``verbose``, ``optimizer``.
+
+    Returns
+    -------
+    BinaryNet
+        Initialized.
+    """
+    net = BinaryNet(
+        module,
+        criterion=torch.nn.BCEWithLogitsLoss,
+        train_split=None,
+        callbacks=list(callbacks),
+        use_caching=False,
+        **settings,
+    )
+    net.initialize()
+    net.classes_ = classes
+    net.threshold_ = threshold
+    for i in range(len(history["loss"]) if history else 0):
+        net.history.new_epoch()
+        net.history.record("epoch", i + 1)
+        _record(net, {name: values[: i + 1] for name, values in (history or {}).items()})
+    return net
+
+
+class SkorchHost:
+    """Tells skorch callbacks of a training.
+
+    Callbacks that look at epochs cost nothing per batch. Those that want to see every batch, or
+    to change gradients, are served too, at the price of a second pass over each batch.
+
+    Parameters
+    ----------
+    callbacks : sequence
+        Callbacks, callback classes or (name, callback) pairs, as skorch takes them.
+    rows : Rows
+        The data as the callbacks see it.
+    classes : ndarray of shape (2,)
+    settings : dict
+        What ``view`` takes besides.
+    """
+
+    def __init__(
+        self,
+        callbacks: Sequence[Any],
+        rows: Rows,
+        classes: NDArray[np.generic],
+        settings: dict[str, Any],
+    ):
+        self.callbacks = callbacks
+        self.rows = rows
+        self.classes = classes
+        self.settings = settings
+
+    def train_begin(self, run: Run) -> None:
+        """Build the net on the weights that are trained, and begin."""
+        stack = run.stack
+        module = build_module(
+            stack.architecture, [w[0] for w in stack.weights], [b[0] for b in stack.biases]
+        )
+        self.net = view(
+            module, self.classes, run.plan.threshold, callbacks=self.callbacks, **self.settings
+        )
+        self._datasets = self.rows.datasets()
+        self._batches: _BatchNotifier | None = None
+        self._check(run)
+        if any(_sees_batches(callback) for _, callback in self.net.callbacks_):
+            self._batches = _BatchNotifier(self.net, run)
+            run.step.hooks = self._batches  # type: ignore[attr-defined]  # checked to have them
+        self.net.notify("on_train_begin", X=self.rows.X, y=self.rows.y)
+        self._pull_rate(run)
+
+    def epoch_begin(self, run: Run) -> None:
+        """Pass the beginning of an epoch on."""
+        self._push_rate(run)
+        self.net.notify("on_epoch_begin", **self._datasets)
+        # A step of an optimizer that sees no gradient moves nothing, but torch's schedulers want
+        # to have seen one.
+        self.net.optimizer_.step()
+
+    def epoch_end(self, run: Run) -> bool:
+        """Pass the end of an epoch on, and tell whether a callback wants to stop."""
+        if self._batches is not None:
+            self._batches.validate()
+        _record(self.net, run.history)
+        stop = False
+        try:
+            self.net.notify("on_epoch_end", **self._datasets)
+        except KeyboardInterrupt:
+            # skorch's EarlyStopping stops by raising what Ctrl-C raises.
+            if not any(_out_of_patience(callback) for _, callback in self.net.callbacks_):
+                raise
+            stop = True
+        self._pull_rate(run)
+        return stop
+
+    def train_end(self, run: Run) -> None:
+        """Pass the end of the training on: this is where the best weights may be loaded."""
+        self.net.notify("on_train_end", X=self.rows.X, y=self.rows.y)
+
+    def _check(self, run: Run) -> None:
+        for _, callback in self.net.callbacks_:
+            monitor = getattr(callback, "monitor", None)
+            if (
+                isinstance(monitor, str)
+                and monitor.startswith("valid_")
+                and self.rows.validation is None
+                and not any(getattr(c, "name_", None) == monitor for _, c in self.net.callbacks_)
+            ):
+                raise ValueError(
+                    f"{type(callback).__name__} must have validation rows to monitor {monitor!r}. "
+                    "Got none instead. Pass X_val and y_val to fit, or set early_stopping=True."
+                )
+            if _sees_batches(callback) and not isinstance(run.step, MiniBatch):
+                raise ValueError(
+                    f"{type(callback).__name__} must have a solver with batches. Got a full-batch "
+                    "solver instead. Use solver='adam' or solver='sgd'."
+                )
+            schedule = getattr(run.step, "schedule", None)
+            if isinstance(callback, LRScheduler) and type(schedule) is not Schedule:
+                raise ValueError(
+                    "LRScheduler must be the only one to set the learning rate. Got another "
+                    "schedule, or a full-batch solver, instead. Use solver='adam' or "
+                    "solver='sgd' with a constant learning_rate."
+                )
+
+    def _push_rate(self, run: Run) -> None:
+        if isinstance(run.step, MiniBatch):
+            for group in self.net.optimizer_.param_groups:
+                group["lr"] = run.step.schedule.rate
+
+    def _pull_rate(self, run: Run) -> None:
+        if isinstance(run.step, MiniBatch):
+            run.step.schedule.rate = float(self.net.optimizer_.param_groups[0]["lr"])
+
+
+class _BatchNotifier:
+    """Tells callbacks of every batch, and lets them change or freeze what is learnt."""
+
+    def __init__(self, net: BinaryNet, run: Run):
+        self.net = net
+        self.run = run
+        weights, biases = run.stack.architecture.unpack(run.stack.gradient)
+        self._gradients: list[Tensor] = []
+        for i, weight in enumerate(weights):
+            self._gradients.append(weight[0].mT)
+            if biases:
+                self._gradients.append(biases[i][0, 0])
+
+    def batch_begin(self, index: Tensor) -> None:
+        """Tell that a batch begins."""
+        problem = self.run.problem
+        self._batch = (problem.rows.batch(index).dense(), problem.target[index])
+        self.net.notify("on_batch_begin", batch=self._batch, training=True)
+        self._prediction = self._predict(self._batch[0])
+
+    def gradient_ready(self) -> None:
+        """Show the gradient, which callbacks may change in place."""
+        parameters = list(self.net.module_.parameters())
+        for parameter, gradient in zip(parameters, self._gradients, strict=True):
+            parameter.grad = gradient
+        self.net.notify(
+            "on_grad_computed",
+            named_parameters=list(self.net.get_all_learnable_params()),
+            batch=self._batch,
+            training=True,
+        )
+        self._frozen = [
+            (parameter, parameter.detach().clone())
+            for parameter in parameters
+            if not parameter.requires_grad
+        ]
+        for parameter in parameters:
+            parameter.grad = None
+
+    def batch_end(self, index: Tensor, loss: Tensor) -> None:
+        """Tell that a batch has ended."""
+        with torch.no_grad():
+            for parameter, before in self._frozen:
+                parameter.copy_(before)
+        self._tell(self._batch, self._prediction, loss, training=True)
+
+    def validate(self) -> None:
+        """Tell of the validation rows as of one batch."""
+        validation = self.run.problem.validation
+        if validation is None:
+            return
+        batch = (validation.rows.batch(slice(None)).dense(), validation.target)
+        self.net.notify("on_batch_begin", batch=batch, training=False)
+        prediction = self._predict(batch[0])
+        loss = torch.tensor(self.run.history["validation_loss"][-1])
+        self._tell(batch, prediction, loss, training=False)
+
+    def _predict(self, rows: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.net.module_(rows)  # type: ignore[no-any-return]
+
+    def _tell(
+        self, batch: tuple[Tensor, Tensor], prediction: Tensor, loss: Tensor, *, training: bool
+    ) -> None:
+        prefix = "train" if training else "valid"
+        self.net.history.record_batch(f"{prefix}_loss", float(loss))
+        self.net.history.record_batch(f"{prefix}_batch_size", len(batch[0]))
+        self.net.notify(
+            "on_batch_end", batch=batch, training=training, loss=loss, y_pred=prediction
+        )
+
+
+def _record(net: BinaryNet, history: dict[str, list[float]]) -> None:
+    """Write the last epoch into skorch's history, under skorch's names."""
+    for ours, theirs, sign in (
+        ("loss", "train_loss", 1),
+        ("validation_loss", "valid_loss", 1),
+        ("validation_score", "valid_acc", -1),
+    ):
+        if ours in history:
+            *earlier, last = history[ours]
+            net.history.record(theirs, last)
+            is_best = all(sign * last < sign * each for each in earlier)
+            net.history.record(f"{theirs}_best", is_best)
+    net.history.record("dur", history["seconds"][-1])
+
+
+def _sees_batches(callback: Any) -> bool:
+    if isinstance(callback, ParamMapper):
+        return True
+    if isinstance(callback, LRScheduler):
+        return callback.step_every == "batch"
+    if type(callback) is EpochScoring:
+        return False
+    kind = type(callback)
+    return any(getattr(kind, name, None) is not getattr(Callback, name) for name in _BATCH_HOOKS)
+
+
+def _out_of_patience(callback: Any) -> bool:
+    return isinstance(callback, EarlyStopping) and callback.misses_ >= callback.patience
+
+
+def _dense(X: Any) -> NDArray[Any]:
+    return X.toarray() if hasattr(X, "toarray") else np.asarray(X)

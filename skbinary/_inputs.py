@@ -1,0 +1,279 @@
+"""What users hand in, checked and brought into the form that training needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    assert_all_finite,
+    check_array,
+    check_consistent_length,
+    column_or_1d,
+    validate_data,
+)
+from torch import Tensor
+
+from skbinary._problem import DenseRows, MappedRows, Rows, SparseRows
+
+
+def check_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
+    """Check rows, and remember or compare their width, names and shape.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its ``n_features_in_``, ``feature_names_in_`` and ``sample_shape_`` are set if `reset`,
+        else they are what X must match.
+    X : array-like, sparse matrix, data frame or tensor
+        The rows. They may have more than two dimensions if the estimator's tags say so.
+    reset : bool
+        Whether this is the first look at the data.
+
+    Returns
+    -------
+    ndarray, numpy.memmap, CSR matrix or tensor of shape (n_samples, n_features)
+        float32 stays float32, a memory map stays one of any real type, a tensor on an
+        accelerator stays there, and everything else becomes float64.
+    """
+    if isinstance(X, Tensor):
+        X = X.detach() if X.is_floating_point() else X
+        if X.dtype in (torch.bfloat16, torch.float16):
+            X = X.float()
+        if X.device.type == "cpu":
+            X = X.resolve_conj().resolve_neg().numpy()
+    shape = np.shape(X)[1:] if _is_deep(X) else None
+    if estimator.__sklearn_tags__().input_tags.three_d_array:
+        X = _flat(estimator, X, shape, reset=reset)
+    if isinstance(X, Tensor):
+        return _check_tensor(estimator, X, reset=reset)
+    if isinstance(X, np.memmap):
+        whole = X.dtype.kind in "iub"
+        checked = validate_data(
+            estimator, X, reset=reset, dtype=None if whole else [np.float64, np.float32]
+        )
+        return (
+            np.asanyarray(checked).view(np.memmap) if np.may_share_memory(checked, X) else checked
+        )
+    X = validate_data(
+        estimator,
+        X,
+        reset=reset,
+        accept_sparse="csr",
+        dtype=[np.float64, np.float32],
+        accept_large_sparse=True,
+    )
+    if sp.issparse(X) and not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
+
+
+def _is_deep(X: Any) -> bool:
+    if isinstance(X, list):
+        return len(X) > 0 and np.ndim(X[0]) > 1
+    return getattr(X, "ndim", 2) > 2
+
+
+def _flat(estimator: Any, X: Any, shape: tuple[int, ...] | None, *, reset: bool) -> Any:
+    """Flatten each sample in C order, after a look at its shape."""
+    if reset:
+        estimator.__dict__.pop("sample_shape_", None)
+        if shape is not None:
+            estimator.sample_shape_ = tuple(int(n) for n in shape)
+    else:
+        known = getattr(estimator, "sample_shape_", None)
+        if known != (None if shape is None else tuple(shape)):
+            given = np.shape(X)[1:]
+            wanted = known if known is not None else (estimator.n_features_in_,)
+            raise ValueError(
+                f"The samples in X must have the shape {wanted} that fit has seen. Got "
+                f"{tuple(given)} instead. Reshape X to (n_samples, {', '.join(map(str, wanted))})."
+            )
+    if shape is None:
+        return X
+    if isinstance(X, list):
+        X = np.asarray(X)
+    return X.reshape(len(X), -1)
+
+
+def _check_tensor(estimator: Any, X: Tensor, *, reset: bool) -> Tensor:
+    """Do for a tensor on an accelerator what validate_data does for an array, without moving it."""
+    if X.is_complex():
+        raise ValueError(f"Complex data not supported. X is a tensor of {X.dtype}.")
+    if X.ndim != 2:
+        raise ValueError(
+            f"X must be 2-dimensional. Got a tensor of shape {tuple(X.shape)} instead."
+        )
+    # One row of zeros carries width and names through scikit-learn's own checks.
+    validate_data(estimator, np.zeros((1, X.shape[1])), reset=reset, ensure_min_features=1)
+    if len(X) == 0:
+        raise ValueError(
+            f"Found array with 0 sample(s) (shape={tuple(X.shape)}) while a minimum of 1 is required."
+        )
+    if X.is_floating_point() and not bool(torch.isfinite(X).all()):
+        raise ValueError(
+            "Input X contains NaN or infinity. Impute or drop these rows before calling fit."
+        )
+    return X
+
+
+def check_labels(estimator: Any, X: Any, y: Any) -> NDArray[np.generic]:
+    """Check that y holds one label for each row.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+    """
+    if y is None:
+        raise ValueError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y "
+            "is None. Pass the labels of the rows."
+        )
+    y = y.detach().cpu().numpy() if isinstance(y, Tensor) else y
+    y = column_or_1d(
+        check_array(y, ensure_2d=False, dtype=None, input_name="y", ensure_all_finite=False),
+        warn=True,
+    )
+    if y.dtype.kind == "c":
+        raise ValueError("Complex data not supported. y must hold labels.")
+    assert_all_finite(y, input_name="y", estimator_name=type(estimator).__name__)
+    check_classification_targets(y)
+    check_consistent_length(X, y)
+    return y
+
+
+def two_classes(estimator: Any, y: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Give the two labels, sorted, or say why there are not two."""
+    classes = np.unique(y)
+    if len(classes) == 2:
+        return classes
+    name = type(estimator).__name__
+    if len(classes) == 1:
+        raise ValueError(
+            f"y must hold two classes. Got one class, {classes[0]!r}, instead. {name} cannot learn "
+            "from one class: check how the rows were selected."
+        )
+    kind = type_of_target(y, input_name="y")
+    raise ValueError(
+        "Only binary classification is supported. The type of the target is "
+        f"{kind}. Got {len(classes)} classes instead of two. Wrap {name} in "
+        "sklearn.multiclass.OneVsRestClassifier."
+    )
+
+
+def encode(
+    y: NDArray[np.generic], classes: NDArray[np.generic], name: str = "y"
+) -> NDArray[np.float64]:
+    """Give 1 for the positive class and 0 for the other."""
+    seen = np.unique(y)
+    unknown = [label for label in seen.tolist() if label not in classes.tolist()]
+    if unknown:
+        raise ValueError(
+            f"{name} must hold the classes {classes.tolist()} only. Got {unknown} as well. Drop "
+            "these rows, or fit anew with all classes."
+        )
+    return (y == classes[1]).astype(np.float64)
+
+
+def check_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> Any:
+    """Check the weights of rows.
+
+    Returns
+    -------
+    ndarray of float64 of shape (n_samples,) or None
+    """
+    if sample_weight is None:
+        return None
+    if isinstance(sample_weight, Tensor):
+        sample_weight = sample_weight.detach().cpu().numpy()
+    like = np.empty((len(X) if not sp.issparse(X) else X.shape[0], 0))
+    weight = _check_sample_weight(sample_weight, like, dtype=np.float64)
+    if np.any(weight < 0):
+        raise ValueError(
+            f"Negative values in data passed to `{name}`: weights must be zero or more. Got "
+            f"{weight.min():g} instead. Drop rows that shall not count, or give them weight 0."
+        )
+    if not np.any(weight > 0):
+        raise ValueError(
+            f"{name} must not be all zero. Sample weights must contain at least one non-zero "
+            "number."
+        )
+    return weight
+
+
+def weigh_classes(
+    class_weight: Any,
+    classes: NDArray[np.generic],
+    y: NDArray[np.generic],
+    sample_weight: NDArray[np.float64] | None,
+) -> NDArray[np.float64]:
+    """Give the weights of the two classes.
+
+    ``"balanced"`` is ``total weight / (2 * weight of the class)``, as in scikit-learn.
+    """
+    if isinstance(class_weight, dict):
+        known = classes.tolist()
+        unknown = [label for label in class_weight if label not in known]
+        if unknown:
+            raise ValueError(
+                f"class_weight must be given for the classes {known} only. Got a weight for "
+                f"{unknown} as well. Drop it, or correct the label."
+            )
+    weights: NDArray[np.float64] = compute_class_weight(
+        class_weight, classes=classes, y=y, sample_weight=sample_weight
+    )
+    return weights
+
+
+def as_rows(X: Any, device: torch.device, dtype: torch.dtype, *, convert: bool) -> Rows:
+    """Put checked rows on a device.
+
+    Parameters
+    ----------
+    X : what ``check_rows`` gives
+    device : torch.device
+    dtype : torch.dtype
+        The precision of the computation.
+    convert : bool
+        Whether dense rows are converted to `dtype` at once. Otherwise each batch is.
+
+    Returns
+    -------
+    Rows
+    """
+    if sp.issparse(X):
+        values = torch.as_tensor(_writable(X.data)).to(device=device, dtype=dtype)
+        return SparseRows(
+            torch.as_tensor(_writable(X.indptr)).to(device),
+            torch.as_tensor(_writable(X.indices)).to(device),
+            values,
+            X.shape[1],
+            dtype,
+        )
+    if isinstance(X, np.memmap):
+        return MappedRows(X, dtype, device)
+    values = X if isinstance(X, Tensor) else as_tensor(X)
+    if convert:
+        # Converted and laid out row by row in one go, so that there is never a second copy.
+        if values.dtype != dtype or values.device != device or not values.is_contiguous():
+            values = torch.empty(values.shape, dtype=dtype, device=device).copy_(values)
+    return DenseRows(values.to(device), dtype)
+
+
+def as_tensor(array: NDArray[Any]) -> Tensor:
+    """Give a tensor on the memory of an array, or on a copy where torch cannot share it."""
+    return torch.as_tensor(_writable(array))
+
+
+def _writable(array: NDArray[Any]) -> NDArray[Any]:
+    # torch knows no read-only memory and no negative strides.
+    if array.flags.writeable and all(step >= 0 for step in array.strides):
+        return array
+    return np.array(array, order="C")

@@ -1,0 +1,263 @@
+"""Logistic regression."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor
+
+from skbinary._base import BinaryClassifier
+from skbinary._problem import Problem
+from skbinary._stack import Architecture, Stack
+from skbinary._training.lbfgs import LBFGS
+from skbinary._training.minibatch import Ridge
+from skbinary._training.newton import Newton
+from skbinary._training.objective import LinearObjective
+from skbinary._training.optimizers import SGD, Adam
+from skbinary._training.result import FitResult
+from skbinary._training.schedules import Schedule
+
+# A Newton step costs rows x features ** 2, an L-BFGS step rows x features, and L-BFGS needs tens
+# of times as many of them.
+_MOST_FEATURES_FOR_NEWTON = 500
+
+
+class TorchLogisticClassifier(BinaryClassifier):
+    """Logistic regression for two classes, trained by PyTorch.
+
+    Minimizes the objective of scikit-learn's ``LogisticRegression``:
+    ``C * sum(weight * loss) + sum(coef ** 2) / 2``, where the loss of a row with logit z and
+    target y in {0, 1} is ``log(1 + exp(z)) - y * z`` and the intercept is not penalized.
+
+    Parameters
+    ----------
+    C : float, default=1.0
+        Inverse strength of the penalty, above 0. ``np.inf`` means no penalty.
+    fit_intercept : bool, default=True
+        Whether the logit has a constant term.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, as ``{label: weight}``. ``"balanced"`` gives both classes the same
+        total weight. They multiply ``sample_weight``.
+    threshold : float, default=0.5
+        ``predict`` labels a row positive when its probability is at least this, in [0, 1].
+    solver : {"auto", "newton-cholesky", "lbfgs", "adam", "sgd"}, default="auto"
+        The first three work on all rows at once and reach the optimum; ``"auto"`` takes
+        ``"newton-cholesky"`` up to 500 features and ``"lbfgs"`` above. The last two work on
+        batches.
+    max_iter : int, default=100
+        Most iterations, or epochs of the mini-batch solvers.
+    tol : float, default=1e-4
+        Full-batch solvers stop when no component of the gradient of the mean objective is larger.
+        Mini-batch solvers stop when the objective improves by less for `n_iter_no_change` epochs.
+    batch_size : int or "auto", default="auto"
+        Rows of a batch. ``"auto"`` is ``min(200, n_samples)``. Mini-batch solvers only.
+    learning_rate_init : float, default=0.01
+        Learning rate, above 0. Mini-batch solvers only.
+    momentum : float, default=0.9
+        Momentum of ``solver="sgd"``, in [0, 1].
+    nesterovs_momentum : bool, default=True
+        Whether ``solver="sgd"`` looks ahead along its momentum.
+    shuffle : bool, default=True
+        Whether mini-batch solvers reorder the rows before every epoch.
+    early_stopping : bool, default=False
+        Whether to watch the accuracy on validation rows, to stop when it has not improved by
+        `tol` for `n_iter_no_change` epochs, and to keep the best epoch's weights. The validation
+        rows are those given to ``fit``, else a stratified share of the training rows.
+    validation_fraction : float, default=0.1
+        That share, in (0, 1).
+    n_iter_no_change : int, default=10
+        Epochs without improvement that are forgiven.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the last solution.
+    random_state : int, RandomState instance or None, default=None
+        Fixes shuffling and the choice of validation rows.
+    device : str or torch.device, default="auto"
+        Where to train. ``"auto"`` takes the device of `X` if it is a tensor, else the first of
+        CUDA, MPS, XPU and CPU that is there.
+    callbacks : list of skorch callbacks or None, default=None
+        Told of every epoch, or of every batch if they ask for it.
+    verbose : int, default=0
+        Prints a line every `verbose` epochs. 0 prints nothing.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (1, n_features)
+        Weights of the features.
+    intercept_ : ndarray of shape (1,)
+        Constant term of the logit. 0 without intercept.
+    classes_ : ndarray of shape (2,)
+        The labels, sorted. The second one is positive.
+    n_iter_ : ndarray of shape (1,)
+        Iterations or epochs of the last fit.
+    solver_ : str
+        The solver that was used.
+    loss_curve_ : list of float
+        Mean weighted loss over the training rows, in nats, after each iteration. Mini-batch
+        solvers add it up during the epoch. The penalty is not in it.
+    validation_loss_curve_ : list of float or None
+        The same over the validation rows. None without them.
+    validation_scores_ : list of float or None
+        Accuracy on the validation rows after each epoch. None without them.
+    best_validation_score_ : float or None
+        The highest of them.
+    best_epoch_ : int
+        The epoch, counted from 1, whose weights are kept: the last one without early stopping.
+    stop_reason_ : str
+        Why training stopped.
+    history_ : dict of list of float
+        All curves, equally long: ``loss``, ``objective`` (with the penalty), ``learning_rate``,
+        ``seconds``, and with validation rows ``validation_loss`` and ``validation_score``.
+    device_ : str
+        Where it was trained.
+    module_ : torch.nn.Module
+        The model as a torch module, built when asked for.
+    net_ : skorch.NeuralNet
+        The model as a skorch net, built when asked for.
+    n_features_in_ : int
+        Count of the features.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Their names, if `X` had string names.
+
+    See Also
+    --------
+    TorchMLPClassifier : A network with hidden layers.
+    sklearn.linear_model.LogisticRegression : The same optimum, without PyTorch.
+
+    Notes
+    -----
+    The full-batch solvers compute in float64 where the device has it, whatever the precision of
+    `X`. Mini-batch training is float32.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skbinary import TorchLogisticClassifier
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), TorchLogisticClassifier(threshold=0.3))
+    >>> print(f"{model.fit(X, y).score(X, y):.2f}")
+    0.99
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "C": [Interval(Real, 0, None, closed="right")],
+        "fit_intercept": ["boolean"],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "threshold": [Interval(Real, 0, 1, closed="both")],
+        "solver": [StrOptions({"auto", "newton-cholesky", "lbfgs", "adam", "sgd"})],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "shuffle": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "device": [str, torch.device],
+        "callbacks": [list, tuple, None],
+        "verbose": ["verbose"],
+    }
+
+    coef_: NDArray[np.floating]
+    intercept_: NDArray[np.floating]
+
+    def __init__(
+        self,
+        *,
+        C: float = 1.0,
+        fit_intercept: bool = True,
+        class_weight: Any = None,
+        threshold: float = 0.5,
+        solver: str = "auto",
+        max_iter: int = 100,
+        tol: float = 1e-4,
+        batch_size: int | str = "auto",
+        learning_rate_init: float = 0.01,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        shuffle: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        warm_start: bool = False,
+        random_state: Any = None,
+        device: Any = "auto",
+        callbacks: Any = None,
+        verbose: int = 0,
+    ):
+        self.C = C
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.threshold = threshold
+        self.solver = solver
+        self.max_iter = max_iter
+        self.tol = tol
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.shuffle = shuffle
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.device = device
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    def _architecture(self, n_features: int) -> Architecture:
+        return Architecture(n_features, fit_intercept=self.fit_intercept)
+
+    def _choose_solver(self, X: Any) -> str:
+        if self.solver != "auto":
+            return self.solver
+        return "newton-cholesky" if X.shape[1] <= _MOST_FEATURES_FOR_NEWTON else "lbfgs"
+
+    def _ridge(self) -> Ridge:
+        return Ridge(1 / self.C, per_batch=False)
+
+    def _schedule(self, n_batches: int) -> Schedule:
+        return Schedule(self.learning_rate_init)
+
+    def _optimizer(self, parameters: Tensor, solver: str, state: Any) -> Adam | SGD:
+        if solver == "adam":
+            return Adam(parameters, state=state)
+        return SGD(parameters, self.momentum, self.nesterovs_momentum, state=state)
+
+    def _full_batch_step(self, stack: Stack, problem: Problem, solver: str) -> Newton | LBFGS:
+        objective = LinearObjective(stack, problem, 1 / (self.C * problem.total_weight))
+        if solver == "newton-cholesky":
+            return Newton(objective, self.tol)
+        return LBFGS(objective, self.tol)
+
+    def _initial_parameters(self, architecture: Architecture, random_state: Any) -> Tensor:
+        return torch.zeros(architecture.n_parameters, dtype=torch.float64)
+
+    def _weights(self) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
+        return [self.coef_.T], [self.intercept_] if self.fit_intercept else []
+
+    def _as_attributes(
+        self,
+        weights: list[NDArray[Any]],
+        biases: list[NDArray[Any]],
+        result: FitResult,
+        solver: str,
+    ) -> dict[str, Any]:
+        coef = weights[0].T.copy()
+        return {
+            "coef_": coef,
+            "intercept_": biases[0] if biases else np.zeros(1, dtype=coef.dtype),
+            "n_iter_": np.array([result.n_iter], dtype=np.int32),
+            "solver_": solver,
+        }

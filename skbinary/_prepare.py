@@ -1,0 +1,185 @@
+"""From a user's table to a Problem: checked, encoded, weighed, split, on a device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skbinary import _inputs
+from skbinary._problem import Problem, hold_out
+
+
+@dataclass(frozen=True)
+class Table:
+    """Checked rows with their labels.
+
+    Parameters
+    ----------
+    X : ndarray, numpy.memmap, CSR matrix or tensor of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,)
+        The labels as the user gave them.
+    sample_weight : ndarray of shape (n_samples,) or None
+    """
+
+    X: Any
+    y: NDArray[np.generic]
+    sample_weight: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class Data:
+    """What ``fit`` was given, checked.
+
+    Parameters
+    ----------
+    train : Table
+    validation : Table or None
+        The validation rows that the user gave.
+    classes : ndarray of shape (2,)
+        The labels; the second one is positive.
+    """
+
+    train: Table
+    validation: Table | None
+    classes: NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Split:
+    """A Problem, and which of the given rows it trains and validates on.
+
+    Parameters
+    ----------
+    problem : Problem
+    train, held_out : ndarray of int or None
+        Positions of the rows where a part was held out.
+    """
+
+    problem: Problem
+    train: NDArray[np.intp] | None = None
+    held_out: NDArray[np.intp] | None = None
+
+
+def check_data(
+    estimator: Any,
+    table: tuple[Any, Any, Any],
+    validation: tuple[Any, Any, Any],
+    *,
+    reset: bool,
+    classes: NDArray[np.generic] | None = None,
+) -> Data:
+    """Check everything that ``fit`` is given.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its record of features is set if `reset`, else compared.
+    table, validation : tuple of (X, y, sample_weight)
+        The rows to train on, and those to validate on or three times None.
+    reset : bool
+        Whether this is the first look at the data.
+    classes : ndarray of shape (2,) or None
+        The labels, where they are known beforehand.
+    """
+    X, y, sample_weight = table
+    X = _inputs.check_rows(estimator, X, reset=reset)
+    y = _inputs.check_labels(estimator, X, y)
+    if classes is None:
+        classes = _inputs.two_classes(estimator, y)
+    _inputs.encode(y, classes)
+    train = Table(X, y, _inputs.check_weight(sample_weight, X))
+    return Data(train, _check_validation(estimator, validation, classes), classes)
+
+
+def _check_validation(
+    estimator: Any, validation: tuple[Any, Any, Any], classes: NDArray[np.generic]
+) -> Table | None:
+    X, y, sample_weight = validation
+    if X is None and y is None and sample_weight is None:
+        return None
+    if X is None or y is None:
+        given, missing = ("X_val", "y_val") if y is None else ("y_val", "X_val")
+        if X is None and y is None:
+            given, missing = "sample_weight_val", "X_val and y_val"
+        raise ValueError(
+            f"X_val and y_val must be given together. Got {given} alone instead. Pass {missing}, "
+            "or leave all out."
+        )
+    X = _inputs.check_rows(estimator, X, reset=False)
+    y = _inputs.check_labels(estimator, X, y)
+    _inputs.encode(y, classes, "y_val")
+    return Table(X, y, _inputs.check_weight(sample_weight, X, "sample_weight_val"))
+
+
+def build_problem(
+    data: Data,
+    *,
+    class_weight: Any,
+    device: torch.device,
+    dtype: torch.dtype,
+    convert: bool,
+    hold_out_fraction: float | None,
+    seed: int,
+) -> Split:
+    """Put the data on a device and set validation rows aside.
+
+    Parameters
+    ----------
+    data : Data
+    class_weight : None, "balanced" or dict
+    device : torch.device
+    dtype : torch.dtype
+        The precision of the computation.
+    convert : bool
+        Whether dense rows are converted to `dtype` at once.
+    hold_out_fraction : float or None
+        Share of the training rows to validate on. Not used if there are given ones.
+    seed : int
+        Decides which rows are held out.
+    """
+    train = data.train
+    of_class = _inputs.weigh_classes(class_weight, data.classes, train.y, train.sample_weight)
+
+    def load(table: Table, *, convert: bool) -> Problem:
+        rows = _inputs.as_rows(table.X, device, dtype, convert=convert)
+        target = _inputs.encode(table.y, data.classes)
+        weight = of_class[target.astype(np.intp)]
+        if table.sample_weight is not None:
+            weight = weight * table.sample_weight
+        score_weight = table.sample_weight
+
+        def put(values: NDArray[np.float64] | None) -> torch.Tensor | None:
+            if values is None or np.all(values == 1):
+                return None
+            return torch.as_tensor(values).to(device=device, dtype=dtype)
+
+        whole = torch.as_tensor(target).to(device=device, dtype=dtype)
+        return Problem(rows, whole, put(weight), score_weight=put(score_weight))
+
+    problem = load(train, convert=convert)
+    kept = torch.arange(problem.n_samples, device=device)
+    if problem.weight is not None and not bool((problem.weight > 0).all()):
+        # A row without weight is a row that is not there.
+        kept = torch.nonzero(problem.weight > 0)[:, 0]
+        problem = problem.take(kept)
+        _check_both_classes(problem)
+    if data.validation is not None:
+        return Split(replace(problem, validation=load(data.validation, convert=False)))
+    if hold_out_fraction is None:
+        return Split(problem)
+    learnt, held = hold_out(problem, hold_out_fraction, seed)
+    validation = problem.take(held)
+    problem = replace(problem.take(learnt), validation=validation)
+    return Split(problem, kept[learnt].cpu().numpy(), kept[held].cpu().numpy())
+
+
+def _check_both_classes(problem: Problem) -> None:
+    if bool((problem.target == problem.target[0]).all()):
+        raise ValueError(
+            "y must hold two classes among the rows with a positive weight. Got one class instead. "
+            "Give some rows of the other class a weight."
+        )

@@ -1,0 +1,398 @@
+"""Data on a device: dense, sparse or memory-mapped rows, their targets and weights.
+
+All rows offer the same few verbs, so that nothing above needs to know how they are stored:
+``take`` and ``span`` cut out rows, ``batch`` puts some of them on the device in the precision of
+the computation, and what ``batch`` returns is multiplied with ``@`` or ``transposed_matmul``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+# Rows are converted and multiplied in spans of about this many numbers (16 MiB in float64): small
+# enough to stay near the processor and to bound memory, large enough that Python costs nothing.
+_SPAN_NUMBERS = 1 << 21
+_MOST_OVER_SHARE = 3.0
+
+
+class Batch(Protocol):
+    """Some rows on the device, ready to be multiplied."""
+
+    @property
+    def shape(self) -> Any: ...
+
+    def __matmul__(self, weights: Tensor) -> Tensor: ...
+
+    def transposed_matmul(self, residual: Tensor) -> Tensor: ...
+
+    def dense(self) -> Tensor: ...
+
+
+class Rows(Protocol):
+    """A table of rows, wherever it lies."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    def take(self, index: Tensor) -> Rows: ...
+
+    def batch(self, index: Tensor | slice) -> Batch: ...
+
+    def spans(self) -> Iterator[tuple[slice, Batch]]: ...
+
+
+class DenseBatch:
+    """A matrix of shape (n_rows, n_features), or (n_models, n_rows, n_features)."""
+
+    def __init__(self, values: Tensor):
+        self.values = values
+        self.shape = values.shape
+
+    def __matmul__(self, weights: Tensor) -> Tensor:
+        return self.values @ weights
+
+    def transposed_matmul(self, residual: Tensor) -> Tensor:
+        return self.values.mT @ residual
+
+    def dense(self) -> Tensor:
+        return self.values
+
+
+class SparseBatch:
+    """Rows in compressed form: products touch only the numbers that are not zero."""
+
+    def __init__(self, values: Tensor, transposed: Tensor | None = None):
+        self.values = values
+        self.shape = values.shape
+        self._transposed = transposed
+
+    def __matmul__(self, weights: Tensor) -> Tensor:
+        return _per_model(self.values, weights)
+
+    def transposed_matmul(self, residual: Tensor) -> Tensor:
+        if self._transposed is None:
+            self._transposed = self.values.t().to_sparse_csr()
+        return _per_model(self._transposed, residual)
+
+    def dense(self) -> Tensor:
+        return self.values.to_dense()
+
+
+def _per_model(matrix: Tensor, stacked: Tensor) -> Tensor:
+    # torch multiplies compressed rows with one matrix or vector at a time; a single column is
+    # three times as fast as a vector.
+    if stacked.ndim == 3:
+        return torch.stack([_per_model(matrix, each) for each in stacked])
+    if stacked.shape[1] == 1:
+        return (matrix @ stacked[:, 0])[:, None]
+    return matrix @ stacked
+
+
+@dataclass(frozen=True)
+class DenseRows:
+    """Rows in one tensor, converted to `dtype` batch by batch if they are stored in another."""
+
+    values: Tensor
+    dtype: torch.dtype
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.values.shape[0], self.values.shape[1]
+
+    def take(self, index: Tensor) -> DenseRows:
+        return replace(self, values=self.values[index.to(self.values.device)])
+
+    def batch(self, index: Tensor | slice) -> DenseBatch:
+        return DenseBatch(self.values[index].to(self.dtype))
+
+    def spans(self) -> Iterator[tuple[slice, Batch]]:
+        for span in row_spans(*self.shape):
+            yield span, self.batch(span)
+
+
+@dataclass(frozen=True)
+class MappedRows:
+    """Rows that lie in a file and are read when they are needed."""
+
+    values: Any  # a numpy.memmap of any real type
+    dtype: torch.dtype
+    device: torch.device
+    index: Tensor | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        n_rows = len(self.values) if self.index is None else len(self.index)
+        return n_rows, self.values.shape[1]
+
+    def take(self, index: Tensor) -> MappedRows:
+        index = index.cpu()
+        return replace(self, index=index if self.index is None else self.index[index])
+
+    def batch(self, index: Tensor | slice) -> DenseBatch:
+        if self.index is not None:
+            index = self.index[index.cpu() if isinstance(index, Tensor) else index]
+        where = index.cpu().numpy() if isinstance(index, Tensor) else index
+        # A copy: torch has no read-only tensors, and the file may not be written to.
+        values = torch.as_tensor(self.values[where].copy())
+        return DenseBatch(values.to(device=self.device, dtype=self.dtype))
+
+    def spans(self) -> Iterator[tuple[slice, Batch]]:
+        for span in row_spans(*self.shape):
+            yield span, self.batch(span)
+
+
+@dataclass(frozen=True)
+class SparseRows:
+    """Rows in compressed sparse row form: three tensors, as in scipy's ``csr_array``."""
+
+    starts: Tensor  # (n_rows + 1,)
+    columns: Tensor  # (n_stored,)
+    values: Tensor  # (n_stored,)
+    n_features: int
+    dtype: torch.dtype
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.starts) - 1, self.n_features
+
+    def take(self, index: Tensor) -> SparseRows:
+        starts, lengths = self.starts[index].long(), self._lengths()[index]
+        ends = torch.cumsum(lengths, 0)
+        # The stored numbers of row i are a run: its start, counted on from where row i now begins.
+        shift = torch.repeat_interleave(starts - ends + lengths, lengths)
+        stored = shift + torch.arange(len(shift), device=shift.device)
+        return replace(
+            self,
+            starts=torch.nn.functional.pad(ends, (1, 0)).to(self.starts.dtype),
+            columns=self.columns[stored],
+            values=self.values[stored],
+        )
+
+    def batch(self, index: Tensor | slice) -> SparseBatch:
+        if isinstance(index, Tensor):
+            return SparseBatch(self.take(index).as_tensor())
+        begin, end, _ = index.indices(self.shape[0])
+        starts = self.starts[begin : end + 1]
+        stored = slice(int(starts[0]), int(starts[-1]))
+        span = replace(
+            self,
+            starts=starts - starts[0],
+            columns=self.columns[stored],
+            values=self.values[stored],
+        )
+        return SparseBatch(span.as_tensor())
+
+    def as_tensor(self) -> Tensor:
+        """Give the rows as a torch CSR tensor in the precision of the computation."""
+        return torch.sparse_csr_tensor(
+            self.starts, self.columns, self.values.to(self.dtype), self.shape,
+            check_invariants=False,
+        )  # fmt: skip
+
+    def spans(self) -> Iterator[tuple[slice, Batch]]:
+        # Compressed rows are small: one span, which remembers its transpose.
+        yield slice(0, self.shape[0]), self._whole
+
+    @cached_property
+    def _whole(self) -> SparseBatch:
+        return SparseBatch(self.as_tensor())
+
+    def _lengths(self) -> Tensor:
+        return torch.diff(self.starts).long()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is learnt from: rows, targets, weights, and the rows that validate.
+
+    Parameters
+    ----------
+    rows : Rows
+        The rows, of shape (n_samples, n_features).
+    target : Tensor of shape (n_samples,)
+        1 for the positive class, 0 for the other, in the precision of the computation.
+    weight : Tensor of shape (n_samples,) or None
+        Positive weights of the rows. None when they are all one.
+    validation : Problem or None
+        Rows that are scored after every epoch and never trained on.
+    score_weight : Tensor of shape (n_samples,) or None
+        Weights of validation rows in their accuracy, which class weights do not touch.
+    """
+
+    rows: Rows
+    target: Tensor
+    weight: Tensor | None = None
+    validation: Problem | None = None
+    score_weight: Tensor | None = None
+
+    @property
+    def n_samples(self) -> int:
+        return self.rows.shape[0]
+
+    @property
+    def n_features(self) -> int:
+        return self.rows.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        return self.target.device
+
+    @property
+    def total_weight(self) -> float:
+        return float(self.n_samples if self.weight is None else self.weight.double().sum())
+
+    def take(self, index: Tensor) -> Problem:
+        """Cut out some rows, without the validation rows."""
+        weight = None if self.weight is None else self.weight[index]
+        score_weight = None if self.score_weight is None else self.score_weight[index]
+        rows, target = self.rows.take(index), self.target[index]
+        return Problem(rows, target, weight, score_weight=score_weight)
+
+
+def row_spans(n_rows: int, n_features: int) -> Iterator[slice]:
+    """Cut `n_rows` into spans that hold a bounded count of numbers."""
+    size = max(1024, _SPAN_NUMBERS // max(1, n_features))
+    for start in range(0, n_rows, size):
+        yield slice(start, min(start + size, n_rows))
+
+
+def fingerprints(problem: Problem, seed: int) -> Tensor:
+    """Hash each row and its target, so that equal rows can be told without comparing all pairs.
+
+    Parameters
+    ----------
+    problem : Problem
+        The rows to hash.
+    seed : int
+        Another seed gives other, unrelated hashes.
+
+    Returns
+    -------
+    Tensor of shape (n_samples,)
+        64-bit integers. Equal rows have equal hashes wherever they stand; different rows collide
+        with a chance of about 2 ** -63 (multilinear hashing: Lemire and Kaser, "Strongly
+        universal string hashing is fast", 2014, section 2).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    factors = torch.randint(
+        -(2**62), 2**62, (problem.n_features + 1,), generator=generator, dtype=torch.int64
+    ).to(problem.device)
+    factors = factors * 2 + 1
+    hashes = torch.empty(problem.n_samples, dtype=torch.int64, device=problem.device)
+    for span, batch in problem.rows.spans():
+        bits = (problem.target[span] > 0.5).long() + 1
+        hashes[span] = _hash_batch(batch, factors) + bits * factors[-1]
+    # Neighbouring rows must not have neighbouring hashes: mix the high bits into the low ones.
+    hashes = (hashes ^ (hashes >> 32)) * factors[0]
+    return hashes ^ (hashes >> 29)
+
+
+def _hash_batch(batch: Batch, factors: Tensor) -> Tensor:
+    values: Tensor = batch.values  # type: ignore[attr-defined]  # both kinds of batch have it
+    if values.layout != torch.sparse_csr:
+        return (_bits(values) * factors[:-1]).sum(1)
+    terms = _bits(values.values()) * factors[values.col_indices().long()]
+    lengths = torch.diff(values.crow_indices()).long()
+    rows = torch.repeat_interleave(torch.arange(len(lengths), device=terms.device), lengths)
+    return torch.zeros_like(lengths).index_add_(0, rows, terms)
+
+
+def _bits(values: Tensor) -> Tensor:
+    # Adding zero turns -0.0 into 0.0, which is the same number with other bits.
+    same = values + 0.0
+    whole = {8: torch.int64, 4: torch.int32}[same.element_size()]
+    return same.view(whole).long()
+
+
+def merge_equal_rows(problem: Problem, seed: int) -> Problem:
+    """Replace equal rows with equal targets by one row that carries their weight.
+
+    The weighted objective stays the same. The rows come out in an order that depends on their
+    content alone, so a row of weight two and the same row given twice are one problem to the bit.
+    """
+    hashes = fingerprints(problem, seed)
+    _, group = torch.unique(hashes, return_inverse=True)
+    n_groups = int(group.max()) + 1
+    first = torch.full((n_groups,), problem.n_samples, device=group.device)
+    position = torch.arange(problem.n_samples, device=group.device)
+    first = first.scatter_reduce(0, group, position, "amin")
+    each = torch.ones_like(problem.target) if problem.weight is None else problem.weight
+    weight = torch.zeros(n_groups, dtype=each.dtype, device=each.device).index_add_(0, group, each)
+    merged = problem.take(first)
+    return replace(
+        merged,
+        weight=None if bool((weight == 1).all()) else weight,
+        validation=problem.validation,
+    )
+
+
+def hold_out(problem: Problem, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Choose the rows that validate: a share of each class's weight.
+
+    Equal rows go to the same side, so that no validation row has a twin among the training rows,
+    and a row of weight two counts like the same row given twice. Only where every set of equal rows
+    holds more than three times the share are the rows of a class drawn one by one.
+
+    Parameters
+    ----------
+    problem : Problem
+        All rows.
+    fraction : float
+        Share of each class's weight to hold out, between 0 and 1.
+    seed : int
+        Decides which rows are held out.
+
+    Returns
+    -------
+    train, validation : Tensor
+        Positions of the rows, ascending.
+
+    Raises
+    ------
+    ValueError
+        If a class has fewer than two rows.
+    """
+    hashes = fingerprints(problem, seed)
+    chosen = torch.zeros(problem.n_samples, dtype=torch.bool, device=problem.device)
+    for label in (0, 1):
+        members = torch.nonzero(problem.target == label)[:, 0]
+        if len(members) < 2:
+            raise ValueError(
+                "Early stopping must find at least two rows of each class, one to train on and "
+                f"one to validate on. Got {len(members)} instead. Pass X_val and y_val, or set "
+                "early_stopping=False."
+            )
+        weight = torch.ones(len(members)) if problem.weight is None else problem.weight[members]
+        weight = weight.double().cpu()
+        chosen[members[_share(hashes[members].cpu(), weight, fraction, seed)]] = True
+    position = torch.arange(problem.n_samples, device=problem.device)
+    return position[~chosen], position[chosen]
+
+
+def _share(hashes: Tensor, weight: Tensor, fraction: float, seed: int) -> Tensor:
+    """Give the positions that hold about `fraction` of the weight, whole groups at a time."""
+    _, group = torch.unique(hashes, return_inverse=True)
+    n_groups = int(group.max()) + 1
+    heavy = torch.zeros(n_groups, dtype=weight.dtype).index_add_(0, group, weight)
+    wanted = fraction * float(weight.sum())
+    # A group of more than three times the share would make the validation rows one pattern.
+    light = torch.nonzero(heavy <= _MOST_OVER_SHARE * wanted)[:, 0]
+    if len(light) == 0 and n_groups == len(hashes):
+        light = torch.arange(n_groups)
+    if n_groups > 1 and len(light) > 0:
+        held = light[: _n_reaching(heavy[light], wanted, n_groups - 1)]
+        return torch.nonzero(torch.isin(group, held))[:, 0]
+    order = torch.randperm(len(hashes), generator=torch.Generator().manual_seed(seed))
+    return order[: _n_reaching(weight[order], wanted, len(order) - 1)]
+
+
+def _n_reaching(weight: Tensor, wanted: float, most: int) -> int:
+    # The tolerance forgives the rounding of a sum of weights.
+    short = torch.cumsum(weight, 0) < wanted * (1 - 1e-9)
+    return min(int(short.sum()) + 1, len(weight), most)

@@ -1,0 +1,141 @@
+"""Scores of rows: the one owner of logits, probabilities and labels."""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit, log_expit
+from sklearn.base import ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from skbinary import _device, _inputs
+from skbinary._problem import row_spans
+from skbinary._stack import Architecture, Stack
+from skbinary._threshold import check_threshold, decide
+
+
+class BinaryScorer(ClassifierMixin):
+    """Scores rows with fitted weights.
+
+    The logit comes from the weights, the probability is ``expit`` of the logit, and the label
+    compares the probability with the threshold.
+    """
+
+    threshold: float
+    classes_: NDArray[np.generic]
+    n_features_in_: int
+    device_: str
+
+    @abstractmethod
+    def _architecture(self, n_features: int) -> Architecture:
+        """Give the shape of the model."""
+
+    @abstractmethod
+    def _weights(self) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
+        """Give the fitted weights, each of shape (n_in, n_out), and the biases."""
+
+    def decision_function(self, X: Any) -> NDArray[np.floating]:
+        """Give the logit of the positive class.
+
+        It is computed in the precision of `X`: float32 rows in float32, all others in float64.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame, torch tensor} of shape \\
+                (n_samples, n_features)
+            The rows, with the features that ``fit`` has seen.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            The natural logarithm of the odds of ``classes_[1]``.
+        """
+        check_is_fitted(self)
+        X = _inputs.check_rows(self, X, reset=False)
+        device = self._scoring_device()
+        single = X.dtype in (np.float32, torch.float32)
+        dtype = torch.float32 if single else torch.float64
+        if dtype == torch.float64 and _device.full_precision(device) != dtype:
+            device = torch.device("cpu")  # where float64 is
+        rows = _inputs.as_rows(X, device, dtype, convert=False)
+        stack = self._stack(dtype, device)
+        logits = np.empty(rows.shape[0], dtype=np.float32 if single else np.float64)
+        for span in row_spans(rows.shape[0], self.n_features_in_ + sum(stack.architecture.hidden)):
+            logits[span] = stack.logits(rows.batch(span))[0].cpu().numpy()
+        return logits
+
+    def predict_proba(self, X: Any) -> NDArray[np.floating]:
+        """Give the probability of both classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame, torch tensor} of shape \\
+                (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, 2)
+            In the order of ``classes_``. Each row sums to one.
+        """
+        logits = self.decision_function(X)
+        return np.stack([expit(-logits), expit(logits)], axis=1)
+
+    def predict_log_proba(self, X: Any) -> NDArray[np.floating]:
+        """Give the natural logarithm of the probability of both classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame, torch tensor} of shape \\
+                (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, 2)
+            In the order of ``classes_``. Finite where the probability itself rounds to zero.
+        """
+        logits = self.decision_function(X)
+        return np.stack([log_expit(-logits), log_expit(logits)], axis=1)
+
+    def predict(self, X: Any, *, threshold: float | None = None) -> NDArray[np.generic]:
+        """Label rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame, torch tensor} of shape \\
+                (n_samples, n_features)
+            The rows.
+        threshold : float, default=None
+            A row is positive when its probability is at least this number in [0, 1]. None takes
+            the parameter ``threshold``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            One of ``classes_`` for each row.
+        """
+        chosen = check_threshold(self.threshold if threshold is None else threshold)
+        return decide(expit(self.decision_function(X)), chosen, self.classes_)
+
+    def _stack(self, dtype: torch.dtype, device: torch.device) -> Stack:
+        architecture = self._architecture(self.n_features_in_)
+        weights, biases = self._weights()
+        flat = architecture.pack(map(_inputs.as_tensor, weights), map(_inputs.as_tensor, biases))
+        return Stack(architecture, flat[None].to(device=device, dtype=dtype))
+
+    def _scoring_device(self) -> torch.device:
+        device = torch.device(self.device_)
+        if _device.is_available(device):
+            return device
+        warnings.warn(
+            f"The model was fitted on {self.device_}, which is not there. It predicts on the CPU.",
+            UserWarning,
+            stacklevel=4,
+        )
+        return torch.device("cpu")

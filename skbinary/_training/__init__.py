@@ -1,0 +1,1 @@
+"""The numerics of training: one loop, and the steps that it drives."""

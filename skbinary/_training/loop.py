@@ -1,0 +1,258 @@
+"""The one loop: it drives a solver, records, validates, stops and keeps the best weights."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from skbinary._problem import Problem, row_spans
+from skbinary._stack import Stack
+from skbinary._training.result import DivergedError, FitResult, Progress, StopReason
+
+
+class Step(Protocol):
+    """A solver, seen from the loop."""
+
+    stack: Stack
+    problem: Problem
+
+    def start(self) -> None: ...
+
+    def epoch(self) -> Progress: ...
+
+    def plateau(self) -> bool: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+
+class Observer(Protocol):
+    """Whoever looks on: callbacks, progress bars, logs."""
+
+    def train_begin(self, run: Run) -> None: ...
+
+    def epoch_begin(self, run: Run) -> None: ...
+
+    def epoch_end(self, run: Run) -> bool:
+        """Look at the epoch that ended, and tell whether training shall stop."""
+        ...
+
+    def train_end(self, run: Run) -> None: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """When to stop.
+
+    Parameters
+    ----------
+    max_iter : int
+        Most epochs or iterations.
+    tol : float
+        The least improvement that counts as one.
+    n_iter_no_change : int
+        Epochs without improvement that are forgiven. Only mini-batch solvers and validated runs
+        stop on this; full-batch solvers know when they have converged.
+    early_stopping : bool
+        Whether the validation score decides, and the best epoch's weights are kept.
+    watches_loss : bool
+        Whether the training objective decides when there is no early stopping.
+    threshold : float
+        Probability from which a row counts as positive in the validation score.
+    """
+
+    max_iter: int
+    tol: float
+    n_iter_no_change: int
+    early_stopping: bool = False
+    watches_loss: bool = False
+    threshold: float = 0.5
+
+
+class Run:
+    """A training under way, as observers see it.
+
+    Attributes
+    ----------
+    history : dict of list of float
+        The curves so far.
+    learning_rate : float
+        The rate of the next epoch of a mini-batch solver. Observers may set it.
+    """
+
+    def __init__(self, step: Step, plan: Plan):
+        self.step = step
+        self.plan = plan
+        self.stack = step.stack
+        self.problem = step.problem
+        names = ["loss", "objective", "learning_rate", "seconds"]
+        if self.problem.validation is not None:
+            names += ["validation_loss", "validation_score"]
+        self.history: dict[str, list[float]] = {name: [] for name in names}
+        self.gap = math.nan
+        self.best_epoch = 0
+        self._best_parameters: Tensor | None = None
+        self._best = -math.inf
+        self._misses = 0
+
+    @property
+    def n_iter(self) -> int:
+        return len(self.history["loss"])
+
+    def record(self, progress: Progress, seconds: float) -> None:
+        """Take note of an epoch: curves, improvement, best weights."""
+        if not math.isfinite(progress.objective):
+            raise DivergedError(
+                f"The training loss must stay a finite number. Got {progress.loss} instead in "
+                f"epoch {self.n_iter + 1} at learning rate {progress.learning_rate:g}. Bring the "
+                "features to one scale (StandardScaler) or lower learning_rate_init."
+            )
+        history = self.history
+        history["loss"].append(progress.loss)
+        history["objective"].append(progress.objective)
+        history["learning_rate"].append(progress.learning_rate)
+        history["seconds"].append(seconds)
+        self.gap = progress.gap
+        if self.problem.validation is not None:
+            loss, score = validate(self.stack, self.problem.validation, self.plan.threshold)
+            history["validation_loss"].append(loss)
+            history["validation_score"].append(score)
+        self._judge()
+
+    def plateaued(self) -> bool:
+        """Tell whether nothing has improved for too long, and start counting anew if so."""
+        if not (self.plan.early_stopping or self.plan.watches_loss):
+            return False
+        if self._misses <= self.plan.n_iter_no_change:
+            return False
+        self._misses = 0
+        return True
+
+    def restore_best(self) -> None:
+        """Put the weights of the best epoch back, if they were kept."""
+        if self._best_parameters is not None:
+            self.stack.parameters.copy_(self._best_parameters)
+
+    def result(self, reason: StopReason | None) -> FitResult:
+        """Give the model as it is now."""
+        parameters = self.stack.parameters[0].clone()
+        state = self.step.state()
+        return FitResult(parameters, self.history, self.best_epoch, reason, self.gap, state)
+
+    def _judge(self) -> None:
+        # The rules of scikit-learn's MLPClassifier: an improvement must exceed tol to be one, but
+        # the best epoch is the best by however little.
+        if self.plan.early_stopping:
+            current = self.history["validation_score"][-1]
+            missed = current < self._best + self.plan.tol
+        else:
+            current = -self.history["objective"][-1]
+            missed = current < self._best + self.plan.tol
+        self._misses = self._misses + 1 if missed else 0
+        better = current > self._best
+        self._best = max(self._best, current)
+        if not self.plan.early_stopping:
+            self.best_epoch = self.n_iter
+        elif better:
+            self.best_epoch = self.n_iter
+            self._best_parameters = self.stack.parameters.clone()
+
+
+def train(step: Step, plan: Plan, observers: Sequence[Observer] = ()) -> FitResult:
+    """Train a model.
+
+    Parameters
+    ----------
+    step : Step
+        The solver, which holds the model and the rows.
+    plan : Plan
+        When to stop.
+    observers : sequence of Observer
+        Told of the beginning and the end of the training and of every epoch.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    DivergedError
+        If the loss or a weight is no finite number any more.
+    """
+    run = Run(step, plan)
+    try:
+        reason = _epochs(run, observers)
+    except KeyboardInterrupt:
+        reason = StopReason.INTERRUPTED
+    run.restore_best()
+    for observer in observers:
+        observer.train_end(run)
+    if not bool(torch.isfinite(run.stack.parameters).all()):
+        raise DivergedError(
+            "The weights must stay finite numbers. Got a weight that is not, after epoch "
+            f"{run.n_iter}. Bring the features to one scale (StandardScaler) or lower "
+            "learning_rate_init."
+        )
+    return run.result(reason)
+
+
+def _epochs(run: Run, observers: Sequence[Observer]) -> StopReason:
+    for observer in observers:
+        observer.train_begin(run)
+    run.step.start()
+    for _ in range(run.plan.max_iter):
+        for observer in observers:
+            observer.epoch_begin(run)
+        begin = time.perf_counter()
+        progress = run.step.epoch()
+        run.record(progress, time.perf_counter() - begin)
+        asked = [observer.epoch_end(run) for observer in observers]
+        if progress.done is not None:
+            return progress.done
+        if any(asked):
+            return StopReason.CALLBACK
+        if run.plateaued() and run.step.plateau():
+            early = run.plan.early_stopping
+            return StopReason.VALIDATION if early else StopReason.NO_IMPROVEMENT
+    return StopReason.MAX_ITER
+
+
+def validate(stack: Stack, validation: Problem, threshold: float) -> tuple[float, float]:
+    """Score the validation rows.
+
+    Parameters
+    ----------
+    stack : Stack
+        One model.
+    validation : Problem
+        The rows. Their ``score_weight`` counts in the score, their ``weight`` in the loss.
+    threshold : float
+        Probability from which a row counts as positive.
+
+    Returns
+    -------
+    loss : float
+        Mean weighted loss, in nats.
+    score : float
+        Weighted share of the rows that are labelled right.
+    """
+    target = validation.target
+    logits = torch.empty_like(target)
+    width = validation.n_features + sum(stack.architecture.hidden)
+    for span in row_spans(validation.n_samples, width):
+        logits[span] = stack.logits(validation.rows.batch(span))[0]
+    each = functional.softplus(logits) - target * logits
+    right = ((torch.sigmoid(logits) >= threshold) == (target > 0.5)).to(target.dtype)
+    return _mean(each, validation.weight), _mean(right, validation.score_weight)
+
+
+def _mean(each: Tensor, weight: Tensor | None) -> float:
+    if weight is None:
+        return float(each.mean())
+    return float(each @ weight / weight.sum())

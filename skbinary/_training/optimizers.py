@@ -1,0 +1,130 @@
+"""Update rules for flat parameters: small objects, each of them one formula."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Optimizer(Protocol):
+    """A rule that moves parameters against their gradient."""
+
+    def update(self, gradient: Tensor, rate: float) -> None:
+        """Move the parameters, in place."""
+        ...
+
+    def state(self) -> dict[str, Tensor | int]:
+        """Give what the rule remembers between steps."""
+        ...
+
+
+class Adam:
+    """Adam with decoupled weight decay.
+
+    Kingma and Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1; the decay is
+    that of Loshchilov and Hutter, "Decoupled weight decay regularization", 2019, algorithm 2.
+
+    Parameters
+    ----------
+    parameters : Tensor
+        What is moved, in place.
+    betas : tuple of float
+        Decay rates of the averages of the gradient and of its square.
+    epsilon : float
+        Added to the root of the average square, after its bias is corrected, as PyTorch does.
+    weight_decay : float
+        Share of every parameter, times the rate, that is taken off before each step.
+    state : dict or None
+        What ``state`` gave, to go on where an earlier training stopped.
+    """
+
+    def __init__(
+        self,
+        parameters: Tensor,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        state: dict[str, Tensor | int] | None = None,
+    ):
+        self.parameters = parameters
+        self.betas = betas
+        self.epsilon = epsilon
+        self.weight_decay = weight_decay
+        self.n_steps = int(state["n_steps"]) if state else 0
+        self._mean = _restored(state, "mean", parameters)
+        self._square = _restored(state, "square", parameters)
+        self._root = torch.empty_like(parameters)
+
+    def update(self, gradient: Tensor, rate: float) -> None:
+        beta_1, beta_2 = self.betas
+        self.n_steps += 1
+        if self.weight_decay:
+            self.parameters.mul_(1 - rate * self.weight_decay)
+        self._mean.lerp_(gradient, 1 - beta_1)
+        self._square.mul_(beta_2).addcmul_(gradient, gradient, value=1 - beta_2)
+        torch.sqrt(self._square, out=self._root)
+        self._root.div_(math.sqrt(1 - beta_2**self.n_steps)).add_(self.epsilon)
+        scale = rate / (1 - beta_1**self.n_steps)
+        self.parameters.addcdiv_(self._mean, self._root, value=-scale)
+
+    def state(self) -> dict[str, Tensor | int]:
+        return {"n_steps": self.n_steps, "mean": self._mean, "square": self._square}
+
+
+class SGD:
+    """Gradient descent with momentum, as scikit-learn writes it: the velocity holds the rate.
+
+    The momentum of Nesterov is that of Sutskever, Martens, Dahl and Hinton, "On the importance of
+    initialization and momentum in deep learning", 2013, equations 3 and 4.
+
+    Parameters
+    ----------
+    parameters : Tensor
+        What is moved, in place.
+    momentum : float
+        Share of the last velocity that is kept.
+    nesterov : bool
+        Whether to look ahead along the velocity.
+    weight_decay : float
+        Share of every parameter, times the rate, that is taken off before each step.
+    state : dict or None
+        What ``state`` gave, to go on where an earlier training stopped.
+    """
+
+    def __init__(
+        self,
+        parameters: Tensor,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        state: dict[str, Tensor | int] | None = None,
+    ):
+        self.parameters = parameters
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.weight_decay = weight_decay
+        self._velocity = _restored(state, "velocity", parameters)
+
+    def update(self, gradient: Tensor, rate: float) -> None:
+        if self.weight_decay:
+            self.parameters.mul_(1 - rate * self.weight_decay)
+        if self.momentum == 0:
+            self.parameters.add_(gradient, alpha=-rate)
+            return
+        self._velocity.mul_(self.momentum).add_(gradient, alpha=-rate)
+        if self.nesterov:
+            self.parameters.add_(self._velocity, alpha=self.momentum).add_(gradient, alpha=-rate)
+        else:
+            self.parameters.add_(self._velocity)
+
+    def state(self) -> dict[str, Tensor | int]:
+        return {"velocity": self._velocity}
+
+
+def _restored(state: dict[str, Tensor | int] | None, name: str, like: Tensor) -> Tensor:
+    if not state:
+        return torch.zeros_like(like)
+    return torch.as_tensor(state[name]).to(like).clone().reshape(like.shape)
