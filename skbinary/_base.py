@@ -65,6 +65,11 @@ def _unchanged_on_error(method: _Method) -> _Method:
 
 def _has_batches(self: BinaryClassifier) -> bool:
     """Tell whether partial_fit is there, and if not, why."""
+    if self.early_stopping:
+        raise AttributeError(
+            "partial_fit must have early_stopping=False, since it sees no validation rows. Got "
+            "early_stopping=True instead. Use fit, or switch it off."
+        )
     if self.solver in _MINIBATCH_SOLVERS:
         return True
     raise AttributeError(
@@ -219,13 +224,10 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `y` holds a label that is not among the classes, or ``early_stopping`` is set.
+            If `y` holds a label that is not among the classes.
+        AttributeError
+            If the solver is a full-batch one, or ``early_stopping`` is set.
         """
-        if self.early_stopping:
-            raise ValueError(
-                "partial_fit does not support early_stopping=True: it sees no validation rows. "
-                "Got early_stopping=True. Use fit, or set it to False."
-            )
         goes_on = hasattr(self, "classes_")
         known = self.classes_ if goes_on else None
         if classes is not None:

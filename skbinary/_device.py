@@ -21,7 +21,7 @@ def is_available(device: torch.device) -> bool:
     backend = getattr(torch, device.type, None)
     if backend is None or not hasattr(backend, "is_available") or not backend.is_available():
         return False
-    return device.index is None or device.index < backend.device_count()
+    return device.index is None or device.index < int(backend.device_count())
 
 
 def resolve_device(device: str | torch.device, data: object = None) -> torch.device:

@@ -94,9 +94,9 @@ class Rows:
         self.X, self.y = data.train.X, data.train.y
         self.validation: Any = None
         whole = Dataset(self.X, self.y)
-        self.train = whole if split.train is None else Subset(whole, split.train)
+        self.train = whole if split.train is None else Subset(whole, split.train.tolist())
         if split.held_out is not None:
-            self.validation = Subset(whole, split.held_out)
+            self.validation = Subset(whole, split.held_out.tolist())
         elif data.validation is not None:
             self.validation = Dataset(data.validation.X, data.validation.y)
 

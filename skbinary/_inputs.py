@@ -115,7 +115,8 @@ def _check_tensor(estimator: Any, X: Tensor, *, reset: bool) -> Tensor:
     validate_data(estimator, np.zeros((1, X.shape[1])), reset=reset, ensure_min_features=1)
     if len(X) == 0:
         raise ValueError(
-            f"Found array with 0 sample(s) (shape={tuple(X.shape)}) while a minimum of 1 is required."
+            f"Found array with 0 sample(s) (shape={tuple(X.shape)}) while a minimum of 1 is "
+            "required."
         )
     if X.is_floating_point() and not bool(torch.isfinite(X).all()):
         raise ValueError(
@@ -168,6 +169,15 @@ def two_classes(estimator: Any, y: NDArray[np.generic]) -> NDArray[np.generic]:
     )
 
 
+def check_both_classes(y: NDArray[np.generic], sample_weight: NDArray[np.float64] | None) -> None:
+    """Check that both classes are there once the rows without weight are left out."""
+    if sample_weight is not None and len(np.unique(y[sample_weight > 0])) < 2:
+        raise ValueError(
+            "y must hold two classes among the rows with a positive weight. Got one class instead. "
+            "Give some rows of the other class a weight."
+        )
+
+
 def encode(
     y: NDArray[np.generic], classes: NDArray[np.generic], name: str = "y"
 ) -> NDArray[np.float64]:
@@ -216,8 +226,12 @@ def weigh_classes(
 ) -> NDArray[np.float64]:
     """Give the weights of the two classes.
 
-    ``"balanced"`` is ``total weight / (2 * weight of the class)``, as in scikit-learn.
+    ``"balanced"`` is ``total weight / (2 * weight of the class)``, as in scikit-learn, and 1 where
+    there is but one class to balance.
     """
+    counted = y if sample_weight is None else y[sample_weight > 0]
+    if class_weight == "balanced" and len(np.unique(counted)) < 2:
+        return np.ones(2)
     if isinstance(class_weight, dict):
         known = classes.tolist()
         unknown = [label for label in class_weight if label not in known]
@@ -260,10 +274,10 @@ def as_rows(X: Any, device: torch.device, dtype: torch.dtype, *, convert: bool) 
     if isinstance(X, np.memmap):
         return MappedRows(X, dtype, device)
     values = X if isinstance(X, Tensor) else as_tensor(X)
-    if convert:
+    fits = values.dtype == dtype and values.device == device and values.is_contiguous()
+    if convert and not fits:
         # Converted and laid out row by row in one go, so that there is never a second copy.
-        if values.dtype != dtype or values.device != device or not values.is_contiguous():
-            values = torch.empty(values.shape, dtype=dtype, device=device).copy_(values)
+        values = torch.empty(values.shape, dtype=dtype, device=device).copy_(values)
     return DenseRows(values.to(device), dtype)
 
 

@@ -30,7 +30,7 @@ _LEAST_DECREASE = 2.220446049250313e-09
 
 
 class TorchMLPClassifier(BinaryClassifier):
-    """A multi-layer perceptron for two classes, trained by PyTorch.
+    r"""A multi-layer perceptron for two classes, trained by PyTorch.
 
     Parameters that scikit-learn's ``MLPClassifier`` has keep their names, defaults and meaning.
     With the same ``random_state`` both start from the same weights and see the same batches.
@@ -39,7 +39,7 @@ class TorchMLPClassifier(BinaryClassifier):
     ----------
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Width of each hidden layer.
-    activation : {"identity", "logistic", "tanh", "relu", "gelu", "silu", "leaky_relu"}, \\
+    activation : {"identity", "logistic", "tanh", "relu", "gelu", "silu", "leaky_relu"}, \
             default="relu"
         Function of the hidden layers. The slope of ``"leaky_relu"`` below zero is 0.01.
     solver : {"adam", "sgd", "lbfgs"}, default="adam"
@@ -49,7 +49,7 @@ class TorchMLPClassifier(BinaryClassifier):
         batch, as in scikit-learn.
     batch_size : int or "auto", default="auto"
         Rows of a batch. ``"auto"`` is ``min(200, n_samples)``.
-    learning_rate : {"constant", "invscaling", "adaptive", "cosine", "onecycle"}, \\
+    learning_rate : {"constant", "invscaling", "adaptive", "cosine", "onecycle"}, \
             default="constant"
         How the rate moves. ``"invscaling"`` divides it by ``t ** power_t`` (t rows seen),
         ``"adaptive"`` by 5 at each plateau; as in scikit-learn, these two act on ``solver="sgd"``

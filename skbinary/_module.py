@@ -28,7 +28,10 @@ class LogitModule(nn.Sequential):
     """
 
     def forward(self, X: Tensor) -> Tensor:
-        return super().forward(X.flatten(1))[:, 0]
+        signal = X.flatten(1)
+        for layer in self:
+            signal = layer(signal)
+        return signal[:, 0]
 
 
 def build_module(

@@ -88,11 +88,12 @@ def check_data(
     X, y, sample_weight = table
     X = _inputs.check_rows(estimator, X, reset=reset)
     y = _inputs.check_labels(estimator, X, y)
+    weight = _inputs.check_weight(sample_weight, X)
     if classes is None:
         classes = _inputs.two_classes(estimator, y)
+        _inputs.check_both_classes(y, weight)
     _inputs.encode(y, classes)
-    train = Table(X, y, _inputs.check_weight(sample_weight, X))
-    return Data(train, _check_validation(estimator, validation, classes), classes)
+    return Data(Table(X, y, weight), _check_validation(estimator, validation, classes), classes)
 
 
 def _check_validation(
@@ -166,7 +167,6 @@ def build_problem(
         # A row without weight is a row that is not there.
         kept = torch.nonzero(problem.weight > 0)[:, 0]
         problem = problem.take(kept)
-        _check_both_classes(problem)
     if data.validation is not None:
         return Split(replace(problem, validation=load(data.validation, convert=False)))
     if hold_out_fraction is None:
@@ -175,11 +175,3 @@ def build_problem(
     validation = problem.take(held)
     problem = replace(problem.take(learnt), validation=validation)
     return Split(problem, kept[learnt].cpu().numpy(), kept[held].cpu().numpy())
-
-
-def _check_both_classes(problem: Problem) -> None:
-    if bool((problem.target == problem.target[0]).all()):
-        raise ValueError(
-            "y must hold two classes among the rows with a positive weight. Got one class instead. "
-            "Give some rows of the other class a weight."
-        )

@@ -7,9 +7,10 @@ the computation, and what ``batch`` returns is multiplied with ``@`` or ``transp
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Protocol
 
 import torch
@@ -190,6 +191,7 @@ class SparseRows:
 
     def as_tensor(self) -> Tensor:
         """Give the rows as a torch CSR tensor in the precision of the computation."""
+        _silence_beta_notice()
         return torch.sparse_csr_tensor(
             self.starts, self.columns, self.values.to(self.dtype), self.shape,
             check_invariants=False,
@@ -205,6 +207,14 @@ class SparseRows:
 
     def _lengths(self) -> Tensor:
         return torch.diff(self.starts).long()
+
+
+@cache
+def _silence_beta_notice() -> None:
+    """Make the first compressed tensor of the process, at which torch says that they are new."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        torch.sparse_csr_tensor([0, 1], [0], [1.0], (1, 1))
 
 
 @dataclass(frozen=True)
@@ -337,7 +347,8 @@ def hold_out(problem: Problem, fraction: float, seed: int) -> tuple[Tensor, Tens
 
     Equal rows go to the same side, so that no validation row has a twin among the training rows,
     and a row of weight two counts like the same row given twice. Only where every set of equal rows
-    holds more than three times the share are the rows of a class drawn one by one.
+    holds more than three times the share are the rows of a class drawn one by one. A class of one
+    row, however often it is given, is trained on.
 
     Parameters
     ----------
@@ -356,39 +367,49 @@ def hold_out(problem: Problem, fraction: float, seed: int) -> tuple[Tensor, Tens
     Raises
     ------
     ValueError
-        If a class has fewer than two rows.
+        If no class has two rows.
     """
     hashes = fingerprints(problem, seed)
+    held = []
+    for draw in (_draw_groups, _draw_rows):
+        for label in (0, 1):
+            members = torch.nonzero(problem.target == label)[:, 0]
+            each = torch.ones_like(members) if problem.weight is None else problem.weight[members]
+            held.append(members[draw(hashes[members], each.double(), fraction, seed)])
+        if sum(map(len, held)) > 0:
+            break
+    else:
+        raise ValueError(
+            "Early stopping must find two rows of a class, one to train on and one to validate on. "
+            "Got one row of each class instead. Pass X_val and y_val, or set early_stopping=False."
+        )
     chosen = torch.zeros(problem.n_samples, dtype=torch.bool, device=problem.device)
-    for label in (0, 1):
-        members = torch.nonzero(problem.target == label)[:, 0]
-        if len(members) < 2:
-            raise ValueError(
-                "Early stopping must find at least two rows of each class, one to train on and "
-                f"one to validate on. Got {len(members)} instead. Pass X_val and y_val, or set "
-                "early_stopping=False."
-            )
-        weight = torch.ones(len(members)) if problem.weight is None else problem.weight[members]
-        weight = weight.double().cpu()
-        chosen[members[_share(hashes[members].cpu(), weight, fraction, seed)]] = True
-    position = torch.arange(problem.n_samples, device=problem.device)
-    return position[~chosen], position[chosen]
+    chosen[torch.cat(held)] = True
+    return torch.nonzero(~chosen)[:, 0], torch.nonzero(chosen)[:, 0]
 
 
-def _share(hashes: Tensor, weight: Tensor, fraction: float, seed: int) -> Tensor:
-    """Give the positions that hold about `fraction` of the weight, whole groups at a time."""
+def _draw_groups(hashes: Tensor, weight: Tensor, fraction: float, seed: int) -> Tensor:
+    """Give positions that hold about `fraction` of the weight, equal rows together."""
     _, group = torch.unique(hashes, return_inverse=True)
     n_groups = int(group.max()) + 1
-    heavy = torch.zeros(n_groups, dtype=weight.dtype).index_add_(0, group, weight)
+    heavy = torch.zeros(n_groups, dtype=weight.dtype, device=weight.device)
+    heavy.index_add_(0, group, weight)
     wanted = fraction * float(weight.sum())
     # A group of more than three times the share would make the validation rows one pattern.
     light = torch.nonzero(heavy <= _MOST_OVER_SHARE * wanted)[:, 0]
     if len(light) == 0 and n_groups == len(hashes):
-        light = torch.arange(n_groups)
-    if n_groups > 1 and len(light) > 0:
-        held = light[: _n_reaching(heavy[light], wanted, n_groups - 1)]
-        return torch.nonzero(torch.isin(group, held))[:, 0]
+        light = torch.arange(n_groups, device=group.device)
+    if n_groups > 1 and len(light) == 0:
+        return _draw_rows(hashes, weight, fraction, seed)
+    held = light[: _n_reaching(heavy[light], wanted, n_groups - 1)]
+    return torch.nonzero(torch.isin(group, held))[:, 0]
+
+
+def _draw_rows(hashes: Tensor, weight: Tensor, fraction: float, seed: int) -> Tensor:
+    """Give positions that hold about `fraction` of the weight, row by row."""
     order = torch.randperm(len(hashes), generator=torch.Generator().manual_seed(seed))
+    order = order.to(weight.device)
+    wanted = fraction * float(weight.sum())
     return order[: _n_reaching(weight[order], wanted, len(order) - 1)]
 
 

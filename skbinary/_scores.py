@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit, log_expit
+from scipy.special import expit
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -46,8 +46,7 @@ class BinaryScorer(ClassifierMixin):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, data frame, torch tensor} of shape \\
-                (n_samples, n_features)
+        X : {array-like, sparse matrix, data frame, tensor} of shape (n_samples, n_features)
             The rows, with the features that ``fit`` has seen.
 
         Returns
@@ -64,7 +63,7 @@ class BinaryScorer(ClassifierMixin):
             device = torch.device("cpu")  # where float64 is
         rows = _inputs.as_rows(X, device, dtype, convert=False)
         stack = self._stack(dtype, device)
-        logits = np.empty(rows.shape[0], dtype=np.float32 if single else np.float64)
+        logits: NDArray[np.floating] = np.empty(rows.shape[0], dtype=np.float32 if single else np.float64)
         for span in row_spans(rows.shape[0], self.n_features_in_ + sum(stack.architecture.hidden)):
             logits[span] = stack.logits(rows.batch(span))[0].cpu().numpy()
         return logits
@@ -74,8 +73,7 @@ class BinaryScorer(ClassifierMixin):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, data frame, torch tensor} of shape \\
-                (n_samples, n_features)
+        X : {array-like, sparse matrix, data frame, tensor} of shape (n_samples, n_features)
             The rows.
 
         Returns
@@ -91,25 +89,24 @@ class BinaryScorer(ClassifierMixin):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, data frame, torch tensor} of shape \\
-                (n_samples, n_features)
+        X : {array-like, sparse matrix, data frame, tensor} of shape (n_samples, n_features)
             The rows.
 
         Returns
         -------
         ndarray of shape (n_samples, 2)
-            In the order of ``classes_``. Finite where the probability itself rounds to zero.
+            In the order of ``classes_``. The logarithm of what ``predict_proba`` gives, so it is
+            -inf where that rounds to zero.
         """
-        logits = self.decision_function(X)
-        return np.stack([log_expit(-logits), log_expit(logits)], axis=1)
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
 
     def predict(self, X: Any, *, threshold: float | None = None) -> NDArray[np.generic]:
         """Label rows.
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, data frame, torch tensor} of shape \\
-                (n_samples, n_features)
+        X : {array-like, sparse matrix, data frame, tensor} of shape (n_samples, n_features)
             The rows.
         threshold : float, default=None
             A row is positive when its probability is at least this number in [0, 1]. None takes

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -41,7 +42,8 @@ class Activation:
 
 
 def _gelu_slope(x: Tensor) -> Tensor:
-    # d/dx of x Phi(x) = Phi(x) + x phi(x): Hendrycks and Gimpel, "Gaussian error linear units", 2016.
+    # d/dx of x Phi(x) = Phi(x) + x phi(x), for the function of Hendrycks and Gimpel, "Gaussian
+    # error linear units", 2016, equation 1.
     cumulative = 0.5 * (1 + torch.erf(x / math.sqrt(2)))
     return cumulative + x * torch.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
 
@@ -58,7 +60,7 @@ ACTIVATIONS = {
     "relu": Activation(torch.relu_, lambda a: (a > 0).to(a.dtype)),
     "leaky_relu": Activation(
         lambda x: functional.leaky_relu_(x, _LEAK),
-        lambda a: torch.where(a > 0, 1.0, _LEAK).to(a.dtype),
+        lambda a: (a > 0).to(a.dtype).mul_(1 - _LEAK).add_(_LEAK),
     ),
     "gelu": Activation(lambda x: x.copy_(functional.gelu(x)), _gelu_slope, from_output=False),
     "silu": Activation(lambda x: functional.silu(x, inplace=True), _silu_slope, from_output=False),
@@ -93,7 +95,7 @@ class Architecture:
     def layers(self) -> list[tuple[int, int]]:
         """Inputs and outputs of each layer, the last one giving the logit."""
         widths = (self.n_features, *self.hidden, 1)
-        return list(zip(widths[:-1], widths[1:], strict=True))
+        return list(pairwise(widths))
 
     @property
     def n_weights(self) -> int:
@@ -130,7 +132,7 @@ class Architecture:
             shapes += [(1, n_out) for _, n_out in self.layers]
         sizes = [rows * columns for rows, columns in shapes]
         views = [
-            part.unflatten(1, shape)
+            part.view(-1, *shape)
             for part, shape in zip(torch.split(flat, sizes, dim=1), shapes, strict=True)
         ]
         n_layers = len(self.layers)

@@ -16,7 +16,7 @@ def check_threshold(threshold: object) -> float:
     ValueError
         If it is no number in [0, 1].
     """
-    if isinstance(threshold, Real) and 0 <= threshold <= 1:
+    if isinstance(threshold, Real) and 0 <= float(threshold) <= 1:
         return float(threshold)
     raise ValueError(
         f"threshold must be a number in [0, 1]. Got {threshold!r} instead. It is the probability "

@@ -158,7 +158,7 @@ class MiniBatch:
     def _batches(self) -> Iterator[Tensor]:
         if self.shuffler is not None:
             self.shuffler.shuffle(self._order.numpy())
-        return iter(self._order.to(self.problem.device).split(self.batch_size))
+        return iter(torch.split(self._order.to(self.problem.device), self.batch_size))
 
     def _step(self, index: Tensor) -> Tensor:
         if self.hooks is not None:

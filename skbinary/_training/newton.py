@@ -11,16 +11,16 @@ from skbinary._training.line_search import search
 from skbinary._training.objective import LinearObjective
 from skbinary._training.result import Progress, StopReason
 
-# What is added to the diagonal, which is scaled to one, when the Hessian is singular.
-_FIRST_RIDGE, _RIDGE_GROWTH = 1e-12, 100.0
+# A pivot this small, of a matrix whose diagonal is one, is what rounding leaves of a zero.
+_SINGULAR = 1e-7
 
 
 class Newton:
     """Second-order steps: a Cholesky factorization of the Hessian, then a line search.
 
     The Hessian is scaled to a unit diagonal first, so columns of very different scale do no harm.
-    Where it is singular (equal columns, separable classes without a penalty), the smallest
-    diagonal that makes it positive definite is added, which still gives a descent direction.
+    Where it is singular (equal columns, separable classes without a penalty), its pseudo-inverse
+    takes the place of the factorization, so that the weights stay small.
 
     Parameters
     ----------
@@ -70,12 +70,16 @@ class Newton:
         hessian = self.objective.hessian()
         scale = hessian.diagonal().clamp(min=torch.finfo(hessian.dtype).tiny).rsqrt()
         scaled = hessian * scale * scale[:, None]
-        factor, failed = torch.linalg.cholesky_ex(scaled)
-        ridge = _FIRST_RIDGE
-        while bool(failed) or not bool(torch.isfinite(factor).all()):
-            scaled.diagonal().add_(ridge)
-            factor, failed = torch.linalg.cholesky_ex(scaled)
-            ridge *= _RIDGE_GROWTH
-        solved = torch.cholesky_solve((gradient * scale)[:, None], factor)[:, 0]
-        direction = -solved * scale
+        direction = -_solve(scaled, gradient * scale) * scale
         return direction, float(-(gradient @ direction))
+
+
+def _solve(matrix: Tensor, vector: Tensor) -> Tensor:
+    """Solve a positive semidefinite system whose diagonal is one."""
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if not bool(failed) and float(factor.diagonal().min()) > _SINGULAR:
+        return torch.cholesky_solve(vector[:, None], factor)[:, 0]
+    values, vectors = torch.linalg.eigh(matrix)
+    # Directions in which the objective is flat to rounding are left alone.
+    seen = values > _SINGULAR**2 * float(values[-1])
+    return (vectors[:, seen] / values[seen]) @ (vectors[:, seen].mT @ vector)

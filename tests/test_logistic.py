@@ -1,0 +1,169 @@
+"""TorchLogisticClassifier against scikit-learn's LogisticRegression."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.datasets import load_breast_cancer, make_classification
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.preprocessing import StandardScaler
+
+from skbinary import TorchLogisticClassifier
+
+FULL_BATCH = ["newton-cholesky", "lbfgs"]
+
+
+@pytest.fixture(scope="module")
+def data():
+    X, y = load_breast_cancer(return_X_y=True)
+    return StandardScaler().fit_transform(X), y
+
+
+def peer_of(**params):
+    return LogisticRegression(solver="newton-cholesky", tol=1e-12, max_iter=1000, **params)
+
+
+@pytest.mark.parametrize("solver", FULL_BATCH)
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"C": 0.01},
+        {"C": 100.0},
+        {"fit_intercept": False},
+        {"class_weight": "balanced"},
+        {"class_weight": {0: 3.0}},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_optimum_equals_logistic_regression(data, solver, params, weighted, sparse):
+    X, y = data
+    weight = np.random.default_rng(0).uniform(0, 2, len(y)) if weighted else None
+    model = TorchLogisticClassifier(solver=solver, tol=1e-10, max_iter=5000, **params)
+    model.fit(sp.csr_array(X) if sparse else X, y, weight)
+    peer = peer_of(**params).fit(X, y, weight)
+    largest = np.abs(peer.coef_).max()
+    np.testing.assert_allclose(model.coef_, peer.coef_, rtol=0, atol=1e-5 * largest)
+    np.testing.assert_allclose(model.intercept_, peer.intercept_, rtol=0, atol=1e-5 * largest)
+    np.testing.assert_allclose(model.predict_proba(X), peer.predict_proba(X), atol=1e-6)
+
+
+@pytest.mark.parametrize("solver", FULL_BATCH)
+def test_optimum_without_penalty_equals_logistic_regression(solver):
+    X, y = make_classification(400, 6, n_redundant=0, flip_y=0.2, random_state=0)
+    model = TorchLogisticClassifier(C=np.inf, solver=solver, tol=1e-10, max_iter=1000).fit(X, y)
+    peer = peer_of(C=np.inf).fit(X, y)
+    np.testing.assert_allclose(model.coef_, peer.coef_, rtol=1e-5)
+
+
+@pytest.mark.parametrize("solver", FULL_BATCH)
+def test_optimum_dependent_columns_without_penalty_has_small_weights(solver):
+    X, y = make_classification(400, 6, n_redundant=2, flip_y=0.2, random_state=0)
+    model = TorchLogisticClassifier(C=np.inf, solver=solver, tol=1e-10, max_iter=1000).fit(X, y)
+    peer = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(X, y)
+    np.testing.assert_allclose(model.predict_proba(X), peer.predict_proba(X), atol=1e-6)
+    assert np.linalg.norm(model.coef_) < 3 * np.linalg.norm(peer.coef_)
+
+
+@pytest.mark.parametrize(("solver", "rate"), [("adam", 0.005), ("sgd", 0.02)])
+def test_minibatches_come_near_the_optimum(data, solver, rate):
+    X, y = data
+    model = TorchLogisticClassifier(
+        C=0.1, solver=solver, learning_rate_init=rate, max_iter=1000, tol=0, random_state=0
+    ).fit(X, y)
+    best = TorchLogisticClassifier(C=0.1, tol=1e-10).fit(X, y)
+
+    def objective(fitted):
+        penalty = np.sum(fitted.coef_**2) / (2 * 0.1 * len(y))
+        return log_loss(y, fitted.predict_proba(X)) + penalty
+
+    assert objective(model) == pytest.approx(objective(best), rel=0.01)
+
+
+@pytest.mark.parametrize(("n_features", "solver"), [(500, "newton-cholesky"), (501, "lbfgs")])
+def test_auto_solver_suits_the_width(n_features, solver):
+    X, y = make_classification(60, n_features, random_state=0)
+    assert TorchLogisticClassifier().fit(X, y).solver_ == solver
+
+
+def test_fitted_attributes_have_scikit_learns_shapes(data):
+    X, y = data
+    model, peer = TorchLogisticClassifier().fit(X, y), LogisticRegression().fit(X, y)
+    for name in ("coef_", "intercept_", "n_iter_", "classes_"):
+        assert getattr(model, name).shape == getattr(peer, name).shape
+        assert getattr(model, name).dtype == getattr(peer, name).dtype
+    assert model.n_features_in_ == peer.n_features_in_
+
+
+def test_loss_curve_ends_at_the_mean_log_loss(data):
+    X, y = data
+    weight = np.random.default_rng(0).uniform(0.1, 2, len(y))
+    model = TorchLogisticClassifier().fit(X, y, weight)
+    expected = log_loss(y, model.predict_proba(X), sample_weight=weight)
+    assert model.loss_curve_[-1] == pytest.approx(expected, rel=1e-9)
+    assert len(model.loss_curve_) == model.n_iter_[0]
+
+
+def test_objective_adds_the_penalty(data):
+    X, y = data
+    model = TorchLogisticClassifier(C=0.5).fit(X, y)
+    penalty = np.sum(model.coef_**2) / (2 * 0.5 * len(y))
+    assert model.history_["objective"][-1] == pytest.approx(model.loss_curve_[-1] + penalty)
+
+
+def test_columns_permuted_permutes_coef(data):
+    X, y = data
+    order = np.random.default_rng(0).permutation(X.shape[1])
+    model = TorchLogisticClassifier(tol=1e-10).fit(X, y)
+    permuted = TorchLogisticClassifier(tol=1e-10).fit(X[:, order], y)
+    np.testing.assert_allclose(permuted.coef_, model.coef_[:, order], rtol=1e-8)
+
+
+def test_warm_start_goes_on_from_the_optimum(data):
+    X, y = data
+    model = TorchLogisticClassifier(solver="lbfgs", warm_start=True, max_iter=1000, tol=1e-6)
+    cold = model.fit(X, y).n_iter_[0]
+    assert model.fit(X, y).n_iter_[0] < cold / 5
+    assert len(model.loss_curve_) == cold + model.n_iter_[0]
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_partial_fit_many_times_equals_fit(data, solver):
+    X, y = data
+    params = {"solver": solver, "shuffle": False, "random_state": 0, "max_iter": 4}
+    whole = TorchLogisticClassifier(n_iter_no_change=4, **params).fit(X, y)
+    steps = TorchLogisticClassifier(**params)
+    for _ in range(4):
+        steps.partial_fit(X, y, classes=[0, 1])
+    np.testing.assert_array_equal(steps.coef_, whole.coef_)
+    assert steps.loss_curve_ == whole.loss_curve_
+
+
+def test_early_stopping_full_batch_keeps_the_best_epoch(data):
+    X, y = data
+    model = TorchLogisticClassifier(
+        solver="lbfgs", early_stopping=True, C=1e6, max_iter=500, random_state=0
+    ).fit(X[:250], y[:250], X_val=X[250:], y_val=y[250:])
+    assert model.best_validation_score_ == max(model.validation_scores_)
+    assert model.score(X[250:], y[250:]) == pytest.approx(model.best_validation_score_)
+    assert model.best_epoch_ == 1 + int(np.argmax(model.validation_scores_))
+
+
+def test_scores_are_one_function_of_the_logit(data):
+    X, y = data
+    model = TorchLogisticClassifier(threshold=0.2).fit(X, y)
+    logit = model.decision_function(X)
+    proba = model.predict_proba(X)
+    np.testing.assert_allclose(proba[:, 1], 1 / (1 + np.exp(-logit)), rtol=1e-12)
+    np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-15)
+    np.testing.assert_array_equal(model.predict(X), (proba[:, 1] >= 0.2).astype(int))
+    np.testing.assert_array_equal(model.predict(X, threshold=0.9), (proba[:, 1] >= 0.9).astype(int))
+
+
+@pytest.mark.parametrize(("threshold", "share"), [(0.0, 1.0), (1.0, 0.0)])
+def test_predict_threshold_at_the_ends(data, threshold, share):
+    X, y = data
+    model = TorchLogisticClassifier(C=1e-3).fit(X, y)
+    assert model.predict(X, threshold=threshold).mean() == share

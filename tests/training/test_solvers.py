@@ -1,0 +1,180 @@
+"""A table of problems times a table of solvers, against scikit-learn's optimum."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_breast_cancer, make_classification
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from skbinary._problem import DenseRows, Problem
+from skbinary._stack import Architecture, Stack
+from skbinary._training.lbfgs import LBFGS
+from skbinary._training.line_search import search
+from skbinary._training.loop import Plan, train
+from skbinary._training.newton import Newton
+from skbinary._training.objective import Along, LinearObjective, NetworkObjective
+from skbinary._training.result import StopReason
+
+SOLVERS = {"newton": Newton, "lbfgs": LBFGS}
+
+
+def problem_of(X, y, weight=None, dtype=torch.float64):
+    rows = DenseRows(torch.as_tensor(np.ascontiguousarray(X)), dtype)
+    weight = None if weight is None else torch.as_tensor(weight, dtype=dtype)
+    return Problem(rows, torch.as_tensor(y, dtype=dtype), weight)
+
+
+def linear_objective(problem, l2, fit_intercept=True):
+    architecture = Architecture(problem.n_features, fit_intercept=fit_intercept)
+    start = torch.zeros(1, architecture.n_parameters, dtype=problem.target.dtype)
+    return LinearObjective(Stack(architecture, start), problem, l2)
+
+
+def breast_cancer():
+    X, y = load_breast_cancer(return_X_y=True)
+    return StandardScaler().fit_transform(X), y
+
+
+def wide():
+    return make_classification(50, 120, n_informative=10, random_state=0)
+
+
+def uneven_scales():
+    X, y = make_classification(500, 8, n_informative=4, random_state=0)
+    return X * 10.0 ** np.arange(-3, 5), y
+
+
+PROBLEMS = {"breast cancer": breast_cancer, "wide": wide, "uneven scales": uneven_scales}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_solver_reaches_the_optimum_of_scikit_learn(name, solver, fit_intercept, weighted):
+    X, y = PROBLEMS[name]()
+    weight = np.random.default_rng(0).uniform(0.1, 3, len(y)) if weighted else None
+    problem = problem_of(X, y, weight)
+    objective = linear_objective(problem, 1 / problem.total_weight, fit_intercept)
+    result = train(SOLVERS[solver](objective, 1e-10), Plan(5000, 1e-10, 10))
+    peer = LogisticRegression(
+        fit_intercept=fit_intercept, solver="newton-cholesky", tol=1e-12, max_iter=1000
+    ).fit(X, y, weight)
+    coef = result.parameters[: X.shape[1]].numpy()
+    scale = np.abs(X).max(axis=0)
+    np.testing.assert_allclose(coef * scale, peer.coef_[0] * scale, rtol=1e-5, atol=1e-6)
+    assert result.stop_reason is StopReason.CONVERGED
+
+
+def test_newton_separable_without_penalty_stops_with_finite_weights():
+    X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+    objective = linear_objective(problem_of(X, np.array([0, 0, 1, 1])), 0.0)
+    result = train(Newton(objective, 1e-4), Plan(100, 1e-4, 10))
+    assert result.stop_reason is StopReason.CONVERGED
+    assert bool(torch.isfinite(result.parameters).all())
+    assert result.history["loss"][-1] < 1e-3
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_solver_equal_columns_without_penalty_reach_the_best_value(solver):
+    X, y = make_classification(300, 4, flip_y=0.3, random_state=0)
+    objective = linear_objective(problem_of(np.hstack([X, X, np.ones((300, 1))]), y), 0.0)
+    result = train(SOLVERS[solver](objective, 1e-8), Plan(1000, 1e-8, 10))
+    single = linear_objective(problem_of(X, y), 0.0)
+    best = train(Newton(single, 1e-10), Plan(1000, 1e-10, 10))
+    assert result.stop_reason is StopReason.CONVERGED
+    assert result.history["loss"][-1] == pytest.approx(best.history["loss"][-1], rel=1e-9)
+
+
+def test_newton_float32_rows_accumulate_in_float64():
+    X, y = breast_cancer()
+    single = problem_of(X.astype(np.float32), y, dtype=torch.float64)
+    double = problem_of(X.astype(np.float32).astype(np.float64), y)
+    one = train(Newton(linear_objective(single, 1e-3), 1e-10), Plan(100, 1e-10, 10))
+    two = train(Newton(linear_objective(double, 1e-3), 1e-10), Plan(100, 1e-10, 10))
+    assert single.rows.values.dtype == torch.float32
+    assert torch.equal(one.parameters, two.parameters)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_linear_objective_derivatives_equal_autograd(weighted):
+    X, y = wide()
+    weight = np.linspace(0.5, 2, len(y)) if weighted else None
+    problem = problem_of(X, y, weight)
+    objective = linear_objective(problem, 0.1)
+    objective.parameters.copy_(torch.linspace(-1, 1, len(objective.parameters)))
+    objective.restart()
+
+    def value(flat):
+        logits = problem.rows.values @ flat[:-1] + flat[-1]
+        each = torch.nn.functional.softplus(logits) - problem.target * logits
+        w = torch.ones_like(each) if weight is None else problem.weight
+        return (w @ each) / w.sum() + 0.05 * flat[:-1].square().sum()
+
+    point = objective.parameters.clone()
+    assert objective.value == pytest.approx(float(value(point)), rel=1e-12)
+    gradient = torch.autograd.functional.jacobian(value, point)
+    torch.testing.assert_close(objective.gradient, gradient, rtol=1e-10, atol=1e-12)
+    hessian = torch.autograd.functional.hessian(value, point)
+    torch.testing.assert_close(objective.hessian(), hessian, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(
+        objective.curvature(), hessian.diagonal().contiguous(), rtol=1e-9, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("kind", [LinearObjective, NetworkObjective])
+def test_ray_equals_the_objective_where_it_leads(kind):
+    X, y = wide()
+    problem = problem_of(X, y)
+    hidden = () if kind is LinearObjective else (3,)
+    architecture = Architecture(problem.n_features, hidden, "tanh")
+    generator = torch.Generator().manual_seed(0)
+    size = (1, architecture.n_parameters)
+    start = torch.randn(size, generator=generator, dtype=torch.float64)
+    direction = torch.randn(size[1], generator=generator, dtype=torch.float64)
+    objective = kind(Stack(architecture, start.clone()), problem, 0.1)
+    value, slope = objective.ray(direction).at(0.3)
+    there = kind(Stack(architecture, start + 0.3 * direction), problem, 0.1)
+    assert value == pytest.approx(there.value, rel=1e-12)
+    assert slope == pytest.approx(float(there.gradient @ direction), rel=1e-9)
+    objective.move(0.3, direction)
+    torch.testing.assert_close(objective.gradient, there.gradient)
+
+
+def test_search_step_too_long_is_shortened():
+    along = Along(lambda t: ((t - 0.01) ** 2, 2 * (t - 0.01)), 1e-4, -0.02)
+    step = search(along)
+    assert step is not None
+    assert along.at(step)[0] < along.value
+
+
+def test_search_step_too_short_is_lengthened():
+    along = Along(lambda t: ((t - 100.0) ** 2, 2 * (t - 100.0)), 1e4, -200.0)
+    step = search(along)
+    assert step is not None
+    assert step > 1
+
+
+def test_search_uphill_gives_none():
+    assert search(Along(lambda t: (t, 1.0), 0.0, 1.0)) is None
+
+
+def test_lbfgs_network_lowers_the_objective_until_flat():
+    X, y = breast_cancer()
+    problem = problem_of(X, y)
+    architecture = Architecture(X.shape[1], (8,), "tanh")
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn((1, architecture.n_parameters), generator=generator).double() / 5
+    objective = NetworkObjective(Stack(architecture, start), problem, 1e-3)
+    result = train(LBFGS(objective, 1e-5, min_decrease=2e-9), Plan(500, 1e-5, 10))
+    assert result.stop_reason in (StopReason.CONVERGED, StopReason.FLAT)
+    assert np.all(np.diff(result.history["objective"]) <= 0)
+
+
+def test_lbfgs_out_of_evaluations_stops():
+    X, y = breast_cancer()
+    objective = linear_objective(problem_of(X, y), 1e-3)
+    result = train(LBFGS(objective, 1e-12, max_evaluations=5), Plan(500, 1e-12, 10))
+    assert result.stop_reason is StopReason.MAX_FUN
+    assert objective.n_evaluations <= 7
