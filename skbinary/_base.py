@@ -182,6 +182,15 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
         ValueError
             If the data or a parameter is not as described, or if the training diverges. The
             estimator is then what it was before.
+
+        Examples
+        --------
+        >>> from skbinary import TorchLogisticClassifier
+        >>> model = TorchLogisticClassifier()
+        >>> model.fit([[-1.0], [1.0], [2.0]], ["no", "yes", "yes"], sample_weight=[1, 1, 2])
+        TorchLogisticClassifier()
+        >>> model.stop_reason_
+        'the gradient is within tol'
         """
         goes_on = self.warm_start and hasattr(self, "classes_")
         data = check_data(
@@ -227,6 +236,15 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
             If `y` holds a label that is not among the classes.
         AttributeError
             If the solver is a full-batch one, or ``early_stopping`` is set.
+
+        Examples
+        --------
+        >>> from skbinary import TorchLogisticClassifier
+        >>> model = TorchLogisticClassifier(solver="sgd")
+        >>> for x, label in [(-1.0, "no"), (1.0, "yes")]:
+        ...     model = model.partial_fit([[x]], [label], classes=["no", "yes"])
+        >>> print(model.predict([[3.0]]))
+        ['yes']
         """
         goes_on = hasattr(self, "classes_")
         known = self.classes_ if goes_on else None

@@ -53,6 +53,13 @@ class BinaryScorer(ClassifierMixin):
         -------
         ndarray of shape (n_samples,)
             The natural logarithm of the odds of ``classes_[1]``.
+
+        Examples
+        --------
+        >>> from skbinary import TorchLogisticClassifier
+        >>> model = TorchLogisticClassifier().fit([[-1.0], [1.0]], ["no", "yes"])
+        >>> model.decision_function([[0.0], [2.0]]).round(2)
+        array([0.  , 1.35])
         """
         check_is_fitted(self)
         X = _inputs.check_rows(self, X, reset=False)
@@ -80,6 +87,14 @@ class BinaryScorer(ClassifierMixin):
         -------
         ndarray of shape (n_samples, 2)
             In the order of ``classes_``. Each row sums to one.
+
+        Examples
+        --------
+        >>> from skbinary import TorchLogisticClassifier
+        >>> model = TorchLogisticClassifier().fit([[-1.0], [1.0]], ["no", "yes"])
+        >>> model.predict_proba([[0.0], [2.0]]).round(2)
+        array([[0.5 , 0.5 ],
+               [0.21, 0.79]])
         """
         logits = self.decision_function(X)
         return np.stack([expit(-logits), expit(logits)], axis=1)
@@ -97,6 +112,13 @@ class BinaryScorer(ClassifierMixin):
         ndarray of shape (n_samples, 2)
             In the order of ``classes_``. The logarithm of what ``predict_proba`` gives, so it is
             -inf where that rounds to zero.
+
+        Examples
+        --------
+        >>> from skbinary import TorchLogisticClassifier
+        >>> model = TorchLogisticClassifier().fit([[-1.0], [1.0]], ["no", "yes"])
+        >>> model.predict_log_proba([[2.0]]).round(2)
+        array([[-1.58, -0.23]])
         """
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
@@ -116,6 +138,13 @@ class BinaryScorer(ClassifierMixin):
         -------
         ndarray of shape (n_samples,)
             One of ``classes_`` for each row.
+
+        Examples
+        --------
+        >>> from skbinary import TorchLogisticClassifier
+        >>> model = TorchLogisticClassifier().fit([[-1.0], [1.0]], ["no", "yes"])
+        >>> print(model.predict([[2.0]]), model.predict([[2.0]], threshold=0.9))
+        ['yes'] ['no']
         """
         chosen = check_threshold(self.threshold if threshold is None else threshold)
         return decide(expit(self.decision_function(X)), chosen, self.classes_)

@@ -1,0 +1,51 @@
+"""Every public object is documented as numpydoc wants it."""
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+from numpydoc.validate import validate
+
+import skbinary
+
+# ES01, SA01: a method whose summary says all needs no more words, and no pointer elsewhere.
+# RT02: "self : estimator" is how scikit-learn names what fit returns.
+NOT_ASKED = {"ES01", "SA01", "RT02"}
+
+
+def public_names():
+    for name in skbinary.__all__:
+        kind = getattr(skbinary, name)
+        yield f"skbinary.{name}"
+        for method, value in inspect.getmembers(kind):
+            ours = str(getattr(value, "__module__", "")).startswith("skbinary")
+            if not method.startswith("_") and ours and inspect.isroutine(value):
+                yield f"skbinary.{name}.{method}"
+    yield "skbinary.TorchMLPClassifier.partial_fit"  # hides behind available_if
+
+
+@pytest.mark.parametrize("name", sorted(set(public_names())))
+def test_public_object_has_a_complete_docstring(name):
+    errors = [text for code, text in validate(name)["errors"] if code not in NOT_ASKED]
+    assert errors == []
+
+
+@pytest.mark.parametrize("name", skbinary.__all__)
+def test_class_documents_every_parameter_and_fitted_attribute(name):
+    kind = getattr(skbinary, name)
+    model = kind(early_stopping=True, solver="adam", random_state=0)
+    model.fit([[0.0], [1.0], [2.0], [3.0]] * 5, [0, 0, 1, 1] * 5)
+    text = kind.__doc__
+    fitted = [key for key in vars(model) if key.endswith("_") and not key.startswith("_")]
+    for key in [*model.get_params(), *fitted]:
+        assert f"\n    {key} : " in text
+
+
+@pytest.mark.parametrize(
+    "module", [m.name for m in pkgutil.walk_packages(skbinary.__path__, "skbinary.")]
+)
+def test_module_says_what_it_is_for(module):
+    first_line = importlib.import_module(module).__doc__.splitlines()[0]
+    assert first_line.endswith((".", ","))
+    assert len(first_line) < 100
