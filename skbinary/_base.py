@@ -297,8 +297,14 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
         def attributes(result: FitResult | Run) -> dict[str, Any]:
             return self._all_attributes(result, data, solver, architecture, device, earlier)
 
-        observers = self._observers(data, split, device, context, attributes)
-        with _device.threads_for(_step_products(step), device):
+        observers = self._observers(data, split, device)
+        if context is not None and getattr(self, "_skl_callbacks", None):
+            weight = data.train.sample_weight
+            metadata = None if weight is None else {"sample_weight": weight}
+            # X as it was given: what scores it wants its names and shape.
+            given = {"X": X, "y": data.train.y, "metadata": metadata}
+            observers.append(ScikitLearnCallbacks(self, context, given, attributes))
+        with _device.one_thread():
             result = train(step, plan, observers)
         self.__dict__.pop("_optimizer_state", None)
         for name, value in attributes(result).items():
@@ -328,7 +334,15 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
             hold_out_fraction=self.validation_fraction if holds_out else None,
             seed=int(random_state.randint(_SEEDS)) if holds_out else 0,
         )
-        if batches and split.problem.n_samples <= self._batch_rows(split.problem.n_samples):
+        n_samples = split.problem.n_samples
+        if batches and self.batch_size != "auto" and int(self.batch_size) > n_samples:
+            warnings.warn(
+                f"batch_size must be at most the number of training rows, {n_samples}. Got "
+                f"{self.batch_size} instead. One batch of all rows is used.",
+                UserWarning,
+                stacklevel=6,
+            )
+        if batches and n_samples <= self._batch_rows(n_samples):
             # One batch is the whole objective, in which equal rows can be one row.
             split = Split(merge_equal_rows(split.problem, seed=0), split.train, split.held_out)
         return split
@@ -354,7 +368,8 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
         batch_size = self._batch_rows(problem.n_samples)
         dropout = None
         if any(architecture.dropout):
-            seed = int(random_state.randint(_SEEDS))
+            # Moved on by the rows seen, so that calls of partial_fit do not repeat their noise.
+            seed = int(random_state.randint(_SEEDS)) + n_seen
             dropout = Dropout(architecture.dropout, _device.generator(seed, problem.device))
         return MiniBatch(
             stack,
@@ -373,8 +388,6 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
         data: Data,
         split: Split,
         device: torch.device,
-        context: Any,
-        attributes: Callable[[Run], dict[str, Any]],
     ) -> list[Observer]:
         observers: list[Observer] = []
         if self.callbacks:
@@ -385,14 +398,6 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
             observers.append(_host.SkorchHost(self.callbacks, rows, data.classes, settings))
         if self.verbose:
             observers.append(Printer(int(self.verbose)))
-        if context is not None and getattr(self, "_skl_callbacks", None):
-            weight = data.train.sample_weight
-            seen = {
-                "X": data.train.X,
-                "y": data.train.y,
-                "metadata": None if weight is None else {"sample_weight": weight},
-            }
-            observers.append(ScikitLearnCallbacks(self, context, seen, attributes))
         return observers
 
     def _fitted_parameters(self, architecture: Architecture) -> Tensor:
@@ -439,7 +444,8 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
         if message is not None:
             interrupted = result.stop_reason is StopReason.INTERRUPTED
             category = UserWarning if interrupted else ConvergenceWarning
-            warnings.warn(message, category, stacklevel=2)
+            # Up through _train, fit and the two wrappers around fit, to the user's line.
+            warnings.warn(message, category, stacklevel=6)
 
     def _validate_params(self) -> None:
         try:
@@ -551,13 +557,6 @@ def _complaint(result: FitResult, plan: Plan) -> str | None:
         f"loss still went from {before:.6g} to {last:.6g} in the last epoch (tol={plan.tol:g}). "
         "Raise max_iter or learning_rate_init."
     )
-
-
-def _step_products(step: Step) -> float:
-    """Count the multiplications of one pass over a batch, or infinity for a whole table."""
-    if isinstance(step, MiniBatch):
-        return float(step.batch_size * step.stack.architecture.n_weights)
-    return math.inf
 
 
 def _joined(earlier: dict[str, list[float]], new: dict[str, list[float]]) -> dict[str, list[float]]:

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 import torch
 
 _PREFERRED = ("cuda", "mps", "xpu")
-# Below about this many multiplications, sharing a step between threads costs more than it saves.
-_WORTH_SHARING = 4e6
 _KNOWN = ("auto", "cpu", "cuda", "mps", "xpu", "meta", "hpu", "xla")
 
 
@@ -81,22 +79,15 @@ def generator(seed: int, device: torch.device) -> torch.Generator:
 
 
 @contextmanager
-def threads_for(n_products: float, device: torch.device) -> Iterator[None]:
-    """Compute on one thread while steps are too small to share, and put the setting back.
+def one_thread() -> Iterator[None]:
+    """Compute on one CPU thread, and put the setting back.
 
-    Parameters
-    ----------
-    n_products : float
-        Multiplications in one step.
-    device : torch.device
-        Only the CPU has threads.
+    The order in which threads add up their shares moves the last bits of a sum. On one thread a
+    fit gives the same bits in a worker process, which has fewer of them, as in the main one.
     """
     before = torch.get_num_threads()
-    alone = device.type == "cpu" and n_products < _WORTH_SHARING and before > 1
-    if alone:
-        torch.set_num_threads(1)
+    torch.set_num_threads(1)
     try:
         yield
     finally:
-        if alone:
-            torch.set_num_threads(before)
+        torch.set_num_threads(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.base import ClassifierMixin
 from skorch import NeuralNet
 from skorch.callbacks import (
     Callback,
+    Checkpoint,
     EarlyStopping,
     EpochScoring,
     LRScheduler,
@@ -20,6 +22,7 @@ from skorch.callbacks import (
 )
 from skorch.dataset import Dataset
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.data import Subset
 
 from skbinary._module import LogitModule, build_module
@@ -29,6 +32,16 @@ from skbinary._training.loop import Run
 from skbinary._training.minibatch import MiniBatch
 from skbinary._training.schedules import Schedule
 
+# Our curves under skorch's names, and what the best of them is.
+_COLUMNS: dict[str, tuple[str | None, Any]] = {
+    "loss": ("train_loss", min),
+    "objective": (None, None),
+    "learning_rate": (None, None),
+    "seconds": ("dur", None),
+    "validation_loss": ("valid_loss", min),
+    "validation_score": ("valid_acc", max),
+}
+_OF_VALIDATION = {"valid_loss", "valid_loss_best", "valid_acc", "valid_acc_best"}
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
@@ -192,11 +205,12 @@ class SkorchHost:
         self._datasets = self.rows.datasets()
         self._batches: _BatchNotifier | None = None
         self._check(run)
-        if any(_sees_batches(callback) for _, callback in self.net.callbacks_):
-            self._batches = _BatchNotifier(self.net, run)
-            run.step.hooks = self._batches  # type: ignore[attr-defined]  # checked to have them
+        asked = any(_sees_batches(callback) for _, callback in self.net.callbacks_)
+        if asked and isinstance(run.step, MiniBatch):
+            self._batches = _BatchNotifier(self, run)
+            run.step.hooks = self._batches
         self.net.notify("on_train_begin", X=self.rows.X, y=self.rows.y)
-        self._pull_rate(run)
+        self.pull_rate(run)
 
     def epoch_begin(self, run: Run) -> None:
         """Pass the beginning of an epoch on."""
@@ -210,7 +224,12 @@ class SkorchHost:
         """Pass the end of an epoch on, and tell whether a callback wants to stop."""
         if self._batches is not None:
             self._batches.validate()
-        _record(self.net, run.history)
+        else:
+            # Checkpoint and some loggers look at the last batch: the epoch stands in for it.
+            self.net.history.new_batch()
+            self.net.history.record_batch("train_loss", run.history["loss"][-1])
+        _record(self.net, {name: run.history[name] for name in _COLUMNS if name in run.history})
+        ours = set(self.net.history[-1])
         stop = False
         try:
             self.net.notify("on_epoch_end", **self._datasets)
@@ -219,19 +238,23 @@ class SkorchHost:
             if not any(_out_of_patience(callback) for _, callback in self.net.callbacks_):
                 raise
             stop = True
-        self._pull_rate(run)
+        for name, value in self.net.history[-1].items():
+            if isinstance(value, Real) and name not in ours:
+                run.note(name, float(value))
+        self.pull_rate(run)
         return stop
 
     def train_end(self, run: Run) -> None:
         """Pass the end of the training on: this is where the best weights may be loaded."""
         self.net.notify("on_train_end", X=self.rows.X, y=self.rows.y)
+        for _, callback in self.net.callbacks_:
+            run.best_epoch = _loaded_epoch(callback, self.net) or run.best_epoch
 
     def _check(self, run: Run) -> None:
         for _, callback in self.net.callbacks_:
             monitor = getattr(callback, "monitor", None)
             if (
-                isinstance(monitor, str)
-                and monitor.startswith("valid_")
+                monitor in _OF_VALIDATION
                 and self.rows.validation is None
                 and not any(getattr(c, "name_", None) == monitor for _, c in self.net.callbacks_)
             ):
@@ -257,7 +280,8 @@ class SkorchHost:
             for group in self.net.optimizer_.param_groups:
                 group["lr"] = run.step.schedule.rate
 
-    def _pull_rate(self, run: Run) -> None:
+    def pull_rate(self, run: Run) -> None:
+        """Take the learning rate over that a callback may have set."""
         if isinstance(run.step, MiniBatch):
             run.step.schedule.rate = float(self.net.optimizer_.param_groups[0]["lr"])
 
@@ -265,8 +289,9 @@ class SkorchHost:
 class _BatchNotifier:
     """Tells callbacks of every batch, and lets them change or freeze what is learnt."""
 
-    def __init__(self, net: BinaryNet, run: Run):
-        self.net = net
+    def __init__(self, host: SkorchHost, run: Run):
+        self.host = host
+        self.net = host.net
         self.run = run
         weights, biases = run.stack.architecture.unpack(run.stack.gradient)
         self._gradients: list[Tensor] = []
@@ -278,7 +303,7 @@ class _BatchNotifier:
     def batch_begin(self, index: Tensor) -> None:
         """Tell that a batch begins."""
         problem = self.run.problem
-        self._batch = (problem.rows.batch(index).dense(), problem.target[index])
+        self._batch = (problem.rows.batch(index).dense(), self._labels(problem.target[index]))
         self.net.notify("on_batch_begin", batch=self._batch, training=True)
         self._prediction = self._predict(self._batch[0])
 
@@ -307,24 +332,32 @@ class _BatchNotifier:
             for parameter, before in self._frozen:
                 parameter.copy_(before)
         self._tell(self._batch, self._prediction, loss, training=True)
+        self.host.pull_rate(self.run)
 
     def validate(self) -> None:
-        """Tell of the validation rows as of one batch."""
+        """Tell of the validation rows, span by span."""
         validation = self.run.problem.validation
         if validation is None:
             return
-        batch = (validation.rows.batch(slice(None)).dense(), validation.target)
-        self.net.notify("on_batch_begin", batch=batch, training=False)
-        prediction = self._predict(batch[0])
-        loss = torch.tensor(self.run.history["validation_loss"][-1])
-        self._tell(batch, prediction, loss, training=False)
+        for span in row_spans(*validation.rows.shape):
+            target = validation.target[span]
+            batch = (validation.rows.batch(span).dense(), self._labels(target))
+            self.net.notify("on_batch_begin", batch=batch, training=False)
+            prediction = self._predict(batch[0])
+            each = functional.softplus(prediction) - target * prediction
+            weight = None if validation.weight is None else validation.weight[span]
+            loss = each.mean() if weight is None else each @ weight / weight.sum()
+            self._tell(batch, prediction, loss, training=False)
+
+    def _labels(self, target: Tensor) -> NDArray[np.generic]:
+        return self.net.classes_[target.cpu().numpy().astype(np.intp)]
 
     def _predict(self, rows: Tensor) -> Tensor:
         with torch.no_grad():
-            return self.net.module_(rows)  # type: ignore[no-any-return]
+            return self.net.module_(rows)
 
     def _tell(
-        self, batch: tuple[Tensor, Tensor], prediction: Tensor, loss: Tensor, *, training: bool
+        self, batch: tuple[Tensor, Any], prediction: Tensor, loss: Tensor, *, training: bool
     ) -> None:
         prefix = "train" if training else "valid"
         self.net.history.record_batch(f"{prefix}_loss", float(loss))
@@ -336,17 +369,18 @@ class _BatchNotifier:
 
 def _record(net: BinaryNet, history: dict[str, list[float]]) -> None:
     """Write the last epoch into skorch's history, under skorch's names."""
-    for ours, theirs, sign in (
-        ("loss", "train_loss", 1),
-        ("validation_loss", "valid_loss", 1),
-        ("validation_score", "valid_acc", -1),
-    ):
-        if ours in history:
-            *earlier, last = history[ours]
-            net.history.record(theirs, last)
-            is_best = all(sign * last < sign * each for each in earlier)
+    for name, curve in history.items():
+        if name not in _COLUMNS:
+            net.history.record(name, curve[-1])
+            continue
+        theirs, best = _COLUMNS[name]
+        if theirs is None:
+            continue
+        *earlier, last = curve
+        net.history.record(theirs, last)
+        if best is not None:
+            is_best = not earlier or best(last, best(earlier)) != best(earlier)
             net.history.record(f"{theirs}_best", is_best)
-    net.history.record("dur", history["seconds"][-1])
 
 
 def _sees_batches(callback: Any) -> bool:
@@ -364,5 +398,19 @@ def _out_of_patience(callback: Any) -> bool:
     return isinstance(callback, EarlyStopping) and callback.misses_ >= callback.patience
 
 
+def _loaded_epoch(callback: Any, net: BinaryNet) -> int | None:
+    """Give the epoch whose weights a callback has loaded at the end, or None."""
+    if not getattr(callback, "load_best", False) or not len(net.history):
+        return None
+    if isinstance(callback, EarlyStopping):
+        return int(callback.best_epoch_)
+    if isinstance(callback, Checkpoint):
+        saved = [row["epoch"] for row in net.history if row.get(callback.event_name)]
+        return saved[-1] if saved else None
+    return None
+
+
 def _dense(X: Any) -> NDArray[Any]:
+    if isinstance(X, Tensor):
+        X = X.detach().cpu()
     return X.toarray() if hasattr(X, "toarray") else np.asarray(X)

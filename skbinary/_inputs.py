@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import (
-    _check_sample_weight,
+    _get_feature_names,
     assert_all_finite,
     check_array,
     check_consistent_length,
@@ -48,15 +49,18 @@ def check_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
             X = X.float()
         if X.device.type == "cpu":
             X = X.resolve_conj().resolve_neg().numpy()
+    single = type(X).__module__.startswith("polars") and X.to_numpy().dtype == np.float32
+    if hasattr(X, "to_numpy") and hasattr(X, "columns") and _get_feature_names(X) is None:
+        X = _NamedColumns(X)
     shape = np.shape(X)[1:] if _is_deep(X) else None
     if estimator.__sklearn_tags__().input_tags.three_d_array:
         X = _flat(estimator, X, shape, reset=reset)
     if isinstance(X, Tensor):
         return _check_tensor(estimator, X, reset=reset)
     if isinstance(X, np.memmap):
-        whole = X.dtype.kind in "iub"
+        kept = X.dtype.kind in "biuf" and X.dtype.itemsize <= 8
         checked = validate_data(
-            estimator, X, reset=reset, dtype=None if whole else [np.float64, np.float32]
+            estimator, X, reset=reset, dtype=None if kept else [np.float64, np.float32]
         )
         return (
             np.asanyarray(checked).view(np.memmap) if np.may_share_memory(checked, X) else checked
@@ -66,13 +70,34 @@ def check_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
         X,
         reset=reset,
         accept_sparse="csr",
-        dtype=[np.float64, np.float32],
+        dtype=np.float32 if single else [np.float64, np.float32],
         accept_large_sparse=True,
     )
     if sp.issparse(X) and not X.has_canonical_format:
         X = X.copy()
         X.sum_duplicates()
     return X
+
+
+class _NamedColumns:
+    """A polars frame for a scikit-learn that is older than it, and reads no names from it."""
+
+    def __init__(self, frame: Any):
+        self.columns = list(frame.columns)
+        self._values = np.asarray(frame.to_numpy())
+        self.shape, self.dtype = self._values.shape, self._values.dtype
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self._values.astype(dtype or self.dtype, copy=bool(copy))
+
+    def __dataframe__(self, *args: Any, **kwargs: Any) -> _NamedColumns:
+        return self
+
+    def column_names(self) -> list[str]:
+        return self.columns
 
 
 def _is_deep(X: Any) -> bool:
@@ -125,7 +150,7 @@ def _check_tensor(estimator: Any, X: Tensor, *, reset: bool) -> Tensor:
     return X
 
 
-def check_labels(estimator: Any, X: Any, y: Any) -> NDArray[np.generic]:
+def check_labels(estimator: Any, X: Any, y: Any, name: str = "y") -> NDArray[np.generic]:
     """Check that y holds one label for each row.
 
     Returns
@@ -139,12 +164,12 @@ def check_labels(estimator: Any, X: Any, y: Any) -> NDArray[np.generic]:
         )
     y = y.detach().cpu().numpy() if isinstance(y, Tensor) else y
     y = column_or_1d(
-        check_array(y, ensure_2d=False, dtype=None, input_name="y", ensure_all_finite=False),
+        check_array(y, ensure_2d=False, dtype=None, input_name=name, ensure_all_finite=False),
         warn=True,
     )
     if y.dtype.kind == "c":
-        raise ValueError("Complex data not supported. y must hold labels.")
-    assert_all_finite(y, input_name="y", estimator_name=type(estimator).__name__)
+        raise ValueError(f"Complex data not supported. {name} must hold labels.")
+    assert_all_finite(y, input_name=name, estimator_name=type(estimator).__name__)
     check_classification_targets(y)
     check_consistent_length(X, y)
     return y
@@ -158,8 +183,9 @@ def two_classes(estimator: Any, y: NDArray[np.generic]) -> NDArray[np.generic]:
     name = type(estimator).__name__
     if len(classes) == 1:
         raise ValueError(
-            f"y must hold two classes. Got one class, {classes[0]!r}, instead. {name} cannot learn "
-            "from one class: check how the rows were selected."
+            f"y must hold two classes. Got one class, {classes.tolist()[0]!r}, instead. {name} "
+            "cannot learn from one class: check how the rows were selected, or pass both classes "
+            "to partial_fit."
         )
     kind = type_of_target(y, input_name="y")
     raise ValueError(
@@ -203,8 +229,14 @@ def check_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> Any
         return None
     if isinstance(sample_weight, Tensor):
         sample_weight = sample_weight.detach().cpu().numpy()
-    like = np.empty((len(X) if not sp.issparse(X) else X.shape[0], 0))
-    weight = _check_sample_weight(sample_weight, like, dtype=np.float64)
+    if isinstance(sample_weight, Real):
+        sample_weight = np.full(X.shape[0], sample_weight)
+    weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name=name)
+    if weight.shape != (X.shape[0],):
+        raise ValueError(
+            f"{name} must have one number for each row, shape ({X.shape[0]},). Got shape "
+            f"{weight.shape} instead. Give every row a weight."
+        )
     if np.any(weight < 0):
         raise ValueError(
             f"Negative values in data passed to `{name}`: weights must be zero or more. Got "
@@ -229,21 +261,36 @@ def weigh_classes(
     ``"balanced"`` is ``total weight / (2 * weight of the class)``, as in scikit-learn, and 1 where
     there is but one class to balance.
     """
+    if isinstance(class_weight, dict):
+        _check_class_weight(class_weight, classes)
     counted = y if sample_weight is None else y[sample_weight > 0]
     if class_weight == "balanced" and len(np.unique(counted)) < 2:
         return np.ones(2)
-    if isinstance(class_weight, dict):
-        known = classes.tolist()
-        unknown = [label for label in class_weight if label not in known]
-        if unknown:
-            raise ValueError(
-                f"class_weight must be given for the classes {known} only. Got a weight for "
-                f"{unknown} as well. Drop it, or correct the label."
-            )
     weights: NDArray[np.float64] = compute_class_weight(
         class_weight, classes=classes, y=y, sample_weight=sample_weight
     )
     return weights
+
+
+def _check_class_weight(class_weight: dict[Any, Any], classes: NDArray[np.generic]) -> None:
+    known = classes.tolist()
+    unknown = [label for label in class_weight if label not in known]
+    if unknown:
+        raise ValueError(
+            f"class_weight must be given for the classes {known} only. Got a weight for "
+            f"{unknown} as well. Drop it, or correct the label."
+        )
+    bad = [w for w in class_weight.values() if not (isinstance(w, Real) and 0 <= float(w) < np.inf)]
+    if bad:
+        raise ValueError(
+            f"class_weight must hold finite numbers of zero or more. Got {bad[0]!r} instead. Give "
+            "both classes a weight above zero."
+        )
+    if all(class_weight.get(label, 1) == 0 for label in known):
+        raise ValueError(
+            f"class_weight must not be zero for both classes. Got {class_weight!r} instead. Give "
+            "both classes a weight above zero."
+        )
 
 
 def as_rows(X: Any, device: torch.device, dtype: torch.dtype, *, convert: bool) -> Rows:

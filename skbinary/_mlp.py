@@ -359,7 +359,8 @@ class TorchMLPClassifier(BinaryClassifier):
 
 def _widths(hidden_layer_sizes: Any) -> tuple[int, ...]:
     widths = np.atleast_1d(np.asarray(hidden_layer_sizes))
-    if widths.size and not (widths.dtype.kind in "iu" and np.all(widths > 0)):
+    fine = widths.ndim == 1 and widths.dtype.kind in "iu" and bool(np.all(widths > 0))
+    if widths.size and not fine:
         raise ValueError(
             "hidden_layer_sizes must be > 0 and whole numbers. Got "
             f"{hidden_layer_sizes!r} instead. Give one width for each hidden layer."
@@ -368,12 +369,13 @@ def _widths(hidden_layer_sizes: Any) -> tuple[int, ...]:
 
 
 def _rates(dropout: Any, n_hidden: int) -> tuple[float, ...]:
-    rates = np.asarray(dropout, dtype=float)
+    rates = np.asarray(dropout)
     if rates.ndim == 0:
         rates = np.full(n_hidden, rates)
-    if rates.shape != (n_hidden,) or not np.all((rates >= 0) & (rates < 1)):
+    numbers = rates.dtype.kind in "iuf" and rates.shape == (n_hidden,)
+    if not (numbers and np.all((rates >= 0) & (rates < 1))):
         raise ValueError(
             "dropout must be a rate in [0, 1), or one for each hidden layer. Got "
             f"{dropout!r} for {n_hidden} hidden layers instead. Give {n_hidden} rates, or one."
         )
-    return tuple(rates.tolist())
+    return tuple(float(rate) for rate in rates)

@@ -111,7 +111,7 @@ def _check_validation(
             "or leave all out."
         )
     X = _inputs.check_rows(estimator, X, reset=False)
-    y = _inputs.check_labels(estimator, X, y)
+    y = _inputs.check_labels(estimator, X, y, "y_val")
     _inputs.encode(y, classes, "y_val")
     return Table(X, y, _inputs.check_weight(sample_weight, X, "sample_weight_val"))
 
@@ -156,7 +156,7 @@ def build_problem(
         def put(values: NDArray[np.float64] | None) -> torch.Tensor | None:
             if values is None or np.all(values == 1):
                 return None
-            return torch.as_tensor(values).to(device=device, dtype=dtype)
+            return _inputs.as_tensor(values).to(device=device, dtype=dtype)
 
         whole = torch.as_tensor(target).to(device=device, dtype=dtype)
         return Problem(rows, whole, put(weight), score_weight=put(score_weight))

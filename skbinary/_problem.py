@@ -19,7 +19,6 @@ from torch import Tensor
 # Rows are converted and multiplied in spans of about this many numbers (16 MiB in float64): small
 # enough to stay near the processor and to bound memory, large enough that Python costs nothing.
 _SPAN_NUMBERS = 1 << 21
-_MOST_OVER_SHARE = 3.0
 
 
 class Batch(Protocol):
@@ -267,7 +266,7 @@ class Problem:
 
 def row_spans(n_rows: int, n_features: int) -> Iterator[slice]:
     """Cut `n_rows` into spans that hold a bounded count of numbers."""
-    size = max(1024, _SPAN_NUMBERS // max(1, n_features))
+    size = max(8, _SPAN_NUMBERS // max(1, n_features))
     for start in range(0, n_rows, size):
         yield slice(start, min(start + size, n_rows))
 
@@ -346,9 +345,8 @@ def hold_out(problem: Problem, fraction: float, seed: int) -> tuple[Tensor, Tens
     """Choose the rows that validate: a share of each class's weight.
 
     Equal rows go to the same side, so that no validation row has a twin among the training rows,
-    and a row of weight two counts like the same row given twice. Only where every set of equal rows
-    holds more than three times the share are the rows of a class drawn one by one. A class of one
-    row, however often it is given, is trained on.
+    and a row of weight two counts like the same row given twice. Only rows of which there are so
+    many that they hold more than the whole share are divided among both sides.
 
     Parameters
     ----------
@@ -367,53 +365,54 @@ def hold_out(problem: Problem, fraction: float, seed: int) -> tuple[Tensor, Tens
     Raises
     ------
     ValueError
-        If no class has two rows.
+        If there is nothing to hold out: each class has but one row, or one row a few times.
     """
     hashes = fingerprints(problem, seed)
-    held = []
-    for draw in (_draw_groups, _draw_rows):
-        for label in (0, 1):
-            members = torch.nonzero(problem.target == label)[:, 0]
-            each = torch.ones_like(members) if problem.weight is None else problem.weight[members]
-            held.append(members[draw(hashes[members], each.double(), fraction, seed)])
-        if sum(map(len, held)) > 0:
-            break
-    else:
-        raise ValueError(
-            "Early stopping must find two rows of a class, one to train on and one to validate on. "
-            "Got one row of each class instead. Pass X_val and y_val, or set early_stopping=False."
-        )
     chosen = torch.zeros(problem.n_samples, dtype=torch.bool, device=problem.device)
-    chosen[torch.cat(held)] = True
+    for label in (0, 1):
+        members = torch.nonzero(problem.target == label)[:, 0]
+        weight = torch.ones_like(members) if problem.weight is None else problem.weight[members]
+        if len(members) > 0:
+            chosen[members] = _draw(hashes[members], weight.double(), fraction, seed)
+    if not bool(chosen.any()):
+        raise ValueError(
+            "Early stopping must find two different rows of a class, one to train on and one to "
+            "validate on. Got one of each class instead. Pass X_val and y_val, or set "
+            "early_stopping=False."
+        )
     return torch.nonzero(~chosen)[:, 0], torch.nonzero(chosen)[:, 0]
 
 
-def _draw_groups(hashes: Tensor, weight: Tensor, fraction: float, seed: int) -> Tensor:
-    """Give positions that hold about `fraction` of the weight, equal rows together."""
-    _, group = torch.unique(hashes, return_inverse=True)
-    n_groups = int(group.max()) + 1
-    heavy = torch.zeros(n_groups, dtype=weight.dtype, device=weight.device)
-    heavy.index_add_(0, group, weight)
-    wanted = fraction * float(weight.sum())
-    # A group of more than three times the share would make the validation rows one pattern.
-    light = torch.nonzero(heavy <= _MOST_OVER_SHARE * wanted)[:, 0]
-    if len(light) == 0 and n_groups == len(hashes):
-        light = torch.arange(n_groups, device=group.device)
-    if n_groups > 1 and len(light) == 0:
-        return _draw_rows(hashes, weight, fraction, seed)
-    held = light[: _n_reaching(heavy[light], wanted, n_groups - 1)]
-    return torch.nonzero(torch.isin(group, held))[:, 0]
+def _draw(hashes: Tensor, weight: Tensor, fraction: float, seed: int) -> Tensor:
+    """Tell which rows are held out: about `fraction` of the weight, equal rows together."""
+    _, group, n_rows = torch.unique(hashes, return_inverse=True, return_counts=True)
+    of_group = torch.zeros(len(n_rows), dtype=weight.dtype, device=weight.device)
+    of_group.index_add_(0, group, weight)
+    divided = of_group > fraction * weight.sum()
+    whole = torch.nonzero(~divided)[:, 0]
+    # The hashes are in random order, and so are the groups.
+    n_held = _n_reaching(of_group[whole], fraction, most=len(n_rows) - 1)
+    chosen = torch.isin(group, whole[:n_held])
+    chosen |= divided[group] & (
+        _rank_in_group(group, n_rows, seed) < (fraction * n_rows)[group].floor()
+    )
+    if not bool(chosen.any()) and len(n_rows) > 1:
+        chosen = group == torch.argmin(of_group)
+    return chosen
 
 
-def _draw_rows(hashes: Tensor, weight: Tensor, fraction: float, seed: int) -> Tensor:
-    """Give positions that hold about `fraction` of the weight, row by row."""
-    order = torch.randperm(len(hashes), generator=torch.Generator().manual_seed(seed))
-    order = order.to(weight.device)
-    wanted = fraction * float(weight.sum())
-    return order[: _n_reaching(weight[order], wanted, len(order) - 1)]
-
-
-def _n_reaching(weight: Tensor, wanted: float, most: int) -> int:
+def _n_reaching(weight: Tensor, fraction: float, most: int) -> int:
     # The tolerance forgives the rounding of a sum of weights.
-    short = torch.cumsum(weight, 0) < wanted * (1 - 1e-9)
+    short = torch.cumsum(weight, 0) < fraction * weight.sum() * (1 - 1e-9)
     return min(int(short.sum()) + 1, len(weight), most)
+
+
+def _rank_in_group(group: Tensor, n_rows: Tensor, seed: int) -> Tensor:
+    """Number the rows of each group from 0 on, in random order."""
+    order = torch.randperm(len(group), generator=torch.Generator().manual_seed(seed))
+    order = order.to(group.device)
+    order = order[torch.argsort(group[order], stable=True)]
+    start = torch.cumsum(n_rows, 0) - n_rows
+    rank = torch.empty_like(group)
+    rank[order] = torch.arange(len(group), device=group.device) - start[group[order]]
+    return rank

@@ -70,7 +70,9 @@ class BinaryScorer(ClassifierMixin):
             device = torch.device("cpu")  # where float64 is
         rows = _inputs.as_rows(X, device, dtype, convert=False)
         stack = self._stack(dtype, device)
-        logits: NDArray[np.floating] = np.empty(rows.shape[0], dtype=np.float32 if single else np.float64)
+        logits: NDArray[np.floating] = np.empty(
+            rows.shape[0], dtype=np.float32 if single else np.float64
+        )
         for span in row_spans(rows.shape[0], self.n_features_in_ + sum(stack.architecture.hidden)):
             logits[span] = stack.logits(rows.batch(span))[0].cpu().numpy()
         return logits
@@ -162,6 +164,6 @@ class BinaryScorer(ClassifierMixin):
         warnings.warn(
             f"The model was fitted on {self.device_}, which is not there. It predicts on the CPU.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
         return torch.device("cpu")

@@ -108,8 +108,9 @@ class Run:
     def record(self, progress: Progress, seconds: float) -> None:
         """Take note of an epoch: curves, improvement, best weights."""
         if not math.isfinite(progress.objective):
+            bad = progress.objective if math.isfinite(progress.loss) else progress.loss
             raise DivergedError(
-                f"The training loss must stay a finite number. Got {progress.loss} instead in "
+                f"The training loss must stay a finite number. Got {bad} instead in "
                 f"epoch {self.n_iter + 1} at learning rate {progress.learning_rate:g}. Bring the "
                 "features to one scale (StandardScaler) or lower learning_rate_init."
             )
@@ -124,6 +125,11 @@ class Run:
             history["validation_loss"].append(loss)
             history["validation_score"].append(score)
         self._judge()
+
+    def note(self, name: str, value: float) -> None:
+        """Add a number to the curves of the epoch that has just been recorded."""
+        curve = self.history.setdefault(name, [])
+        curve += [math.nan] * (self.n_iter - 1 - len(curve)) + [value]
 
     def plateaued(self) -> bool:
         """Tell whether nothing has improved for too long, and start counting anew if so."""
@@ -143,7 +149,11 @@ class Run:
         """Give the model as it is now."""
         parameters = self.stack.parameters[0].clone()
         state = self.step.state()
-        return FitResult(parameters, self.history, self.best_epoch, reason, self.gap, state)
+        history = {
+            name: curve + [math.nan] * (self.n_iter - len(curve))
+            for name, curve in self.history.items()
+        }
+        return FitResult(parameters, history, self.best_epoch, reason, self.gap, state)
 
     def _judge(self) -> None:
         # The rules of scikit-learn's MLPClassifier: an improvement must exceed tol to be one, but
@@ -248,11 +258,14 @@ def validate(stack: Stack, validation: Problem, threshold: float) -> tuple[float
     for span in row_spans(validation.n_samples, width):
         logits[span] = stack.logits(validation.rows.batch(span))[0]
     each = functional.softplus(logits) - target * logits
-    right = ((torch.sigmoid(logits) >= threshold) == (target > 0.5)).to(target.dtype)
+    right = (torch.sigmoid(logits) >= threshold) == (target > 0.5)
     return _mean(each, validation.weight), _mean(right, validation.score_weight)
 
 
 def _mean(each: Tensor, weight: Tensor | None) -> float:
+    # On the host, in float64: a share of rows must not carry the rounding of float32.
+    values = each.cpu().double()
     if weight is None:
-        return float(each.mean())
-    return float(each @ weight / weight.sum())
+        return float(values.mean())
+    weights = weight.cpu().double()
+    return float(values @ weights / weights.sum())

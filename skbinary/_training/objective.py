@@ -219,8 +219,10 @@ class NetworkObjective:
 
         def at(step: float) -> tuple[float, float]:
             torch.add(origin, direction, alpha=step, out=self.parameters)
-            self._seen = {step: self._evaluate()}
-            self.parameters.copy_(origin)
+            try:
+                self._seen = {step: self._evaluate()}
+            finally:  # Ctrl-C may come in between
+                self.parameters.copy_(origin)
             _, value, gradient = self._seen[step]
             return value, float(gradient @ direction)
 

@@ -1,0 +1,112 @@
+"""
+Two circles, and what a network makes of them
+=============================================
+
+No straight line separates a circle from the ring around it. One hidden layer of 100 units does
+it, as well as the noise allows. We watch the loss and the accuracy on the rows that train and on
+rows that do not.
+"""
+
+# %%
+# The first half of the rows trains, the second half validates.
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.ticker import PercentFormatter
+from sklearn.datasets import make_circles
+from sklearn.inspection import DecisionBoundaryDisplay
+from skorch.callbacks import Callback
+
+from skbinary import TorchMLPClassifier
+
+X, y = make_circles(1000, noise=0.1, random_state=1)
+X_train, X_val, y_train, y_val = X[:500], X[500:], y[:500], y[500:]
+
+
+# %%
+# The estimator keeps the curves of the validation rows by itself. The accuracy on the training
+# rows is one skorch callback more: at the end of each epoch it scores the model as it is then.
+class TrainingAccuracy(Callback):
+    def on_train_begin(self, net, **kwargs):
+        self.scores = []
+
+    def on_epoch_end(self, net, **kwargs):
+        self.scores.append(net.score(X_train, y_train))
+
+
+training_accuracy = TrainingAccuracy()
+model = TorchMLPClassifier(
+    hidden_layer_sizes=(100,),
+    alpha=0.0,
+    max_iter=300,
+    n_iter_no_change=300,  # all 300 epochs
+    random_state=0,
+    callbacks=[training_accuracy],
+).fit(X_train, y_train, X_val=X_val, y_val=y_val)
+
+print("after 300 epochs    loss   accuracy")
+print(f"training rows     {model.loss_curve_[-1]:.4f}     {training_accuracy.scores[-1]:.3f}")
+print(
+    f"validation rows   {model.validation_loss_curve_[-1]:.4f}     {model.score(X_val, y_val):.3f}"
+)
+
+# %%
+# Loss and accuracy, on both halves.
+BLUE, ORANGE = "#0072B2", "#D55E00"
+training = {"c": BLUE, "lw": 2, "label": "training"}
+validation = {"c": ORANGE, "lw": 2, "ls": "--", "label": "validation"}
+epochs = np.arange(1, 301)
+
+curves, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+left.plot(epochs, model.loss_curve_, **training)
+left.plot(epochs, model.validation_loss_curve_, **validation)
+left.set(xlabel="epoch", ylabel="mean loss (nats)")
+left.set_title("Loss", loc="left")
+left.legend(frameon=False)
+right.plot(epochs, training_accuracy.scores, **training)
+right.plot(epochs, model.validation_scores_, **validation)
+right.set(xlabel="epoch", ylabel="rows labelled right")
+right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+right.set_title("Accuracy", loc="left")
+right.legend(frameon=False, loc="lower right")
+for axes in (left, right):
+    axes.spines[["top", "right"]].set_visible(False)
+
+# %%
+# The probability of class 1 over the plane, with the validation rows on top. The line is where
+# both classes are equally likely.
+boundary, axes = plt.subplots(figsize=(6, 5), layout="constrained")
+shades = LinearSegmentedColormap.from_list("shades", ["#8FC1E3", "white", "#F5B98A"])
+display = DecisionBoundaryDisplay.from_estimator(
+    model,
+    X,
+    response_method="predict_proba",
+    class_of_interest=1,
+    grid_resolution=200,
+    eps=0.2,
+    ax=axes,
+    cmap=shades,
+    plot_method="pcolormesh",
+    vmin=0,
+    vmax=1,
+)
+axes.contour(display.xx0, display.xx1, display.response, levels=[0.5], colors="black")
+for label, colour, marker in ((0, BLUE, "o"), (1, ORANGE, "^")):
+    rows = X_val[y_val == label]
+    axes.scatter(*rows.T, s=24, c=colour, marker=marker, lw=0.4, ec="white", label=f"class {label}")
+boundary.colorbar(display.surface_, label="probability of class 1", ticks=[0, 0.25, 0.5, 0.75, 1])
+axes.set(xlabel="first feature", ylabel="second feature", aspect="equal")
+axes.set_title("Validation rows and the decision boundary", loc="left")
+axes.legend(loc="upper right")
+
+# %%
+# The pictures go into ``output/`` beside this script, or the folder named on the command line.
+output = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "output"
+output.mkdir(parents=True, exist_ok=True)
+curves.savefig(output / "plot_mlp_circles.png", dpi=120)
+boundary.savefig(output / "plot_mlp_circles_boundary.png", dpi=120)
+if plt.get_backend().lower() != "agg":
+    plt.show()
