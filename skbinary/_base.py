@@ -28,6 +28,7 @@ from skbinary._prepare import Data, Split, build_problem, check_data
 from skbinary._problem import Problem, merge_equal_rows
 from skbinary._scores import BinaryScorer
 from skbinary._stack import Architecture, Stack
+from skbinary._team import Team
 from skbinary._threshold import check_threshold
 from skbinary._training.lbfgs import LBFGS
 from skbinary._training.loop import Observer, Plan, Run, Step, train
@@ -121,7 +122,9 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
         """Give the update rule of a mini-batch solver."""
 
     @abstractmethod
-    def _full_batch_step(self, stack: Stack, problem: Problem, solver: str) -> Newton | LBFGS:
+    def _full_batch_step(
+        self, stack: Stack, problem: Problem, solver: str, team: Team
+    ) -> Newton | LBFGS:
         """Give a solver that sees all rows at once."""
 
     @abstractmethod
@@ -283,7 +286,6 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
             start = self._initial_parameters(architecture, random_state)
         split = self._split(data, device, solver, random_state)
         n_seen = int(getattr(self, "t_", 0)) if goes_on else 0
-        step = self._step(split.problem, architecture, start, solver, random_state, state, n_seen)
         plan = Plan(
             max_iter=n_epochs,
             tol=self.tol,
@@ -304,7 +306,10 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
             # X as it was given: what scores it wants its names and shape.
             given = {"X": X, "y": data.train.y, "metadata": metadata}
             observers.append(ScikitLearnCallbacks(self, context, given, attributes))
-        with _device.one_thread():
+        with Team() as team:
+            step = self._step(
+                split.problem, architecture, start, solver, random_state, state, n_seen, team
+            )
             result = train(step, plan, observers)
         self.__dict__.pop("_optimizer_state", None)
         for name, value in attributes(result).items():
@@ -360,11 +365,12 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
         random_state: Any,
         state: dict[str, Any] | None,
         n_seen: int,
+        team: Team,
     ) -> Step:
         parameters = start[None].to(device=problem.device, dtype=problem.target.dtype).clone()
         stack = Stack(architecture, parameters)
         if solver not in _MINIBATCH_SOLVERS:
-            return self._full_batch_step(stack, problem, solver)
+            return self._full_batch_step(stack, problem, solver, team)
         batch_size = self._batch_rows(problem.n_samples)
         dropout = None
         if any(architecture.dropout):
@@ -381,6 +387,7 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
             shuffler=random_state if self.shuffle else None,
             dropout=dropout,
             n_seen=n_seen,
+            team=team,
         )
 
     def _observers(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 
@@ -76,18 +74,3 @@ def full_precision(device: torch.device) -> torch.dtype:
 def generator(seed: int, device: torch.device) -> torch.Generator:
     """Make a random generator of our own, so that torch's global one never moves."""
     return torch.Generator(device=device).manual_seed(seed)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one CPU thread, and put the setting back.
-
-    The order in which threads add up their shares moves the last bits of a sum. On one thread a
-    fit gives the same bits in a worker process, which has fewer of them, as in the main one.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

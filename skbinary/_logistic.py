@@ -14,6 +14,7 @@ from torch import Tensor
 from skbinary._base import BinaryClassifier
 from skbinary._problem import Problem
 from skbinary._stack import Architecture, Stack
+from skbinary._team import Team
 from skbinary._training.lbfgs import LBFGS
 from skbinary._training.minibatch import Ridge
 from skbinary._training.newton import Newton
@@ -235,8 +236,10 @@ class TorchLogisticClassifier(BinaryClassifier):
             return Adam(parameters, state=state)
         return SGD(parameters, self.momentum, self.nesterovs_momentum, state=state)
 
-    def _full_batch_step(self, stack: Stack, problem: Problem, solver: str) -> Newton | LBFGS:
-        objective = LinearObjective(stack, problem, 1 / (self.C * problem.total_weight))
+    def _full_batch_step(
+        self, stack: Stack, problem: Problem, solver: str, team: Team
+    ) -> Newton | LBFGS:
+        objective = LinearObjective(stack, problem, 1 / (self.C * problem.total_weight), team)
         if solver == "newton-cholesky":
             return Newton(objective, self.tol)
         return LBFGS(objective, self.tol)

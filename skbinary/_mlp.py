@@ -16,6 +16,7 @@ from torch import Tensor
 from skbinary._base import BinaryClassifier
 from skbinary._problem import Problem
 from skbinary._stack import ACTIVATIONS, Architecture, Stack
+from skbinary._team import Team
 from skbinary._training.lbfgs import LBFGS
 from skbinary._training.minibatch import Ridge
 from skbinary._training.newton import Newton
@@ -314,8 +315,10 @@ class TorchMLPClassifier(BinaryClassifier):
             return Adam(parameters, betas, self.epsilon, self.weight_decay, state)
         return SGD(parameters, self.momentum, self.nesterovs_momentum, self.weight_decay, state)
 
-    def _full_batch_step(self, stack: Stack, problem: Problem, solver: str) -> Newton | LBFGS:
-        objective = NetworkObjective(stack, problem, self.alpha / problem.total_weight)
+    def _full_batch_step(
+        self, stack: Stack, problem: Problem, solver: str, team: Team
+    ) -> Newton | LBFGS:
+        objective = NetworkObjective(stack, problem, self.alpha / problem.total_weight, team)
         return LBFGS(
             objective, self.tol, min_decrease=_LEAST_DECREASE, max_evaluations=self.max_fun
         )

@@ -8,17 +8,22 @@ the computation, and what ``batch`` returns is multiplied with ``@`` or ``transp
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from itertools import pairwise
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-# Rows are converted and multiplied in spans of about this many numbers (16 MiB in float64): small
-# enough to stay near the processor and to bound memory, large enough that Python costs nothing.
-_SPAN_NUMBERS = 1 << 21
+# Rows are converted and multiplied in spans of about this many numbers (4 MiB in float64): small
+# enough to stay near the processor, to bound memory and to be shared out between threads; large
+# enough that Python costs nothing.
+_SPAN_NUMBERS = 1 << 19
+# Rows of mini-batches are fetched several batches at a time: 1 MiB in float32, which is about what
+# a core keeps close.
+_FETCHED_NUMBERS = 1 << 18
 
 
 class Batch(Protocol):
@@ -30,6 +35,12 @@ class Batch(Protocol):
     def __matmul__(self, weights: Tensor) -> Tensor: ...
 
     def transposed_matmul(self, residual: Tensor) -> Tensor: ...
+
+    def split(self, n_rows: int) -> Sequence[Batch]: ...
+
+    def affine_into(self, bias: Tensor | None, weights: Tensor, out: Tensor) -> None: ...
+
+    def transposed_matmul_into(self, residual: Tensor, out: Tensor) -> None: ...
 
     def dense(self) -> Tensor: ...
 
@@ -44,7 +55,9 @@ class Rows(Protocol):
 
     def batch(self, index: Tensor | slice) -> Batch: ...
 
-    def spans(self) -> Iterator[tuple[slice, Batch]]: ...
+    def spans(self) -> list[slice]: ...
+
+    def n_fetched(self, batch_size: int) -> int: ...
 
 
 class DenseBatch:
@@ -54,11 +67,32 @@ class DenseBatch:
         self.values = values
         self.shape = values.shape
 
+    def split(self, n_rows: int) -> list[DenseBatch]:
+        return [DenseBatch(part) for part in torch.split(self.values, n_rows)]
+
     def __matmul__(self, weights: Tensor) -> Tensor:
         return self.values @ weights
 
     def transposed_matmul(self, residual: Tensor) -> Tensor:
         return self.values.mT @ residual
+
+    def affine_into(self, bias: Tensor | None, weights: Tensor, out: Tensor) -> None:
+        values = self.values
+        if weights.ndim == 2:
+            if bias is None:
+                torch.mm(values, weights, out=out)
+            else:
+                torch.addmm(bias, values, weights, out=out)
+        else:
+            torch.matmul(values, weights, out=out)
+            if bias is not None:
+                out.add_(bias)
+
+    def transposed_matmul_into(self, residual: Tensor, out: Tensor) -> None:
+        if residual.ndim == 2:
+            torch.mm(self.values.mT, residual, out=out)
+        else:
+            torch.matmul(self.values.mT, residual, out=out)
 
     def dense(self) -> Tensor:
         return self.values
@@ -72,6 +106,29 @@ class SparseBatch:
         self.shape = values.shape
         self._transposed = transposed
 
+    def split(self, n_rows: int) -> list[SparseBatch]:
+        starts, size = self.values.crow_indices(), len(self)
+        if n_rows >= size:
+            return [self]
+        cuts = [*range(0, size, n_rows), size]
+        stored = starts[torch.tensor(cuts, device=starts.device)].tolist()
+        columns, values = self.values.col_indices(), self.values.values()
+        return [
+            SparseBatch(
+                torch.sparse_csr_tensor(
+                    starts[a : b + 1] - i,
+                    columns[i:j],
+                    values[i:j],
+                    (b - a, self.shape[1]),
+                    check_invariants=False,
+                )
+            )
+            for (a, b), (i, j) in zip(pairwise(cuts), pairwise(stored), strict=True)
+        ]
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
     def __matmul__(self, weights: Tensor) -> Tensor:
         return _per_model(self.values, weights)
 
@@ -79,6 +136,14 @@ class SparseBatch:
         if self._transposed is None:
             self._transposed = self.values.t().to_sparse_csr()
         return _per_model(self._transposed, residual)
+
+    def affine_into(self, bias: Tensor | None, weights: Tensor, out: Tensor) -> None:
+        out.copy_(self @ weights)
+        if bias is not None:
+            out.add_(bias)
+
+    def transposed_matmul_into(self, residual: Tensor, out: Tensor) -> None:
+        out.copy_(self.transposed_matmul(residual))
 
     def dense(self) -> Tensor:
         return self.values.to_dense()
@@ -89,7 +154,7 @@ def _per_model(matrix: Tensor, stacked: Tensor) -> Tensor:
     # three times as fast as a vector.
     if stacked.ndim == 3:
         return torch.stack([_per_model(matrix, each) for each in stacked])
-    if stacked.shape[1] == 1:
+    if stacked.ndim == 2 and stacked.shape[1] == 1:
         return (matrix @ stacked[:, 0])[:, None]
     return matrix @ stacked
 
@@ -109,11 +174,15 @@ class DenseRows:
         return replace(self, values=self.values[index.to(self.values.device)])
 
     def batch(self, index: Tensor | slice) -> DenseBatch:
-        return DenseBatch(self.values[index].to(self.dtype))
+        if isinstance(index, slice):
+            return DenseBatch(self.values[index].to(self.dtype))
+        return DenseBatch(torch.index_select(self.values, 0, index).to(self.dtype))
 
-    def spans(self) -> Iterator[tuple[slice, Batch]]:
-        for span in row_spans(*self.shape):
-            yield span, self.batch(span)
+    def spans(self) -> list[slice]:
+        return row_spans(*self.shape)
+
+    def n_fetched(self, batch_size: int) -> int:
+        return _whole_batches(batch_size, self.shape[1])
 
 
 @dataclass(frozen=True)
@@ -142,9 +211,11 @@ class MappedRows:
         values = torch.as_tensor(self.values[where].copy())
         return DenseBatch(values.to(device=self.device, dtype=self.dtype))
 
-    def spans(self) -> Iterator[tuple[slice, Batch]]:
-        for span in row_spans(*self.shape):
-            yield span, self.batch(span)
+    def spans(self) -> list[slice]:
+        return row_spans(*self.shape)
+
+    def n_fetched(self, batch_size: int) -> int:
+        return batch_size
 
 
 @dataclass(frozen=True)
@@ -178,6 +249,8 @@ class SparseRows:
         if isinstance(index, Tensor):
             return SparseBatch(self.take(index).as_tensor())
         begin, end, _ = index.indices(self.shape[0])
+        if (begin, end) in self._kept:
+            return self._kept[begin, end]
         starts = self.starts[begin : end + 1]
         stored = slice(int(starts[0]), int(starts[-1]))
         span = replace(
@@ -186,7 +259,11 @@ class SparseRows:
             columns=self.columns[stored],
             values=self.values[stored],
         )
-        return SparseBatch(span.as_tensor())
+        self._kept[begin, end] = SparseBatch(span.as_tensor())
+        return self._kept[begin, end]
+
+    def n_fetched(self, batch_size: int) -> int:
+        return _whole_batches(batch_size, self._stored_per_row)
 
     def as_tensor(self) -> Tensor:
         """Give the rows as a torch CSR tensor in the precision of the computation."""
@@ -196,13 +273,17 @@ class SparseRows:
             check_invariants=False,
         )  # fmt: skip
 
-    def spans(self) -> Iterator[tuple[slice, Batch]]:
-        # Compressed rows are small: one span, which remembers its transpose.
-        yield slice(0, self.shape[0]), self._whole
+    def spans(self) -> list[slice]:
+        return row_spans(self.shape[0], self._stored_per_row)
+
+    @property
+    def _stored_per_row(self) -> int:
+        return max(1, len(self.values) // max(1, self.shape[0]))
 
     @cached_property
-    def _whole(self) -> SparseBatch:
-        return SparseBatch(self.as_tensor())
+    def _kept(self) -> dict[tuple[int, int], SparseBatch]:
+        # Spans are asked for again and again, and remember their transposes.
+        return {}
 
     def _lengths(self) -> Tensor:
         return torch.diff(self.starts).long()
@@ -264,11 +345,14 @@ class Problem:
         return Problem(rows, target, weight, score_weight=score_weight)
 
 
-def row_spans(n_rows: int, n_features: int) -> Iterator[slice]:
-    """Cut `n_rows` into spans that hold a bounded count of numbers."""
-    size = max(8, _SPAN_NUMBERS // max(1, n_features))
-    for start in range(0, n_rows, size):
-        yield slice(start, min(start + size, n_rows))
+def _whole_batches(batch_size: int, n_numbers: int) -> int:
+    return batch_size * max(1, _FETCHED_NUMBERS // (batch_size * max(1, n_numbers)))
+
+
+def row_spans(n_rows: int, n_numbers: int) -> list[slice]:
+    """Cut `n_rows` rows of `n_numbers` numbers into spans of a bounded count of numbers."""
+    size = max(8, _SPAN_NUMBERS // max(1, n_numbers))
+    return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
 
 def fingerprints(problem: Problem, seed: int) -> Tensor:
@@ -294,9 +378,9 @@ def fingerprints(problem: Problem, seed: int) -> Tensor:
     ).to(problem.device)
     factors = factors * 2 + 1
     hashes = torch.empty(problem.n_samples, dtype=torch.int64, device=problem.device)
-    for span, batch in problem.rows.spans():
+    for span in problem.rows.spans():
         bits = (problem.target[span] > 0.5).long() + 1
-        hashes[span] = _hash_batch(batch, factors) + bits * factors[-1]
+        hashes[span] = _hash_batch(problem.rows.batch(span), factors) + bits * factors[-1]
     # Neighbouring rows must not have neighbouring hashes: mix the high bits into the low ones.
     hashes = (hashes ^ (hashes >> 32)) * factors[0]
     return hashes ^ (hashes >> 29)

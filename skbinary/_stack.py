@@ -8,7 +8,6 @@ layers.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,51 +18,67 @@ from torch.nn import functional
 
 from skbinary._problem import Batch
 
+_aten = torch.ops.aten
 _LEAK = 0.01  # the slope of torch.nn.LeakyReLU below zero
+
+
+# Gives the factors that dropout multiplies the activations of a hidden layer with.
+Noise = Callable[[int, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Activation:
-    """A function of a hidden layer and its slope.
+    """A function of a hidden layer, and how an error goes back through it.
 
     Parameters
     ----------
-    apply_ : callable
-        Replaces a tensor by its activation, in place.
-    slope : callable
-        Gives the derivative, from the activation if `from_output`, else from its input.
-    from_output : bool
-        Whether the derivative needs nothing but the activation itself.
+    apply_ : callable(signal)
+        Replaces the signal by its activation, in place.
+    back_ : callable(error, kept)
+        Multiplies the error by the slope, in place.
+    keeps_input : bool
+        Whether `back_` wants the input of the function. Otherwise it wants its output.
     """
 
-    apply_: Callable[[Tensor], Tensor]
-    slope: Callable[[Tensor], Tensor]
-    from_output: bool = True
+    apply_: Callable[[Tensor], object]
+    back_: Callable[[Tensor, Tensor], object]
+    keeps_input: bool = False
 
 
-def _gelu_slope(x: Tensor) -> Tensor:
-    # d/dx of x Phi(x) = Phi(x) + x phi(x), for the function of Hendrycks and Gimpel, "Gaussian
-    # error linear units", 2016, equation 1.
-    cumulative = 0.5 * (1 + torch.erf(x / math.sqrt(2)))
-    return cumulative + x * torch.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
-
-
-def _silu_slope(x: Tensor) -> Tensor:
-    s = torch.sigmoid(x)
-    return s * (1 + x * (1 - s))
+def _gelu_(signal: Tensor) -> None:
+    _aten.gelu.out(signal, out=signal)
 
 
 ACTIVATIONS = {
-    "identity": Activation(lambda x: x, torch.ones_like),
-    "logistic": Activation(torch.sigmoid_, lambda a: a * (1 - a)),
-    "tanh": Activation(torch.tanh_, lambda a: 1 - a * a),
-    "relu": Activation(torch.relu_, lambda a: (a > 0).to(a.dtype)),
+    "identity": Activation(lambda x: x, lambda error, a: error),
+    "logistic": Activation(
+        torch.sigmoid_,
+        lambda error, a: _aten.sigmoid_backward.grad_input(error, a, grad_input=error),
+    ),
+    "tanh": Activation(
+        torch.tanh_,
+        lambda error, a: _aten.tanh_backward.grad_input(error, a, grad_input=error),
+    ),
+    "relu": Activation(
+        torch.relu_,
+        lambda error, a: _aten.threshold_backward.grad_input(error, a, 0, grad_input=error),
+    ),
     "leaky_relu": Activation(
         lambda x: functional.leaky_relu_(x, _LEAK),
-        lambda a: (a > 0).to(a.dtype).mul_(1 - _LEAK).add_(_LEAK),
+        lambda error, a: _aten.leaky_relu_backward.grad_input(
+            error, a, _LEAK, True, grad_input=error
+        ),
     ),
-    "gelu": Activation(lambda x: x.copy_(functional.gelu(x)), _gelu_slope, from_output=False),
-    "silu": Activation(lambda x: functional.silu(x, inplace=True), _silu_slope, from_output=False),
+    "gelu": Activation(
+        _gelu_,
+        lambda error, x: _aten.gelu_backward.grad_input(error, x, grad_input=error),
+        keeps_input=True,
+    ),
+    "silu": Activation(
+        lambda x: functional.silu(x, inplace=True),
+        lambda error, x: _aten.silu_backward.grad_input(error, x, grad_input=error),
+        keeps_input=True,
+    ),
 }
 
 
@@ -155,8 +170,7 @@ class Stack:
         self.parameters = parameters
         self.gradient = torch.zeros_like(parameters)
         self.weights, self.biases = architecture.unpack(parameters)
-        self._weight_gradients, self._bias_gradients = architecture.unpack(self.gradient)
-        self._activation = ACTIVATIONS[architecture.activation]
+        self._passes: dict[int, Pass] = {}
 
     @property
     def n_models(self) -> int:
@@ -173,23 +187,26 @@ class Stack:
         -------
         Tensor of shape (n_models, n_rows)
         """
-        signal = self._layer(batch, 0)
-        for i in range(1, len(self.weights)):
-            signal = self._layer(self._activation.apply_(signal), i)
+        activation = ACTIVATIONS[self.architecture.activation]
+        signal = batch @ self.weights[0]
+        for i in range(1, len(self.weights) + 1):
+            if self.biases:
+                signal = signal.add_(self.biases[i - 1])
+            if i < len(self.weights):
+                activation.apply_(signal)
+                signal = signal @ self.weights[i]
         return signal[..., 0]
 
+    def for_batches_of(self, n_rows: int) -> Pass:
+        """Give the buffers for batches of this size, which are made once."""
+        if n_rows not in self._passes:
+            self._passes[n_rows] = Pass(self, n_rows)
+        return self._passes[n_rows]
+
     def loss_and_gradient(
-        self,
-        batch: Batch,
-        target: Tensor,
-        weight: Tensor | None,
-        noise: Callable[[int, Tensor], Tensor] | None = None,
+        self, batch: Batch, target: Tensor, weight: Tensor | None, noise: Noise | None = None
     ) -> Tensor:
         """Add up the losses of a batch and leave the gradient of that sum in ``gradient``.
-
-        The loss of a row is ``softplus(z) - y * z``, its slope in the logit ``sigmoid(z) - y``;
-        the chain rule takes it back through the layers (Rumelhart, Hinton and Williams, "Learning
-        representations by back-propagating errors", 1986).
 
         Parameters
         ----------
@@ -197,63 +214,134 @@ class Stack:
         target : Tensor of shape (n_rows,) or (n_models, n_rows)
             1 for the positive class, else 0.
         weight : Tensor of the shape of `target` or None
-        noise : callable(layer, activations) -> Tensor, default=None
-            Gives the factors that dropout multiplies a hidden layer with. None without dropout.
+        noise : callable or None, default=None
+            Dropout.
 
         Returns
         -------
         Tensor of shape (n_models,)
             The weighted sum of the losses, in nats.
         """
-        signals, slopes = self._forward(batch, noise)
-        logits = self._layer(signals[-1], len(signals) - 1)[..., 0]
+        through = self.for_batches_of(batch.shape[-2])
+        logits = through.forward(batch, noise)
         loss = functional.softplus(logits) - target * logits
         residual = torch.sigmoid(logits) - target
         if weight is not None:
             loss = loss * weight
             residual = residual * weight
-        self._backward(signals, slopes, residual[..., None])
-        return loss.sum(dim=1)
+        through.backward(batch, residual)
+        return loss.reshape(self.n_models, -1).sum(dim=1)
 
-    def _layer(self, signal: Batch | Tensor, i: int) -> Tensor:
-        product = signal @ self.weights[i]
-        if product.ndim == 2:
-            product = product[None]
-        return product.add_(self.biases[i]) if self.biases else product
 
-    def _forward(
-        self, batch: Batch, noise: Callable[[int, Tensor], Tensor] | None
-    ) -> tuple[list[Batch | Tensor], list[Callable[[], Tensor]]]:
-        """Give the input of each layer and, for each hidden one, how to get its slope."""
-        signals: list[Batch | Tensor] = [batch]
-        slopes: list[Callable[[], Tensor]] = []
-        for i in range(len(self.weights) - 1):
-            before = self._layer(signals[-1], i)
-            kept = None if self._activation.from_output else before.clone()
-            after = self._activation.apply_(before)
-            kept = after if kept is None else kept
-            factors = noise(i, after) if noise is not None else None
-            slopes.append(lambda kept=kept, factors=factors: self._slope(kept, factors))  # type: ignore[misc]
-            signals.append(after if factors is None else after * factors)
-        return signals, slopes
+class Pass:
+    """A way through a stack and back, for batches of one size, on buffers that are made once.
 
-    def _slope(self, kept: Tensor, factors: Tensor | None) -> Tensor:
-        slope = self._activation.slope(kept)
-        return slope if factors is None else slope.mul_(factors)
+    A single model computes with matrices, several with batches of matrices, by the same calls:
+    where this class says (..., n_rows), a single model has no leading axis.
 
-    def _backward(
-        self,
-        signals: list[Batch | Tensor],
-        slopes: list[Callable[[], Tensor]],
-        delta: Tensor,
-    ) -> None:
-        for i in reversed(range(len(self.weights))):
-            signal = signals[i]
-            if isinstance(signal, Tensor):
-                torch.matmul(signal.mT, delta, out=self._weight_gradients[i])
+    Parameters
+    ----------
+    stack : Stack
+        The models. Their gradient is written to.
+    n_rows : int
+        Rows of a batch.
+    """
+
+    def __init__(self, stack: Stack, n_rows: int):
+        single = stack.n_models == 1
+        self._affine = torch.addmm if single else torch.baddbmm
+        self._product = torch.mm if single else torch.bmm
+
+        def views(flat: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+            weights, biases = stack.architecture.unpack(flat)
+            return (
+                ([w[0] for w in weights], [b[0] for b in biases]) if single else (weights, biases)
+            )
+
+        self._weights, self._biases = views(stack.parameters)
+        self._weight_gradients, self._bias_gradients = views(stack.gradient)
+        lead = () if single else (stack.n_models,)
+        like = stack.parameters
+        self._signals = [like.new_empty(*lead, n_rows, h) for h in stack.architecture.hidden]
+        self._errors = [torch.empty_like(signal) for signal in self._signals]
+        self._activation = ACTIVATIONS[stack.architecture.activation]
+        # What the slope is taken from, where it is not the output itself, and what dropout leaves.
+        keeps = self._activation.keeps_input
+        self._inputs = [torch.empty_like(signal) if keeps else signal for signal in self._signals]
+        self._thinned = list(self._signals)
+        self._factors: list[Tensor] = []
+        self._logits = like.new_empty(*lead, n_rows, 1)
+
+    def forward(
+        self, batch: Batch, noise: Noise | None = None, out: Tensor | None = None
+    ) -> Tensor:
+        """Score a batch.
+
+        Parameters
+        ----------
+        batch : Batch of shape (n_rows, n_features) or (n_models, n_rows, n_features)
+        noise : callable(layer, activations) -> Tensor, default=None
+            Gives the factors that dropout multiplies a hidden layer with. None without dropout.
+        out : Tensor of shape (..., n_rows, 1), default=None
+            Where the logits go. None for a buffer that the next call overwrites.
+
+        Returns
+        -------
+        Tensor of shape (..., n_rows)
+            Logits.
+        """
+        self._factors.clear()
+        signal: Batch | Tensor = batch
+        for i, hidden in enumerate(self._signals):
+            self._layer(signal, i, hidden)
+            if self._activation.keeps_input:
+                self._inputs[i].copy_(hidden)
+            self._activation.apply_(hidden)
+            if noise is not None:
+                self._factors.append(noise(i, hidden))
+                self._thinned[i] = hidden * self._factors[i]
             else:
-                self._weight_gradients[i].copy_(signal.transposed_matmul(delta))
-            if self.biases:
-                torch.sum(delta, dim=1, keepdim=True, out=self._bias_gradients[i])
+                self._thinned[i] = hidden
+            signal = self._thinned[i]
+        out = self._logits if out is None else out
+        self._layer(signal, len(self._signals), out)
+        return out[..., 0]
+
+    def backward(self, batch: Batch, residual: Tensor) -> None:
+        """Leave the gradient in the stack.
+
+        The chain rule takes the slope of the loss in the logits back through the layers
+        (Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors",
+        1986).
+
+        Parameters
+        ----------
+        batch : Batch
+            The one that went forward.
+        residual : Tensor of shape (..., n_rows)
+            The slope of the loss of each row in its logit.
+        """
+        error = residual[..., None]
+        for i in reversed(range(len(self._weights))):
+            out = self._weight_gradients[i]
+            if i == 0:
+                batch.transposed_matmul_into(error, out)
+            else:
+                self._product(self._thinned[i - 1].mT, error, out=out)
+            if self._biases:
+                torch.sum(error, dim=-2, keepdim=True, out=self._bias_gradients[i])
             if i > 0:
-                delta = (delta @ self.weights[i].mT).mul_(slopes[i - 1]())
+                before = self._errors[i - 1]
+                self._product(error, self._weights[i].mT, out=before)
+                if self._factors:
+                    before.mul_(self._factors[i - 1])
+                self._activation.back_(before, self._inputs[i - 1])
+                error = before
+
+    def _layer(self, signal: Batch | Tensor, i: int, out: Tensor) -> None:
+        if not isinstance(signal, Tensor):
+            signal.affine_into(self._biases[i] if self._biases else None, self._weights[i], out)
+        elif self._biases:
+            self._affine(self._biases[i], signal, self._weights[i], out=out)
+        else:
+            self._product(signal, self._weights[i], out=out)

@@ -14,7 +14,7 @@ from sklearn.preprocessing import scale
 from skorch.callbacks import BatchScoring, EarlyStopping, EpochScoring, GradientNormClipping
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier, _device
-from skbinary._device import full_precision, one_thread, resolve_device
+from skbinary._device import full_precision, resolve_device
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -178,7 +178,7 @@ def test_generator_leaves_the_global_random_state_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-# -- one_thread ---------------------------------------------------------------------------------
+# -- threads ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -188,27 +188,6 @@ def three_threads():
     torch.set_num_threads(3)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("three_threads")
-def test_one_thread_computes_on_one():
-    with one_thread():
-        assert torch.get_num_threads() == 1
-
-
-@pytest.mark.usefixtures("three_threads")
-def test_one_thread_restores_the_setting():
-    with one_thread():
-        pass
-    assert torch.get_num_threads() == 3
-
-
-@pytest.mark.usefixtures("three_threads")
-@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
-def test_one_thread_restores_the_setting_after_an_error(error):
-    with pytest.raises(error), one_thread():
-        raise error
-    assert torch.get_num_threads() == 3
 
 
 @pytest.mark.parametrize("make", [TorchLogisticClassifier, TorchMLPClassifier])

@@ -83,7 +83,7 @@ def test_gradient_closed_form_equals_autograd(activation, weighting, n_models, d
         masks = Dropout((0.5, 0.25), torch.Generator().manual_seed(2))
         empty = torch.empty(n_models, N_ROWS, 4, dtype=torch.float64)
         factors = [masks(0, empty), masks(1, empty[..., :3])]
-        noise = lambda layer, _: factors[layer]  # noqa: E731  # the shortest way to say it
+        noise = lambda layer, out: factors[layer].reshape(out.shape)  # noqa: E731  # short
     loss = stack.loss_and_gradient(batch, target, WEIGHTS[weighting], noise)
 
     free = stack.parameters.clone().requires_grad_()

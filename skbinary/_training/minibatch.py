@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from skbinary._problem import Problem
+from skbinary._device import full_precision
+from skbinary._problem import Batch, Problem
 from skbinary._stack import Stack
+from skbinary._team import Team
 from skbinary._training.optimizers import Optimizer
 from skbinary._training.result import Progress
 from skbinary._training.schedules import Schedule
+
+# A share of a step that is worth a thread: about a millisecond of products, and enough rows for
+# them to run at full speed.
+_SHARE_PRODUCTS, _SHARE_ROWS = 10_000_000, 256
 
 
 class Shuffler(Protocol):
@@ -65,10 +72,112 @@ class Dropout:
         self.rates = rates
         self.generator = generator
 
+    def sibling(self) -> Dropout:
+        """Make another one, whose noise comes from a generator of its own."""
+        seed = int(torch.randint(2**62, (), generator=self.generator, device=self.generator.device))
+        generator = torch.Generator(self.generator.device).manual_seed(seed)
+        return Dropout(self.rates, generator)
+
     def __call__(self, layer: int, activations: Tensor) -> Tensor:
         keep = 1 - self.rates[layer]
         noise = torch.empty_like(activations)
         return noise.bernoulli_(keep, generator=self.generator).div_(keep)
+
+
+class Part(NamedTuple):
+    """What belongs to a batch, besides its rows.
+
+    Parameters
+    ----------
+    order : Tensor of shape (n_rows,)
+        Which rows they are.
+    target : Tensor of shape (n_rows,)
+    logits : Tensor of shape (n_rows, 1)
+        Where the logits before the step go.
+    scale : float or Tensor of shape (n_rows,)
+        Share of each row in the mean loss of the batch.
+    total : float
+        Weight of the batch.
+    """
+
+    order: Tensor
+    target: Tensor
+    logits: Tensor
+    scale: float | Tensor
+    total: float
+
+    def split(self, n_rows: int, n_parts: int) -> Iterable[Part]:
+        """Cut the part into smaller ones."""
+        columns = (self.order, self.target, self.logits)
+        scales = (
+            torch.split(self.scale, n_rows)
+            if isinstance(self.scale, Tensor)
+            else [self.scale] * n_parts
+        )
+        cut = (torch.split(each, n_rows) for each in columns)
+        return map(Part, *cut, scales, [self.total] * n_parts)
+
+
+class Crew:
+    """Computes the gradient of a batch, in shares if the batch is large.
+
+    Parameters
+    ----------
+    stack : Stack
+        One model.
+    dropout : Dropout or None
+    team : Team
+        Whose threads work on the shares.
+    """
+
+    def __init__(self, stack: Stack, dropout: Dropout | None, team: Team):
+        self.stack = stack
+        self.dropout = dropout
+        self.team = team
+        self._members: list[tuple[Stack, Dropout | None]] = []
+
+    def gradient(self, batch: Batch, part: Part) -> None:
+        """Leave the logits of a batch in ``part.logits``, and the gradient in the stack."""
+        n_rows = len(part.target)
+        n_shares = self._n_shares(n_rows)
+        if n_shares == 1:
+            _slope(self.stack, self.dropout, batch, part)
+            return
+        size = -(-n_rows // n_shares)
+        shares = zip(
+            self._enrolled(n_shares), batch.split(size), part.split(size, n_shares), strict=False
+        )
+        total = self.stack.gradient.zero_()
+        for gradient in self.team.map(_slope_of_share, shares):
+            total.add_(gradient)
+
+    def _n_shares(self, n_rows: int) -> int:
+        # By size alone, so that the sums do not depend on how many threads there are.
+        if self.stack.parameters.device.type != "cpu":
+            return 1
+        n_products = n_rows * self.stack.architecture.n_weights
+        return max(1, min(n_products // _SHARE_PRODUCTS, n_rows // _SHARE_ROWS))
+
+    def _enrolled(self, n: int) -> list[tuple[Stack, Dropout | None]]:
+        while len(self._members) < n:
+            # The same parameters, and a gradient and noise of their own.
+            stack = Stack(self.stack.architecture, self.stack.parameters)
+            dropout = self.dropout and self.dropout.sibling()
+            self._members.append((stack, dropout))
+        return self._members[:n]
+
+
+def _slope_of_share(share: tuple[tuple[Stack, Dropout | None], Batch, Part]) -> Tensor:
+    (stack, dropout), batch, part = share
+    _slope(stack, dropout, batch, part)
+    return stack.gradient
+
+
+def _slope(stack: Stack, dropout: Dropout | None, batch: Batch, part: Part) -> None:
+    through = stack.for_batches_of(len(part.target))
+    through.forward(batch, dropout, part.logits)
+    residual = torch.sigmoid(part.logits[:, 0]).sub_(part.target).mul_(part.scale)
+    through.backward(batch, residual)
 
 
 class MiniBatch:
@@ -96,6 +205,8 @@ class MiniBatch:
         Told of every batch.
     n_seen : int
         Rows that earlier trainings have seen.
+    team : Team or None
+        Shares out steps that are large enough. None for one thread.
     """
 
     def __init__(
@@ -110,6 +221,7 @@ class MiniBatch:
         shuffler: Shuffler | None,
         dropout: Dropout | None = None,
         n_seen: int = 0,
+        team: Team | None = None,
     ):
         self.stack = stack
         self.problem = problem
@@ -122,8 +234,13 @@ class MiniBatch:
         self.n_seen = n_seen
         self.hooks: BatchHooks | None = None
         self._order = torch.arange(problem.n_samples)
+        self._weight = None if problem.weight is None else problem.weight.cpu().double()
         self._total_weight = problem.total_weight
-        self._n_weights = stack.architecture.n_weights
+        self._logits = torch.empty_like(problem.target)
+        n_weights = stack.architecture.n_weights
+        self._penalized = stack.parameters[:, :n_weights]
+        self._penalized_gradient = stack.gradient[:, :n_weights]
+        self._crew = Crew(stack, dropout, team or Team(1))
 
     @property
     def n_batches(self) -> int:
@@ -136,15 +253,18 @@ class MiniBatch:
     def epoch(self) -> Progress:
         """Go through all rows once."""
         rate = self.schedule.rate
-        total = torch.zeros((), dtype=torch.float64, device=self.problem.device)
-        if self.problem.device.type == "mps":
-            total = total.float()
-        for index in self._batches():
-            total += self._step(index)
-            self.schedule.after_step()
+        if self.shuffler is not None:
+            self.shuffler.shuffle(self._order.numpy())
+        order = self._order.to(self.problem.device)
+        target = self.problem.target[order]
+        self._go_through(order, target)
         self.n_seen += self.problem.n_samples
         self.schedule.after_epoch(self.n_seen)
-        loss = float(total) / self._total_weight  # the one wait for the device
+        each = functional.softplus(self._logits) - target * self._logits
+        if self.problem.weight is not None:
+            each *= self.problem.weight[order]
+        # The one wait for the device.
+        loss = float(each.sum(dtype=full_precision(order.device))) / self._total_weight
         return Progress(loss, loss + self._penalty(), rate)
 
     def plateau(self) -> bool:
@@ -155,42 +275,48 @@ class MiniBatch:
         """Give what the optimizer remembers."""
         return {**self.optimizer.state(), "n_seen": self.n_seen}
 
-    def _batches(self) -> Iterator[Tensor]:
-        if self.shuffler is not None:
-            self.shuffler.shuffle(self._order.numpy())
-        return iter(torch.split(self._order.to(self.problem.device), self.batch_size))
+    def _go_through(self, order: Tensor, target: Tensor) -> None:
+        """Make one step for each batch, and leave the logits as they were before it."""
+        size = self.batch_size
+        columns = (order, target, self._logits[:, None])
+        parts = map(Part, *(torch.split(each, size) for each in columns), *self._scales(order))
+        for fetched in torch.split(order, self.problem.rows.n_fetched(size)):
+            for batch in self.problem.rows.batch(fetched).split(size):
+                self._step(batch, next(parts))
+                self.schedule.after_step()
 
-    def _step(self, index: Tensor) -> Tensor:
-        if self.hooks is not None:
-            self.hooks.batch_begin(index)
-        problem, stack = self.problem, self.stack
-        weight = None if problem.weight is None else problem.weight[index]
-        loss = stack.loss_and_gradient(
-            problem.rows.batch(index), problem.target[index], weight, self.dropout
-        )[0]
-        scale: float | Tensor = 1 / len(index) if weight is None else weight.sum().reciprocal()
-        self._penalize_and_scale(scale)
-        if self.hooks is not None:
-            self.hooks.gradient_ready()
-        self.optimizer.update(stack.gradient, self.schedule.rate)
-        if self.hooks is not None:
-            self.hooks.batch_end(index, loss * scale)
-        return loss
+    def _scales(self, order: Tensor) -> tuple[Sequence[float | Tensor], Sequence[float]]:
+        """Give, for each batch, the factor of every row's slope and the weight of the batch."""
+        n, size = len(order), self.batch_size
+        if self._weight is None:
+            rows = [min(size, n - start) for start in range(0, n, size)]
+            return [1 / each for each in rows], [float(each) for each in rows]
+        weight = self._weight[self._order]
+        batch = torch.arange(n) // size
+        totals = torch.zeros(self.n_batches, dtype=weight.dtype).index_add_(0, batch, weight)
+        shares = (weight / totals[batch]).to(self._logits)
+        return torch.split(shares, size), totals.tolist()
 
-    def _penalize_and_scale(self, scale: float | Tensor) -> None:
-        gradient = self.stack.gradient
-        weights = self.stack.parameters[:, : self._n_weights]
-        if self.ridge.strength and self.ridge.per_batch:
-            gradient[:, : self._n_weights].add_(weights, alpha=self.ridge.strength)
-        gradient.mul_(scale)
-        if self.ridge.strength and not self.ridge.per_batch:
-            strength = self.ridge.strength / self._total_weight
-            gradient[:, : self._n_weights].add_(weights, alpha=strength)
+    def _step(self, batch: Batch, part: Part) -> None:
+        hooks = self.hooks
+        if hooks is not None:
+            hooks.batch_begin(part.order)
+        self._crew.gradient(batch, part)
+        if self.ridge.strength:
+            of = part.total if self.ridge.per_batch else self._total_weight
+            self._penalized_gradient.add_(self._penalized, alpha=self.ridge.strength / of)
+        if hooks is not None:
+            hooks.gradient_ready()
+        self.optimizer.update(self.stack.gradient, self.schedule.rate)
+        if hooks is not None:
+            logits = part.logits[:, 0]
+            each = functional.softplus(logits) - part.target * logits
+            hooks.batch_end(part.order, (each * part.scale).sum())
 
     def _penalty(self) -> float:
         if not self.ridge.strength:
             return 0.0
         # A penalty that every batch pays is paid as often as there are batches.
         times = self.n_batches if self.ridge.per_batch else 1
-        squares = float(self.stack.parameters[:, : self._n_weights].square().sum())
+        squares = float(self._penalized.square().sum())
         return self.ridge.strength / 2 * squares * times / self._total_weight

@@ -6,6 +6,7 @@ stand at a point, ``parameters``; ``ray`` looks along a direction and ``move`` g
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,6 +17,7 @@ from torch.nn import functional
 
 from skbinary._problem import Batch, Problem, SparseRows, row_spans
 from skbinary._stack import Stack
+from skbinary._team import Team
 
 
 @dataclass(frozen=True)
@@ -65,16 +67,20 @@ class LinearObjective:
         The rows.
     l2 : float
         Strength of the penalty.
+    team : Team or None, default=None
+        Shares out the rows. None for one thread.
     """
 
-    def __init__(self, stack: Stack, problem: Problem, l2: float):
+    def __init__(self, stack: Stack, problem: Problem, l2: float, team: Team | None = None):
         self.stack = stack
         self.problem = problem
         self.l2 = l2
+        self.team = team or Team(1)
         self.n_evaluations = 0
         self._total_weight = problem.total_weight
         self._logits = torch.empty_like(problem.target)
         self._ahead = torch.empty_like(problem.target)
+        self._spans = problem.rows.spans()
         self.restart()
 
     @property
@@ -95,9 +101,14 @@ class LinearObjective:
 
         def at(step: float) -> tuple[float, float]:
             self.n_evaluations += 1
-            logits = torch.add(self._logits, self._ahead, alpha=step)
-            loss = self._mean(functional.softplus(logits) - self.problem.target * logits)
-            slope = self._mean((torch.sigmoid(logits) - self.problem.target) * self._ahead)
+
+            def piece(span: slice) -> tuple[float, float]:
+                logits = torch.add(self._logits[span], self._ahead[span], alpha=step)
+                residual = torch.sigmoid(logits).sub_(self.problem.target[span])
+                slope = self._sum(residual.mul_(self._ahead[span]), span)
+                return self._loss_of(logits, span), slope
+
+            loss, slope = self._total(piece)
             penalty = self._penalty + step * cross + step * step / 2 * square
             return loss + penalty, slope + cross + step * square
 
@@ -111,64 +122,95 @@ class LinearObjective:
 
     def curvature(self) -> Tensor:
         """Give the diagonal of the Hessian."""
-        importance = self._importance()
         squares = torch.zeros_like(self.parameters)
         n = self.problem.n_features
-        for span in row_spans(*self.problem.rows.shape):
+
+        def piece(span: slice) -> tuple[Tensor, Tensor]:
+            importance = self._importance(span)
             batch = self.problem.rows.batch(span)
-            squares[:n] += _weighted_squares(batch, importance[span])
+            return _weighted_squares(batch, importance), importance.sum()
+
+        for columns, constant in self.team.map(piece, self._spans):
+            squares[:n] += columns
+            squares[n:] += constant
         squares[:n] += self.l2
-        squares[n:] = importance.sum()
         return squares
 
     def hessian(self) -> Tensor:
         """Give the second derivatives, of shape (n_parameters, n_parameters)."""
-        n, importance = self.problem.n_features, self._importance()
-        size = len(self.parameters)
+        n, size = self.problem.n_features, len(self.parameters)
         hessian = self.parameters.new_zeros(size, size)
-        for span in row_spans(*self.problem.rows.shape):
+
+        def piece(span: slice) -> tuple[Tensor, Tensor, Tensor]:
             rows = self.problem.rows.batch(span).dense()
-            scaled = rows * importance[span, None]
-            hessian[:n, :n].addmm_(rows.mT, scaled)
+            importance = self._importance(span)
+            scaled = rows * importance[:, None]
+            return rows.mT @ scaled, importance @ rows, importance.sum()
+
+        # Sparse rows are made dense a span at a time.
+        for square, column, corner in self.team.map(piece, row_spans(*self.problem.rows.shape)):
+            hessian[:n, :n] += square
             if size > n:
-                hessian[n, :n] += scaled.sum(0)
-        if size > n:
-            hessian[:n, n] = hessian[n, :n]
-            hessian[n, n] = importance.sum()
+                hessian[n, :n] += column
+                hessian[n, n] += corner
+        hessian[:n, n:] = hessian[n:, :n].mT
         hessian.diagonal()[:n] += self.l2
         return hessian
 
-    def _importance(self) -> Tensor:
+    def _importance(self, span: slice) -> Tensor:
         # The second derivative of the loss in the logit, p (1 - p), weighted.
-        share = torch.sigmoid(self._logits)
-        share = share * torch.sigmoid(-self._logits) / self._total_weight
-        return share if self.problem.weight is None else share * self.problem.weight
+        logits = self._logits[span]
+        share = torch.sigmoid(logits).mul_(torch.sigmoid(-logits)).div_(self._total_weight)
+        return share if self.problem.weight is None else share.mul_(self.problem.weight[span])
 
     def _product(self, vector: Tensor, out: Tensor) -> None:
         n = self.problem.n_features
-        for span, batch in self.problem.rows.spans():
-            out[span] = (batch @ vector[:n, None])[:, 0]
-        if len(vector) > n:
-            out += vector[n]
+        columns = vector[:n].contiguous()
+        constant = float(vector[n]) if len(vector) > n else 0.0
+
+        def piece(span: slice) -> None:
+            torch.add(self.problem.rows.batch(span) @ columns, constant, out=out[span])
+
+        for _ in self.team.map(piece, self._spans):
+            pass
 
     def _refresh(self) -> None:
-        n, target = self.problem.n_features, self.problem.target
+        n = self.problem.n_features
         self._penalty = self.l2 / 2 * float(self.parameters[:n] @ self.parameters[:n])
-        self.loss = self._mean(functional.softplus(self._logits) - target * self._logits)
-        self.value = self.loss + self._penalty
-        residual = (torch.sigmoid(self._logits) - target) / self._total_weight
-        if self.problem.weight is not None:
-            residual *= self.problem.weight
         self.gradient = torch.zeros_like(self.parameters)
-        for span, batch in self.problem.rows.spans():
-            self.gradient[:n] += batch.transposed_matmul(residual[span, None])[:, 0]
-        self.gradient[:n] += self.l2 * self.parameters[:n]
-        self.gradient[n:] = residual.sum()
 
-    def _mean(self, each: Tensor) -> float:
+        def piece(span: slice) -> tuple[float, Tensor, Tensor]:
+            logits = self._logits[span]
+            residual = torch.sigmoid(logits).sub_(self.problem.target[span])
+            residual.div_(self._total_weight)
+            if self.problem.weight is not None:
+                residual.mul_(self.problem.weight[span])
+            gradient = self.problem.rows.batch(span).transposed_matmul(residual)
+            return self._loss_of(logits, span), gradient, residual.sum()
+
+        self.loss = 0.0
+        for loss, columns, constant in self.team.map(piece, self._spans):
+            self.loss += loss
+            self.gradient[:n] += columns
+            self.gradient[n:] += constant
+        self.gradient[:n] += self.l2 * self.parameters[:n]
+        self.value = self.loss + self._penalty
+
+    def _loss_of(self, logits: Tensor, span: slice) -> float:
+        target = self.problem.target[span]
+        return self._sum(functional.softplus(logits).sub_(target * logits), span)
+
+    def _sum(self, each: Tensor, span: slice) -> float:
         weight = self.problem.weight
-        total = each.sum() if weight is None else each @ weight
+        total = each.sum() if weight is None else each @ weight[span]
         return float(total) / self._total_weight
+
+    def _total(self, piece: Callable[[slice], tuple[float, float]]) -> tuple[float, float]:
+        first, second = 0.0, 0.0
+        for one, two in self.team.map(piece, self._spans):
+            first += one
+            second += two
+        return first, second
 
 
 def _weighted_squares(batch: Batch, importance: Tensor) -> Tensor:
@@ -192,13 +234,17 @@ class NetworkObjective:
         The rows.
     l2 : float
         Strength of the penalty.
+    team : Team or None, default=None
+        Shares out the rows. None for one thread.
     """
 
-    def __init__(self, stack: Stack, problem: Problem, l2: float):
+    def __init__(self, stack: Stack, problem: Problem, l2: float, team: Team | None = None):
         self.stack = stack
         self.problem = problem
         self.l2 = l2
+        self.team = team or Team(1)
         self.n_evaluations = 0
+        self._own = threading.local()
         self._total_weight = problem.total_weight
         self._n_weights = stack.architecture.n_weights
         self.restart()
@@ -240,14 +286,11 @@ class NetworkObjective:
 
     def _evaluate(self) -> tuple[float, float, Tensor]:
         self.n_evaluations += 1
-        problem, stack = self.problem, self.stack
         total = 0.0
         gradient = torch.zeros_like(self.parameters)
-        for span in self._spans():
-            weight = None if problem.weight is None else problem.weight[span]
-            batch = problem.rows.batch(span)
-            total += float(stack.loss_and_gradient(batch, problem.target[span], weight))
-            gradient += stack.gradient[0]
+        for loss, share in self.team.map(self._piece, self._spans()):
+            total += loss
+            gradient += share
         weights = self.parameters[: self._n_weights]
         loss = total / self._total_weight
         value = loss + self.l2 / 2 * float(weights @ weights)
@@ -255,9 +298,19 @@ class NetworkObjective:
         gradient[: self._n_weights] += self.l2 * weights
         return loss, value, gradient
 
+    def _piece(self, span: slice) -> tuple[float, Tensor]:
+        # Each thread has buffers of its own, on the same parameters.
+        if not hasattr(self._own, "stack"):
+            self._own.stack = Stack(self.stack.architecture, self.stack.parameters)
+        stack: Stack = self._own.stack
+        weight = None if self.problem.weight is None else self.problem.weight[span]
+        batch = self.problem.rows.batch(span)
+        loss = stack.loss_and_gradient(batch, self.problem.target[span], weight)
+        return float(loss), stack.gradient[0].clone()
+
     def _spans(self) -> list[slice]:
         # The hidden layers take memory, too, and sparse rows take next to none.
         n_numbers = sum(self.stack.architecture.hidden)
         if not isinstance(self.problem.rows, SparseRows):
             n_numbers += self.problem.n_features
-        return list(row_spans(self.problem.n_samples, n_numbers))
+        return row_spans(self.problem.n_samples, n_numbers)

@@ -57,10 +57,27 @@ class Adam:
         self._mean = _restored(state, "mean", parameters)
         self._square = _restored(state, "square", parameters)
         self._root = torch.empty_like(parameters)
+        # The one kernel that torch.optim.AdamW(fused=True) runs, without what is around it there,
+        # which takes ten times as long for a small network.
+        fused = getattr(torch, "_fused_adamw_", None)
+        self._fused = fused if parameters.device.type in ("cpu", "cuda") else None
+        self._step = torch.tensor(float(self.n_steps), device=parameters.device)
 
     def update(self, gradient: Tensor, rate: float) -> None:
-        beta_1, beta_2 = self.betas
         self.n_steps += 1
+        if self._fused is None:
+            self._update_plainly(gradient, rate)
+            return
+        self._step += 1
+        beta_1, beta_2 = self.betas
+        self._fused(
+            [self.parameters], [gradient], [self._mean], [self._square], [], [self._step],
+            lr=rate, beta1=beta_1, beta2=beta_2, weight_decay=self.weight_decay,
+            eps=self.epsilon, amsgrad=False, maximize=False,
+        )  # fmt: skip
+
+    def _update_plainly(self, gradient: Tensor, rate: float) -> None:
+        beta_1, beta_2 = self.betas
         if self.weight_decay:
             self.parameters.mul_(1 - rate * self.weight_decay)
         self._mean.lerp_(gradient, 1 - beta_1)

@@ -24,9 +24,12 @@ def torch_path(optimizer_class, **settings):
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_adam_equals_torch(weight_decay):
+@pytest.mark.parametrize("fused", [True, False])
+def test_adam_equals_torch(weight_decay, fused):
     parameters = START.clone()
     adam = Adam(parameters, (0.8, 0.95), 1e-3, weight_decay)
+    if not fused:
+        adam._fused = None
     for gradient in gradients():
         adam.update(gradient, 0.05)
     expected = torch_path(

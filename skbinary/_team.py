@@ -1,0 +1,74 @@
+"""Threads that share out work, and give the same bits however many of them there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self, TypeVar
+
+import torch
+
+_Piece = TypeVar("_Piece")
+_Result = TypeVar("_Result")
+
+
+class Team:
+    """Computes the pieces of a task, each on one thread.
+
+    When torch's own threads share an operation, the order in which they add up moves the last
+    bits, so a fit in a worker process, which has fewer threads, would end elsewhere than in the
+    main one. Here the pieces are cut by the size of the task alone, and whoever adds up their
+    results does it in their order.
+
+    Within ``with``, torch itself computes on one thread; afterwards its setting is put back.
+
+    Parameters
+    ----------
+    n_threads : int or None, default=None
+        How many threads share the work. None for as many as torch is set to use.
+    """
+
+    def __init__(self, n_threads: int | None = None):
+        self.n_threads = torch.get_num_threads() if n_threads is None else n_threads
+        self._pool: ThreadPoolExecutor | None = None
+        self._before: int | None = None
+
+    def __enter__(self) -> Self:
+        self._before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+        if self._before is not None:
+            torch.set_num_threads(self._before)
+
+    def map(
+        self, function: Callable[[_Piece], _Result], pieces: Iterable[_Piece]
+    ) -> Iterable[_Result]:
+        """Give the results of the pieces, in their order.
+
+        Parameters
+        ----------
+        function : callable(piece) -> result
+            Must be fine to run for several pieces at a time.
+        pieces : iterable
+            Cut by the size of the task alone.
+        """
+        pieces = list(pieces)
+        if self.n_threads == 1 or len(pieces) == 1 or self._before is None:
+            return map(function, pieces)
+        if self._pool is None:
+            # torch's setting is one of each thread.
+            self._pool = ThreadPoolExecutor(
+                self.n_threads, "skbinary", initializer=torch.set_num_threads, initargs=(1,)
+            )
+        return self._pool.map(function, pieces)

@@ -1,0 +1,66 @@
+"""Threads that share out work."""
+
+import threading
+
+import pytest
+import torch
+
+from skbinary._team import Team
+
+
+@pytest.fixture
+def three_threads():
+    """Set three threads, and put the setting back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_team_keeps_torch_on_one_thread_and_restores_the_setting():
+    with Team() as team:
+        assert torch.get_num_threads() == 1
+        assert team.n_threads == 3
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.usefixtures("three_threads")
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_team_restores_the_setting_after_an_error(error):
+    with pytest.raises(error), Team():
+        raise error
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize("n_threads", [1, 4])
+def test_map_gives_results_in_order(n_threads):
+    with Team(n_threads) as team:
+        assert list(team.map(lambda piece: piece * piece, range(20))) == [i * i for i in range(20)]
+
+
+def test_map_works_side_by_side():
+    # Each piece waits for the other one: on a single thread this would never end.
+    meeting = threading.Barrier(2, timeout=10)
+    with Team(2) as team:
+        assert sorted(team.map(lambda piece: meeting.wait(), range(2))) == [0, 1]
+
+
+def test_map_computes_each_piece_on_one_torch_thread():
+    with Team(2) as team:
+        assert set(team.map(lambda piece: torch.get_num_threads(), range(8))) == {1}
+
+
+def test_map_passes_errors_on():
+    def fail(piece):
+        raise ZeroDivisionError
+
+    with Team(2) as team, pytest.raises(ZeroDivisionError):
+        list(team.map(fail, range(4)))
+
+
+def test_team_leaves_no_thread_behind():
+    before = threading.active_count()
+    with Team(3) as team:
+        list(team.map(str, range(9)))
+    assert threading.active_count() == before
