@@ -30,10 +30,8 @@ from skbinary._scores import BinaryScorer
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
 from skbinary._threshold import check_threshold
-from skbinary._training.lbfgs import LBFGS
 from skbinary._training.loop import Observer, Plan, Run, Step, train
 from skbinary._training.minibatch import Dropout, MiniBatch, Ridge
-from skbinary._training.newton import Newton
 from skbinary._training.optimizers import SGD, Adam
 from skbinary._training.result import FitResult, StopReason
 from skbinary._training.schedules import Schedule
@@ -122,9 +120,7 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
         """Give the update rule of a mini-batch solver."""
 
     @abstractmethod
-    def _full_batch_step(
-        self, stack: Stack, problem: Problem, solver: str, team: Team
-    ) -> Newton | LBFGS:
+    def _full_batch_step(self, stack: Stack, problem: Problem, solver: str, team: Team) -> Step:
         """Give a solver that sees all rows at once."""
 
     @abstractmethod

@@ -208,14 +208,14 @@ def encode(
     y: NDArray[np.generic], classes: NDArray[np.generic], name: str = "y"
 ) -> NDArray[np.float64]:
     """Give 1 for the positive class and 0 for the other."""
-    seen = np.unique(y)
-    unknown = [label for label in seen.tolist() if label not in classes.tolist()]
-    if unknown:
+    positive: NDArray[np.bool_] = y == classes[1]
+    if not np.all(positive | (y == classes[0])):
+        unknown = [label for label in np.unique(y).tolist() if label not in classes.tolist()]
         raise ValueError(
             f"{name} must hold the classes {classes.tolist()} only. Got {unknown} as well. Drop "
             "these rows, or fit anew with all classes."
         )
-    return (y == classes[1]).astype(np.float64)
+    return positive.astype(np.float64)
 
 
 def check_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> Any:
@@ -263,6 +263,8 @@ def weigh_classes(
     """
     if isinstance(class_weight, dict):
         _check_class_weight(class_weight, classes)
+    if class_weight is None:
+        return np.ones(2)
     counted = y if sample_weight is None else y[sample_weight > 0]
     if class_weight == "balanced" and len(np.unique(counted)) < 2:
         return np.ones(2)

@@ -16,29 +16,36 @@ from skbinary._problem import Problem
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
 from skbinary._training.lbfgs import LBFGS
+from skbinary._training.loop import Step
 from skbinary._training.minibatch import Ridge
 from skbinary._training.newton import Newton
 from skbinary._training.objective import LinearObjective
 from skbinary._training.optimizers import SGD, Adam
+from skbinary._training.proximal import ProximalNewton
 from skbinary._training.result import FitResult
 from skbinary._training.schedules import Schedule
 
-# A Newton step costs rows x features ** 2, an L-BFGS step rows x features, and L-BFGS needs tens
-# of times as many of them.
-_MOST_FEATURES_FOR_NEWTON = 500
+# A Newton step costs rows x features ** 2 (or rows ** 2 x features, if there are fewer rows), an
+# L-BFGS step rows x features, and L-BFGS needs tens of times as many of them.
+_LARGEST_SYSTEM = 500
 
 
 class TorchLogisticClassifier(BinaryClassifier):
     """Logistic regression for two classes, trained by PyTorch.
 
     Minimizes the objective of scikit-learn's ``LogisticRegression``:
-    ``C * sum(weight * loss) + sum(coef ** 2) / 2``, where the loss of a row with logit z and
-    target y in {0, 1} is ``log(1 + exp(z)) - y * z`` and the intercept is not penalized.
+    ``C * sum(weight * loss) + sum(coef ** 2) / 2`` (or an elastic net, with `l1_ratio`), where the
+    loss of a row with logit z and target y in {0, 1} is ``log(1 + exp(z)) - y * z`` and the
+    intercept is not penalized.
 
     Parameters
     ----------
     C : float, default=1.0
         Inverse strength of the penalty, above 0. ``np.inf`` means no penalty.
+    l1_ratio : float, default=0.0
+        Share of the penalty that is L1, in [0, 1]: ``l1_ratio * sum(abs(coef)) + (1 - l1_ratio) *
+        sum(coef ** 2) / 2``, as in scikit-learn's elastic net. Above 0 many coefficients are
+        exactly zero.
     fit_intercept : bool, default=True
         Whether the logit has a constant term.
     class_weight : dict, "balanced" or None, default=None
@@ -46,10 +53,11 @@ class TorchLogisticClassifier(BinaryClassifier):
         total weight. They multiply ``sample_weight``.
     threshold : float, default=0.5
         ``predict`` labels a row positive when its probability is at least this, in [0, 1].
-    solver : {"auto", "newton-cholesky", "lbfgs", "adam", "sgd"}, default="auto"
-        The first three work on all rows at once and reach the optimum; ``"auto"`` takes
-        ``"newton-cholesky"`` up to 500 features and ``"lbfgs"`` above. The last two work on
-        batches.
+    solver : {"auto", "newton-cholesky", "lbfgs", "prox-newton", "adam", "sgd"}, default="auto"
+        The first four work on all rows at once and reach the optimum; ``"auto"`` takes
+        ``"newton-cholesky"`` up to 500 features or rows, ``"lbfgs"`` above, and
+        ``"prox-newton"`` where `l1_ratio` is above 0, which the others cannot have. The last two
+        work on batches.
     max_iter : int, default=100
         Most iterations, or epochs of the mini-batch solvers.
     tol : float, default=1e-4
@@ -148,10 +156,11 @@ class TorchLogisticClassifier(BinaryClassifier):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "C": [Interval(Real, 0, None, closed="right")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
         "fit_intercept": ["boolean"],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "threshold": [Interval(Real, 0, 1, closed="both")],
-        "solver": [StrOptions({"auto", "newton-cholesky", "lbfgs", "adam", "sgd"})],
+        "solver": [StrOptions({"auto", "newton-cholesky", "lbfgs", "prox-newton", "adam", "sgd"})],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -176,6 +185,7 @@ class TorchLogisticClassifier(BinaryClassifier):
         self,
         *,
         C: float = 1.0,
+        l1_ratio: float = 0.0,
         fit_intercept: bool = True,
         class_weight: Any = None,
         threshold: float = 0.5,
@@ -197,6 +207,7 @@ class TorchLogisticClassifier(BinaryClassifier):
         verbose: int = 0,
     ):
         self.C = C
+        self.l1_ratio = l1_ratio
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
         self.threshold = threshold
@@ -221,9 +232,19 @@ class TorchLogisticClassifier(BinaryClassifier):
         return Architecture(n_features, fit_intercept=self.fit_intercept)
 
     def _choose_solver(self, X: Any) -> str:
+        sparse_solution = self.l1_ratio > 0 and not np.isinf(self.C)
         if self.solver != "auto":
+            if sparse_solution and self.solver != "prox-newton":
+                raise ValueError(
+                    f"solver must be 'auto' or 'prox-newton' with an l1_ratio above 0. Got "
+                    f"{self.solver!r} with l1_ratio={self.l1_ratio:g} instead. Change one of them."
+                )
             return self.solver
-        return "newton-cholesky" if X.shape[1] <= _MOST_FEATURES_FOR_NEWTON else "lbfgs"
+        if sparse_solution:
+            return "prox-newton"
+        n_rows, n_features = X.shape
+        size = n_features if np.isinf(self.C) else min(n_rows, n_features)
+        return "newton-cholesky" if size <= _LARGEST_SYSTEM else "lbfgs"
 
     def _ridge(self) -> Ridge:
         return Ridge(1 / self.C, per_batch=False)
@@ -236,10 +257,11 @@ class TorchLogisticClassifier(BinaryClassifier):
             return Adam(parameters, state=state)
         return SGD(parameters, self.momentum, self.nesterovs_momentum, state=state)
 
-    def _full_batch_step(
-        self, stack: Stack, problem: Problem, solver: str, team: Team
-    ) -> Newton | LBFGS:
-        objective = LinearObjective(stack, problem, 1 / (self.C * problem.total_weight), team)
+    def _full_batch_step(self, stack: Stack, problem: Problem, solver: str, team: Team) -> Step:
+        strength = 1 / (self.C * problem.total_weight)
+        objective = LinearObjective(stack, problem, (1 - self.l1_ratio) * strength, team)
+        if solver == "prox-newton":
+            return ProximalNewton(objective, self.l1_ratio * strength, self.tol)
         if solver == "newton-cholesky":
             return Newton(objective, self.tol)
         return LBFGS(objective, self.tol)

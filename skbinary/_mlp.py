@@ -18,8 +18,8 @@ from skbinary._problem import Problem
 from skbinary._stack import ACTIVATIONS, Architecture, Stack
 from skbinary._team import Team
 from skbinary._training.lbfgs import LBFGS
+from skbinary._training.loop import Step
 from skbinary._training.minibatch import Ridge
-from skbinary._training.newton import Newton
 from skbinary._training.objective import NetworkObjective
 from skbinary._training.optimizers import SGD, Adam
 from skbinary._training.result import FitResult
@@ -315,9 +315,7 @@ class TorchMLPClassifier(BinaryClassifier):
             return Adam(parameters, betas, self.epsilon, self.weight_decay, state)
         return SGD(parameters, self.momentum, self.nesterovs_momentum, self.weight_decay, state)
 
-    def _full_batch_step(
-        self, stack: Stack, problem: Problem, solver: str, team: Team
-    ) -> Newton | LBFGS:
+    def _full_batch_step(self, stack: Stack, problem: Problem, solver: str, team: Team) -> Step:
         objective = NetworkObjective(stack, problem, self.alpha / problem.total_weight, team)
         return LBFGS(
             objective, self.tol, min_decrease=_LEAST_DECREASE, max_evaluations=self.max_fun

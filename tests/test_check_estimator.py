@@ -12,6 +12,7 @@ ESTIMATORS = [
     TorchLogisticClassifier(solver="adam"),
     TorchLogisticClassifier(solver="sgd", learning_rate_init=0.1),
     TorchLogisticClassifier(early_stopping=True),
+    TorchLogisticClassifier(l1_ratio=0.5),
     TorchMLPClassifier(),
     TorchMLPClassifier(solver="sgd", learning_rate="adaptive", learning_rate_init=0.1),
     TorchMLPClassifier(solver="lbfgs", activation="tanh"),

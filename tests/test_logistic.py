@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import sklearn
 from sklearn.datasets import load_breast_cancer, make_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.fixes import parse_version
 
 from skbinary import TorchLogisticClassifier
 
@@ -84,8 +86,16 @@ def test_minibatches_come_near_the_optimum(data, solver, rate):
 
 @pytest.mark.parametrize(("n_features", "solver"), [(500, "newton-cholesky"), (501, "lbfgs")])
 def test_auto_solver_suits_the_width(n_features, solver):
-    X, y = make_classification(60, n_features, random_state=0)
-    assert TorchLogisticClassifier().fit(X, y).solver_ == solver
+    X, y = make_classification(600, n_features, random_state=0)
+    assert TorchLogisticClassifier(max_iter=1000).fit(X, y).solver_ == solver
+
+
+def test_auto_solver_few_rows_is_newton_in_their_space():
+    X, y = make_classification(60, 2000, random_state=0)
+    model = TorchLogisticClassifier(tol=1e-10).fit(X, y)
+    peer = LogisticRegression(tol=1e-10, max_iter=10000).fit(X, y)
+    assert model.solver_ == "newton-cholesky"
+    np.testing.assert_allclose(model.coef_, peer.coef_, atol=1e-5 * np.abs(peer.coef_).max())
 
 
 def test_fitted_attributes_have_scikit_learns_shapes(data):
@@ -167,3 +177,55 @@ def test_predict_threshold_at_the_ends(data, threshold, share):
     X, y = data
     model = TorchLogisticClassifier(C=1e-3).fit(X, y)
     assert model.predict(X, threshold=threshold).mean() == share
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("l1_ratio", [0.3, 1.0])
+@pytest.mark.parametrize("C", [0.02, 1.0])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_elastic_net_equals_saga(sparse, l1_ratio, C, fit_intercept):
+    X, y = make_classification(300, 12, n_informative=4, flip_y=0.2, random_state=0)
+    params = {"C": C, "l1_ratio": l1_ratio, "fit_intercept": fit_intercept}
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
+    model = TorchLogisticClassifier(tol=1e-10, **params)
+    model.fit(sp.csr_array(X) if sparse else X, y, weight)
+    peer = saga(tol=1e-9, max_iter=100_000, random_state=0, **params).fit(X, y, weight)
+    largest = np.abs(peer.coef_).max()
+    np.testing.assert_allclose(model.coef_, peer.coef_, rtol=0, atol=1e-5 * largest)
+    assert model.solver_ == "prox-newton"
+    assert np.sum(model.coef_ == 0) == np.sum(np.abs(peer.coef_) < 1e-7 * largest) > 0
+
+
+def saga(**params):
+    if parse_version(sklearn.__version__) < parse_version("1.8"):
+        params["penalty"] = "elasticnet"
+    return LogisticRegression(solver="saga", **params)
+
+
+def test_elastic_net_more_features_than_rows_meets_the_optimality_conditions():
+    X, y = make_classification(80, 1500, n_informative=10, random_state=0)
+    model = TorchLogisticClassifier(l1_ratio=0.9, C=0.5, tol=1e-9).fit(X, y)
+    residual = model.predict_proba(X)[:, 1] - y
+    slope = X.T @ residual * 0.5 + 0.1 * model.coef_[0]
+    zero = model.coef_[0] == 0
+    assert 0 < np.sum(~zero) < 80
+    assert np.all(np.abs(slope[zero]) <= 0.9 + 1e-6)
+    np.testing.assert_allclose(slope[~zero], -0.9 * np.sign(model.coef_[0][~zero]), atol=1e-6)
+
+
+def test_elastic_net_strong_penalty_leaves_the_intercept_only(data):
+    X, y = data
+    model = TorchLogisticClassifier(l1_ratio=1.0, C=1e-4, tol=1e-10).fit(X, y)
+    assert np.all(model.coef_ == 0)
+    assert model.intercept_[0] == pytest.approx(np.log(y.mean() / (1 - y.mean())))
+
+
+def test_elastic_net_with_another_solver_says_so(data):
+    X, y = data
+    message = (
+        "solver must be 'auto' or 'prox-newton' with an l1_ratio above 0. Got 'lbfgs' with "
+        "l1_ratio=0.5 instead. Change one of them."
+    )
+    with pytest.raises(ValueError, match="prox-newton") as caught:
+        TorchLogisticClassifier(solver="lbfgs", l1_ratio=0.5).fit(X, y)
+    assert str(caught.value) == message

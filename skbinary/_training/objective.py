@@ -81,6 +81,7 @@ class LinearObjective:
         self._logits = torch.empty_like(problem.target)
         self._ahead = torch.empty_like(problem.target)
         self._spans = problem.rows.spans()
+        self._pairs: Tensor | None = None
         self.restart()
 
     @property
@@ -136,16 +137,35 @@ class LinearObjective:
         squares[:n] += self.l2
         return squares
 
-    def hessian(self) -> Tensor:
-        """Give the second derivatives, of shape (n_parameters, n_parameters)."""
+    def hessian(self, chosen: Tensor | None = None) -> Tensor:
+        """Give the second derivatives.
+
+        Parameters
+        ----------
+        chosen : Tensor of shape (n_chosen,) or None, default=None
+            Positions of the parameters that are asked about, ascending. None for all.
+
+        Returns
+        -------
+        Tensor of shape (n_chosen, n_chosen)
+        """
         n, size = self.problem.n_features, len(self.parameters)
+        if chosen is not None and len(chosen) < size:
+            size, chosen = len(chosen), chosen[chosen < n]
+            n = len(chosen)
+        else:
+            chosen = None
         hessian = self.parameters.new_zeros(size, size)
 
         def piece(span: slice) -> tuple[Tensor, Tensor, Tensor]:
-            rows = self.problem.rows.batch(span).dense()
+            batch = self.problem.rows.batch(span)
             importance = self._importance(span)
+            if chosen is None:
+                scaled = batch.dense() * importance[:, None]
+                return batch.transposed_matmul(scaled), scaled.sum(0), importance.sum()
+            rows = torch.index_select(batch.dense(), 1, chosen)
             scaled = rows * importance[:, None]
-            return rows.mT @ scaled, importance @ rows, importance.sum()
+            return rows.mT @ scaled, scaled.sum(0), importance.sum()
 
         # Sparse rows are made dense a span at a time.
         for square, column, corner in self.team.map(piece, row_spans(*self.problem.rows.shape)):
@@ -156,6 +176,31 @@ class LinearObjective:
         hessian[:n, n:] = hessian[n:, :n].mT
         hessian.diagonal()[:n] += self.l2
         return hessian
+
+    def importance(self) -> Tensor:
+        """Give the second derivative of the loss of each row in its logit."""
+        return self._importance(slice(None))
+
+    def product(self, columns: Tensor) -> Tensor:
+        """Multiply the rows with a vector of shape (n_features,)."""
+        out = torch.empty_like(self._logits)
+        self._product(columns, out)
+        return out
+
+    def transposed_product(self, each: Tensor) -> Tensor:
+        """Add the rows up, weighted by a vector of shape (n_samples,)."""
+        total = each.new_zeros(self.problem.n_features)
+        rows = self.problem.rows
+        for part in self.team.map(lambda s: rows.batch(s).transposed_matmul(each[s]), self._spans):
+            total += part
+        return total
+
+    def row_products(self) -> Tensor:
+        """Give the products of all pairs of rows, of shape (n_samples, n_samples)."""
+        if self._pairs is None:
+            rows = self.problem.rows.batch(slice(0, self.problem.n_samples))
+            self._pairs = torch.as_tensor(rows @ rows.dense().mT)
+        return self._pairs
 
     def _importance(self, span: slice) -> Tensor:
         # The second derivative of the loss in the logit, p (1 - p), weighted.
