@@ -273,7 +273,7 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
         keep_state: bool = False,
     ) -> Self:
         device = _device.resolve_device(self.device, X)
-        random_state = self._own_random_state()
+        random_state = self._own_random_state() if self._is_random() else None
         solver = self._choose_solver(data.train.X)
         architecture = self._architecture(self.n_features_in_)
         if goes_on:
@@ -315,6 +315,10 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
         else:
             self._warn_unless_finished(result, plan)
         return self
+
+    def _is_random(self) -> bool:
+        """Tell whether a fit draws random numbers."""
+        return True
 
     def _own_random_state(self) -> np.random.RandomState:
         # None means fresh random numbers here, not those of numpy's global state, which is not

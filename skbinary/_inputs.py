@@ -163,10 +163,7 @@ def check_labels(estimator: Any, X: Any, y: Any, name: str = "y") -> NDArray[np.
             "is None. Pass the labels of the rows."
         )
     y = y.detach().cpu().numpy() if isinstance(y, Tensor) else y
-    y = column_or_1d(
-        check_array(y, ensure_2d=False, dtype=None, input_name=name, ensure_all_finite=False),
-        warn=True,
-    )
+    y = column_or_1d(y, warn=True)
     if y.dtype.kind == "c":
         raise ValueError(f"Complex data not supported. {name} must hold labels.")
     assert_all_finite(y, input_name=name, estimator_name=type(estimator).__name__)

@@ -231,6 +231,9 @@ class TorchLogisticClassifier(BinaryClassifier):
     def _architecture(self, n_features: int) -> Architecture:
         return Architecture(n_features, fit_intercept=self.fit_intercept)
 
+    def _is_random(self) -> bool:
+        return self.early_stopping or self.solver in ("adam", "sgd")
+
     def _choose_solver(self, X: Any) -> str:
         sparse_solution = self.l1_ratio > 0 and not np.isinf(self.C)
         if self.solver != "auto":

@@ -42,6 +42,10 @@ class Batch(Protocol):
 
     def transposed_matmul_into(self, residual: Tensor, out: Tensor) -> None: ...
 
+    def square(self, importance: Tensor) -> Tensor: ...
+
+    def row_products(self) -> Tensor: ...
+
     def dense(self) -> Tensor: ...
 
 
@@ -94,6 +98,12 @@ class DenseBatch:
         else:
             torch.matmul(self.values.mT, residual, out=out)
 
+    def square(self, importance: Tensor) -> Tensor:
+        return self.values.mT @ (self.values * importance[:, None])
+
+    def row_products(self) -> Tensor:
+        return self.values @ self.values.mT
+
     def dense(self) -> Tensor:
         return self.values
 
@@ -101,10 +111,9 @@ class DenseBatch:
 class SparseBatch:
     """Rows in compressed form: products touch only the numbers that are not zero."""
 
-    def __init__(self, values: Tensor, transposed: Tensor | None = None):
+    def __init__(self, values: Tensor):
         self.values = values
         self.shape = values.shape
-        self._transposed = transposed
 
     def split(self, n_rows: int) -> list[SparseBatch]:
         starts, size = self.values.crow_indices(), len(self)
@@ -133,9 +142,27 @@ class SparseBatch:
         return _per_model(self.values, weights)
 
     def transposed_matmul(self, residual: Tensor) -> Tensor:
-        if self._transposed is None:
-            self._transposed = self.values.t().to_sparse_csr()
-        return _per_model(self._transposed, residual)
+        return _per_model(self.transposed, residual)
+
+    @cached_property
+    def transposed(self) -> Tensor:
+        """The columns in compressed form."""
+        return self.values.t().to_sparse_csr()
+
+    def square(self, importance: Tensor) -> Tensor:
+        values = self.values
+        each = torch.repeat_interleave(importance, torch.diff(values.crow_indices()).long())
+        scaled = torch.sparse_csr_tensor(
+            values.crow_indices(),
+            values.col_indices(),
+            values.values() * each,
+            values.shape,
+            check_invariants=False,
+        )
+        return torch.sparse.mm(self.transposed, scaled).to_dense()
+
+    def row_products(self) -> Tensor:
+        return torch.sparse.mm(self.values, self.transposed).to_dense()
 
     def affine_into(self, bias: Tensor | None, weights: Tensor, out: Tensor) -> None:
         out.copy_(self @ weights)

@@ -58,8 +58,8 @@ class BinaryScorer(ClassifierMixin):
         --------
         >>> from skbinary import TorchLogisticClassifier
         >>> model = TorchLogisticClassifier().fit([[-1.0], [1.0]], ["no", "yes"])
-        >>> model.decision_function([[0.0], [2.0]]).round(2)
-        array([0.  , 1.35])
+        >>> model.decision_function([[-1.0], [2.0]]).round(2)
+        array([-0.67,  1.35])
         """
         check_is_fitted(self)
         X = _inputs.check_rows(self, X, reset=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,13 +16,62 @@ from skbinary._training.result import Progress, StopReason
 _MEMORY = 10  # pairs that are kept, as scipy's L-BFGS-B does
 
 
+class Memory:
+    """The last few changes of the parameters and of the gradient.
+
+    The two-loop recursion of Nocedal, "Updating quasi-Newton matrices with limited storage", 1980
+    (algorithm 7.4 in Nocedal and Wright, "Numerical optimization", 2006).
+    """
+
+    def __init__(self) -> None:
+        self._pairs: deque[tuple[Tensor, Tensor, float]] = deque(maxlen=_MEMORY)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._pairs.clear()
+
+    def remember(self, change: Tensor, bend: Tensor) -> None:
+        """Take note of a change of the parameters, and of how the gradient has changed."""
+        dot = float(change @ bend)
+        if dot > torch.finfo(bend.dtype).eps * float(bend @ bend):
+            self._pairs.append((change, bend, dot))
+
+    def times_inverse(self, vector: Tensor, first_guess: Callable[[Tensor], Tensor]) -> Tensor:
+        """Multiply a vector with the inverse Hessian, as far as it is known.
+
+        Parameters
+        ----------
+        vector : Tensor of shape (n_parameters,)
+        first_guess : callable
+            Multiplies with what the inverse is taken for before any change is known.
+        """
+        vector = vector.clone()
+        shares = []
+        for change, bend, dot in reversed(self._pairs):
+            share = float(change @ vector) / dot
+            shares.append(share)
+            vector -= share * bend
+        vector = first_guess(vector)
+        for (change, bend, dot), share in zip(self._pairs, reversed(shares), strict=True):
+            vector += (share - float(bend @ vector) / dot) * change
+        return vector
+
+    def size(self, inverse: Tensor | None) -> float:
+        """Give the factor that fits a diagonal guess to the last change."""
+        if not self._pairs:
+            return 1.0
+        _, bend, dot = self._pairs[-1]
+        return dot / float(bend @ (bend if inverse is None else inverse * bend))
+
+
 class LBFGS:
     """Quasi-Newton steps from the last few changes of the gradient.
 
-    The two-loop recursion of Nocedal, "Updating quasi-Newton matrices with limited storage", 1980
-    (algorithm 7.4 in Nocedal and Wright, "Numerical optimization", 2006). Where the diagonal of
-    the Hessian is known it preconditions the steps, so that columns of very different scale
-    converge without a scaler.
+    Where the diagonal of the Hessian is known it preconditions the steps, so that columns of very
+    different scale converge without a scaler.
 
     Parameters
     ----------
@@ -53,7 +103,7 @@ class LBFGS:
     def start(self) -> None:
         """Evaluate the objective at the parameters as they are now, and forget the past."""
         self.objective.restart()
-        self._pairs: deque[tuple[Tensor, Tensor, float]] = deque(maxlen=_MEMORY)
+        self._memory = Memory()
         curvature = self.objective.curvature()
         tiny = torch.finfo(self.objective.parameters.dtype).tiny
         self._inverse = None if curvature is None else curvature.clamp(min=tiny).reciprocal()
@@ -64,14 +114,14 @@ class LBFGS:
         before, gradient = objective.value, objective.gradient
         direction = -self._times_inverse_hessian(gradient)
         step = search(objective.ray(direction), self._first_step(gradient))
-        if step is None and self._pairs:
+        if step is None and len(self._memory):
             # The memory may be what misleads: once more, straight down.
-            self._pairs.clear()
+            self._memory.clear()
             direction = -self._times_inverse_hessian(gradient)
             step = search(objective.ray(direction), self._first_step(gradient))
         if step is not None:
             objective.move(step, direction)
-            self._remember(direction * step, objective.gradient - gradient)
+            self._memory.remember(direction * step, objective.gradient - gradient)
         gap = float(objective.gradient.abs().max())
         done = self._verdict(step, gap, before)
         return Progress(objective.loss, objective.value, step or 0.0, gap, done)
@@ -97,31 +147,13 @@ class LBFGS:
         return None
 
     def _first_step(self, gradient: Tensor) -> float:
-        if self._pairs or self._inverse is not None:
+        if len(self._memory) or self._inverse is not None:
             return 1.0
         return min(1.0, 1.0 / max(float(gradient.abs().sum()), 1e-300))
 
     def _times_inverse_hessian(self, vector: Tensor) -> Tensor:
-        vector = vector.clone()
-        shares = []
-        for change, bend, dot in reversed(self._pairs):
-            share = float(change @ vector) / dot
-            shares.append(share)
-            vector -= share * bend
-        vector = self._times_first_guess(vector)
-        for (change, bend, dot), share in zip(self._pairs, reversed(shares), strict=True):
-            vector += (share - float(bend @ vector) / dot) * change
-        return vector
+        return self._memory.times_inverse(vector, self._first_guess)
 
-    def _times_first_guess(self, vector: Tensor) -> Tensor:
+    def _first_guess(self, vector: Tensor) -> Tensor:
         scaled = vector if self._inverse is None else self._inverse * vector
-        if not self._pairs:
-            return scaled
-        _, bend, dot = self._pairs[-1]
-        size = bend if self._inverse is None else self._inverse * bend
-        return scaled * (dot / float(bend @ size))
-
-    def _remember(self, change: Tensor, bend: Tensor) -> None:
-        dot = float(change @ bend)
-        if dot > torch.finfo(bend.dtype).eps * float(bend @ bend):
-            self._pairs.append((change, bend, dot))
+        return scaled * self._memory.size(self._inverse)

@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 
 from skbinary._stack import Stack
+from skbinary._training.lbfgs import Memory
 from skbinary._training.line_search import search
 from skbinary._training.objective import LinearObjective
 from skbinary._training.result import Progress, StopReason
 
 # A pivot this small, of a matrix whose diagonal is one, is what rounding leaves of a zero.
 _SINGULAR = 1e-7
-# Steps with the last Hessian cost a fraction of a new one, and are good for as long as each of
-# them takes off this share of the gradient.
-_GOOD_ENOUGH = 0.2
+# A step with an old Hessian is good enough while it leaves this share of the gradient at most:
+# half of it where a new Hessian costs many steps, a tenth where it costs next to nothing.
+_GOOD_ENOUGH, _GOOD_ENOUGH_IF_CHEAP, _CHEAP = 0.5, 0.1, 2e6
 # A part of the rows gives most of the answer for a part of the price.
 _SUBSAMPLE, _LEAST_ROWS, _ROWS_PER_FEATURE, _ROUGH = 16, 2000, 10, 1e-3
 
@@ -24,8 +25,8 @@ _SUBSAMPLE, _LEAST_ROWS, _ROWS_PER_FEATURE, _ROUGH = 16, 2000, 10, 1e-3
 class Newton:
     """Second-order steps: a factorization of the Hessian, then a line search.
 
-    The Hessian is made anew only where the last one no longer does (Shamanskii, "A modification
-    of Newton's method", 1967), and large tables start from the solution on a part of their rows.
+    The Hessian is made anew only where the last one no longer does; in between, L-BFGS keeps it up
+    to date. Large tables start from the solution on a part of their rows.
 
     Parameters
     ----------
@@ -41,6 +42,10 @@ class Newton:
         self.problem = objective.problem
         self.tol = tol
         self._solver: PrimalSolver | DualSolver | None = None
+        self._memory = Memory()
+        n_rows, n_features = self.problem.rows.shape
+        cheap = n_rows * n_features**2 < _CHEAP
+        self._good_enough = _GOOD_ENOUGH_IF_CHEAP if cheap else _GOOD_ENOUGH
 
     def start(self) -> None:
         """Evaluate the objective at the parameters as they are now, or near the solution."""
@@ -56,13 +61,16 @@ class Newton:
         fresh = self._solver is None
         if self._solver is None:
             self._solver = make_solver(objective)
-        direction = -self._solver.solve(objective.gradient)
+            self._memory.clear()
+        before = objective.gradient
+        direction = -self._memory.times_inverse(before, self._solver.solve)
         decrement = -float(objective.gradient @ direction)
         step = search(objective.ray(direction))
         if step is not None:
             objective.move(step, direction)
+            self._memory.remember(step * direction, objective.gradient - before)
         gap = float(objective.gradient.abs().max())
-        if step is None or gap > _GOOD_ENOUGH * gap_before:
+        if step is None or gap > self._good_enough * gap_before:
             self._solver = None
         done = None
         # Half the squared decrement estimates how far the value is above the optimum (Boyd and

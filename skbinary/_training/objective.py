@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from skbinary._problem import Batch, Problem, SparseRows, row_spans
+from skbinary._problem import Batch, DenseBatch, Problem, SparseRows, row_spans
 from skbinary._stack import Stack
 from skbinary._team import Team
 
@@ -79,7 +79,9 @@ class LinearObjective:
         self.n_evaluations = 0
         self._total_weight = problem.total_weight
         self._logits = torch.empty_like(problem.target)
+        self._trial = torch.empty_like(problem.target)
         self._ahead = torch.empty_like(problem.target)
+        self._residual = torch.empty_like(problem.target)
         self._spans = problem.rows.spans()
         self._pairs: Tensor | None = None
         self.restart()
@@ -104,22 +106,32 @@ class LinearObjective:
             self.n_evaluations += 1
 
             def piece(span: slice) -> tuple[float, float]:
-                logits = torch.add(self._logits[span], self._ahead[span], alpha=step)
-                residual = torch.sigmoid(logits).sub_(self.problem.target[span])
-                slope = self._sum(residual.mul_(self._ahead[span]), span)
-                return self._loss_of(logits, span), slope
+                torch.add(self._logits[span], self._ahead[span], alpha=step, out=self._trial[span])
+                loss = self._evaluate(self._trial, span)
+                return loss, float(self._residual[span] @ self._ahead[span])
 
-            loss, slope = self._total(piece)
+            loss, slope = 0.0, 0.0
+            for loss_part, slope_part in self.team.map(piece, self._spans):
+                loss += loss_part
+                slope += slope_part
+            self._seen = (step, loss)
             penalty = self._penalty + step * cross + step * step / 2 * square
             return loss + penalty, slope + cross + step * square
 
+        self._seen = (0.0, self.loss)
         return Along(at, self.value, float(self.gradient @ direction))
 
     def move(self, step: float, direction: Tensor) -> None:
         """Go along the direction of the last ray."""
         self.parameters.add_(direction, alpha=step)
-        self._logits.add_(self._ahead, alpha=step)
-        self._refresh()
+        last, loss = self._seen
+        if last == step:
+            # What the last look has seen is where it goes.
+            self._logits, self._trial = self._trial, self._logits
+            self._arrive(loss)
+        else:
+            self._logits.add_(self._ahead, alpha=step)
+            self._refresh()
 
     def curvature(self) -> Tensor:
         """Give the diagonal of the Hessian."""
@@ -160,15 +172,14 @@ class LinearObjective:
         def piece(span: slice) -> tuple[Tensor, Tensor, Tensor]:
             batch = self.problem.rows.batch(span)
             importance = self._importance(span)
-            if chosen is None:
-                scaled = batch.dense() * importance[:, None]
-                return batch.transposed_matmul(scaled), scaled.sum(0), importance.sum()
-            rows = torch.index_select(batch.dense(), 1, chosen)
-            scaled = rows * importance[:, None]
-            return rows.mT @ scaled, scaled.sum(0), importance.sum()
+            if chosen is not None:
+                batch = DenseBatch(torch.index_select(batch.dense(), 1, chosen))
+            constant = batch.transposed_matmul(importance)
+            return batch.square(importance), constant, importance.sum()
 
-        # Sparse rows are made dense a span at a time.
-        for square, column, corner in self.team.map(piece, row_spans(*self.problem.rows.shape)):
+        # Where columns are chosen, sparse rows are made dense a span at a time.
+        spans = self._spans if chosen is None else row_spans(*self.problem.rows.shape)
+        for square, column, corner in self.team.map(piece, spans):
             hessian[:n, :n] += square
             if size > n:
                 hessian[n, :n] += column
@@ -198,8 +209,8 @@ class LinearObjective:
     def row_products(self) -> Tensor:
         """Give the products of all pairs of rows, of shape (n_samples, n_samples)."""
         if self._pairs is None:
-            rows = self.problem.rows.batch(slice(0, self.problem.n_samples))
-            self._pairs = torch.as_tensor(rows @ rows.dense().mT)
+            whole = self.problem.rows.batch(slice(0, self.problem.n_samples))
+            self._pairs = whole.row_products()
         return self._pairs
 
     def _importance(self, span: slice) -> Tensor:
@@ -220,42 +231,39 @@ class LinearObjective:
             pass
 
     def _refresh(self) -> None:
+        """Evaluate everything at the logits as they are now."""
+        self._arrive(
+            sum(self.team.map(lambda span: self._evaluate(self._logits, span), self._spans))
+        )
+
+    def _arrive(self, loss: float) -> None:
+        """Take note of loss and gradient, once the residuals are those of this point."""
         n = self.problem.n_features
+        self.loss = loss
         self._penalty = self.l2 / 2 * float(self.parameters[:n] @ self.parameters[:n])
+        self.value = self.loss + self._penalty
         self.gradient = torch.zeros_like(self.parameters)
 
-        def piece(span: slice) -> tuple[float, Tensor, Tensor]:
-            logits = self._logits[span]
-            residual = torch.sigmoid(logits).sub_(self.problem.target[span])
-            residual.div_(self._total_weight)
-            if self.problem.weight is not None:
-                residual.mul_(self.problem.weight[span])
-            gradient = self.problem.rows.batch(span).transposed_matmul(residual)
-            return self._loss_of(logits, span), gradient, residual.sum()
+        def piece(span: slice) -> tuple[Tensor, Tensor]:
+            residual = self._residual[span]
+            return self.problem.rows.batch(span).transposed_matmul(residual), residual.sum()
 
-        self.loss = 0.0
-        for loss, columns, constant in self.team.map(piece, self._spans):
-            self.loss += loss
+        for columns, constant in self.team.map(piece, self._spans):
             self.gradient[:n] += columns
             self.gradient[n:] += constant
-        self.gradient[:n] += self.l2 * self.parameters[:n]
-        self.value = self.loss + self._penalty
+        self.gradient[:n].add_(self.parameters[:n], alpha=self.l2)
 
-    def _loss_of(self, logits: Tensor, span: slice) -> float:
-        target = self.problem.target[span]
-        return self._sum(functional.softplus(logits).sub_(target * logits), span)
-
-    def _sum(self, each: Tensor, span: slice) -> float:
-        weight = self.problem.weight
-        total = each.sum() if weight is None else each @ weight[span]
-        return float(total) / self._total_weight
-
-    def _total(self, piece: Callable[[slice], tuple[float, float]]) -> tuple[float, float]:
-        first, second = 0.0, 0.0
-        for one, two in self.team.map(piece, self._spans):
-            first += one
-            second += two
-        return first, second
+    def _evaluate(self, logits: Tensor, span: slice) -> float:
+        """Leave the residuals of a span, and give its share of the mean loss."""
+        here, target = logits[span], self.problem.target[span]
+        residual = torch.sigmoid(here, out=self._residual[span])
+        residual.sub_(target).div_(self._total_weight)
+        each = functional.softplus(here).sub_(target * here)
+        if self.problem.weight is None:
+            return float(each.sum()) / self._total_weight
+        weight = self.problem.weight[span]
+        residual.mul_(weight)
+        return float(each @ weight) / self._total_weight
 
 
 def _weighted_squares(batch: Batch, importance: Tensor) -> Tensor:
