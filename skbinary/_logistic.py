@@ -19,11 +19,11 @@ from skbinary._training.lbfgs import LBFGS
 from skbinary._training.loop import Step
 from skbinary._training.minibatch import Ridge
 from skbinary._training.newton import Newton
-from skbinary._training.objective import LinearObjective
 from skbinary._training.optimizers import SGD, Adam
 from skbinary._training.proximal import ProximalNewton
 from skbinary._training.result import FitResult
 from skbinary._training.schedules import Schedule
+from skbinary._training.small import linear_objective
 
 # A Newton step costs rows x features ** 2 (or rows ** 2 x features, if there are fewer rows), an
 # L-BFGS step rows x features, and L-BFGS needs tens of times as many of them.
@@ -262,7 +262,7 @@ class TorchLogisticClassifier(BinaryClassifier):
 
     def _full_batch_step(self, stack: Stack, problem: Problem, solver: str, team: Team) -> Step:
         strength = 1 / (self.C * problem.total_weight)
-        objective = LinearObjective(stack, problem, (1 - self.l1_ratio) * strength, team)
+        objective = linear_objective(stack, problem, (1 - self.l1_ratio) * strength, team)
         if solver == "prox-newton":
             return ProximalNewton(objective, self.l1_ratio * strength, self.tol)
         if solver == "newton-cholesky":

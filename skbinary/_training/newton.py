@@ -15,9 +15,9 @@ from skbinary._training.result import Progress, StopReason
 
 # A pivot this small, of a matrix whose diagonal is one, is what rounding leaves of a zero.
 _SINGULAR = 1e-7
-# A step with an old Hessian is good enough while it leaves this share of the gradient at most:
-# half of it where a new Hessian costs many steps, a tenth where it costs next to nothing.
-_GOOD_ENOUGH, _GOOD_ENOUGH_IF_CHEAP, _CHEAP = 0.5, 0.1, 2e6
+# A step with an old Hessian is good enough while it leaves this share of the gradient at most.
+# Where a new one costs next to nothing, none is.
+_GOOD_ENOUGH, _CHEAP = 0.5, 2e6
 # A part of the rows gives most of the answer for a part of the price.
 _SUBSAMPLE, _LEAST_ROWS, _ROWS_PER_FEATURE, _ROUGH = 16, 2000, 10, 1e-3
 
@@ -44,8 +44,7 @@ class Newton:
         self._solver: PrimalSolver | DualSolver | None = None
         self._memory = Memory()
         n_rows, n_features = self.problem.rows.shape
-        cheap = n_rows * n_features**2 < _CHEAP
-        self._good_enough = _GOOD_ENOUGH_IF_CHEAP if cheap else _GOOD_ENOUGH
+        self._good_enough = 0.0 if n_rows * n_features**2 < _CHEAP else _GOOD_ENOUGH
 
     def start(self) -> None:
         """Evaluate the objective at the parameters as they are now, or near the solution."""
@@ -68,7 +67,8 @@ class Newton:
         step = search(objective.ray(direction))
         if step is not None:
             objective.move(step, direction)
-            self._memory.remember(step * direction, objective.gradient - before)
+            if self._good_enough:
+                self._memory.remember(step * direction, objective.gradient - before)
         gap = float(objective.gradient.abs().max())
         if step is None or gap > self._good_enough * gap_before:
             self._solver = None

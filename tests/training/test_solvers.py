@@ -9,12 +9,15 @@ from sklearn.preprocessing import StandardScaler
 
 from skbinary._problem import DenseRows, Problem
 from skbinary._stack import Architecture, Stack
+from skbinary._team import Team
 from skbinary._training.lbfgs import LBFGS
 from skbinary._training.line_search import search
 from skbinary._training.loop import Plan, train
 from skbinary._training.newton import Newton
 from skbinary._training.objective import Along, LinearObjective, NetworkObjective
 from skbinary._training.result import StopReason
+from skbinary._training.small import SmallLinearObjective
+from skbinary._training.small import linear_objective as suited
 
 SOLVERS = {"newton": Newton, "lbfgs": LBFGS}
 
@@ -25,10 +28,10 @@ def problem_of(X, y, weight=None, dtype=torch.float64):
     return Problem(rows, torch.as_tensor(y, dtype=dtype), weight)
 
 
-def linear_objective(problem, l2, fit_intercept=True):
+def linear_objective(problem, l2, fit_intercept=True, kind=LinearObjective):
     architecture = Architecture(problem.n_features, fit_intercept=fit_intercept)
     start = torch.zeros(1, architecture.n_parameters, dtype=problem.target.dtype)
-    return LinearObjective(Stack(architecture, start), problem, l2)
+    return kind(Stack(architecture, start), problem, l2)
 
 
 def breast_cancer():
@@ -97,12 +100,13 @@ def test_newton_float32_rows_accumulate_in_float64():
     assert torch.equal(one.parameters, two.parameters)
 
 
+@pytest.mark.parametrize("kind", [LinearObjective, SmallLinearObjective])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_linear_objective_derivatives_equal_autograd(weighted):
+def test_linear_objective_derivatives_equal_autograd(weighted, kind):
     X, y = wide()
     weight = np.linspace(0.5, 2, len(y)) if weighted else None
     problem = problem_of(X, y, weight)
-    objective = linear_objective(problem, 0.1)
+    objective = linear_objective(problem, 0.1, kind=kind)
     objective.parameters.copy_(torch.linspace(-1, 1, len(objective.parameters)))
     objective.restart()
 
@@ -123,11 +127,11 @@ def test_linear_objective_derivatives_equal_autograd(weighted):
     )
 
 
-@pytest.mark.parametrize("kind", [LinearObjective, NetworkObjective])
+@pytest.mark.parametrize("kind", [LinearObjective, SmallLinearObjective, NetworkObjective])
 def test_ray_equals_the_objective_where_it_leads(kind):
     X, y = wide()
     problem = problem_of(X, y)
-    hidden = () if kind is LinearObjective else (3,)
+    hidden = (3,) if kind is NetworkObjective else ()
     architecture = Architecture(problem.n_features, hidden, "tanh")
     generator = torch.Generator().manual_seed(0)
     size = (1, architecture.n_parameters)
@@ -140,6 +144,26 @@ def test_ray_equals_the_objective_where_it_leads(kind):
     assert slope == pytest.approx(float(there.gradient @ direction), rel=1e-9)
     objective.move(0.3, direction)
     torch.testing.assert_close(objective.gradient, there.gradient)
+
+
+@pytest.mark.parametrize("chosen", [None, [0, 3, 7, 120]])
+def test_small_objective_has_the_hessian_of_the_general_one(chosen):
+    X, y = wide()
+    problem = problem_of(X, y, np.linspace(0.5, 2, len(y)))
+    chosen = None if chosen is None else torch.tensor(chosen)
+    small, general = (
+        linear_objective(problem, 0.1, kind=k).hessian(chosen)
+        for k in (SmallLinearObjective, LinearObjective)
+    )
+    torch.testing.assert_close(small, general, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize(("n_rows", "small"), [(1000, True), (2000, False)])
+def test_objective_suits_the_size_of_the_table(n_rows, small):
+    problem = problem_of(np.ones((n_rows, 50)), np.arange(n_rows) % 2)
+    stack = Stack(Architecture(50), torch.zeros(1, 51, dtype=torch.float64))
+    objective = suited(stack, problem, 0.1, Team(1))
+    assert isinstance(objective, SmallLinearObjective) == small
 
 
 def test_search_step_too_long_is_shortened():
