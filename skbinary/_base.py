@@ -473,6 +473,7 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
         tags.input_tags.sparse = True
+        tags.input_tags.three_d_array = self._takes_images
         return tags
 
     # -- what was learnt ----------------------------------------------------------------------

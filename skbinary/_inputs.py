@@ -24,7 +24,7 @@ from torch import Tensor
 from skbinary._problem import DenseRows, MappedRows, Rows, SparseRows
 
 
-def check_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
+def check_rows(estimator: Any, X: Any, *, reset: bool, finite: bool = True) -> Any:
     """Check rows, and remember or compare their width, names and shape.
 
     Parameters
@@ -36,6 +36,8 @@ def check_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
         The rows. They may have more than two dimensions if the estimator's tags say so.
     reset : bool
         Whether this is the first look at the data.
+    finite : bool, default=True
+        Whether to look for NaN and infinity.
 
     Returns
     -------
@@ -43,6 +45,10 @@ def check_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
         float32 stays float32, a memory map stays one of any real type, a tensor on an
         accelerator stays there, and everything else becomes float64.
     """
+    if not reset and _fits(estimator, X):
+        if finite:
+            assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
+        return X
     if isinstance(X, Tensor):
         X = X.detach() if X.is_floating_point() else X
         if X.dtype in (torch.bfloat16, torch.float16):
@@ -53,7 +59,7 @@ def check_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
     if hasattr(X, "to_numpy") and hasattr(X, "columns") and _get_feature_names(X) is None:
         X = _NamedColumns(X)
     shape = np.shape(X)[1:] if _is_deep(X) else None
-    if estimator.__sklearn_tags__().input_tags.three_d_array:
+    if estimator._takes_images:
         X = _flat(estimator, X, shape, reset=reset)
     if isinstance(X, Tensor):
         return _check_tensor(estimator, X, reset=reset)
@@ -72,11 +78,25 @@ def check_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
         accept_sparse="csr",
         dtype=np.float32 if single else [np.float64, np.float32],
         accept_large_sparse=True,
+        ensure_all_finite=finite,
     )
     if sp.issparse(X) and not X.has_canonical_format:
         X = X.copy()
         X.sum_duplicates()
     return X
+
+
+def _fits(estimator: Any, X: Any) -> bool:
+    """Tell whether X is an array of just the form that is wanted, so that nothing else is asked."""
+    return (
+        type(X) is np.ndarray
+        and X.dtype in (np.float64, np.float32)
+        and X.ndim == 2
+        and X.shape[0] > 0
+        and X.shape[1] == estimator.n_features_in_
+        and not hasattr(estimator, "feature_names_in_")
+        and not hasattr(estimator, "sample_shape_")
+    )
 
 
 class _NamedColumns:
@@ -163,6 +183,10 @@ def check_labels(estimator: Any, X: Any, y: Any, name: str = "y") -> NDArray[np.
             "is None. Pass the labels of the rows."
         )
     y = y.detach().cpu().numpy() if isinstance(y, Tensor) else y
+    if isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in "biuUS":
+        # Whole numbers and words are labels, whatever their values.
+        check_consistent_length(X, y)
+        return y
     y = column_or_1d(y, warn=True)
     if y.dtype.kind == "c":
         raise ValueError(f"Complex data not supported. {name} must hold labels.")

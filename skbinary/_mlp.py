@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
@@ -213,6 +212,8 @@ class TorchMLPClassifier(BinaryClassifier):
         "callbacks": [list, tuple, None],
     }
 
+    _takes_images = True
+
     coefs_: list[NDArray[np.floating]]
     intercepts_: list[NDArray[np.floating]]
 
@@ -351,11 +352,6 @@ class TorchMLPClassifier(BinaryClassifier):
             "best_loss_": None if self.early_stopping else min(losses, default=math.inf),
             "t_": int(result.state.get("n_seen", 0)),
         }
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        return tags
 
 
 def _widths(hidden_layer_sizes: Any) -> tuple[int, ...]:

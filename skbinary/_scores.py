@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,17 @@ from sklearn.utils.validation import check_is_fitted
 
 from skbinary import _device, _inputs
 from skbinary._problem import row_spans
-from skbinary._stack import Architecture, Stack
+from skbinary._stack import Architecture, score
+from skbinary._team import Team
 from skbinary._threshold import check_threshold, decide
+
+# Writes what logits, of shape (n_rows, 1), stand for into an array of as many rows.
+Writer = Callable[[NDArray[np.floating], NDArray[np.floating]], None]
+
+
+def _probabilities(logits: NDArray[np.floating], out: NDArray[np.floating]) -> None:
+    expit(-logits[:, 0], out=out[:, 0])
+    expit(logits[:, 0], out=out[:, 1])
 
 
 class BinaryScorer(ClassifierMixin):
@@ -25,6 +35,9 @@ class BinaryScorer(ClassifierMixin):
     The logit comes from the weights, the probability is ``expit`` of the logit, and the label
     compares the probability with the threshold.
     """
+
+    _takes_images = False
+    activation = "identity"
 
     threshold: float
     classes_: NDArray[np.generic]
@@ -61,21 +74,7 @@ class BinaryScorer(ClassifierMixin):
         >>> model.decision_function([[-1.0], [2.0]]).round(2)
         array([-0.67,  1.35])
         """
-        check_is_fitted(self)
-        X = _inputs.check_rows(self, X, reset=False)
-        device = self._scoring_device()
-        single = X.dtype in (np.float32, torch.float32)
-        dtype = torch.float32 if single else torch.float64
-        if dtype == torch.float64 and _device.full_precision(device) != dtype:
-            device = torch.device("cpu")  # where float64 is
-        rows = _inputs.as_rows(X, device, dtype, convert=False)
-        stack = self._stack(dtype, device)
-        logits: NDArray[np.floating] = np.empty(
-            rows.shape[0], dtype=np.float32 if single else np.float64
-        )
-        for span in row_spans(rows.shape[0], self.n_features_in_ + sum(stack.architecture.hidden)):
-            logits[span] = stack.logits(rows.batch(span))[0].cpu().numpy()
-        return logits
+        return self._score(X, lambda logits, out: np.copyto(out, logits), 1)[:, 0]
 
     def predict_proba(self, X: Any) -> NDArray[np.floating]:
         """Give the probability of both classes.
@@ -98,8 +97,7 @@ class BinaryScorer(ClassifierMixin):
         array([[0.5 , 0.5 ],
                [0.21, 0.79]])
         """
-        logits = self.decision_function(X)
-        return np.stack([expit(-logits), expit(logits)], axis=1)
+        return self._score(X, _probabilities, 2)
 
     def predict_log_proba(self, X: Any) -> NDArray[np.floating]:
         """Give the natural logarithm of the probability of both classes.
@@ -151,11 +149,50 @@ class BinaryScorer(ClassifierMixin):
         chosen = check_threshold(self.threshold if threshold is None else threshold)
         return decide(expit(self.decision_function(X)), chosen, self.classes_)
 
-    def _stack(self, dtype: torch.dtype, device: torch.device) -> Stack:
-        architecture = self._architecture(self.n_features_in_)
-        weights, biases = self._weights()
-        flat = architecture.pack(map(_inputs.as_tensor, weights), map(_inputs.as_tensor, biases))
-        return Stack(architecture, flat[None].to(device=device, dtype=dtype))
+    def _score(self, X: Any, write: Writer, n_columns: int) -> NDArray[np.floating]:
+        """Compute logits span by span, and write what becomes of them into a new array.
+
+        Parameters
+        ----------
+        X : like X of ``decision_function``
+        write : callable(logits, out)
+            Writes to `out`, of shape (n_rows, n_columns), what `logits`, of shape (n_rows, 1),
+            stand for.
+        n_columns : int
+        """
+        check_is_fitted(self)
+        arrays = self._weights()
+        # A linear score is finite only if its row is, so the rows need no look of their own.
+        linear = len(arrays[0]) == 1
+        rows = _inputs.check_rows(self, X, reset=False, finite=not linear)
+        device = self._scoring_device()
+        single = rows.dtype in (np.float32, torch.float32)
+        dtype = torch.float32 if single else torch.float64
+        if dtype == torch.float64 and _device.full_precision(device) != dtype:
+            device = torch.device("cpu")  # where float64 is
+        weights, biases = (
+            [_inputs.as_tensor(each).to(device=device, dtype=dtype) for each in group]
+            for group in arrays
+        )
+        placed = _inputs.as_rows(rows, device, dtype, convert=False)
+        n_rows = placed.shape[0]
+        out = np.empty((n_rows, n_columns), dtype=np.float32 if single else np.float64)
+
+        def piece(span: slice) -> bool:
+            logits = score(placed.batch(span), weights, biases, self.activation)
+            array = logits.cpu().numpy()
+            write(array, out[span])
+            return not linear or bool(np.isfinite(array).all())
+
+        spans = row_spans(n_rows, sum(each.shape[0] for each in weights))
+        if len(spans) == 1:
+            finite = piece(spans[0])
+        else:
+            with Team() as team:
+                finite = all(list(team.map(piece, spans)))
+        if not finite:
+            _inputs.check_rows(self, X, reset=False)
+        return out
 
     def _scoring_device(self) -> torch.device:
         device = torch.device(self.device_)

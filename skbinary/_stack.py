@@ -8,7 +8,7 @@ layers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -154,6 +154,35 @@ class Architecture:
         return views[:n_layers], views[n_layers:]
 
 
+def score(
+    batch: Batch, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str
+) -> Tensor:
+    """Give the logits of rows.
+
+    Parameters
+    ----------
+    batch : Batch of shape (n_rows, n_features) or (n_models, n_rows, n_features)
+    weights : sequence of Tensor of shape (n_in, n_out) or (n_models, n_in, n_out)
+        One for each layer.
+    biases : sequence of Tensor of shape (n_out,) or (n_models, 1, n_out)
+        One for each layer, or none.
+    activation : str
+        A key of ``ACTIVATIONS``.
+
+    Returns
+    -------
+    Tensor of shape (n_rows, 1) or (n_models, n_rows, 1)
+    """
+    signal = batch @ weights[0]
+    for i in range(1, len(weights) + 1):
+        if biases:
+            signal = signal.add_(biases[i - 1])
+        if i < len(weights):
+            ACTIVATIONS[activation].apply_(signal)
+            signal = signal @ weights[i]
+    return signal
+
+
 class Stack:
     """K models of one architecture, their parameters and the gradient of their losses.
 
@@ -187,15 +216,7 @@ class Stack:
         -------
         Tensor of shape (n_models, n_rows)
         """
-        activation = ACTIVATIONS[self.architecture.activation]
-        signal = batch @ self.weights[0]
-        for i in range(1, len(self.weights) + 1):
-            if self.biases:
-                signal = signal.add_(self.biases[i - 1])
-            if i < len(self.weights):
-                activation.apply_(signal)
-                signal = signal @ self.weights[i]
-        return signal[..., 0]
+        return score(batch, self.weights, self.biases, self.architecture.activation)[..., 0]
 
     def for_batches_of(self, n_rows: int) -> Pass:
         """Give the buffers for batches of this size, which are made once."""
