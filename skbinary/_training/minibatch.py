@@ -263,9 +263,14 @@ class MiniBatch:
         each = functional.softplus(self._logits) - target * self._logits
         if self.problem.weight is not None:
             each *= self.problem.weight[order]
-        # The one wait for the device.
-        loss = float(each.sum(dtype=full_precision(order.device))) / self._total_weight
-        return Progress(loss, loss + self._penalty(), rate)
+        precision = full_precision(order.device)
+        sums = (each.sum(dtype=precision), self._penalized.square().sum(dtype=precision))
+        total, squares = torch.stack(sums).tolist()  # the one wait for the device
+        # A penalty that every batch pays is paid as often as there are batches.
+        times = self.n_batches if self.ridge.per_batch else 1
+        penalty = self.ridge.strength / 2 * squares * times
+        loss = total / self._total_weight
+        return Progress(loss, loss + penalty / self._total_weight, rate)
 
     def plateau(self) -> bool:
         """Tell whether training shall end when nothing improves."""
@@ -312,11 +317,3 @@ class MiniBatch:
             logits = part.logits[:, 0]
             each = functional.softplus(logits) - part.target * logits
             hooks.batch_end(part.order, (each * part.scale).sum())
-
-    def _penalty(self) -> float:
-        if not self.ridge.strength:
-            return 0.0
-        # A penalty that every batch pays is paid as often as there are batches.
-        times = self.n_batches if self.ridge.per_batch else 1
-        squares = float(self._penalized.square().sum())
-        return self.ridge.strength / 2 * squares * times / self._total_weight

@@ -1,0 +1,141 @@
+"""What a training costs, counted and never timed: waits for the device, and calls a step."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from skbinary._problem import DenseRows, Problem
+from skbinary._stack import Architecture, Stack
+from skbinary._team import Team
+from skbinary._training.minibatch import Dropout, MiniBatch, Ridge
+from skbinary._training.optimizers import SGD, Adam
+from skbinary._training.schedules import OneCycle, Schedule
+
+
+class Operations(TorchDispatchMode):
+    """Counts the operations of torch."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.append(str(function))
+        return function(*args, **(kwargs or {}))
+
+
+def minibatch(n_rows, *, hidden=(8, 4), weighted=False, optimizer=Adam, dropout=0.0, team=None):
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(n_rows, 5, generator=generator)
+    weight = torch.rand(n_rows, generator=generator) + 0.5 if weighted else None
+    problem = Problem(DenseRows(X, torch.float32), (X[:, 0] > 0).float(), weight)
+    architecture = Architecture(5, hidden, "relu", (dropout,) * len(hidden))
+    start = torch.randn(1, architecture.n_parameters, generator=generator)
+    n_batches = -(-n_rows // 10)
+    return MiniBatch(
+        Stack(architecture, start),
+        problem,
+        optimizer(start),
+        OneCycle(0.01, n_batches) if weighted else Schedule(0.01),
+        batch_size=10,
+        ridge=Ridge(1e-4, per_batch=True),
+        shuffler=np.random.RandomState(0),
+        dropout=Dropout(architecture.dropout, generator) if dropout else None,
+        team=team,
+    )
+
+
+def operations_of_an_epoch(step):
+    step.epoch()  # the first one makes the buffers
+    with Operations() as counted:
+        step.epoch()
+    return counted.names
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("optimizer", [Adam, SGD])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_epoch_waits_for_the_device_once(weighted, optimizer, dropout):
+    step = minibatch(200, weighted=weighted, optimizer=optimizer, dropout=dropout)
+    with Waits() as waits:
+        step.epoch()
+    # One list of two sums, read at the end.
+    assert waits.count == 1
+
+
+class Waits:
+    """Counts how often Python asks a tensor for its values."""
+
+    NAMES = ("item", "tolist", "__float__", "__int__", "__bool__")
+
+    def __enter__(self):
+        self.count = 0
+        self._kept = {name: getattr(torch.Tensor, name) for name in self.NAMES}
+        for name, method in self._kept.items():
+            setattr(torch.Tensor, name, self._counting(method))
+        return self
+
+    def __exit__(self, *_):
+        for name, method in self._kept.items():
+            setattr(torch.Tensor, name, method)
+
+    def _counting(self, method):
+        def counted(tensor, *args):
+            # What lies on the host anyway (a weight of each batch) is nothing to wait for.
+            self.count += tensor.dtype != torch.float64 or tensor.numel() == 2
+            return method(tensor, *args)
+
+        return counted
+
+
+@pytest.mark.parametrize(("hidden", "most"), [((), 20), ((8,), 24), ((8, 4), 30)])
+def test_step_runs_a_bounded_count_of_operations(hidden, most):
+    few = len(operations_of_an_epoch(minibatch(100, hidden=hidden)))
+    many = len(operations_of_an_epoch(minibatch(400, hidden=hidden)))
+    assert (many - few) / 30 <= most
+
+
+@pytest.mark.parametrize(("hidden", "most"), [((), 60), ((8,), 75), ((8, 4), 95)])
+def test_step_makes_a_bounded_count_of_python_calls(hidden, most):
+    counts = []
+    for n_rows in (100, 400):
+        step = minibatch(n_rows, hidden=hidden)
+        step.epoch()
+        counts.append(calls_of(step.epoch))
+    assert (counts[1] - counts[0]) / 30 <= most
+
+
+def calls_of(function):
+    """Count the calls, of Python and of C, that a function makes."""
+    count = 0
+
+    def note(frame, event, argument):
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(note)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_epoch_reads_each_row_once():
+    step = minibatch(200)
+    gathered = [n for n in operations_of_an_epoch(step) if "index_select" in n]
+    # 200 rows of five numbers fit one fetch.
+    assert len(gathered) == 1
+
+
+def test_large_step_is_cut_by_its_size_alone():
+    sizes = []
+    for n_threads in (1, 4):
+        with Team(n_threads) as team:
+            step = minibatch(20, team=team)
+            sizes.append([step._crew._n_shares(n) for n in (10, 10_000, 1_000_000)])
+    assert sizes[0] == sizes[1]
+    assert sizes[0][0] == 1
