@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from skbinary._device import full_precision
-from skbinary._problem import Batch, Problem
+from skbinary._problem import Batch, DenseRows, Problem
 from skbinary._stack import Stack
 from skbinary._team import Team
+from skbinary._training.captured import CapturedStep, Recorder, record_on_cuda
 from skbinary._training.optimizers import Optimizer
 from skbinary._training.result import Progress
 from skbinary._training.schedules import Schedule
@@ -207,6 +208,9 @@ class MiniBatch:
         Rows that earlier trainings have seen.
     team : Team or None
         Shares out steps that are large enough. None for one thread.
+    record : Recorder or None
+        Records the step of a whole batch, to be replayed. None to record CUDA graphs on CUDA, and
+        nothing elsewhere.
     """
 
     def __init__(
@@ -222,6 +226,7 @@ class MiniBatch:
         dropout: Dropout | None = None,
         n_seen: int = 0,
         team: Team | None = None,
+        record: Recorder | None = None,
     ):
         self.stack = stack
         self.problem = problem
@@ -241,6 +246,11 @@ class MiniBatch:
         self._penalized = stack.parameters[:, :n_weights]
         self._penalized_gradient = stack.gradient[:, :n_weights]
         self._crew = Crew(stack, dropout, team or Team(1))
+        if record is None and problem.device.type == "cuda":
+            record = record_on_cuda
+        can_be = isinstance(problem.rows, DenseRows) and dropout is None
+        self._record = record if can_be and problem.n_samples >= batch_size else None
+        self._captured: CapturedStep | None = None
 
     @property
     def n_batches(self) -> int:
@@ -304,15 +314,23 @@ class MiniBatch:
 
     def _step(self, batch: Batch, part: Part) -> None:
         hooks = self.hooks
+        rate = self.schedule.rate
+        ridge = self.ridge.strength / (part.total if self.ridge.per_batch else self._total_weight)
+        if self._record is not None and hooks is None and len(part.target) == self.batch_size:
+            if self._captured is None:
+                self._captured = CapturedStep(
+                    self.stack, self.optimizer, self.batch_size, self._record
+                )
+            self._captured(batch.dense(), part.target, part.logits, part.scale, ridge, rate)
+            return
         if hooks is not None:
             hooks.batch_begin(part.order)
         self._crew.gradient(batch, part)
-        if self.ridge.strength:
-            of = part.total if self.ridge.per_batch else self._total_weight
-            self._penalized_gradient.add_(self._penalized, alpha=self.ridge.strength / of)
+        if ridge:
+            self._penalized_gradient.add_(self._penalized, alpha=ridge)
         if hooks is not None:
             hooks.gradient_ready()
-        self.optimizer.update(self.stack.gradient, self.schedule.rate)
+        self.optimizer.update(self.stack.gradient, rate)
         if hooks is not None:
             logits = part.logits[:, 0]
             each = functional.softplus(logits) - part.target * logits

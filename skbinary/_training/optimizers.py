@@ -12,8 +12,12 @@ from torch import Tensor
 class Optimizer(Protocol):
     """A rule that moves parameters against their gradient."""
 
-    def update(self, gradient: Tensor, rate: float) -> None:
-        """Move the parameters, in place."""
+    def update(self, gradient: Tensor, rate: float | Tensor) -> None:
+        """Move the parameters, in place. A rate may be a tensor, so that a GPU can read it."""
+        ...
+
+    def tensors(self) -> list[Tensor]:
+        """Give the tensors that ``update`` moves, besides the parameters."""
         ...
 
     def state(self) -> dict[str, Tensor | int]:
@@ -53,7 +57,7 @@ class Adam:
         self.betas = betas
         self.epsilon = epsilon
         self.weight_decay = weight_decay
-        self.n_steps = int(state["n_steps"]) if state else 0
+        self._n_plain = n_steps = int(state["n_steps"]) if state else 0
         self._mean = _restored(state, "mean", parameters)
         self._square = _restored(state, "square", parameters)
         self._root = torch.empty_like(parameters)
@@ -61,12 +65,11 @@ class Adam:
         # which takes ten times as long for a small network.
         fused = getattr(torch, "_fused_adamw_", None)
         self._fused = fused if parameters.device.type in ("cpu", "cuda") else None
-        self._step = torch.tensor(float(self.n_steps), device=parameters.device)
+        self._step = torch.tensor(float(n_steps), device=parameters.device)
 
-    def update(self, gradient: Tensor, rate: float) -> None:
-        self.n_steps += 1
+    def update(self, gradient: Tensor, rate: float | Tensor) -> None:
         if self._fused is None:
-            self._update_plainly(gradient, rate)
+            self._update_plainly(gradient, float(rate))
             return
         self._step += 1
         beta_1, beta_2 = self.betas
@@ -78,17 +81,23 @@ class Adam:
 
     def _update_plainly(self, gradient: Tensor, rate: float) -> None:
         beta_1, beta_2 = self.betas
+        self._n_plain += 1
+        n_steps = self._n_plain
         if self.weight_decay:
             self.parameters.mul_(1 - rate * self.weight_decay)
         self._mean.lerp_(gradient, 1 - beta_1)
         self._square.mul_(beta_2).addcmul_(gradient, gradient, value=1 - beta_2)
         torch.sqrt(self._square, out=self._root)
-        self._root.div_(math.sqrt(1 - beta_2**self.n_steps)).add_(self.epsilon)
-        scale = rate / (1 - beta_1**self.n_steps)
+        self._root.div_(math.sqrt(1 - beta_2**n_steps)).add_(self.epsilon)
+        scale = rate / (1 - beta_1**n_steps)
         self.parameters.addcdiv_(self._mean, self._root, value=-scale)
 
     def state(self) -> dict[str, Tensor | int]:
-        return {"n_steps": self.n_steps, "mean": self._mean, "square": self._square}
+        n_steps = self._n_plain if self._fused is None else int(self._step)
+        return {"n_steps": n_steps, "mean": self._mean, "square": self._square}
+
+    def tensors(self) -> list[Tensor]:
+        return [self._mean, self._square, self._step]
 
 
 class SGD:
@@ -125,17 +134,21 @@ class SGD:
         self.weight_decay = weight_decay
         self._velocity = _restored(state, "velocity", parameters)
 
-    def update(self, gradient: Tensor, rate: float) -> None:
+    def update(self, gradient: Tensor, rate: float | Tensor) -> None:
         if self.weight_decay:
             self.parameters.mul_(1 - rate * self.weight_decay)
         if self.momentum == 0:
-            self.parameters.add_(gradient, alpha=-rate)
+            self.parameters.sub_(gradient * rate)
             return
-        self._velocity.mul_(self.momentum).add_(gradient, alpha=-rate)
+        change = gradient * rate
+        self._velocity.mul_(self.momentum).sub_(change)
         if self.nesterov:
-            self.parameters.add_(self._velocity, alpha=self.momentum).add_(gradient, alpha=-rate)
+            self.parameters.add_(self._velocity, alpha=self.momentum).sub_(change)
         else:
             self.parameters.add_(self._velocity)
+
+    def tensors(self) -> list[Tensor]:
+        return [self._velocity]
 
     def state(self) -> dict[str, Tensor | int]:
         return {"velocity": self._velocity}
