@@ -8,7 +8,8 @@ import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -18,30 +19,26 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import InvalidParameterError, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skbinary import _device, _inputs
-from skbinary._module import LogitModule, build_module
+from skbinary._fitted import FittedModel
 from skbinary._observers import CallbackSupportMixin, Printer, ScikitLearnCallbacks
 from skbinary._prepare import Data, Split, build_problem, check_data
-from skbinary._problem import Problem, merge_equal_rows
-from skbinary._scores import BinaryScorer
+from skbinary._problem import Problem
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
 from skbinary._threshold import check_threshold
-from skbinary._training.loop import Observer, Plan, Run, Step, train
+from skbinary._training.loop import Observer, Plan, Run, Step, complaint, train
 from skbinary._training.minibatch import Dropout, MiniBatch, Ridge
 from skbinary._training.optimizers import SGD, Adam
 from skbinary._training.result import FitResult, StopReason
 from skbinary._training.schedules import Schedule
+from skbinary._twins import merge_equal_rows
 
 _MINIBATCH_SOLVERS = ("adam", "sgd")
 _BATCH_ROWS = 200  # the batch_size="auto" of scikit-learn's MLPClassifier
 _SEEDS = 2**31 - 1
-
-if TYPE_CHECKING:
-    from skbinary._host import BinaryNet
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -77,7 +74,46 @@ def _has_batches(self: BinaryClassifier) -> bool:
     )
 
 
-class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
+@dataclass(frozen=True)
+class Training:
+    """What one call of ``fit`` or ``partial_fit`` has settled before it trains.
+
+    Parameters
+    ----------
+    data : Data
+    device : torch.device
+    solver : str
+        Chosen, where the parameter says ``"auto"``.
+    architecture : Architecture
+    random_state : RandomState or None
+        None where nothing is random.
+    earlier : dict of list of float
+        The curves to go on from.
+    n_seen : int
+        Rows that earlier trainings have seen.
+    state : dict or None
+        What the optimizer remembers of them.
+    """
+
+    data: Data
+    device: torch.device
+    solver: str
+    architecture: Architecture
+    random_state: Any
+    earlier: dict[str, list[float]]
+    n_seen: int
+    state: dict[str, Any] | None
+
+    @property
+    def in_batches(self) -> bool:
+        return self.solver in _MINIBATCH_SOLVERS
+
+    def seed(self) -> int:
+        """Draw a seed for random numbers that do not come from the random state itself."""
+        return int(self.random_state.randint(_SEEDS))
+
+
+class BinaryClassifier(FittedModel, CallbackSupportMixin, BaseEstimator):
     """A linear model or a network for two classes, trained with BCE-with-logits.
 
     Subclasses say what their parameters mean to the solvers; everything else is here.
@@ -204,7 +240,7 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
                 f"{data.classes.tolist()} instead. Set warm_start=False to start anew."
             )
         context = self._init_callback_context(max_subtasks=self.max_iter)
-        return self._train(data, X, goes_on=goes_on, n_epochs=self.max_iter, context=context)
+        return self._train(data, goes_on=goes_on, n_epochs=self.max_iter, context=context)
 
     @available_if(_has_batches)
     @_unchanged_on_error
@@ -259,12 +295,11 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
             self, (X, y, sample_weight), (None,) * 3, reset=not goes_on, classes=known
         )
         state = getattr(self, "_optimizer_state", None)
-        return self._train(data, X, goes_on=goes_on, n_epochs=1, state=state, keep_state=True)
+        return self._train(data, goes_on=goes_on, n_epochs=1, state=state, keep_state=True)
 
     def _train(
         self,
         data: Data,
-        X: Any,
         *,
         goes_on: bool,
         n_epochs: int,
@@ -272,49 +307,46 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
         state: dict[str, Any] | None = None,
         keep_state: bool = False,
     ) -> Self:
-        device = _device.resolve_device(self.device, X)
-        random_state = self._own_random_state() if self._is_random() else None
-        solver = self._choose_solver(data.train.X)
-        architecture = self._architecture(self.n_features_in_)
-        if goes_on:
-            start = self._fitted_parameters(architecture)
-        else:
-            start = self._initial_parameters(architecture, random_state)
-        split = self._split(data, device, solver, random_state)
-        n_seen = int(getattr(self, "t_", 0)) if goes_on else 0
-        plan = Plan(
-            max_iter=n_epochs,
-            tol=self.tol,
-            n_iter_no_change=self.n_iter_no_change,
-            early_stopping=self.early_stopping,
-            watches_loss=solver in _MINIBATCH_SOLVERS,
-            threshold=check_threshold(self.threshold),
+        training = Training(
+            data=data,
+            device=_device.resolve_device(self.device, data.given),
+            solver=self._choose_solver(data.train.X),
+            architecture=self._architecture(self.n_features_in_),
+            random_state=self._own_random_state() if self._is_random() else None,
+            earlier=self.history_ if goes_on else {},
+            n_seen=int(getattr(self, "t_", 0)) if goes_on else 0,
+            state=state,
         )
-        earlier = self.history_ if goes_on else {}
-
-        def attributes(result: FitResult | Run) -> dict[str, Any]:
-            return self._all_attributes(result, data, solver, architecture, device, earlier)
-
-        observers = self._observers(data, split, device)
-        if context is not None and getattr(self, "_skl_callbacks", None):
-            weight = data.train.sample_weight
-            metadata = None if weight is None else {"sample_weight": weight}
-            # X as it was given: what scores it wants its names and shape.
-            given = {"X": X, "y": data.train.y, "metadata": metadata}
-            observers.append(ScikitLearnCallbacks(self, context, given, attributes))
+        start = self._start(training, goes_on=goes_on)
+        split = self._split(training)
+        plan = self._plan(training, n_epochs)
+        observers = self._observers(training, split, context)
         with Team() as team:
-            step = self._step(
-                split.problem, architecture, start, solver, random_state, state, n_seen, team
-            )
+            step = self._step(training, split.problem, start, team)
             result = train(step, plan, observers)
         self.__dict__.pop("_optimizer_state", None)
-        for name, value in attributes(result).items():
+        for name, value in self._all_attributes(result, training).items():
             setattr(self, name, value)
         if keep_state:
             self._optimizer_state = {name: _plain(value) for name, value in result.state.items()}
         else:
             self._warn_unless_finished(result, plan)
         return self
+
+    def _start(self, training: Training, *, goes_on: bool) -> Tensor:
+        if goes_on:
+            return self._fitted_parameters(training.architecture)
+        return self._initial_parameters(training.architecture, training.random_state)
+
+    def _plan(self, training: Training, n_epochs: int) -> Plan:
+        return Plan(
+            max_iter=n_epochs,
+            tol=self.tol,
+            n_iter_no_change=self.n_iter_no_change,
+            early_stopping=self.early_stopping,
+            watches_loss=training.in_batches,
+            threshold=check_threshold(self.threshold),
+        )
 
     def _is_random(self) -> bool:
         """Tell whether a fit draws random numbers."""
@@ -327,8 +359,8 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
             return np.random.RandomState(np.random.default_rng().integers(2**32))
         return check_random_state(self.random_state)
 
-    def _split(self, data: Data, device: torch.device, solver: str, random_state: Any) -> Split:
-        batches = solver in _MINIBATCH_SOLVERS
+    def _split(self, training: Training) -> Split:
+        data, device, batches = training.data, training.device, training.in_batches
         holds_out = self.early_stopping and data.validation is None
         split = build_problem(
             data,
@@ -337,7 +369,7 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
             dtype=torch.float32 if batches else _device.full_precision(device),
             convert=batches,
             hold_out_fraction=self.validation_fraction if holds_out else None,
-            seed=int(random_state.randint(_SEEDS)) if holds_out else 0,
+            seed=training.seed() if holds_out else 0,
         )
         n_samples = split.problem.n_samples
         if batches and self.batch_size != "auto" and int(self.batch_size) > n_samples:
@@ -356,55 +388,52 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
         wanted = _BATCH_ROWS if self.batch_size == "auto" else int(self.batch_size)
         return min(wanted, n_samples)
 
-    def _step(
-        self,
-        problem: Problem,
-        architecture: Architecture,
-        start: Tensor,
-        solver: str,
-        random_state: Any,
-        state: dict[str, Any] | None,
-        n_seen: int,
-        team: Team,
-    ) -> Step:
+    def _step(self, training: Training, problem: Problem, start: Tensor, team: Team) -> Step:
         parameters = start[None].to(device=problem.device, dtype=problem.target.dtype).clone()
-        stack = Stack(architecture, parameters)
-        if solver not in _MINIBATCH_SOLVERS:
-            return self._full_batch_step(stack, problem, solver, team)
+        stack = Stack(training.architecture, parameters)
+        if not training.in_batches:
+            return self._full_batch_step(stack, problem, training.solver, team)
         batch_size = self._batch_rows(problem.n_samples)
+        rates = training.architecture.dropout
         dropout = None
-        if any(architecture.dropout):
+        if any(rates):
             # Moved on by the rows seen, so that calls of partial_fit do not repeat their noise.
-            seed = int(random_state.randint(_SEEDS)) + n_seen
-            dropout = Dropout(architecture.dropout, _device.generator(seed, problem.device))
+            seed = training.seed() + training.n_seen
+            dropout = Dropout(rates, _device.generator(seed, problem.device))
         return MiniBatch(
             stack,
             problem,
-            self._optimizer(parameters, solver, state),
+            self._optimizer(parameters, training.solver, training.state),
             self._schedule(math.ceil(problem.n_samples / batch_size)),
             batch_size=batch_size,
             ridge=self._ridge(),
-            shuffler=random_state if self.shuffle else None,
+            shuffler=training.random_state if self.shuffle else None,
             dropout=dropout,
-            n_seen=n_seen,
+            n_seen=training.n_seen,
             team=team,
         )
 
-    def _observers(
-        self,
-        data: Data,
-        split: Split,
-        device: torch.device,
-    ) -> list[Observer]:
+    def _observers(self, training: Training, split: Split, context: Any) -> list[Observer]:
+        data = training.data
         observers: list[Observer] = []
         if self.callbacks:
             from skbinary import _host
 
             rows = _host.Rows(data, split)
-            settings = self._net_settings(device)
+            settings = self._net_settings(training.device)
             observers.append(_host.SkorchHost(self.callbacks, rows, data.classes, settings))
         if self.verbose:
             observers.append(Printer(int(self.verbose)))
+        if context is not None and getattr(self, "_skl_callbacks", None):
+            weight = data.train.sample_weight
+            metadata = None if weight is None else {"sample_weight": weight}
+            # X as it was given: what scores it wants its names and shape.
+            seen = {"X": data.given, "y": data.train.y, "metadata": metadata}
+
+            def snapshot(run: Run) -> dict[str, Any]:
+                return self._all_attributes(run.result(None), training)
+
+            observers.append(ScikitLearnCallbacks(self, context, seen, snapshot))
         return observers
 
     def _fitted_parameters(self, architecture: Architecture) -> Tensor:
@@ -417,23 +446,13 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
             )
         return architecture.pack(map(_inputs.as_tensor, weights), map(_inputs.as_tensor, biases))
 
-    def _all_attributes(
-        self,
-        result: FitResult | Run,
-        data: Data,
-        solver: str,
-        architecture: Architecture,
-        device: torch.device,
-        earlier: dict[str, list[float]],
-    ) -> dict[str, Any]:
-        """Give all fitted attributes: of a result, or of a run that would stop now."""
-        if isinstance(result, Run):
-            result = result.result(None)
+    def _all_attributes(self, result: FitResult, training: Training) -> dict[str, Any]:
+        architecture, earlier = training.architecture, training.earlier
         weights, biases = architecture.unpack(result.parameters[None])
         reason = result.stop_reason
         common = {
-            "classes_": data.classes,
-            "device_": str(device),
+            "classes_": training.data.classes,
+            "device_": str(training.device),
             "history_": _joined(earlier, result.history),
             "best_epoch_": result.best_epoch + len(earlier.get("loss", ())),
             "stop_reason_": None if reason is None else reason.value,
@@ -442,12 +461,12 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
             [_array(each[0]) for each in weights],
             [_array(each[0, 0]) for each in biases],
             result,
-            solver,
+            training.solver,
         )
         return common | own
 
     def _warn_unless_finished(self, result: FitResult, plan: Plan) -> None:
-        message = _complaint(result, plan)
+        message = complaint(result, plan)
         if message is not None:
             interrupted = result.stop_reason is StopReason.INTERRUPTED
             category = UserWarning if interrupted else ConvergenceWarning
@@ -475,96 +494,6 @@ class BinaryClassifier(BinaryScorer, CallbackSupportMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.input_tags.three_d_array = self._takes_images
         return tags
-
-    # -- what was learnt ----------------------------------------------------------------------
-
-    @property
-    def loss_curve_(self) -> list[float]:
-        """Mean weighted loss over the training rows after each epoch, in nats."""
-        return self._curve("loss")
-
-    @property
-    def validation_loss_curve_(self) -> list[float] | None:
-        """Mean weighted loss over the validation rows after each epoch, in nats."""
-        return self._curve("validation_loss")
-
-    @property
-    def validation_scores_(self) -> list[float] | None:
-        """Accuracy on the validation rows after each epoch."""
-        return self._curve("validation_score")
-
-    @property
-    def best_validation_score_(self) -> float | None:
-        """The highest of ``validation_scores_``."""
-        scores = self.validation_scores_
-        return None if scores is None else max((s for s in scores if s == s), default=None)
-
-    def _curve(self, name: str) -> Any:
-        check_is_fitted(self)
-        return self.history_.get(name)
-
-    @property
-    def module_(self) -> LogitModule:
-        """The fitted model as a torch module that gives logits, built when asked for."""
-        check_is_fitted(self)
-        weights, biases = self._weights()
-        return build_module(
-            self._architecture(self.n_features_in_),
-            [torch.tensor(each) for each in weights],
-            [torch.tensor(each)[None] for each in biases],
-        )
-
-    @property
-    def net_(self) -> BinaryNet:
-        """The fitted model as a skorch ``NeuralNet``, built when asked for."""
-        from skbinary import _host
-
-        return _host.view(
-            self.module_,
-            self.classes_,
-            check_threshold(self.threshold),
-            history=self.history_,
-            **self._net_settings(self._scoring_device()),
-        )
-
-    def _net_settings(self, device: torch.device) -> dict[str, Any]:
-        adam = self.solver == "adam"
-        return {
-            "optimizer": torch.optim.Adam if adam else torch.optim.SGD,
-            "lr": float(self.learning_rate_init),
-            "max_epochs": self.max_iter,
-            "batch_size": -1 if self.batch_size == "auto" else int(self.batch_size),
-            "device": str(device),
-            "verbose": int(self.verbose),
-        }
-
-
-def _complaint(result: FitResult, plan: Plan) -> str | None:
-    """Say what is unfinished about a training, or None if nothing is."""
-    reason = result.stop_reason
-    if reason is StopReason.INTERRUPTED:
-        return (
-            f"Training was interrupted by the user after {result.n_iter} epochs. The best weights "
-            "so far are kept."
-        )
-    unfinished = (StopReason.MAX_ITER, StopReason.MAX_FUN, StopReason.NO_DESCENT)
-    if reason not in unfinished:
-        return None
-    if not math.isnan(result.gap):
-        return (
-            f"Training did not converge: {reason.value}, with the largest gradient component at "
-            f"{result.gap:.3g}, above tol={plan.tol:g}, after {result.n_iter} iterations. Raise "
-            "max_iter, or bring the features to one scale (StandardScaler)."
-        )
-    if plan.n_iter_no_change >= plan.max_iter:
-        return None  # a fixed number of epochs was asked for
-    *_, last = result.history["objective"]
-    before = result.history["objective"][-2] if result.n_iter > 1 else math.nan
-    return (
-        f"Training did not converge: {reason.value}, {plan.max_iter} epochs, while the training "
-        f"loss still went from {before:.6g} to {last:.6g} in the last epoch (tol={plan.tol:g}). "
-        "Raise max_iter or learning_rate_init."
-    )
 
 
 def _joined(earlier: dict[str, list[float]], new: dict[str, list[float]]) -> dict[str, list[float]]:

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from skbinary import _inputs
-from skbinary._problem import Problem, hold_out
+from skbinary._problem import Problem
+from skbinary._twins import hold_out
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,14 @@ class Data:
         The validation rows that the user gave.
     classes : ndarray of shape (2,)
         The labels; the second one is positive.
+    given : object
+        The training rows before they were checked.
     """
 
     train: Table
     validation: Table | None
     classes: NDArray[np.generic]
+    given: Any
 
 
 @dataclass(frozen=True)
@@ -85,15 +89,16 @@ def check_data(
     classes : ndarray of shape (2,) or None
         The labels, where they are known beforehand.
     """
-    X, y, sample_weight = table
-    X = _inputs.check_rows(estimator, X, reset=reset)
+    given, y, sample_weight = table
+    X = _inputs.check_rows(estimator, given, reset=reset)
     y = _inputs.check_labels(estimator, X, y)
     weight = _inputs.check_weight(sample_weight, X)
     if classes is None:
         classes = _inputs.two_classes(estimator, y)
         _inputs.check_both_classes(y, weight)
     _inputs.encode(y, classes)
-    return Data(Table(X, y, weight), _check_validation(estimator, validation, classes), classes)
+    held = _check_validation(estimator, validation, classes)
+    return Data(Table(X, y, weight), held, classes, given)
 
 
 def _check_validation(

@@ -17,7 +17,8 @@ from sklearn.linear_model import LogisticRegression
 from skorch.callbacks import GradientNormClipping
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier, _problem
-from skbinary._problem import DenseRows, Problem, SparseRows, hold_out
+from skbinary._problem import DenseRows, Problem, SparseRows
+from skbinary._twins import hold_out
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),

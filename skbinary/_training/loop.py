@@ -269,3 +269,31 @@ def _mean(each: Tensor, weight: Tensor | None) -> float:
         return float(values.mean())
     weights = weight.cpu().double()
     return float(values @ weights / weights.sum())
+
+
+def complaint(result: FitResult, plan: Plan) -> str | None:
+    """Say what is unfinished about a training, or None if nothing is."""
+    reason = result.stop_reason
+    if reason is StopReason.INTERRUPTED:
+        return (
+            f"Training was interrupted by the user after {result.n_iter} epochs. The best weights "
+            "so far are kept."
+        )
+    unfinished = (StopReason.MAX_ITER, StopReason.MAX_FUN, StopReason.NO_DESCENT)
+    if reason not in unfinished:
+        return None
+    if not math.isnan(result.gap):
+        return (
+            f"Training did not converge: {reason.value}, with the largest gradient component at "
+            f"{result.gap:.3g}, above tol={plan.tol:g}, after {result.n_iter} iterations. Raise "
+            "max_iter, or bring the features to one scale (StandardScaler)."
+        )
+    if plan.n_iter_no_change >= plan.max_iter:
+        return None  # a fixed number of epochs was asked for
+    *_, last = result.history["objective"]
+    before = result.history["objective"][-2] if result.n_iter > 1 else math.nan
+    return (
+        f"Training did not converge: {reason.value}, {plan.max_iter} epochs, while the training "
+        f"loss still went from {before:.6g} to {last:.6g} in the last epoch (tol={plan.tol:g}). "
+        "Raise max_iter or learning_rate_init."
+    )
