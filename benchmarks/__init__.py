@@ -1,0 +1,1 @@
+"""Times skbinary beside its peers: ``python -m benchmarks --help``."""

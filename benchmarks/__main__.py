@@ -1,0 +1,96 @@
+"""The command line of the benchmarks."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+# Read by the libraries when they are loaded, so this module, which every worker imports again,
+# loads none of them at its top.
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
+def main() -> int:
+    """Run the chosen cases and write the report."""
+    arguments = _parse()
+    for name in _THREAD_VARIABLES:
+        os.environ[name] = str(arguments.threads)
+    from benchmarks import cases, report, run
+
+    if arguments.list:
+        print("\n".join(case.name for case in cases.ALL))
+        return 0
+    chosen = cases.select(arguments.case, quick=arguments.quick)
+    if not chosen:
+        print(f"No case is named {arguments.case}. --list shows the names.", file=sys.stderr)
+        return 2
+    options = run.Options(
+        threads=arguments.threads,
+        device=arguments.device,
+        rounds=arguments.rounds or (3 if arguments.quick else 5),
+        time_limit=arguments.time_limit or (1.0 if arguments.quick else 60.0),
+        quick=arguments.quick,
+    )
+    output = arguments.output
+    outcome = run.run(chosen, options, keep=lambda outcome: report.write_tables(outcome, output))
+    report.write(outcome, output)
+    print(f"\n{report.markdown(outcome)}")
+    print(f"Wrote {', '.join(report.FILES)} to {output}")
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="fewer rows, epochs and rounds: done in five minutes, and rough",
+    )
+    parser.add_argument(
+        "--case",
+        action="append",
+        metavar="NAME",
+        help="a case, a group or a pattern such as 'logistic/*'; may be given again",
+    )
+    parser.add_argument("--list", action="store_true", help="print the names of the cases")
+    parser.add_argument(
+        "--threads",
+        type=_positive,
+        default=os.cpu_count() or 1,
+        help="threads of every contender (default: the count of cores)",
+    )
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        help="where those train that can choose: cpu (default), cuda, mps, ...",
+    )
+    parser.add_argument("--rounds", type=_positive, help="default: 5, or 3 with --quick")
+    parser.add_argument(
+        "--time-limit",
+        type=float,
+        metavar="SECONDS",
+        help="a logistic fit that takes longer is given up (default: 60, or 1 with --quick)",
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path(__file__).parent / "output", help="a folder"
+    )
+    return parser.parse_args()
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1. Got {text} instead.")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

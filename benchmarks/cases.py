@@ -1,0 +1,297 @@
+"""The tables of cases: which data, which settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import ClassVar
+
+from benchmarks.data import Source
+
+
+@dataclass(frozen=True)
+class NetworkCase:
+    """Seconds per epoch of a network, set-up included.
+
+    Parameters
+    ----------
+    name : str
+        Group and name, ``"mlp/table"``.
+    source : Source
+        The data, float32.
+    hidden : tuple of int
+        Widths of the hidden layers.
+    batch_size, epochs : int
+        The same for all contenders. There are enough epochs that the set-up is a small part.
+    quick_rows, quick_epochs : int or None
+        What ``--quick`` takes instead.
+    """
+
+    name: str
+    source: Source
+    hidden: tuple[int, ...]
+    batch_size: int
+    epochs: int
+    quick_rows: int | None = None
+    quick_epochs: int | None = None
+
+    learning_rate: ClassVar[float] = 0.001
+    alpha: ClassVar[float] = 0.0001
+
+    def quick(self) -> NetworkCase:
+        """Make it small."""
+        epochs = self.quick_epochs or self.epochs
+        return replace(self, source=self.source.first(self.quick_rows), epochs=epochs)
+
+
+@dataclass(frozen=True)
+class LogisticCase:
+    """Seconds to the optimum of a logistic regression.
+
+    Parameters
+    ----------
+    name : str
+        Group and name, ``"logistic/dense"``.
+    source : Source
+        The data, float64 or float32.
+    l1_ratio : float
+        Share of the L1 penalty.
+    fit_intercept : bool
+        Whether there is an unpenalized intercept.
+    quick_rows : int or None
+        What ``--quick`` takes instead.
+    """
+
+    name: str
+    source: Source
+    l1_ratio: float = 0.0
+    fit_intercept: bool = True
+    quick_rows: int | None = None
+
+    C: ClassVar[float] = 1.0
+
+    @property
+    def accuracy(self) -> float:
+        """The relative distance from the optimum that counts as having reached it."""
+        return 1e-9 if self.source.dtype == "float64" else 1e-6
+
+    def quick(self) -> LogisticCase:
+        """Make it small."""
+        return replace(self, source=self.source.first(self.quick_rows))
+
+    def in_float32(self) -> LogisticCase:
+        """Make the same case with rows in single precision."""
+        source = replace(self.source, dtype="float32")
+        return replace(self, name=f"{self.name}-float32", source=source)
+
+
+@dataclass(frozen=True)
+class PredictionCase:
+    """Seconds of one ``predict_proba``.
+
+    Parameters
+    ----------
+    name : str
+        Group and name, ``"predict/mlp-one-row"``.
+    fit : NetworkCase or LogisticCase
+        What is fitted beforehand.
+    rows : int
+        Rows that are scored by a call.
+    calls : int
+        Calls that are timed together, enough for the clock.
+    """
+
+    name: str
+    fit: NetworkCase | LogisticCase
+    rows: int
+    calls: int
+    quick_rows: int | None = None
+
+    @property
+    def source(self) -> Source:
+        """What is fitted beforehand is fitted on these."""
+        return self.fit.source
+
+    def quick(self) -> PredictionCase:
+        """Make it small."""
+        return replace(self, rows=self.quick_rows or self.rows)
+
+
+@dataclass(frozen=True)
+class MemoryCase:
+    """Peak memory of a fit above what the process held, in multiples of X in `dtype`.
+
+    Parameters
+    ----------
+    name : str
+        Group and name, ``"memory/long"``.
+    fit : NetworkCase or LogisticCase
+        What is fitted.
+    dtype : str
+        What the estimator trains in.
+    """
+
+    name: str
+    fit: NetworkCase | LogisticCase
+    dtype: str
+
+    @property
+    def source(self) -> Source:
+        """The data that are fitted."""
+        return self.fit.source
+
+    def quick(self) -> MemoryCase:
+        """Leave it as it is: small data would drown in what does not grow with them."""
+        return self
+
+
+@dataclass(frozen=True)
+class ImportCase:
+    """Seconds of an import in a fresh process.
+
+    Parameters
+    ----------
+    name : str
+        Group and name.
+    statements : dict of str to str
+        The statement of each contender.
+    """
+
+    name: str
+    statements: tuple[tuple[str, str], ...]
+
+    def quick(self) -> ImportCase:
+        """Leave it as it is."""
+        return self
+
+
+Case = NetworkCase | LogisticCase | PredictionCase | MemoryCase | ImportCase
+
+
+def _table(rows: int, features: int, dtype: str = "float64") -> Source:
+    return Source("table", dtype, rows, features)
+
+
+_TABLE = _table(20_000, 30, "float32")
+_WIDE = _table(100_000, 100, "float32")
+
+NETWORKS = (
+    NetworkCase("mlp/circles", Source("circles", "float32", 1_000, 2), (100,), 32, 50, None, 30),
+    NetworkCase("mlp/table", _TABLE, (64, 32), 256, 10, None, 2),
+    NetworkCase(
+        "mlp/images", Source("images", "float32", 15_000, 2_352), (64, 32), 64, 3, 3_000, 2
+    ),
+    NetworkCase("mlp/wide", _WIDE, (256, 256, 256), 1_024, 3, 10_000, 2),
+    NetworkCase("mlp/text", Source("sms_spam", "float32"), (100,), 200, 10, 2_000, 2),
+    NetworkCase(
+        "mlp/big-batch", _table(500_000, 30, "float32"), (64, 32), 8_192, 5, 50_000, 3
+    ),
+)  # fmt: skip
+
+_ADULT = Source("adult", "float64")
+_LOGISTIC = (
+    LogisticCase("logistic/breast-cancer", Source("breast_cancer", "float64")),
+    LogisticCase("logistic/dense", _table(200_000, 50), quick_rows=20_000),
+    LogisticCase("logistic/covtype", Source("covtype", "float64"), quick_rows=30_000),
+    LogisticCase("logistic/adult", _ADULT, quick_rows=10_000),
+    LogisticCase("logistic/long", _table(1_000_000, 20), quick_rows=50_000),
+    LogisticCase("logistic/w8a", Source("w8a", "float64"), quick_rows=20_000),
+    LogisticCase("logistic/sms-spam", Source("sms_spam", "float64"), quick_rows=2_000),
+    LogisticCase("logistic/genes", Source("genes", "float64", 100, 6_000)),
+    LogisticCase("logistic/elastic-net-0.5", _ADULT, l1_ratio=0.5, quick_rows=1_000),
+    LogisticCase("logistic/elastic-net-1", _ADULT, l1_ratio=1.0, quick_rows=1_000),
+)
+# liblinear penalizes the intercept, so its objective is the same without one only.
+_NO_INTERCEPT = LogisticCase(
+    "logistic/dense-no-intercept", _table(200_000, 50), fit_intercept=False, quick_rows=20_000
+)
+LOGISTICS = (*_LOGISTIC, _NO_INTERCEPT, *(case.in_float32() for case in _LOGISTIC))
+
+_SMALL_NETWORK = NetworkCase("", _table(10_000, 30), (64, 32), 256, 2)
+_SMALL_LOGISTIC = LogisticCase("", _table(10_000, 30))
+
+
+def _predictions(name: str, fit: NetworkCase | LogisticCase) -> tuple[PredictionCase, ...]:
+    single = replace(fit, source=replace(fit.source, dtype="float32"))
+    million = 1_000_000
+    return (
+        PredictionCase(f"predict/{name}-one-row", fit, 1, 1_000),
+        PredictionCase(f"predict/{name}-million", fit, million, 1, 100_000),
+        PredictionCase(f"predict/{name}-million-float32", single, million, 1, 100_000),
+    )
+
+
+PREDICTIONS = (*_predictions("logistic", _SMALL_LOGISTIC), *_predictions("mlp", _SMALL_NETWORK))
+
+_LONG_FIT = LogisticCase("", _table(1_000_000, 20))
+_WIDE_FIT = NetworkCase("", _WIDE, (256, 256, 256), 1_024, 1)
+MEMORIES = (
+    MemoryCase("memory/long", _LONG_FIT, "float64"),
+    MemoryCase(
+        "memory/long-float32",
+        replace(_LONG_FIT, source=replace(_LONG_FIT.source, dtype="float32")),
+        "float64",
+    ),
+    MemoryCase("memory/wide", _WIDE_FIT, "float32"),
+    MemoryCase(
+        "memory/wide-float64", replace(_WIDE_FIT, source=_table(100_000, 100)), "float32"
+    ),
+)  # fmt: skip
+
+IMPORTS = (
+    ImportCase(
+        "import",
+        (
+            ("skbinary", "import skbinary"),
+            ("torch, sklearn", "import torch, sklearn"),
+        ),
+    ),
+)
+
+# The same count of epochs everywhere, so that the set-up weighs the same.
+GROWTH = tuple(
+    NetworkCase(
+        f"growth/{times}x",
+        _table(10_000 * times, 30, "float32"),
+        (64, 32),
+        256,
+        5,
+        1_000 * times,
+        3,
+    )
+    for times in (1, 10, 100)
+)
+
+# Of the float32 copies, --quick runs one.
+_QUICK = (
+    *(case.name for case in LOGISTICS if case.source.dtype == "float64"),
+    "logistic/dense-float32",
+    *("mlp", "predict", "memory", "import", "growth"),
+)
+
+ALL: tuple[Case, ...] = (*NETWORKS, *LOGISTICS, *PREDICTIONS, *MEMORIES, *IMPORTS, *GROWTH)
+
+
+def select(names: list[str] | None, *, quick: bool = False) -> list[Case]:
+    """Choose cases.
+
+    Parameters
+    ----------
+    names : list of str or None
+        Names with or without their group, groups, or shell patterns. None takes all cases.
+    quick : bool, default=False
+        Whether to take the small ones.
+
+    Returns
+    -------
+    list of Case
+    """
+    if names is None:
+        names = list(_QUICK) if quick else ["*"]
+    chosen = [case for case in ALL if _matches(case.name, names)]
+    return [case.quick() for case in chosen] if quick else chosen
+
+
+def _matches(name: str, patterns: list[str]) -> bool:
+    group, _, short = name.partition("/")
+    return any(fnmatchcase(part, pattern) for pattern in patterns for part in (name, group, short))

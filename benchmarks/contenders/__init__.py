@@ -1,0 +1,1 @@
+"""Who is measured: skbinary and its peers, each with the same work."""

@@ -1,0 +1,123 @@
+"""Contenders of the network cases."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from benchmarks.cases import NetworkCase
+
+
+class Network(Protocol):
+    """What is asked of a contender."""
+
+    def fit(self, X: Any, y: NDArray[Any], epochs: int) -> None:
+        """Train from new weights, exactly so many epochs."""
+
+    def probabilities(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Compute the probability of class 1, of shape (n_samples,)."""
+
+
+class _Estimator:
+    """A scikit-learn estimator."""
+
+    def __init__(self, estimator: Any):
+        self.estimator = estimator
+
+    def fit(self, X: Any, y: NDArray[Any], epochs: int) -> None:
+        self.estimator.set_params(max_iter=epochs, n_iter_no_change=epochs)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it has not converged
+            self.estimator.fit(X, y)
+        if self.estimator.n_iter_ != epochs:
+            raise RuntimeError(f"stopped after {self.estimator.n_iter_} of {epochs} epochs")
+
+    def probabilities(self, X: NDArray[Any]) -> NDArray[Any]:
+        return self.estimator.predict_proba(X)[:, 1]
+
+
+class _Skorch:
+    """skorch, which takes dense rows and float targets."""
+
+    def __init__(self, case: NetworkCase, device: str, **settings: Any):
+        from skorch import NeuralNetBinaryClassifier
+        from torch.optim import Adam
+
+        from benchmarks.contenders.plain_torch import Perceptron
+
+        self.net = NeuralNetBinaryClassifier(
+            Perceptron,
+            module__hidden=case.hidden,
+            optimizer=Adam,
+            optimizer__weight_decay=case.alpha / case.batch_size,
+            lr=case.learning_rate,
+            batch_size=case.batch_size,
+            iterator_train__shuffle=True,
+            train_split=None,  # as shipped it would train on 80% of the rows
+            verbose=0,
+            device=device,
+            **settings,
+        )
+
+    def fit(self, X: Any, y: NDArray[Any], epochs: int) -> None:
+        import torch
+
+        torch.manual_seed(0)
+        if sparse.issparse(X):
+            X = X.toarray()
+        self.net.set_params(max_epochs=epochs, module__n_features=X.shape[1])
+        self.net.fit(X, y.astype(np.float32))
+
+    def probabilities(self, X: NDArray[Any]) -> NDArray[Any]:
+        return self.net.predict_proba(X)[:, 1]
+
+
+def _settings(case: NetworkCase) -> dict[str, Any]:
+    return {
+        "hidden_layer_sizes": case.hidden,
+        "batch_size": case.batch_size,
+        "learning_rate_init": case.learning_rate,
+        "alpha": case.alpha,
+        "tol": 0.0,
+        "random_state": 0,
+    }
+
+
+def _skbinary(case: NetworkCase, device: str) -> Network:
+    from skbinary import TorchMLPClassifier
+
+    return _Estimator(TorchMLPClassifier(**_settings(case), device=device))
+
+
+def _sklearn(case: NetworkCase, device: str) -> Network:
+    from sklearn.neural_network import MLPClassifier
+
+    return _Estimator(MLPClassifier(**_settings(case)))
+
+
+def _skorch(case: NetworkCase, device: str) -> Network:
+    return _Skorch(case, device)
+
+
+def _bare_skorch(case: NetworkCase, device: str) -> Network:
+    return _Skorch(case, device, callbacks="disable")
+
+
+def _plain(case: NetworkCase, device: str) -> Network:
+    from benchmarks.contenders.plain_torch import PlainLoop
+
+    return PlainLoop(case, device)
+
+
+NETWORKS: dict[str, Callable[[NetworkCase, str], Network]] = {
+    "skbinary": _skbinary,
+    "MLPClassifier": _sklearn,
+    "skorch": _skorch,
+    "skorch, callbacks off": _bare_skorch,
+    "plain PyTorch": _plain,
+}

@@ -1,0 +1,115 @@
+"""A plain PyTorch loop: resident tensors, fused Adam, one permutation an epoch."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor, nn
+
+from benchmarks.cases import NetworkCase
+
+
+class Perceptron(nn.Module):
+    """The network of `MLPClassifier`, which gives logits.
+
+    Parameters
+    ----------
+    n_features : int
+    hidden : tuple of int
+        Widths of the hidden layers.
+    """
+
+    def __init__(self, n_features: int, hidden: tuple[int, ...]):
+        super().__init__()
+        widths = (n_features, *hidden, 1)
+        layers = [nn.Linear(n_in, n_out) for n_in, n_out in pairwise(widths)]
+        self.layers = nn.ModuleList(layers)
+        for layer in layers:
+            # Glorot's bounds, biases included, as in scikit-learn.
+            bound = (6 / (layer.in_features + layer.out_features)) ** 0.5
+            nn.init.uniform_(layer.weight, -bound, bound)
+            nn.init.uniform_(layer.bias, -bound, bound)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Compute the logits of dense or CSR rows, of shape (n_samples,)."""
+        first, *others = self.layers
+        if X.layout == torch.sparse_csr:
+            # Linear takes no CSR rows whose gradient is wanted.
+            hidden = torch.sparse.mm(X, first.weight.t()).add_(first.bias)
+        else:
+            hidden = first(X)
+        for layer in others:
+            hidden = layer(torch.relu(hidden))
+        return hidden.squeeze(1)
+
+
+class PlainLoop:
+    """Trains a `Perceptron` with as little around it as PyTorch needs.
+
+    Parameters
+    ----------
+    case : NetworkCase
+    device : str
+    """
+
+    def __init__(self, case: NetworkCase, device: str):
+        self.case = case
+        self.device = device
+
+    def fit(self, X: Any, y: NDArray[Any], epochs: int) -> None:
+        """Train from new weights. Sparse rows become CSR batches, which is faster than dense."""
+        case = self.case
+        torch.manual_seed(0)
+        rows = _Sparse(X, self.device) if sparse.issparse(X) else _Dense(X, self.device)
+        target = torch.as_tensor(y, dtype=torch.float32, device=self.device)
+        self.model = Perceptron(X.shape[1], case.hidden).to(self.device)
+        optimizer = torch.optim.Adam(
+            self.model.parameters(),
+            lr=case.learning_rate,
+            weight_decay=case.alpha / case.batch_size,
+            fused=True,
+        )
+        loss_of = nn.BCEWithLogitsLoss()
+        for _ in range(epochs):
+            total = torch.zeros((), device=self.device)
+            for index in torch.randperm(len(y), device=self.device).split(case.batch_size):
+                optimizer.zero_grad()
+                loss = loss_of(self.model(rows[index]), target[index])
+                loss.backward()
+                optimizer.step()
+                total += loss.detach() * len(index)
+            self.loss = total.item() / len(y)
+
+    def probabilities(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Compute the probability of class 1 for dense rows."""
+        with torch.no_grad():
+            logits = self.model(torch.as_tensor(X, device=self.device))
+            return torch.sigmoid(logits).cpu().numpy()
+
+
+class _Dense:
+    def __init__(self, X: NDArray[Any], device: str):
+        self.X = torch.as_tensor(X, dtype=torch.float32, device=device)
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        return self.X[index]
+
+
+class _Sparse:
+    def __init__(self, X: Any, device: str):
+        self.X = X.astype(np.float32, copy=False)
+        self.device = device
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        batch = self.X[index.cpu().numpy()]
+        return torch.sparse_csr_tensor(
+            torch.as_tensor(batch.indptr),
+            torch.as_tensor(batch.indices),
+            torch.as_tensor(batch.data),
+            size=batch.shape,
+        ).to(self.device)

@@ -1,0 +1,200 @@
+"""Makes or loads the data of a case, and hands them to the workers as files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+ENVIRONMENT_VARIABLE = "SKBINARY_DATA"
+_FALLBACK = Path(__file__).parents[2] / "shared" / "data"
+
+Table = tuple[Any, NDArray[Any]]
+_MAKERS: dict[str, Callable[[Source], Table]] = {}
+
+
+class MissingDataError(Exception):
+    """A file that a case needs is not there."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where rows come from.
+
+    Parameters
+    ----------
+    maker : str
+        Name of a function below.
+    dtype : {"float64", "float32"}
+        Precision of X.
+    rows, features : int or None
+        Size of made data, or how many of the loaded rows to take. None takes all.
+    """
+
+    maker: str
+    dtype: str
+    rows: int | None = None
+    features: int | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and features of made data."""
+        if self.rows is None or self.features is None:
+            raise ValueError(f"The size of {self.maker} must be given.")
+        return self.rows, self.features
+
+    def first(self, rows: int | None) -> Source:
+        """Take fewer rows."""
+        return self if rows is None else replace(self, rows=rows)
+
+    def make(self) -> Table:
+        """Make the rows, dense or CSR, and the labels 0 and 1.
+
+        Returns
+        -------
+        X : array or CSR matrix of shape (n_samples, n_features)
+        y : ndarray of shape (n_samples,)
+        """
+        X, y = _MAKERS[self.maker](self)
+        if self.rows is not None and self.rows < len(y):
+            chosen = np.random.default_rng(0).permutation(len(y))[: self.rows]
+            X, y = X[chosen], y[chosen]
+        X = X.astype(self.dtype)
+        return X if sparse.issparse(X) else np.ascontiguousarray(X), y.astype(np.int64)
+
+
+def save(table: Table, folder: Path) -> None:
+    """Write a table where `load` finds it."""
+    X, y = table
+    np.save(folder / "y.npy", y)
+    if sparse.issparse(X):
+        sparse.save_npz(folder / "X.npz", X, compressed=False)
+    else:
+        np.save(folder / "X.npy", X)
+
+
+def load(folder: Path) -> Table:
+    """Read a table that `save` has written."""
+    y = np.load(folder / "y.npy")
+    if (folder / "X.npz").exists():
+        return sparse.csr_matrix(sparse.load_npz(folder / "X.npz")), y
+    return np.load(folder / "X.npy"), y
+
+
+def _maker(make: Callable[[Source], Table]) -> Callable[[Source], Table]:
+    _MAKERS[make.__name__.strip("_")] = make
+    return make
+
+
+@_maker
+def _table(source: Source) -> Table:
+    """Correlated normal features, and a target that is neither linear nor certain."""
+    random = np.random.default_rng(0)
+    rows, features = source.shape
+    X = random.standard_normal((rows, features), dtype=np.float32)
+    X += 0.5 * X[:, :1]
+    direction = random.standard_normal(features, dtype=np.float32) / np.float32(features**0.5)
+    logits = X @ direction + X[:, 0] * X[:, 1]
+    return X, random.random(rows) < _sigmoid(logits)
+
+
+@_maker
+def _circles(source: Source) -> Table:
+    from sklearn.datasets import make_circles
+
+    rows, _ = source.shape
+    return make_circles(rows, noise=0.1, factor=0.5, random_state=1)
+
+
+@_maker
+def _images(source: Source) -> Table:
+    """Noise between 0 and 1; a tenth of the pixels is brighter in one class."""
+    random = np.random.default_rng(0)
+    rows, features = source.shape
+    y = random.integers(2, size=rows)
+    X = random.random((rows, features), dtype=np.float32)
+    bright = random.random(features) < 0.1
+    X[:, bright] *= 1 - 0.1 * (1 - y[:, np.newaxis].astype(np.float32))
+    return X, y
+
+
+@_maker
+def _genes(source: Source) -> Table:
+    random = np.random.default_rng(0)
+    X = random.standard_normal(source.shape)
+    return X, random.random(len(X)) < _sigmoid(X[:, :20].sum(axis=1))
+
+
+@_maker
+def _breast_cancer(source: Source) -> Table:
+    from sklearn.datasets import load_breast_cancer
+    from sklearn.preprocessing import scale
+
+    X, y = load_breast_cancer(return_X_y=True)
+    return scale(X), y
+
+
+@_maker
+def _covtype(source: Source) -> Table:
+    """Raw scales: metres beside zeros and ones."""
+    frame = _read_csv("covtype.csv.gz")
+    y = frame.pop("Cover_Type") == 2
+    return frame.to_numpy(dtype=np.float64), y.to_numpy()
+
+
+@_maker
+def _adult(source: Source) -> Table:
+    """Scaled numbers, and a column of zeros and ones for each category; missing is one, too."""
+    import pandas as pd
+    from sklearn.preprocessing import scale
+
+    frame = _read_csv("adult.csv.gz")
+    y = frame.pop("class") == ">50K"
+    frame = frame.drop(columns="fnlwgt", errors="ignore")
+    numbers = frame.select_dtypes("number")
+    categories = pd.get_dummies(frame.drop(columns=numbers.columns), dummy_na=True)
+    categories = categories.loc[:, categories.any()]
+    numbers = numbers.fillna(numbers.median())
+    return np.hstack([scale(numbers.to_numpy(dtype=np.float64)), categories]), y.to_numpy()
+
+
+@_maker
+def _sms_spam(source: Source) -> Table:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    frame = _read_csv("sms_spam.csv.gz")
+    X = TfidfVectorizer().fit_transform(frame["message"])
+    return sparse.csr_matrix(X), (frame["label"] == "spam").to_numpy()
+
+
+@_maker
+def _w8a(source: Source) -> Table:
+    from sklearn.datasets import load_svmlight_file
+
+    X, y = load_svmlight_file(str(_find("w8a.libsvm.gz")), n_features=300)
+    return sparse.csr_matrix(X), y > 0
+
+
+def _sigmoid(logits: NDArray[Any]) -> NDArray[Any]:
+    return 1 / (1 + np.exp(-logits))
+
+
+def _read_csv(name: str) -> Any:
+    import pandas as pd
+
+    return pd.read_csv(_find(name))
+
+
+def _find(name: str) -> Path:
+    folder = Path(os.environ.get(ENVIRONMENT_VARIABLE, _FALLBACK))
+    if (folder / name).exists():
+        return folder / name
+    raise MissingDataError(
+        f"{name} is not there. Set {ENVIRONMENT_VARIABLE} to the folder that holds it."
+    )

@@ -1,0 +1,229 @@
+"""Writes the Markdown table, the JSON file and the chart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks import chart, targets
+from benchmarks.cases import LogisticCase, NetworkCase
+from benchmarks.contenders.logistics import LOGISTICS
+from benchmarks.contenders.networks import NETWORKS
+from benchmarks.results import Outcome, Result
+
+FILES = ("benchmarks.md", "benchmarks.json", "benchmarks.png")
+
+_HOW_TO_READ = """\
+A cell holds the median of the rounds and, in parentheses, skbinary's time divided by this one:
+the median of the ratios of the rounds, so that what slows the machine slows both. Below 1,
+skbinary is faster."""
+
+_NETWORKS = """\
+Seconds per epoch. Everyone has the same float32 rows, epochs, batches, learning rate, penalty,
+and no early stopping; the time of `fit` is divided by the epochs, set-up included. skorch trains
+on all rows (as shipped it would hold out a fifth) and prints nothing. Sparse rows: the plain loop
+slices CSR batches, which is faster for it than dense ones; skorch gets a dense copy, made within
+`fit`."""
+
+_LOGISTICS = """\
+Seconds until the objective is within 1e-9 (rows in float64) or 1e-6 (float32) of the best known,
+relatively. Everyone runs at the loosest tolerance of 1e-2, 1e-3, ... 1e-12 that reaches it, found
+beforehand. "no" means that it does not get there within the time limit: how close it came
+instead, and in how many seconds. Everyone minimizes the same objective: liblinear, which
+penalizes the intercept, takes part where there is none, and saga alone has the elastic net.
+scikit-learn's default solver is lbfgs."""
+
+_MEMORY = """\
+Peak memory of `fit` above what a fresh process held with the data, in multiples of X in the dtype
+that skbinary trains in."""
+
+
+def write_tables(outcome: Outcome, folder: Path) -> None:
+    """Write the Markdown and the JSON file.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    folder : Path
+        Is made if need be.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "benchmarks.md").write_text(markdown(outcome))
+    (folder / "benchmarks.json").write_text(json.dumps(_as_json(outcome), indent=1))
+
+
+def write(outcome: Outcome, folder: Path) -> None:
+    """Write all files.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    folder : Path
+        Is made if need be.
+    """
+    write_tables(outcome, folder)
+    chart.draw(outcome, folder / "benchmarks.png")
+
+
+def markdown(outcome: Outcome) -> str:
+    """Make the report."""
+    sections = ["# Benchmarks", _head(outcome), _HOW_TO_READ]
+    for title, words, group, contenders in (
+        ("Networks", _NETWORKS, "mlp/", tuple(NETWORKS)),
+        ("Logistic regression", _LOGISTICS, "logistic/", tuple(LOGISTICS)),
+        ("Prediction", "Seconds of a `predict_proba`.", "predict/", None),
+        ("Memory", _MEMORY, "memory/", None),
+        ("Import", "Seconds in a fresh process.", "import", None),
+        ("Growth", "Seconds per epoch.", "growth/", None),
+    ):
+        names = [case.name for case in outcome.cases if case.name.startswith(group)]
+        measured = [name for name in names if outcome.contenders(name)]
+        if measured:
+            table = _table(outcome, measured, contenders or _seen(outcome, measured))
+            sections += [f"## {title}", words, table]
+            sections += _losses(outcome, measured) if group == "mlp/" else []
+            sections += _reasons(outcome, measured)
+    sections += _promises(outcome) + _skipped(outcome)
+    return "\n\n".join(sections) + "\n"
+
+
+def _head(outcome: Outcome) -> str:
+    settings = outcome.settings
+    machine = ", ".join(
+        value if name in {"processor", "system"} else f"{name} {value}"
+        for name, value in outcome.machine.items()
+    )
+    quick = (
+        " `--quick`: fewer rows, epochs and rounds, so these numbers are rough."
+        if settings["quick"]
+        else ""
+    )
+    return (
+        f"{machine}. Threads: {settings['threads']}, device: {settings['device']}, rounds: "
+        f"{settings['rounds']}. The run took {outcome.seconds / 60:.1f} minutes.{quick}"
+    )
+
+
+def _seen(outcome: Outcome, names: list[str]) -> tuple[str, ...]:
+    seen = [contender for name in names for contender in outcome.contenders(name)]
+    return tuple(dict.fromkeys(seen))
+
+
+def _table(outcome: Outcome, names: list[str], contenders: Iterable[str]) -> str:
+    shown = [
+        contender
+        for contender in contenders
+        if any(_cell(outcome, name, contender) for name in names)
+    ]
+    rows = [["case", "rows x features", "settings", *shown]]
+    cases = {case.name: case for case in outcome.cases}
+    for name in names:
+        cells = [_cell(outcome, name, contender) for contender in shown]
+        rows.append([name, outcome.shapes.get(name, ""), _settings(cases[name]), *cells])
+    if not any(row[2] for row in rows[1:]):
+        rows = [row[:2] + row[3:] for row in rows]
+    return _as_table(rows)
+
+
+def _settings(case: object) -> str:
+    if isinstance(case, NetworkCase):
+        widths = "-".join(str(width) for width in case.hidden)
+        return f"hidden {widths}, batch {case.batch_size:,}, epochs {case.epochs}"
+    if isinstance(case, LogisticCase):
+        return case.source.dtype + ("" if case.fit_intercept else ", no intercept")
+    return ""
+
+
+def _cell(outcome: Outcome, name: str, contender: str) -> str:
+    result = outcome.find(name, contender)
+    if result is None:
+        return ""
+    if not result.values:
+        details = result.details
+        return f"no: {details['gap']:.0e} in {details['seconds']:.2g} s" if "gap" in details else ""
+    value = _number(result, name)
+    ratio = None if contender == "skbinary" else outcome.ratio(name, contender)
+    return value if ratio is None else f"{value} ({ratio:.2f})"
+
+
+def _number(result: Result, name: str) -> str:
+    return f"{result.median:.2f}" if name.startswith("memory/") else f"{result.median:.3g}"
+
+
+def _losses(outcome: Outcome, names: list[str]) -> list[str]:
+    rows = [["final training loss (nats)", *NETWORKS]]
+    for name in names:
+        results = [outcome.find(name, contender) for contender in NETWORKS]
+        losses = [result.details.get("loss") if result else None for result in results]
+        rows.append([name, *("" if loss is None else f"{loss:.4f}" for loss in losses)])
+    return [_as_table(rows)]
+
+
+def _reasons(outcome: Outcome, names: list[str]) -> list[str]:
+    """Say who did not take part, the cases with the same reason on one line."""
+    cases: dict[tuple[str, str], list[str]] = {}
+    for result in outcome.results:
+        if result.case in names and result.reason and "gap" not in result.details:
+            cases.setdefault((result.contender, result.reason), []).append(result.case)
+    lines = []
+    for (contender, reason), where in cases.items():
+        everywhere = len(where) == len(names)
+        lines.append(f"- {contender}, {'everywhere' if everywhere else ', '.join(where)}: {reason}")
+    warned = [
+        f"- {result.contender}, {result.case}: reached it, with a warning"
+        for result in outcome.results
+        if result.case in names and result.values and result.details.get("warned")
+    ]
+    return ["\n".join(lines + warned)] if lines or warned else []
+
+
+def _promises(outcome: Outcome) -> list[str]:
+    checks = targets.check(outcome)
+    if not checks:
+        return []
+    rows = [
+        ["case", "against", "at most", "measured", "kept"],
+        *([c.case, c.against, f"{c.limit:g}", str(c), c.verdict] for c in checks),
+    ]
+    count = sum(check.kept for check in checks)
+    words = (
+        f"Medians of ratios, skbinary / peer. {count} of {len(checks)} are kept. `<`: the peer "
+        "gave up before it got there, which can leave the answer open."
+    )
+    return [f"## Promises\n\n{words}", _as_table(rows)]
+
+
+def _skipped(outcome: Outcome) -> list[str]:
+    if not outcome.skipped:
+        return []
+    lines = [f"- {name}: {reason}" for name, reason in outcome.skipped.items()]
+    return ["## Skipped cases", "\n".join(lines)]
+
+
+def _as_table(rows: list[list[str]]) -> str:
+    header, *others = rows
+    lines = [header, ["---"] * len(header), *others]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _as_json(outcome: Outcome) -> dict[str, object]:
+    return {
+        "machine": outcome.machine,
+        "settings": outcome.settings,
+        "seconds": outcome.seconds,
+        "shapes": outcome.shapes,
+        "skipped": outcome.skipped,
+        "results": [
+            {
+                **asdict(result),
+                "ratio": outcome.ratio(result.case, result.contender),
+                "ratios": outcome.ratios(result.case, result.contender),
+            }
+            for result in outcome.results
+        ],
+        "promises": [
+            {**asdict(check), "verdict": check.verdict} for check in targets.check(outcome)
+        ],
+    }

@@ -1,0 +1,97 @@
+"""What was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+
+@dataclass
+class Result:
+    """The rounds of a contender in a case.
+
+    Parameters
+    ----------
+    case, contender : str
+    values : list of float
+        One per round: seconds, or multiples of X for memory. Empty when it did not take part, or
+        did not reach the optimum.
+    reason : str or None
+        Why it is empty.
+    details : dict
+        What else is known: ``loss``, ``gap``, ``tol``, ``iterations``, ``solver``, ``warned``,
+        ``seconds`` of the fit that came closest.
+    """
+
+    case: str
+    contender: str
+    values: list[float] = field(default_factory=list)
+    reason: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def median(self) -> float:
+        """The median of the rounds."""
+        return median(self.values)
+
+
+@dataclass
+class Outcome:
+    """Everything that a report is written from.
+
+    Parameters
+    ----------
+    machine : dict
+        See `machine.describe`.
+    settings : dict
+        The options of the run.
+    cases : list of Case
+    results : list of Result
+    skipped : dict of str to str
+        Cases that could not be run, and why.
+    shapes : dict of str to str
+        ``"200,000 x 50"`` for each case that has data.
+    seconds : float
+        How long the run took.
+    """
+
+    machine: dict[str, str]
+    settings: dict[str, Any]
+    cases: list[Any]
+    results: list[Result] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    shapes: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def find(self, case: str, contender: str) -> Result | None:
+        """Get a result."""
+        for result in self.results:
+            if (result.case, result.contender) == (case, contender):
+                return result
+        return None
+
+    def contenders(self, case: str) -> list[str]:
+        """Name those that were measured in a case, or gave a reason why not."""
+        return [result.contender for result in self.results if result.case == case]
+
+    def ratios(self, case: str, peer: str) -> list[float]:
+        """Divide skbinary's value by the peer's, round by round: what drifts, drifts for both."""
+        ours, theirs = self.find(case, "skbinary"), self.find(case, peer)
+        if ours is None or theirs is None:
+            return []
+        return [a / b for a, b in zip(ours.values, theirs.values, strict=False)]
+
+    def ratio(self, case: str, peer: str) -> float | None:
+        """Compute the median of the ratios. None if one of both did not take part."""
+        ratios = self.ratios(case, peer)
+        return median(ratios) if ratios else None
+
+    def peer_ratios(self, case: str) -> dict[str, float]:
+        """Compute all ratios that are known, skbinary's own left out."""
+        ratios = {name: self.ratio(case, name) for name in self.contenders(case)}
+        return {
+            name: ratio
+            for name, ratio in ratios.items()
+            if ratio is not None and name != "skbinary"
+        }
