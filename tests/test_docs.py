@@ -3,6 +3,10 @@
 import importlib
 import inspect
 import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from numpydoc.validate import validate
@@ -51,3 +55,13 @@ def test_module_says_what_it_is_for(module):
     first_line = importlib.import_module(module).__doc__.splitlines()[0]
     assert first_line.endswith((".", ","))
     assert len(first_line) < 100
+
+
+def test_readme_example_runs_without_a_warning():
+    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    command = [sys.executable, "-W", "error::UserWarning", "-c", code]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    auc = float(answer.stdout.splitlines()[0])
+    assert auc > 0.99
+    assert answer.stderr == ""
