@@ -23,7 +23,7 @@ from torch import Tensor
 
 from skbinary import _device, _inputs
 from skbinary._fitted import FittedModel
-from skbinary._observers import CallbackSupportMixin, Printer, ScikitLearnCallbacks
+from skbinary._observers import CallbackSupport, Printer, ScikitLearnCallbacks
 from skbinary._prepare import Data, Split, build_problem, check_data
 from skbinary._problem import Problem
 from skbinary._stack import Architecture, Stack
@@ -113,7 +113,7 @@ class Training:
         return int(self.random_state.randint(_SEEDS))
 
 
-class BinaryClassifier(FittedModel, CallbackSupportMixin, BaseEstimator):
+class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
     """A linear model or a network for two classes, trained with BCE-with-logits.
 
     Subclasses say what their parameters mean to the solvers; everything else is here.

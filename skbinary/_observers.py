@@ -10,26 +10,49 @@ import sklearn
 
 from skbinary._training.loop import Run
 
-try:
-    from sklearn.callback import CallbackSupportMixin
-except ImportError:  # scikit-learn < 1.9
+__all__ = ["CallbackSupport", "Printer", "ScikitLearnCallbacks"]
 
-    class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Says that this scikit-learn has no callbacks."""
 
-        def set_callbacks(self, *callbacks: Any) -> Any:
-            """Raise an error that says which scikit-learn has callbacks."""
+class CallbackSupport:
+    """What scikit-learn's CallbackSupportMixin does, from the first use on.
+
+    Loading ``sklearn.callback`` loads a progress bar, which takes half as long as this package.
+    """
+
+    def set_callbacks(self, *callbacks: Any) -> Any:
+        """Set scikit-learn's callbacks. They need scikit-learn 1.9 or newer.
+
+        Parameters
+        ----------
+        *callbacks : callback instances
+            For example ``sklearn.callback.ProgressBar()``. None at all takes them away.
+
+        Returns
+        -------
+        self : estimator
+            The same one.
+
+        Raises
+        ------
+        ImportError
+            If this scikit-learn has no callbacks.
+        """
+        try:
+            from sklearn.callback import CallbackSupportMixin
+        except ImportError:
             raise ImportError(
                 "set_callbacks must have scikit-learn 1.9 or newer. Got "
                 f"{sklearn.__version__} instead. Upgrade scikit-learn, or give skorch callbacks "
                 "to the parameter callbacks."
-            )
+            ) from None
+        return CallbackSupportMixin.set_callbacks(self, *callbacks)
 
-        def _init_callback_context(self, **kwargs: Any) -> None:
+    def _init_callback_context(self, **kwargs: Any) -> Any:
+        try:
+            from sklearn.callback import CallbackSupportMixin
+        except ImportError:
             return None
-
-
-__all__ = ["CallbackSupportMixin", "Printer", "ScikitLearnCallbacks"]
+        return CallbackSupportMixin._init_callback_context(self, **kwargs)
 
 
 class Printer:

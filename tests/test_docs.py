@@ -25,7 +25,7 @@ def public_names():
         for method, value in inspect.getmembers(kind):
             ours = str(getattr(value, "__module__", "")).startswith("skbinary")
             if method == "set_callbacks":
-                continue  # scikit-learn's, or the sentence that an old one has none
+                continue  # an example of it would need scikit-learn 1.9
             if not method.startswith("_") and ours and inspect.isroutine(value):
                 yield f"skbinary.{name}.{method}"
     yield "skbinary.TorchMLPClassifier.partial_fit"  # hides behind available_if
