@@ -18,6 +18,8 @@ _SINGULAR = 1e-7
 # A step with an old Hessian is good enough while it leaves this share of the gradient at most.
 # Where a new one costs next to nothing, none is.
 _GOOD_ENOUGH, _CHEAP = 0.5, 2e6
+# A new Hessian ends far inside tol, an old one just inside: it is held to this share of tol.
+_OLD_SHARE = 0.1
 # A part of the rows gives most of the answer for a part of the price.
 _SUBSAMPLE, _LEAST_ROWS, _ROWS_PER_FEATURE, _ROUGH = 16, 2000, 10, 1e-3
 
@@ -75,7 +77,8 @@ class Newton:
         done = None
         # Half the squared decrement estimates how far the value is above the optimum (Boyd and
         # Vandenberghe, "Convex optimization", 2004, section 9.5.1).
-        if gap <= self.tol and decrement / 2 <= self.tol:
+        goal = self.tol if fresh else _OLD_SHARE * self.tol
+        if gap <= goal and decrement / 2 <= self.tol:
             done = StopReason.CONVERGED
         elif step is None and fresh:
             done = StopReason.NO_DESCENT
