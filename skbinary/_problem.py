@@ -29,6 +29,8 @@ _FETCHED_NUMBERS = 1 << 18
 class Batch(Protocol):
     """Some rows on the device, ready to be multiplied."""
 
+    values: Tensor  # dense, or in compressed sparse row form
+
     @property
     def shape(self) -> Any: ...
 

@@ -244,13 +244,9 @@ class Stack:
             The weighted sum of the losses, in nats.
         """
         through = self.for_batches_of(batch.shape[-2])
-        logits = through.forward(batch, noise)
-        loss = functional.softplus(logits) - target * logits
-        residual = torch.sigmoid(logits) - target
-        if weight is not None:
-            loss = loss * weight
-            residual = residual * weight
-        through.backward(batch, residual)
+        scale = 1.0 if weight is None else weight
+        logits = through.there_and_back(batch, target, scale, noise)
+        loss = (functional.softplus(logits) - target * logits) * scale
         return loss.reshape(self.n_models, -1).sum(dim=1)
 
 
@@ -292,6 +288,29 @@ class Pass:
         self._thinned = list(self._signals)
         self._factors: list[Tensor] = []
         self._logits = like.new_empty(*lead, n_rows, 1)
+
+    def there_and_back(
+        self,
+        batch: Batch,
+        target: Tensor,
+        scale: float | Tensor,
+        noise: Noise | None = None,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """Leave the gradient of the scaled losses in the stack, and give the logits.
+
+        Parameters
+        ----------
+        batch, noise, out
+            As in ``forward``.
+        target : Tensor of shape (n_rows,) or (n_models, n_rows)
+            1 for the positive class, else 0.
+        scale : float or Tensor of the shape of `target`
+            What the loss of each row counts.
+        """
+        logits = self.forward(batch, noise, out)
+        self.backward(batch, torch.sigmoid(logits).sub_(target).mul_(scale))
+        return logits
 
     def forward(
         self, batch: Batch, noise: Noise | None = None, out: Tensor | None = None

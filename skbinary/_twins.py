@@ -42,7 +42,7 @@ def fingerprints(problem: Problem, seed: int) -> Tensor:
 
 
 def _hash_batch(batch: Batch, factors: Tensor) -> Tensor:
-    values: Tensor = batch.values  # type: ignore[attr-defined]  # both kinds of batch have it
+    values = batch.values
     if values.layout != torch.sparse_csr:
         return (_bits(values) * factors[:-1]).sum(1)
     terms = _bits(values.values()) * factors[values.col_indices().long()]

@@ -89,9 +89,7 @@ class CapturedStep:
 
     def _step(self) -> None:
         batch = DenseBatch(self._rows)
-        self._through.forward(batch, None, self._logits)
-        residual = torch.sigmoid(self._logits[:, 0]).sub_(self._target).mul_(self._scale)
-        self._through.backward(batch, residual)
+        self._through.there_and_back(batch, self._target, self._scale, None, self._logits)
         self._slopes.addcmul_(self._weights, self._ridge)
         self.optimizer.update(self.stack.gradient, self._rate)
 

@@ -6,11 +6,11 @@ import math
 
 from skbinary._training.objective import Along
 
-_SUFFICIENT = 1e-4  # share of the promised decrease that a step must keep
+SUFFICIENT = 1e-4  # share of the promised decrease that a step must keep
 _CURVATURE = 0.9  # share of the slope that may be left
 _MOST_TRIALS = 40
 # Two values this close, relative to their size, cannot be told apart in float64 sums.
-_ROUNDING = 1e-14
+ROUNDING = 1e-14
 
 
 def search(along: Along, first: float = 1.0) -> float | None:
@@ -49,7 +49,7 @@ def search(along: Along, first: float = 1.0) -> float | None:
 
 
 def _lowers(along: Along, step: float, value: float, slope: float) -> bool:
-    if value <= along.value + _SUFFICIENT * step * along.slope:
+    if value <= along.value + SUFFICIENT * step * along.slope:
         return True
-    level = along.value + _ROUNDING * abs(along.value)
-    return value <= level and slope <= (2 * _SUFFICIENT - 1) * along.slope
+    level = along.value + ROUNDING * abs(along.value)
+    return value <= level and slope <= (2 * SUFFICIENT - 1) * along.slope

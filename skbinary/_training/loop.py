@@ -82,8 +82,8 @@ class Run:
     ----------
     history : dict of list of float
         The curves so far.
-    learning_rate : float
-        The rate of the next epoch of a mini-batch solver. Observers may set it.
+    best_epoch : int
+        The epoch, counted from 1, whose weights are kept.
     """
 
     def __init__(self, step: Step, plan: Plan):
@@ -158,16 +158,13 @@ class Run:
     def _judge(self) -> None:
         # The rules of scikit-learn's MLPClassifier: an improvement must exceed tol to be one, but
         # the best epoch is the best by however little.
-        if self.plan.early_stopping:
-            current = self.history["validation_score"][-1]
-            missed = current < self._best + self.plan.tol
-        else:
-            current = -self.history["objective"][-1]
-            missed = current < self._best + self.plan.tol
+        early = self.plan.early_stopping
+        current = self.history["validation_score"][-1] if early else -self.history["objective"][-1]
+        missed = current < self._best + self.plan.tol
         self._misses = self._misses + 1 if missed else 0
         better = current > self._best
         self._best = max(self._best, current)
-        if not self.plan.early_stopping:
+        if not early:
             self.best_epoch = self.n_iter
         elif better:
             self.best_epoch = self.n_iter

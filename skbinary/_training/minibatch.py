@@ -176,9 +176,7 @@ def _slope_of_share(share: tuple[tuple[Stack, Dropout | None], Batch, Part]) -> 
 
 def _slope(stack: Stack, dropout: Dropout | None, batch: Batch, part: Part) -> None:
     through = stack.for_batches_of(len(part.target))
-    through.forward(batch, dropout, part.logits)
-    residual = torch.sigmoid(part.logits[:, 0]).sub_(part.target).mul_(part.scale)
-    through.backward(batch, residual)
+    through.there_and_back(batch, part.target, part.scale, dropout, part.logits)
 
 
 class MiniBatch:
@@ -202,8 +200,6 @@ class MiniBatch:
         Reorders the rows before every epoch, the way scikit-learn's MLPClassifier does. None
         keeps the order.
     dropout : Dropout or None
-    hooks : BatchHooks or None
-        Told of every batch.
     n_seen : int
         Rows that earlier trainings have seen.
     team : Team or None
@@ -211,6 +207,11 @@ class MiniBatch:
     record : Recorder or None
         Records the step of a whole batch, to be replayed. None to record CUDA graphs on CUDA, and
         nothing elsewhere.
+
+    Attributes
+    ----------
+    hooks : BatchHooks or None
+        Told of every batch. None until someone asks for it.
     """
 
     def __init__(

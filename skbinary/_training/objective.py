@@ -267,7 +267,7 @@ class LinearObjective:
 
 
 def _weighted_squares(batch: Batch, importance: Tensor) -> Tensor:
-    values: Tensor = batch.values  # type: ignore[attr-defined]  # both kinds of batch have it
+    values = batch.values
     if values.layout != torch.sparse_csr:
         return importance @ values.square()
     lengths = torch.diff(values.crow_indices()).long()

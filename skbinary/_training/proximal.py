@@ -7,13 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skbinary._training.line_search import ROUNDING, SUFFICIENT
 from skbinary._training.newton import PrimalSolver
 from skbinary._training.objective import LinearObjective
 from skbinary._training.result import Progress, StopReason
 
-_SUFFICIENT, _MOST_HALVINGS = 1e-4, 40
-# Two values this close, relative to their size, cannot be told apart in float64 sums.
-_ROUNDING = 1e-14
+_MOST_HALVINGS = 40
 # Coefficients that join the working set in one iteration, besides twice as many as are not zero.
 _LEAST_WORKING = 200
 _MOST_SWEEPS, _SWEEPS_PER_SOLVE, _MOST_CROSSINGS = 200, 2, 50
@@ -123,7 +122,7 @@ class ProximalNewton:
         step = 1.0
         for _ in range(_MOST_HALVINGS):
             value = along.at(step)[0] + penalty(step)
-            if value <= before + _SUFFICIENT * step * promised + _ROUNDING * abs(before):
+            if value <= before + SUFFICIENT * step * promised + ROUNDING * abs(before):
                 return step if promised < 0 else None
             step /= 2
         return None
