@@ -22,6 +22,7 @@ from skbinary._training.newton import Newton
 from skbinary._training.optimizers import SGD, Adam
 from skbinary._training.proximal import ProximalNewton
 from skbinary._training.result import FitResult
+from skbinary._training.row_space import RowSpaceNewton
 from skbinary._training.schedules import Schedule
 from skbinary._training.small import linear_objective
 
@@ -262,6 +263,9 @@ class TorchLogisticClassifier(BinaryClassifier):
 
     def _full_batch_step(self, stack: Stack, problem: Problem, solver: str, team: Team) -> Step:
         strength = 1 / (self.C * problem.total_weight)
+        n_rows, n_features = problem.rows.shape
+        if solver == "newton-cholesky" and n_rows < n_features and strength > 0:
+            return RowSpaceNewton(stack, problem, strength, self.tol, team)
         objective = linear_objective(stack, problem, (1 - self.l1_ratio) * strength, team)
         if solver == "prox-newton":
             return ProximalNewton(objective, self.l1_ratio * strength, self.tol)

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 # Rows are converted and multiplied in spans of about this many numbers (4 MiB in float64): small
 # enough to stay near the processor, to bound memory and to be shared out between threads; large
@@ -149,7 +150,20 @@ class SparseBatch:
     @cached_property
     def transposed(self) -> Tensor:
         """The columns in compressed form."""
-        return self.values.t().to_sparse_csr()
+        values, (n_rows, n_columns) = self.values, self.shape
+        columns = values.col_indices()
+        lengths = torch.diff(values.crow_indices())
+        rows = torch.repeat_interleave(torch.arange(n_rows).to(columns), lengths)
+        # Sorting takes a third of the time of torch's own change of form.
+        order = torch.sort(columns, stable=True).indices
+        ends = torch.cumsum(torch.bincount(columns, minlength=n_columns), 0)
+        return torch.sparse_csr_tensor(
+            functional.pad(ends, (1, 0)).to(columns),
+            torch.index_select(rows, 0, order),
+            torch.index_select(values.values(), 0, order),
+            (n_columns, n_rows),
+            check_invariants=False,
+        )
 
     def square(self, importance: Tensor) -> Tensor:
         values = self.values
@@ -269,7 +283,7 @@ class SparseRows:
         stored = shift + torch.arange(len(shift), device=shift.device)
         return replace(
             self,
-            starts=torch.nn.functional.pad(ends, (1, 0)).to(self.starts.dtype),
+            starts=functional.pad(ends, (1, 0)).to(self.starts.dtype),
             columns=self.columns[stored],
             values=self.values[stored],
         )

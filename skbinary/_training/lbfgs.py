@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -20,24 +19,34 @@ class Memory:
     """The last few changes of the parameters and of the gradient.
 
     The two-loop recursion of Nocedal, "Updating quasi-Newton matrices with limited storage", 1980
-    (algorithm 7.4 in Nocedal and Wright, "Numerical optimization", 2006).
+    (algorithm 7.4 in Nocedal and Wright, "Numerical optimization", 2006). Each of its loops solves
+    a triangular system by substitution; here the systems are solved at once, as in Byrd, Nocedal
+    and Schnabel, "Representations of quasi-Newton matrices", 1994, section 2.
     """
 
     def __init__(self) -> None:
-        self._pairs: deque[tuple[Tensor, Tensor, float]] = deque(maxlen=_MEMORY)
+        self.clear()
 
     def __len__(self) -> int:
-        return len(self._pairs)
+        return self._end - self._begin
 
     def clear(self) -> None:
         """Forget everything."""
-        self._pairs.clear()
+        self._begin = self._end = 0
 
     def remember(self, change: Tensor, bend: Tensor) -> None:
         """Take note of a change of the parameters, and of how the gradient has changed."""
-        dot = float(change @ bend)
-        if dot > torch.finfo(bend.dtype).eps * float(bend @ bend):
-            self._pairs.append((change, bend, dot))
+        dot, square = torch.stack([change @ bend, bend @ bend]).tolist()
+        if not dot > torch.finfo(bend.dtype).eps * square:
+            return
+        self._make_room(bend)
+        here = self._end
+        self._changes[here] = change
+        self._bends[here] = bend
+        self._end += 1
+        self._begin = max(0, self._end - _MEMORY, self._begin)
+        # Row i, column j: the dot product of change i and bend j, for i up to j.
+        self._dots[self._begin : self._end, here] = self._changes[self._begin : self._end] @ bend
 
     def times_inverse(self, vector: Tensor, first_guess: Callable[[Tensor], Tensor]) -> Tensor:
         """Multiply a vector with the inverse Hessian, as far as it is known.
@@ -48,23 +57,41 @@ class Memory:
         first_guess : callable
             Multiplies with what the inverse is taken for before any change is known.
         """
-        vector = vector.clone()
-        shares = []
-        for change, bend, dot in reversed(self._pairs):
-            share = float(change @ vector) / dot
-            shares.append(share)
-            vector -= share * bend
-        vector = first_guess(vector)
-        for (change, bend, dot), share in zip(self._pairs, reversed(shares), strict=True):
-            vector += (share - float(bend @ vector) / dot) * change
-        return vector
+        if not len(self):
+            return first_guess(vector)
+        known = slice(self._begin, self._end)
+        changes, bends = self._changes[known], self._bends[known]
+        dots = self._dots[known, known].triu()
+        shares = _solve_triangular(dots, changes @ vector, upper=True)
+        guess = first_guess(vector - shares @ bends)
+        missing = dots.diagonal() * shares - bends @ guess
+        return guess + _solve_triangular(dots.mT, missing, upper=False) @ changes
 
     def size(self, inverse: Tensor | None) -> float:
         """Give the factor that fits a diagonal guess to the last change."""
-        if not self._pairs:
+        if not len(self):
             return 1.0
-        _, bend, dot = self._pairs[-1]
-        return dot / float(bend @ (bend if inverse is None else inverse * bend))
+        last = self._end - 1
+        bend = self._bends[last]
+        return float(
+            self._dots[last, last] / (bend @ (bend if inverse is None else inverse * bend))
+        )
+
+    def _make_room(self, like: Tensor) -> None:
+        if self._end == 0:
+            # Twice the room that is needed, so that what is kept moves but once in a while.
+            self._changes, self._bends = like.new_zeros(2, 2 * _MEMORY, len(like))
+            self._dots = like.new_zeros(2 * _MEMORY, 2 * _MEMORY)
+        elif self._end == 2 * _MEMORY:
+            known = slice(self._end - _MEMORY, self._end)
+            for each in (self._changes, self._bends):
+                each[:_MEMORY] = each[known].clone()
+            self._dots[:_MEMORY, :_MEMORY] = self._dots[known, known].clone()
+            self._begin, self._end = 0, _MEMORY
+
+
+def _solve_triangular(matrix: Tensor, vector: Tensor, *, upper: bool) -> Tensor:
+    return torch.linalg.solve_triangular(matrix, vector[:, None], upper=upper)[:, 0]
 
 
 class LBFGS:

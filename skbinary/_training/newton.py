@@ -14,7 +14,7 @@ from skbinary._training.objective import LinearObjective
 from skbinary._training.result import Progress, StopReason
 
 # A pivot this small, of a matrix whose diagonal is one, is what rounding leaves of a zero.
-_SINGULAR = 1e-7
+SINGULAR = 1e-7
 # A step with an old Hessian is good enough while it leaves this share of the gradient at most.
 # Where a new one costs next to nothing, none is.
 _GOOD_ENOUGH, _CHEAP = 0.5, 2e6
@@ -43,17 +43,18 @@ class Newton:
         self.stack = objective.stack
         self.problem = objective.problem
         self.tol = tol
-        self._solver: PrimalSolver | DualSolver | None = None
+        self._solver: HessianSolver | None = None
         self._memory = Memory()
         n_rows, n_features = self.problem.rows.shape
         self._good_enough = 0.0 if n_rows * n_features**2 < _CHEAP else _GOOD_ENOUGH
 
     def start(self) -> None:
         """Evaluate the objective at the parameters as they are now, or near the solution."""
+        self._solver = None
+        self._memory.clear()
         if not bool(self.stack.parameters.any()):
             self._start_from_a_part()
         self.objective.restart()
-        self._solver = None
 
     def epoch(self) -> Progress:
         """Make one iteration."""
@@ -61,7 +62,7 @@ class Newton:
         gap_before = float(objective.gradient.abs().max())
         fresh = self._solver is None
         if self._solver is None:
-            self._solver = make_solver(objective)
+            self._solver = HessianSolver(objective.hessian())
             self._memory.clear()
         before = objective.gradient
         direction = -self._memory.times_inverse(before, self._solver.solve)
@@ -102,24 +103,19 @@ class Newton:
         if bool((part.target == part.target[0]).all()):
             return
         stack = Stack(self.stack.architecture, torch.zeros_like(self.stack.parameters))
-        rough = Newton(LinearObjective(stack, part, self.objective.l2, self.objective.team), _ROUGH)
-        rough.objective.restart()
+        objective = LinearObjective(stack, part, self.objective.l2, self.objective.team)
+        rough = Newton(objective, _ROUGH)
+        objective.restart()
         for _ in range(10):
             if rough.epoch().done is not None:
                 break
         if bool(torch.isfinite(stack.parameters).all()):
             self.stack.parameters.copy_(stack.parameters)
+            # The Hessian of the part is close to that of the whole, and steps will mend it.
+            self._solver = HessianSolver(objective.hessian())
 
 
-def make_solver(objective: LinearObjective) -> PrimalSolver | DualSolver:
-    """Factor the Hessian, in the space of the features or of the rows, whichever is smaller."""
-    n_rows, n_features = objective.problem.rows.shape
-    if n_rows < n_features and objective.l2 > 0:
-        return DualSolver(objective)
-    return PrimalSolver(objective.hessian())
-
-
-class PrimalSolver:
+class HessianSolver:
     """Solves systems with a positive semidefinite matrix.
 
     The matrix is scaled to a unit diagonal first, so columns of very different scale do no harm.
@@ -136,10 +132,10 @@ class PrimalSolver:
         scaled = matrix * self._scale * self._scale[:, None]
         self._factor, failed = torch.linalg.cholesky_ex(scaled)
         self._inverse: Tensor | None = None
-        if bool(failed) or float(self._factor.diagonal().min()) < _SINGULAR:
+        if bool(failed) or float(self._factor.diagonal().min()) < SINGULAR:
             values, vectors = torch.linalg.eigh(scaled)
             # Directions in which the objective is flat to rounding are left alone.
-            seen = values > _SINGULAR**2 * float(values[-1])
+            seen = values > SINGULAR**2 * float(values[-1])
             self._inverse = (vectors[:, seen] / values[seen]) @ vectors[:, seen].mT
 
     def solve(self, vector: Tensor) -> Tensor:
@@ -148,45 +144,3 @@ class PrimalSolver:
         if self._inverse is not None:
             return self._inverse @ scaled * self._scale
         return torch.cholesky_solve(scaled[:, None], self._factor)[:, 0] * self._scale
-
-
-class DualSolver:
-    """Solves systems with the Hessian of a table that has more features than rows.
-
-    The identity of Woodbury turns a matrix of features into one of rows, in the stable form of
-    Rasmussen and Williams, "Gaussian processes for machine learning", 2006, equation 3.27.
-
-    Parameters
-    ----------
-    objective : LinearObjective
-        Where its Hessian is wanted. Its penalty must be above zero.
-    """
-
-    def __init__(self, objective: LinearObjective):
-        self.objective = objective
-        importance = objective.importance()
-        self._root = importance.sqrt()
-        inner = objective.row_products() * self._root * self._root[:, None] / objective.l2
-        inner.diagonal().add_(1.0)
-        self._factor = torch.linalg.cholesky(inner)
-        n = objective.problem.n_features
-        self._has_constant = len(objective.parameters) > n
-        if self._has_constant:
-            self._column = objective.transposed_product(importance)
-            self._solved_column = self._solve_columns(self._column)
-            self._pivot = importance.sum() - self._column @ self._solved_column
-
-    def solve(self, vector: Tensor) -> Tensor:
-        """Give the solution for a right-hand side of shape (n_parameters,)."""
-        if not self._has_constant:
-            return self._solve_columns(vector)
-        solved = self._solve_columns(vector[:-1])
-        # The constant is eliminated last (the Schur complement of the columns).
-        constant = (vector[-1] - self._column @ solved) / self._pivot
-        return torch.cat([solved - constant * self._solved_column, constant[None]])
-
-    def _solve_columns(self, vector: Tensor) -> Tensor:
-        objective = self.objective
-        seen = self._root * objective.product(vector) / objective.l2
-        seen = torch.cholesky_solve(seen[:, None], self._factor)[:, 0]
-        return (vector - objective.transposed_product(self._root * seen)) / objective.l2

@@ -1,7 +1,8 @@
 """The whole objective of a model: its value, its gradient, and how it runs along a line.
 
 Both objectives are means: ``sum(weight * loss) / sum(weight) + l2 / 2 * sum(weights ** 2)``. They
-stand at a point, ``parameters``; ``ray`` looks along a direction and ``move`` goes there.
+stand at a point, ``parameters``, which ``restart`` evaluates; ``ray`` looks along a direction and
+``move`` goes there.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ class Objective(Protocol):
 class LinearObjective:
     """The objective of a linear model, which keeps its logits.
 
-    Going along a direction moves the logits along a line, so a step of any length costs one
-    product with the rows to look and one to learn the new gradient.
+    Going along a direction moves the logits along a line. A look at a step learns value and
+    gradient in one pass over the rows, so a step that is taken at once reads them once.
 
     Parameters
     ----------
@@ -81,10 +82,7 @@ class LinearObjective:
         self._logits = torch.empty_like(problem.target)
         self._trial = torch.empty_like(problem.target)
         self._ahead = torch.empty_like(problem.target)
-        self._residual = torch.empty_like(problem.target)
         self._spans = problem.rows.spans()
-        self._pairs: Tensor | None = None
-        self.restart()
 
     @property
     def parameters(self) -> Tensor:
@@ -92,46 +90,51 @@ class LinearObjective:
 
     def restart(self) -> None:
         """Evaluate the objective where the parameters are now."""
-        self._product(self.parameters, self._logits)
-        self._refresh()
+        columns, constant = self._split(self.parameters)
+
+        def piece(span: slice) -> tuple[float, Tensor, Tensor]:
+            batch = self.problem.rows.batch(span)
+            torch.add(batch @ columns, constant, out=self._logits[span])
+            return self._evaluate(self._logits, span, batch)
+
+        self._arrive(*self._gather(piece))
 
     def ray(self, direction: Tensor) -> Along:
         """Look along a direction of shape (n_parameters,)."""
-        self._product(direction, self._ahead)
+        columns, constant = self._split(direction)
         n = self.problem.n_features
-        cross = self.l2 * float(self.parameters[:n] @ direction[:n])
-        square = self.l2 * float(direction[:n] @ direction[:n])
+        cross = self.l2 * float(self.parameters[:n] @ columns)
+        square = self.l2 * float(columns @ columns)
+        seen_before = False
 
         def at(step: float) -> tuple[float, float]:
+            nonlocal seen_before
             self.n_evaluations += 1
 
-            def piece(span: slice) -> tuple[float, float]:
+            def piece(span: slice) -> tuple[float, Tensor, Tensor]:
+                batch = self.problem.rows.batch(span)
+                if not seen_before:
+                    torch.add(batch @ columns, constant, out=self._ahead[span])
                 torch.add(self._logits[span], self._ahead[span], alpha=step, out=self._trial[span])
-                loss = self._evaluate(self._trial, span)
-                return loss, float(self._residual[span] @ self._ahead[span])
+                return self._evaluate(self._trial, span, batch)
 
-            loss, slope = 0.0, 0.0
-            for loss_part, slope_part in self.team.map(piece, self._spans):
-                loss += loss_part
-                slope += slope_part
-            self._seen = (step, loss)
+            loss, gradient = self._gather(piece)
+            seen_before = True
+            self._seen = (step, loss, gradient)
             penalty = self._penalty + step * cross + step * step / 2 * square
-            return loss + penalty, slope + cross + step * square
+            return loss + penalty, float(gradient @ direction) + cross + step * square
 
-        self._seen = (0.0, self.loss)
+        self._look_ahead, self._seen = at, (0.0, self.loss, self.gradient)
         return Along(at, self.value, float(self.gradient @ direction))
 
     def move(self, step: float, direction: Tensor) -> None:
         """Go along the direction of the last ray."""
         self.parameters.add_(direction, alpha=step)
-        last, loss = self._seen
-        if last == step:
-            # What the last look has seen is where it goes.
-            self._logits, self._trial = self._trial, self._logits
-            self._arrive(loss)
-        else:
-            self._logits.add_(self._ahead, alpha=step)
-            self._refresh()
+        if self._seen[0] != step:
+            self._look_ahead(step)
+        # What the last look has seen is where it goes.
+        self._logits, self._trial = self._trial, self._logits
+        self._arrive(*self._seen[1:])
 
     def curvature(self) -> Tensor:
         """Give the diagonal of the Hessian."""
@@ -188,82 +191,49 @@ class LinearObjective:
         hessian.diagonal()[:n] += self.l2
         return hessian
 
-    def importance(self) -> Tensor:
-        """Give the second derivative of the loss of each row in its logit."""
-        return self._importance(slice(None))
-
-    def product(self, columns: Tensor) -> Tensor:
-        """Multiply the rows with a vector of shape (n_features,)."""
-        out = torch.empty_like(self._logits)
-        self._product(columns, out)
-        return out
-
-    def transposed_product(self, each: Tensor) -> Tensor:
-        """Add the rows up, weighted by a vector of shape (n_samples,)."""
-        total = each.new_zeros(self.problem.n_features)
-        rows = self.problem.rows
-        for part in self.team.map(lambda s: rows.batch(s).transposed_matmul(each[s]), self._spans):
-            total += part
-        return total
-
-    def row_products(self) -> Tensor:
-        """Give the products of all pairs of rows, of shape (n_samples, n_samples)."""
-        if self._pairs is None:
-            whole = self.problem.rows.batch(slice(0, self.problem.n_samples))
-            self._pairs = whole.row_products()
-        return self._pairs
-
     def _importance(self, span: slice) -> Tensor:
         # The second derivative of the loss in the logit, p (1 - p), weighted.
         logits = self._logits[span]
         share = torch.sigmoid(logits).mul_(torch.sigmoid(-logits)).div_(self._total_weight)
         return share if self.problem.weight is None else share.mul_(self.problem.weight[span])
 
-    def _product(self, vector: Tensor, out: Tensor) -> None:
+    def _split(self, vector: Tensor) -> tuple[Tensor, float]:
+        """Part the numbers that go with the columns from the one of the intercept."""
         n = self.problem.n_features
-        columns = vector[:n].contiguous()
-        constant = float(vector[n]) if len(vector) > n else 0.0
+        return vector[:n].contiguous(), float(vector[n]) if len(vector) > n else 0.0
 
-        def piece(span: slice) -> None:
-            torch.add(self.problem.rows.batch(span) @ columns, constant, out=out[span])
-
-        for _ in self.team.map(piece, self._spans):
-            pass
-
-    def _refresh(self) -> None:
-        """Evaluate everything at the logits as they are now."""
-        self._arrive(
-            sum(self.team.map(lambda span: self._evaluate(self._logits, span), self._spans))
-        )
-
-    def _arrive(self, loss: float) -> None:
-        """Take note of loss and gradient, once the residuals are those of this point."""
-        n = self.problem.n_features
-        self.loss = loss
-        self._penalty = self.l2 / 2 * float(self.parameters[:n] @ self.parameters[:n])
-        self.value = self.loss + self._penalty
-        self.gradient = torch.zeros_like(self.parameters)
-
-        def piece(span: slice) -> tuple[Tensor, Tensor]:
-            residual = self._residual[span]
-            return self.problem.rows.batch(span).transposed_matmul(residual), residual.sum()
-
-        for columns, constant in self.team.map(piece, self._spans):
-            self.gradient[:n] += columns
-            self.gradient[n:] += constant
-        self.gradient[:n].add_(self.parameters[:n], alpha=self.l2)
-
-    def _evaluate(self, logits: Tensor, span: slice) -> float:
-        """Leave the residuals of a span, and give its share of the mean loss."""
+    def _evaluate(self, logits: Tensor, span: slice, batch: Batch) -> tuple[float, Tensor, Tensor]:
+        """Give a span's share of the mean loss, and of its slopes in the weights."""
         here, target = logits[span], self.problem.target[span]
-        residual = torch.sigmoid(here, out=self._residual[span])
-        residual.sub_(target).div_(self._total_weight)
+        residual = torch.sigmoid(here).sub_(target).div_(self._total_weight)
         each = functional.softplus(here).sub_(target * here)
         if self.problem.weight is None:
-            return float(each.sum()) / self._total_weight
-        weight = self.problem.weight[span]
-        residual.mul_(weight)
-        return float(each @ weight) / self._total_weight
+            loss = float(each.sum()) / self._total_weight
+        else:
+            weight = self.problem.weight[span]
+            residual.mul_(weight)
+            loss = float(each @ weight) / self._total_weight
+        return loss, batch.transposed_matmul(residual), residual.sum()
+
+    def _gather(
+        self, piece: Callable[[slice], tuple[float, Tensor, Tensor]]
+    ) -> tuple[float, Tensor]:
+        """Add up what the spans give, in their order: the loss, and its gradient."""
+        n = self.problem.n_features
+        total, gradient = 0.0, torch.zeros_like(self.parameters)
+        for loss, columns, constant in self.team.map(piece, self._spans):
+            total += loss
+            gradient[:n] += columns
+            gradient[n:] += constant
+        return total, gradient
+
+    def _arrive(self, loss: float, gradient: Tensor) -> None:
+        """Take note of the loss and its gradient at this point, and add the penalty's."""
+        weights = self.parameters[: self.problem.n_features]
+        self.loss, self.gradient = loss, gradient
+        self._penalty = self.l2 / 2 * float(weights @ weights)
+        self.value = loss + self._penalty
+        gradient[: self.problem.n_features].add_(weights, alpha=self.l2)
 
 
 def _weighted_squares(batch: Batch, importance: Tensor) -> Tensor:
@@ -300,7 +270,6 @@ class NetworkObjective:
         self._own = threading.local()
         self._total_weight = problem.total_weight
         self._n_weights = stack.architecture.n_weights
-        self.restart()
 
     @property
     def parameters(self) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from skbinary._training.line_search import ROUNDING, SUFFICIENT
-from skbinary._training.newton import PrimalSolver
+from skbinary._training.newton import HessianSolver
 from skbinary._training.objective import LinearObjective
 from skbinary._training.result import Progress, StopReason
 
@@ -222,5 +222,5 @@ def _solve_nearly(matrix: Tensor, vector: Tensor) -> Tensor:
         matrix + _TRACE * size * torch.eye(len(matrix)).to(matrix)
     )
     if bool(failed):
-        return PrimalSolver(matrix).solve(vector)
+        return HessianSolver(matrix).solve(vector)
     return torch.cholesky_solve(vector[:, None], factor)[:, 0]

@@ -36,24 +36,27 @@ class SmallLinearObjective(LinearObjective):
         self._share = share if problem.weight is None else share * problem.weight
         super().__init__(stack, problem, l2, team)
 
+    def restart(self) -> None:
+        """Evaluate the objective where the parameters are now."""
+        torch.mv(self._table, self.parameters, out=self._logits)
+        self._arrive(*self._look(self._logits))
+
     def ray(self, direction: Tensor) -> Along:
         """Look along a direction of shape (n_parameters,)."""
         torch.mv(self._table, direction, out=self._ahead)
         strong = self._strengths * direction
         cross, square = float(strong @ self.parameters), float(strong @ direction)
-        slope = float(self.gradient @ direction)
 
         def at(step: float) -> tuple[float, float]:
             self.n_evaluations += 1
             torch.add(self._logits, self._ahead, alpha=step, out=self._trial)
-            loss = self._look(self._trial)
-            slope = float(self._residual @ self._ahead)
-            self._seen = (step, loss)
+            loss, gradient = self._look(self._trial)
+            self._seen = (step, loss, gradient)
             penalty = self._penalty + step * cross + step * step / 2 * square
-            return loss + penalty, slope + cross + step * square
+            return loss + penalty, float(gradient @ direction) + cross + step * square
 
-        self._seen = (0.0, self.loss)
-        return Along(at, self.value, slope)
+        self._look_ahead, self._seen = at, (0.0, self.loss, self.gradient)
+        return Along(at, self.value, float(self.gradient @ direction))
 
     def hessian(self, chosen: Tensor | None = None) -> Tensor:
         """Give the second derivatives, as ``LinearObjective`` does."""
@@ -65,21 +68,15 @@ class SmallLinearObjective(LinearObjective):
         hessian.diagonal().add_(strengths)
         return hessian
 
-    def _product(self, vector: Tensor, out: Tensor) -> None:
-        torch.mv(self._table[:, : len(vector)], vector, out=out)
-
-    def _refresh(self) -> None:
-        self._arrive(self._look(self._logits))
-
-    def _look(self, logits: Tensor) -> float:
-        """Leave the residuals, and give the mean loss."""
+    def _look(self, logits: Tensor) -> tuple[float, Tensor]:
+        """Give the mean loss and its gradient."""
         target = self.problem.target
-        torch.sigmoid(logits, out=self._residual).sub_(target).mul_(self._share)
-        return float(functional.softplus(logits).sub_(target * logits) @ self._share)
+        residual = torch.sigmoid(logits).sub_(target).mul_(self._share)
+        loss = functional.softplus(logits).sub_(target * logits) @ self._share
+        return float(loss), torch.mv(self._columns, residual)
 
-    def _arrive(self, loss: float) -> None:
+    def _arrive(self, loss: float, gradient: Tensor) -> None:
         strong = self._strengths * self.parameters
-        self.loss = loss
+        self.loss, self.gradient = loss, gradient.add_(strong)
         self._penalty = float(strong @ self.parameters) / 2
         self.value = loss + self._penalty
-        self.gradient = torch.mv(self._columns, self._residual).add_(strong)

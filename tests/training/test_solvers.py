@@ -10,12 +10,13 @@ from sklearn.preprocessing import StandardScaler
 from skbinary._problem import DenseRows, Problem
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
-from skbinary._training.lbfgs import LBFGS
+from skbinary._training.lbfgs import LBFGS, Memory
 from skbinary._training.line_search import search
 from skbinary._training.loop import Plan, train
 from skbinary._training.newton import Newton
 from skbinary._training.objective import Along, LinearObjective, NetworkObjective
 from skbinary._training.result import StopReason
+from skbinary._training.row_space import RowSpaceNewton
 from skbinary._training.small import SmallLinearObjective
 from skbinary._training.small import linear_objective as suited
 
@@ -31,7 +32,9 @@ def problem_of(X, y, weight=None, dtype=torch.float64):
 def linear_objective(problem, l2, fit_intercept=True, kind=LinearObjective):
     architecture = Architecture(problem.n_features, fit_intercept=fit_intercept)
     start = torch.zeros(1, architecture.n_parameters, dtype=problem.target.dtype)
-    return kind(Stack(architecture, start), problem, l2)
+    objective = kind(Stack(architecture, start), problem, l2)
+    objective.restart()
+    return objective
 
 
 def breast_cancer():
@@ -68,6 +71,58 @@ def test_solver_reaches_the_optimum_of_scikit_learn(name, solver, fit_intercept,
     scale = np.abs(X).max(axis=0)
     np.testing.assert_allclose(coef * scale, peer.coef_[0] * scale, rtol=1e-5, atol=1e-6)
     assert result.stop_reason is StopReason.CONVERGED
+
+
+def equal_rows():
+    X, y = wide()
+    return np.vstack([X, X[:10], np.zeros((2, X.shape[1]))]), np.concatenate([y, y[:10], [0, 1]])
+
+
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("table", [wide, equal_rows])
+def test_row_space_newton_reaches_the_optimum(table, fit_intercept, weighted, warm):
+    X, y = table()
+    weight = np.random.default_rng(0).uniform(0.1, 3, len(y)) if weighted else None
+    problem = problem_of(X, y, weight)
+    l2 = 1 / problem.total_weight
+    objective = linear_objective(problem, l2, fit_intercept)
+    best = train(Newton(objective, 1e-12), Plan(100, 1e-12, 10))
+    architecture = Architecture(X.shape[1], fit_intercept=fit_intercept)
+    size = (1, architecture.n_parameters)
+    start = torch.randn(size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    stack = Stack(architecture, start if warm else torch.zeros_like(start))
+    result = train(RowSpaceNewton(stack, problem, l2, 1e-10, Team(1)), Plan(100, 1e-10, 10))
+    assert result.stop_reason is StopReason.CONVERGED
+    torch.testing.assert_close(result.parameters, best.parameters, rtol=1e-6, atol=1e-8)
+    assert result.history["objective"][-1] == pytest.approx(best.history["objective"][-1])
+    there = linear_objective(problem, l2, fit_intercept)
+    there.parameters.copy_(result.parameters)
+    there.restart()
+    assert float(there.gradient.abs().max()) <= 1e-9
+
+
+@pytest.mark.parametrize("n_pairs", [1, 7, 10, 11, 25])
+def test_memory_equals_the_two_loop_recursion(n_pairs):
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(30, 30, generator=generator, dtype=torch.float64)
+    matrix = matrix @ matrix.mT + torch.eye(30)
+    memory, pairs = Memory(), []
+    for _ in range(n_pairs):
+        change = torch.randn(30, generator=generator, dtype=torch.float64)
+        memory.remember(change, matrix @ change)
+        pairs = [*pairs, (change, matrix @ change)][-10:]
+    vector = torch.randn(30, generator=generator, dtype=torch.float64)
+    expected, shares = vector.clone(), []
+    for change, bend in reversed(pairs):
+        shares.append((change @ expected) / (change @ bend))
+        expected -= shares[-1] * bend
+    expected = expected / 3
+    for (change, bend), share in zip(pairs, reversed(shares), strict=True):
+        expected += (share - (bend @ expected) / (change @ bend)) * change
+    found = memory.times_inverse(vector, lambda each: each / 3)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_newton_separable_without_penalty_stops_with_finite_weights():
@@ -138,8 +193,10 @@ def test_ray_equals_the_objective_where_it_leads(kind):
     start = torch.randn(size, generator=generator, dtype=torch.float64)
     direction = torch.randn(size[1], generator=generator, dtype=torch.float64)
     objective = kind(Stack(architecture, start.clone()), problem, 0.1)
+    objective.restart()
     value, slope = objective.ray(direction).at(0.3)
     there = kind(Stack(architecture, start + 0.3 * direction), problem, 0.1)
+    there.restart()
     assert value == pytest.approx(there.value, rel=1e-12)
     assert slope == pytest.approx(float(there.gradient @ direction), rel=1e-9)
     objective.move(0.3, direction)
