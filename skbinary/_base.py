@@ -30,11 +30,10 @@ from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
 from skbinary._threshold import check_threshold
 from skbinary._training.loop import Observer, Plan, Run, Step, complaint, train
-from skbinary._training.minibatch import Dropout, MiniBatch, Ridge
+from skbinary._training.minibatch import Course, Dropout, MiniBatch, Ridge
 from skbinary._training.optimizers import SGD, Adam
 from skbinary._training.result import FitResult, StopReason
 from skbinary._training.schedules import Schedule
-from skbinary._twins import merge_equal_rows
 
 _MINIBATCH_SOLVERS = ("adam", "sgd")
 _BATCH_ROWS = 200  # the batch_size="auto" of scikit-learn's MLPClassifier
@@ -307,7 +306,26 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
         state: dict[str, Any] | None = None,
         keep_state: bool = False,
     ) -> Self:
-        training = Training(
+        training = self._settle(data, goes_on=goes_on, state=state)
+        start = self._start(training, goes_on=goes_on)
+        split = self._split(training)
+        plan = self._plan(training, n_epochs)
+        observers = self._observers(training, split, context)
+        with Team() as team:
+            step = self._step(training, split.problem, start, team)
+            result = train(step, plan, observers)
+        self._take_over(result, training)
+        if keep_state:
+            self._optimizer_state = {name: _plain(value) for name, value in result.state.items()}
+        else:
+            self._warn_unless_finished(result, plan)
+        return self
+
+    def _settle(
+        self, data: Data, *, goes_on: bool = False, state: dict[str, Any] | None = None
+    ) -> Training:
+        """Settle what a call of fit will do."""
+        return Training(
             data=data,
             device=_device.resolve_device(self.device, data.given),
             solver=self._choose_solver(data.train.X),
@@ -317,21 +335,12 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
             n_seen=int(getattr(self, "t_", 0)) if goes_on else 0,
             state=state,
         )
-        start = self._start(training, goes_on=goes_on)
-        split = self._split(training)
-        plan = self._plan(training, n_epochs)
-        observers = self._observers(training, split, context)
-        with Team() as team:
-            step = self._step(training, split.problem, start, team)
-            result = train(step, plan, observers)
+
+    def _take_over(self, result: FitResult, training: Training) -> None:
+        """Become what was learnt."""
         self.__dict__.pop("_optimizer_state", None)
         for name, value in self._all_attributes(result, training).items():
             setattr(self, name, value)
-        if keep_state:
-            self._optimizer_state = {name: _plain(value) for name, value in result.state.items()}
-        else:
-            self._warn_unless_finished(result, plan)
-        return self
 
     def _start(self, training: Training, *, goes_on: bool) -> Tensor:
         if goes_on:
@@ -362,6 +371,7 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
     def _split(self, training: Training) -> Split:
         data, device, batches = training.data, training.device, training.in_batches
         holds_out = self.early_stopping and data.validation is None
+        wanted = _BATCH_ROWS if self.batch_size == "auto" else int(self.batch_size)
         split = build_problem(
             data,
             class_weight=self.class_weight,
@@ -370,18 +380,16 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
             convert=batches,
             hold_out_fraction=self.validation_fraction if holds_out else None,
             seed=training.seed() if holds_out else 0,
+            # One batch is the whole objective, in which equal rows can be one row.
+            merge_up_to=wanted if batches else 0,
         )
-        n_samples = split.problem.n_samples
-        if batches and self.batch_size != "auto" and int(self.batch_size) > n_samples:
+        if batches and self.batch_size != "auto" and wanted > split.n_samples:
             warnings.warn(
-                f"batch_size must be at most the number of training rows, {n_samples}. Got "
+                f"batch_size must be at most the number of training rows, {split.n_samples}. Got "
                 f"{self.batch_size} instead. One batch of all rows is used.",
                 UserWarning,
                 stacklevel=6,
             )
-        if batches and n_samples <= self._batch_rows(n_samples):
-            # One batch is the whole objective, in which equal rows can be one row.
-            split = Split(merge_equal_rows(split.problem, seed=0), split.train, split.held_out)
         return split
 
     def _batch_rows(self, n_samples: int) -> int:
@@ -393,6 +401,11 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
         stack = Stack(training.architecture, parameters)
         if not training.in_batches:
             return self._full_batch_step(stack, problem, training.solver, team)
+        course = self._course(training, problem, parameters)
+        return MiniBatch(stack, course, n_seen=training.n_seen, team=team)
+
+    def _course(self, training: Training, problem: Problem, parameters: Tensor) -> Course:
+        """Settle how batches train the parameters."""
         batch_size = self._batch_rows(problem.n_samples)
         rates = training.architecture.dropout
         dropout = None
@@ -400,8 +413,7 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
             # Moved on by the rows seen, so that calls of partial_fit do not repeat their noise.
             seed = training.seed() + training.n_seen
             dropout = Dropout(rates, _device.generator(seed, problem.device))
-        return MiniBatch(
-            stack,
+        return Course(
             problem,
             self._optimizer(parameters, training.solver, training.state),
             self._schedule(math.ceil(problem.n_samples / batch_size)),
@@ -409,8 +421,6 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
             ridge=self._ridge(),
             shuffler=training.random_state if self.shuffle else None,
             dropout=dropout,
-            n_seen=training.n_seen,
-            team=team,
         )
 
     def _observers(self, training: Training, split: Split, context: Any) -> list[Observer]:

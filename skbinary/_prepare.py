@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from skbinary import _inputs
-from skbinary._problem import Problem
-from skbinary._twins import hold_out
+from skbinary._problem import Problem, Rows
+from skbinary._twins import hold_out, merge_equal_rows
+
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,15 @@ class Data:
         The labels; the second one is positive.
     given : object
         The training rows before they were checked.
+    made : dict or None
+        What was made of them so far, for those who train several models on the same data.
     """
 
     train: Table
     validation: Table | None
     classes: NDArray[np.generic]
     given: Any
+    made: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,11 +65,14 @@ class Split:
     Parameters
     ----------
     problem : Problem
+    n_samples : int
+        Count of the rows that it trains on.
     train, held_out : ndarray of int or None
         Positions of the rows where a part was held out.
     """
 
     problem: Problem
+    n_samples: int
     train: NDArray[np.intp] | None = None
     held_out: NDArray[np.intp] | None = None
 
@@ -130,6 +139,7 @@ def build_problem(
     convert: bool,
     hold_out_fraction: float | None,
     seed: int,
+    merge_up_to: int = 0,
 ) -> Split:
     """Put the data on a device and set validation rows aside.
 
@@ -146,37 +156,75 @@ def build_problem(
         Share of the training rows to validate on. Not used if there are given ones.
     seed : int
         Decides which rows are held out.
+    merge_up_to : int, default=0
+        Equal rows become one if there are at most so many rows.
     """
     train = data.train
     of_class = _inputs.weigh_classes(class_weight, data.classes, train.y, train.sample_weight)
 
-    def load(table: Table, *, convert: bool) -> Problem:
-        rows = _inputs.as_rows(table.X, device, dtype, convert=convert)
-        target = _inputs.encode(table.y, data.classes)
-        weight = of_class[target.astype(np.intp)]
-        if table.sample_weight is not None:
-            weight = weight * table.sample_weight
-        score_weight = table.sample_weight
+    def build() -> Split:
+        def place(table: Table, name: str, *, convert: bool) -> Rows:
+            what = f"{name} rows {device} {dtype} {convert}"
+            return _once(
+                data, what, lambda: _inputs.as_rows(table.X, device, dtype, convert=convert)
+            )
 
-        def put(values: NDArray[np.float64] | None) -> torch.Tensor | None:
-            if values is None or np.all(values == 1):
-                return None
-            return _inputs.as_tensor(values).to(device=device, dtype=dtype)
+        rows = place(train, "training", convert=convert)
+        problem = _weighed(train, rows, data.classes, of_class, device)
+        kept = None
+        if problem.weight is not None and not bool((problem.weight > 0).all()):
+            # A row without weight is a row that is not there.
+            kept = torch.nonzero(problem.weight > 0)[:, 0]
+            problem = problem.take(kept)
+        if data.validation is not None:
+            held_rows = place(data.validation, "validation", convert=False)
+            given = _weighed(data.validation, held_rows, data.classes, of_class, device)
+            return merged(Split(replace(problem, validation=given), problem.n_samples))
+        if hold_out_fraction is None:
+            return merged(Split(problem, problem.n_samples))
+        learnt, held = hold_out(problem, hold_out_fraction, seed)
+        validation = problem.take(held)
+        problem = replace(problem.take(learnt), validation=validation)
+        if kept is not None:
+            learnt, held = kept[learnt], kept[held]
+        return merged(Split(problem, problem.n_samples, learnt.cpu().numpy(), held.cpu().numpy()))
 
-        whole = torch.as_tensor(target).to(device=device, dtype=dtype)
-        return Problem(rows, whole, put(weight), score_weight=put(score_weight))
+    def merged(split: Split) -> Split:
+        if split.n_samples > merge_up_to:
+            return split
+        return replace(split, problem=merge_equal_rows(split.problem, seed=0))
 
-    problem = load(train, convert=convert)
-    kept = torch.arange(problem.n_samples, device=device)
-    if problem.weight is not None and not bool((problem.weight > 0).all()):
-        # A row without weight is a row that is not there.
-        kept = torch.nonzero(problem.weight > 0)[:, 0]
-        problem = problem.take(kept)
-    if data.validation is not None:
-        return Split(replace(problem, validation=load(data.validation, convert=False)))
-    if hold_out_fraction is None:
-        return Split(problem)
-    learnt, held = hold_out(problem, hold_out_fraction, seed)
-    validation = problem.take(held)
-    problem = replace(problem.take(learnt), validation=validation)
-    return Split(problem, kept[learnt].cpu().numpy(), kept[held].cpu().numpy())
+    settings = (of_class.tolist(), hold_out_fraction, seed, merge_up_to)
+    return _once(data, f"problem {device} {dtype} {convert} {settings}", build)
+
+
+def _once(data: Data, what: str, make: Callable[[], _Made]) -> _Made:
+    """Make something of the data, or take it where it was made before."""
+    if data.made is None:
+        return make()
+    if what not in data.made:
+        data.made[what] = make()
+    made: _Made = data.made[what]
+    return made
+
+
+def _weighed(
+    table: Table,
+    rows: Rows,
+    classes: NDArray[np.generic],
+    of_class: NDArray[np.float64],
+    device: torch.device,
+) -> Problem:
+    """Add targets and weights to rows on a device."""
+    target = _inputs.encode(table.y, classes)
+    weight = of_class[target.astype(np.intp)]
+    if table.sample_weight is not None:
+        weight = weight * table.sample_weight
+
+    def put(values: NDArray[np.float64] | None) -> torch.Tensor | None:
+        if values is None or np.all(values == 1):
+            return None
+        return _inputs.as_tensor(values).to(device=device, dtype=rows.dtype)
+
+    whole = torch.as_tensor(target).to(device=device, dtype=rows.dtype)
+    return Problem(rows, whole, put(weight), score_weight=put(table.sample_weight))

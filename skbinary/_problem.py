@@ -27,7 +27,15 @@ _SPAN_NUMBERS = 1 << 19
 _FETCHED_NUMBERS = 1 << 18
 
 
-class Batch(Protocol):
+class LayerInput(Protocol):
+    """What a layer multiplies with its weights."""
+
+    def affine_into(self, bias: Tensor | None, weights: Tensor, out: Tensor) -> None: ...
+
+    def transposed_matmul_into(self, residual: Tensor, out: Tensor) -> None: ...
+
+
+class Batch(LayerInput, Protocol):
     """Some rows on the device, ready to be multiplied."""
 
     values: Tensor  # dense, or in compressed sparse row form
@@ -41,10 +49,6 @@ class Batch(Protocol):
 
     def split(self, n_rows: int) -> Sequence[Batch]: ...
 
-    def affine_into(self, bias: Tensor | None, weights: Tensor, out: Tensor) -> None: ...
-
-    def transposed_matmul_into(self, residual: Tensor, out: Tensor) -> None: ...
-
     def square(self, importance: Tensor) -> Tensor: ...
 
     def row_products(self) -> Tensor: ...
@@ -54,6 +58,9 @@ class Batch(Protocol):
 
 class Rows(Protocol):
     """A table of rows, wherever it lies."""
+
+    @property
+    def dtype(self) -> torch.dtype: ...
 
     @property
     def shape(self) -> tuple[int, int]: ...
@@ -84,22 +91,28 @@ class DenseBatch:
         return self.values.mT @ residual
 
     def affine_into(self, bias: Tensor | None, weights: Tensor, out: Tensor) -> None:
-        values = self.values
         if weights.ndim == 2:
             if bias is None:
-                torch.mm(values, weights, out=out)
+                torch.mm(self.values, weights, out=out)
             else:
-                torch.addmm(bias, values, weights, out=out)
+                torch.addmm(bias, self.values, weights, out=out)
+            return
+        values = self._for_each(len(weights))
+        if bias is None:
+            torch.bmm(values, weights, out=out)
         else:
-            torch.matmul(values, weights, out=out)
-            if bias is not None:
-                out.add_(bias)
+            torch.baddbmm(bias, values, weights, out=out)
 
     def transposed_matmul_into(self, residual: Tensor, out: Tensor) -> None:
         if residual.ndim == 2:
             torch.mm(self.values.mT, residual, out=out)
         else:
-            torch.matmul(self.values.mT, residual, out=out)
+            torch.bmm(self._for_each(len(residual)).mT, residual, out=out)
+
+    def _for_each(self, n_models: int) -> Tensor:
+        # Models that see the same rows read the same memory.
+        values = self.values
+        return values.expand(n_models, *values.shape) if values.ndim == 2 else values
 
     def square(self, importance: Tensor) -> Tensor:
         return self.values.mT @ (self.values * importance[:, None])
@@ -190,6 +203,28 @@ class SparseBatch:
 
     def dense(self) -> Tensor:
         return self.values.to_dense()
+
+
+class SharedBatch:
+    """Batches of equally many rows, each of which some neighbouring models of a stack see.
+
+    Parameters
+    ----------
+    parts : sequence of (slice, Batch)
+        Which models see which rows, in the order of the stack.
+    """
+
+    def __init__(self, parts: Sequence[tuple[slice, Batch]]):
+        self.parts = parts
+
+    def affine_into(self, bias: Tensor | None, weights: Tensor, out: Tensor) -> None:
+        for models, batch in self.parts:
+            own = None if bias is None else bias[models]
+            batch.affine_into(own, weights[models], out[models])
+
+    def transposed_matmul_into(self, residual: Tensor, out: Tensor) -> None:
+        for models, batch in self.parts:
+            batch.transposed_matmul_into(residual[models], out[models])
 
 
 def _per_model(matrix: Tensor, stacked: Tensor) -> Tensor:

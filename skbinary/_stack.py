@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from skbinary._problem import Batch
+from skbinary._problem import Batch, LayerInput
 
 _aten = torch.ops.aten
 _LEAK = 0.01  # the slope of torch.nn.LeakyReLU below zero
@@ -291,7 +291,7 @@ class Pass:
 
     def there_and_back(
         self,
-        batch: Batch,
+        batch: LayerInput,
         target: Tensor,
         scale: float | Tensor,
         noise: Noise | None = None,
@@ -313,7 +313,7 @@ class Pass:
         return logits
 
     def forward(
-        self, batch: Batch, noise: Noise | None = None, out: Tensor | None = None
+        self, batch: LayerInput, noise: Noise | None = None, out: Tensor | None = None
     ) -> Tensor:
         """Score a batch.
 
@@ -331,7 +331,7 @@ class Pass:
             Logits.
         """
         self._factors.clear()
-        signal: Batch | Tensor = batch
+        signal: LayerInput | Tensor = batch
         for i, hidden in enumerate(self._signals):
             self._layer(signal, i, hidden)
             if self._activation.keeps_input:
@@ -347,7 +347,7 @@ class Pass:
         self._layer(signal, len(self._signals), out)
         return out[..., 0]
 
-    def backward(self, batch: Batch, residual: Tensor) -> None:
+    def backward(self, batch: LayerInput, residual: Tensor) -> None:
         """Leave the gradient in the stack.
 
         The chain rule takes the slope of the loss in the logits back through the layers
@@ -378,7 +378,7 @@ class Pass:
                 self._activation.back_(before, self._inputs[i - 1])
                 error = before
 
-    def _layer(self, signal: Batch | Tensor, i: int, out: Tensor) -> None:
+    def _layer(self, signal: LayerInput | Tensor, i: int, out: Tensor) -> None:
         if not isinstance(signal, Tensor):
             signal.affine_into(self._biases[i] if self._biases else None, self._weights[i], out)
         elif self._biases:

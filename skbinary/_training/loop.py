@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,8 +20,11 @@ from skbinary._training.result import DivergedError, FitResult, Progress, StopRe
 class Step(Protocol):
     """A solver, seen from the loop."""
 
-    stack: Stack
-    problem: Problem
+    @property
+    def stack(self) -> Stack: ...
+
+    @property
+    def problem(self) -> Problem: ...
 
     def start(self) -> None: ...
 
@@ -30,6 +33,24 @@ class Step(Protocol):
     def plateau(self) -> bool: ...
 
     def state(self) -> dict[str, Any]: ...
+
+
+class StackStep(Protocol):
+    """A solver of several models side by side, seen from the loop. Models are told by number."""
+
+    def start(self) -> None: ...
+
+    def epoch(self) -> Mapping[int, Progress]:
+        """Give what each model that is still in the stack reports."""
+        ...
+
+    def alone(self, k: int) -> Step:
+        """Give one model as if it were alone."""
+        ...
+
+    def drop(self, done: Collection[int]) -> None:
+        """Let models leave that are done."""
+        ...
 
 
 class Observer(Protocol):
@@ -89,7 +110,6 @@ class Run:
     def __init__(self, step: Step, plan: Plan):
         self.step = step
         self.plan = plan
-        self.stack = step.stack
         self.problem = step.problem
         names = ["loss", "objective", "learning_rate", "seconds"]
         if self.problem.validation is not None:
@@ -100,6 +120,11 @@ class Run:
         self._best_parameters: Tensor | None = None
         self._best = -math.inf
         self._misses = 0
+
+    @property
+    def stack(self) -> Stack:
+        """The model that is trained."""
+        return self.step.stack
 
     @property
     def n_iter(self) -> int:
@@ -193,41 +218,121 @@ def train(step: Step, plan: Plan, observers: Sequence[Observer] = ()) -> FitResu
         If the loss or a weight is no finite number any more.
     """
     run = Run(step, plan)
+    reason: StopReason | DivergedError
     try:
-        reason = _epochs(run, observers)
+        for observer in observers:
+            observer.train_begin(run)
+        [(_, reason)] = _drive(_Solo(step), {0: run}, observers)
     except KeyboardInterrupt:
         reason = StopReason.INTERRUPTED
+    if isinstance(reason, DivergedError):
+        raise reason
     run.restore_best()
     for observer in observers:
         observer.train_end(run)
+    _check_finite(run)
+    return run.result(reason)
+
+
+def train_stack(step: StackStep, plans: Sequence[Plan]) -> list[FitResult | DivergedError]:
+    """Train several models side by side, each until its own end.
+
+    Parameters
+    ----------
+    step : StackStep
+        The solver, which holds the models and their rows.
+    plans : sequence of Plan
+        When each of them stops.
+
+    Returns
+    -------
+    list of FitResult or DivergedError
+        What became of each model. One that diverges does not keep the others from going on.
+    """
+    outcomes: dict[int, FitResult | DivergedError] = {}
+    runs = {k: Run(step.alone(k), plan) for k, plan in enumerate(plans)}
+    for k, reason in _drive(step, runs, ()):
+        outcomes[k] = reason if isinstance(reason, DivergedError) else _closed(runs[k], reason)
+    return [outcomes[k] for k in range(len(plans))]
+
+
+class _Solo:
+    """A solver of one model, as a stack of one."""
+
+    def __init__(self, step: Step):
+        self._step = step
+        self.start = step.start
+
+    def epoch(self) -> Mapping[int, Progress]:
+        return {0: self._step.epoch()}
+
+    def alone(self, k: int) -> Step:
+        return self._step
+
+    def drop(self, done: Collection[int]) -> None:
+        """Let it be: it ends with the loop."""
+
+
+def _drive(
+    step: StackStep, runs: Mapping[int, Run], observers: Sequence[Observer]
+) -> Iterator[tuple[int, StopReason | DivergedError]]:
+    """Train until all models are done, and tell of each as it ends, while it is still there."""
+    step.start()
+    live = dict(runs)
+    while live:
+        for run in live.values():
+            for observer in observers:
+                observer.epoch_begin(run)
+        begin = time.perf_counter()
+        progress = step.epoch()
+        # The time of an epoch is shared by the models that made it.
+        seconds = (time.perf_counter() - begin) / len(live)
+        done = []
+        for k, run in live.items():
+            reason = _after_epoch(run, progress[k], seconds, observers)
+            if reason is not None:
+                yield k, reason
+                done.append(k)
+        step.drop(done)
+        for k in done:
+            del live[k]
+
+
+def _after_epoch(
+    run: Run, progress: Progress, seconds: float, observers: Sequence[Observer]
+) -> StopReason | DivergedError | None:
+    """Record an epoch, and give the reason to stop if there is one."""
+    try:
+        run.record(progress, seconds)
+    except DivergedError as error:
+        return error
+    asked = [observer.epoch_end(run) for observer in observers]
+    if progress.done is not None:
+        return progress.done
+    if any(asked):
+        return StopReason.CALLBACK
+    if run.plateaued() and run.step.plateau():
+        early = run.plan.early_stopping
+        return StopReason.VALIDATION if early else StopReason.NO_IMPROVEMENT
+    return StopReason.MAX_ITER if run.n_iter >= run.plan.max_iter else None
+
+
+def _closed(run: Run, reason: StopReason) -> FitResult | DivergedError:
+    run.restore_best()
+    try:
+        _check_finite(run)
+    except DivergedError as error:
+        return error
+    return run.result(reason)
+
+
+def _check_finite(run: Run) -> None:
     if not bool(torch.isfinite(run.stack.parameters).all()):
         raise DivergedError(
             "The weights must stay finite numbers. Got a weight that is not, after epoch "
             f"{run.n_iter}. Bring the features to one scale (StandardScaler) or lower "
             "learning_rate_init."
         )
-    return run.result(reason)
-
-
-def _epochs(run: Run, observers: Sequence[Observer]) -> StopReason:
-    for observer in observers:
-        observer.train_begin(run)
-    run.step.start()
-    for _ in range(run.plan.max_iter):
-        for observer in observers:
-            observer.epoch_begin(run)
-        begin = time.perf_counter()
-        progress = run.step.epoch()
-        run.record(progress, time.perf_counter() - begin)
-        asked = [observer.epoch_end(run) for observer in observers]
-        if progress.done is not None:
-            return progress.done
-        if any(asked):
-            return StopReason.CALLBACK
-        if run.plateaued() and run.step.plateau():
-            early = run.plan.early_stopping
-            return StopReason.VALIDATION if early else StopReason.NO_IMPROVEMENT
-    return StopReason.MAX_ITER
 
 
 def validate(stack: Stack, validation: Problem, threshold: float) -> tuple[float, float]:

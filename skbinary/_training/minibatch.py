@@ -79,10 +79,71 @@ class Dropout:
         generator = torch.Generator(self.generator.device).manual_seed(seed)
         return Dropout(self.rates, generator)
 
+    def copy(self) -> Dropout:
+        """Make another one, whose noise is the same from here on."""
+        return Dropout(self.rates, self.generator.clone_state())
+
     def __call__(self, layer: int, activations: Tensor) -> Tensor:
         keep = 1 - self.rates[layer]
         noise = torch.empty_like(activations)
         return noise.bernoulli_(keep, generator=self.generator).div_(keep)
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a model is trained in batches.
+
+    Parameters
+    ----------
+    problem : Problem
+        The rows. Models that have the very same rows share them.
+    optimizer : Optimizer
+        Moves the parameters.
+    schedule : Schedule
+        Gives the rate of every step.
+    batch_size : int
+        Rows of a batch. The last one of an epoch may be smaller.
+    ridge : Ridge
+        Penalty on the weights.
+    shuffler : Shuffler or None
+        Reorders the rows before every epoch, the way scikit-learn's MLPClassifier does. None
+        keeps the order.
+    shuffle_key : object
+        Equal for shufflers that will do the same. None for one that is like no other.
+    dropout : Dropout or None
+    """
+
+    problem: Problem
+    optimizer: Optimizer
+    schedule: Schedule
+    batch_size: int
+    ridge: Ridge
+    shuffler: Shuffler | None
+    shuffle_key: object = None
+    dropout: Dropout | None = None
+
+    @property
+    def n_batches(self) -> int:
+        """Count of the batches of an epoch."""
+        return -(-self.problem.n_samples // self.batch_size)
+
+    def feed_key(self) -> tuple[Any, ...]:
+        """Tell apart what the batches are made of."""
+        own = id(self) if self.shuffler is not None and self.shuffle_key is None else 0
+        return id(self.problem.rows), self.shuffle_key, own
+
+    def noise_key(self) -> tuple[Any, ...]:
+        """Tell apart what dropout will do."""
+        if self.dropout is None:
+            return ()
+        seed = self.dropout.generator.initial_seed()
+        return self.dropout.rates, seed, self.problem.n_samples
+
+    def rule_key(self) -> tuple[Any, ...]:
+        """Tell apart how parameters are moved."""
+        rates = tuple(sorted((name, float(x)) for name, x in vars(self.schedule).items()))
+        own = id(self) if self.schedule.follows_loss else 0
+        return type(self.schedule).__name__, rates, self.optimizer.settings, own
 
 
 class Part(NamedTuple):
@@ -186,20 +247,8 @@ class MiniBatch:
     ----------
     stack : Stack
         One model.
-    problem : Problem
-        The rows.
-    optimizer : Optimizer
-        Moves the stack's parameters.
-    schedule : Schedule
-        Gives the rate of every step.
-    batch_size : int
-        Rows of a batch. The last one of an epoch may be smaller.
-    ridge : Ridge
-        Penalty on the weights.
-    shuffler : Shuffler or None
-        Reorders the rows before every epoch, the way scikit-learn's MLPClassifier does. None
-        keeps the order.
-    dropout : Dropout or None
+    course : Course
+        How it is trained. Its optimizer moves the stack's parameters.
     n_seen : int
         Rows that earlier trainings have seen.
     team : Team or None
@@ -217,26 +266,19 @@ class MiniBatch:
     def __init__(
         self,
         stack: Stack,
-        problem: Problem,
-        optimizer: Optimizer,
-        schedule: Schedule,
+        course: Course,
         *,
-        batch_size: int,
-        ridge: Ridge,
-        shuffler: Shuffler | None,
-        dropout: Dropout | None = None,
         n_seen: int = 0,
         team: Team | None = None,
         record: Recorder | None = None,
     ):
         self.stack = stack
-        self.problem = problem
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.batch_size = batch_size
-        self.ridge = ridge
-        self.shuffler = shuffler
-        self.dropout = dropout
+        self.course = course
+        self.problem = problem = course.problem
+        self.optimizer = course.optimizer
+        self.schedule = course.schedule
+        self.batch_size = batch_size = course.batch_size
+        self.ridge = course.ridge
         self.n_seen = n_seen
         self.hooks: BatchHooks | None = None
         self._order = torch.arange(problem.n_samples)
@@ -246,17 +288,17 @@ class MiniBatch:
         n_weights = stack.architecture.n_weights
         self._penalized = stack.parameters[:, :n_weights]
         self._penalized_gradient = stack.gradient[:, :n_weights]
-        self._crew = Crew(stack, dropout, team or Team(1))
+        self._crew = Crew(stack, course.dropout, team or Team(1))
         if record is None and problem.device.type == "cuda":
             record = record_on_cuda
-        can_be = isinstance(problem.rows, DenseRows) and dropout is None
+        can_be = isinstance(problem.rows, DenseRows) and course.dropout is None
         self._record = record if can_be and problem.n_samples >= batch_size else None
         self._captured: CapturedStep | None = None
 
     @property
     def n_batches(self) -> int:
         """Count of the batches of an epoch."""
-        return -(-self.problem.n_samples // self.batch_size)
+        return self.course.n_batches
 
     def start(self) -> None:
         """Get ready; batches need nothing."""
@@ -264,8 +306,8 @@ class MiniBatch:
     def epoch(self) -> Progress:
         """Go through all rows once."""
         rate = self.schedule.rate
-        if self.shuffler is not None:
-            self.shuffler.shuffle(self._order.numpy())
+        if self.course.shuffler is not None:
+            self.course.shuffler.shuffle(self._order.numpy())
         order = self._order.to(self.problem.device)
         target = self.problem.target[order]
         self._go_through(order, target)

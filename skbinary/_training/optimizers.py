@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -22,6 +22,15 @@ class Optimizer(Protocol):
 
     def state(self) -> dict[str, Tensor | int]:
         """Give what the rule remembers between steps."""
+        ...
+
+    @property
+    def settings(self) -> tuple[Any, ...]:
+        """What the rule was made with, besides the parameters."""
+        ...
+
+    def moved(self, parameters: Tensor, rows: Tensor | None = None) -> Self:
+        """Give the same rule for other parameters, with what it remembers of some rows."""
         ...
 
 
@@ -99,6 +108,13 @@ class Adam:
     def tensors(self) -> list[Tensor]:
         return [self._mean, self._square, self._step]
 
+    @property
+    def settings(self) -> tuple[tuple[float, float], float, float]:
+        return self.betas, self.epsilon, self.weight_decay
+
+    def moved(self, parameters: Tensor, rows: Tensor | None = None) -> Adam:
+        return Adam(parameters, *self.settings, _of_rows(self.state(), rows))
+
 
 class SGD:
     """Gradient descent with momentum, as scikit-learn writes it: the velocity holds the rate.
@@ -150,8 +166,21 @@ class SGD:
     def tensors(self) -> list[Tensor]:
         return [self._velocity]
 
+    @property
+    def settings(self) -> tuple[float, bool, float]:
+        return self.momentum, self.nesterov, self.weight_decay
+
+    def moved(self, parameters: Tensor, rows: Tensor | None = None) -> SGD:
+        return SGD(parameters, *self.settings, _of_rows(self.state(), rows))
+
     def state(self) -> dict[str, Tensor | int]:
         return {"velocity": self._velocity}
+
+
+def _of_rows(state: dict[str, Tensor | int], rows: Tensor | None) -> dict[str, Tensor | int] | None:
+    if rows is None:
+        return None
+    return {name: each[rows] if isinstance(each, Tensor) else each for name, each in state.items()}
 
 
 def _restored(state: dict[str, Tensor | int] | None, name: str, like: Tensor) -> Tensor:

@@ -17,7 +17,12 @@ class Schedule:
     ----------
     rate : float
         The rate of the next step.
+    follows_loss : bool
+        Whether it depends on how the training goes. Otherwise two schedules that are made alike
+        stay alike.
     """
+
+    follows_loss = False
 
     def __init__(self, initial: float):
         self.initial = initial
@@ -47,6 +52,8 @@ class InverseScaling(Schedule):
 
 class Adaptive(Schedule):
     """A fifth of the rate at each plateau until it is 1e-6, as in scikit-learn's MLPClassifier."""
+
+    follows_loss = True
 
     def plateau(self) -> bool:
         if self.rate <= 1e-6:

@@ -7,7 +7,7 @@ import torch
 from skbinary._problem import DenseRows, Problem
 from skbinary._stack import Architecture, Stack
 from skbinary._training.captured import record_on_cuda
-from skbinary._training.minibatch import MiniBatch, Ridge
+from skbinary._training.minibatch import Course, MiniBatch, Ridge
 from skbinary._training.optimizers import SGD, Adam
 from skbinary._training.schedules import OneCycle
 
@@ -39,16 +39,15 @@ def trained(record, optimizer="adam", *, weighted=False, per_batch=True, device=
     problem = Problem(DenseRows(X, torch.float32), (X[:, 0] > 0).float(), weight)
     architecture = Architecture(5, (8, 4), "relu")
     start = torch.randn(1, architecture.n_parameters, generator=generator).to(device)
-    step = MiniBatch(
-        Stack(architecture, start),
+    course = Course(
         problem,
         MAKE[optimizer](start),
         OneCycle(0.1, 15),
         batch_size=10,
         ridge=Ridge(0.1, per_batch=per_batch),
         shuffler=np.random.RandomState(0),
-        record=record,
     )
+    step = MiniBatch(Stack(architecture, start), course, record=record)
     losses = [step.epoch().objective for _ in range(3)]
     return start.cpu(), losses, step.state()
 

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from skbinary._problem import DenseRows, Problem
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
-from skbinary._training.minibatch import Dropout, MiniBatch, Ridge
+from skbinary._training.minibatch import Course, Dropout, MiniBatch, Ridge
 from skbinary._training.optimizers import SGD, Adam
 from skbinary._training.schedules import OneCycle, Schedule
 
@@ -35,8 +35,7 @@ def minibatch(n_rows, *, hidden=(8, 4), weighted=False, optimizer=Adam, dropout=
     architecture = Architecture(5, hidden, "relu", (dropout,) * len(hidden))
     start = torch.randn(1, architecture.n_parameters, generator=generator)
     n_batches = -(-n_rows // 10)
-    return MiniBatch(
-        Stack(architecture, start),
+    course = Course(
         problem,
         optimizer(start),
         OneCycle(0.01, n_batches) if weighted else Schedule(0.01),
@@ -44,8 +43,8 @@ def minibatch(n_rows, *, hidden=(8, 4), weighted=False, optimizer=Adam, dropout=
         ridge=Ridge(1e-4, per_batch=True),
         shuffler=np.random.RandomState(0),
         dropout=Dropout(architecture.dropout, generator) if dropout else None,
-        team=team,
     )
+    return MiniBatch(Stack(architecture, start), course, team=team)
 
 
 def operations_of_an_epoch(step):

@@ -1,0 +1,320 @@
+"""An epoch of Adam or SGD over the batches of several models side by side."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import groupby
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from skbinary._device import full_precision
+from skbinary._problem import Batch, LayerInput, SharedBatch
+from skbinary._stack import Architecture, Stack
+from skbinary._training.minibatch import Course, Dropout
+from skbinary._training.optimizers import Optimizer
+from skbinary._training.result import Progress
+
+
+class _Feed:
+    """The batches that some neighbouring models of a stack see."""
+
+    def __init__(self, course: Course, n_rows: int):
+        self.models = slice(0, 0)
+        self.rows = course.problem.rows
+        self._course = course
+        self._shuffler = copy.deepcopy(course.shuffler)
+        self._order = torch.arange(course.problem.n_samples)
+        self._n_missing = n_rows - course.problem.n_samples
+
+    def shuffle(self) -> None:
+        """Put the rows in the order of the coming epoch."""
+        if self._shuffler is not None:
+            self._shuffler.shuffle(self._order.numpy())
+        # Where other models have a row more, the first row stands in, without weight.
+        padded = functional.pad(self._order, (0, self._n_missing))
+        self.order = padded.to(self._course.problem.device)
+
+    def batches(self) -> Iterator[Batch]:
+        """Give the batches of an epoch."""
+        size = self._course.batch_size
+        for fetched in torch.split(self.order, self.rows.n_fetched(size)):
+            yield from self.rows.batch(fetched).split(size)
+
+
+class _Rule:
+    """An update rule that some neighbouring models of a stack have in common."""
+
+    def __init__(self, course: Course):
+        self.models = slice(0, 0)
+        self.optimizer: Optimizer = course.optimizer
+        self.schedule = copy.copy(course.schedule)
+
+
+class StackedMiniBatch:
+    """Passes over shuffled batches, in which every model takes a step of its own.
+
+    Each model goes the way it would go alone: its own rows, its own batches, its own rates.
+    Models that see the same batches read them once, and those that are done leave the stack.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        The shape of all models. Their dropout is in their courses.
+    starts : sequence of Tensor of shape (n_parameters,)
+        Where the training of each model starts.
+    courses : sequence of Course
+        How each of them is trained. They are not changed. All have the same count of batches,
+        batch size and kind of optimizer, and either all have dropout or none.
+    on_step : callable or None, default=None
+        Called before every step, to raise what shall end the training.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        starts: Sequence[Tensor],
+        courses: Sequence[Course],
+        on_step: Callable[[], None] | None = None,
+    ):
+        self.architecture = architecture
+        self.courses = courses
+        self.on_step = on_step or (lambda: None)
+        self._n_rows = max(course.problem.n_samples for course in courses)
+        self._n_epochs = 0
+        self._total_weights = [course.problem.total_weight for course in courses]
+        self._feed_of = _numbered([course.feed_key() for course in courses])
+        rules = _numbered([course.rule_key() for course in courses])
+        # Neighbours with the same feed and the same rule move together.
+        self._rule_of = list(zip(self._feed_of, rules, strict=True))
+        self._live = sorted(range(len(courses)), key=self._rule_of.__getitem__)
+        self._dropouts = {c.noise_key(): c.dropout and c.dropout.copy() for c in courses}
+        self._feeds = {
+            key: _Feed(course, self._n_rows)
+            for key, course in zip(self._feed_of, courses, strict=True)
+        }
+        self._rules = {
+            key: _Rule(course) for key, course in zip(self._rule_of, courses, strict=True)
+        }
+        self._settle(torch.stack([starts[k] for k in self._live]))
+        for rule in self._rules.values():
+            rule.optimizer = rule.optimizer.moved(self.stack.parameters[rule.models])
+
+    def start(self) -> None:
+        """Get ready; batches need nothing."""
+
+    def epoch(self) -> Mapping[int, Progress]:
+        """Let every model go through all of its rows once."""
+        feeds = list(self._feeds.values())
+        for feed in feeds:
+            feed.shuffle()
+        rates = [self._rules[self._rule_of[k]].schedule.rate for k in self._live]
+        targets, weights = self._targets(), self._weights()
+        scales, ridges = self._scales(weights)
+        spans = [slice(s, s + self._batch_size) for s in range(0, self._n_rows, self._batch_size)]
+        for i, parts in enumerate(zip(*(feed.batches() for feed in feeds), strict=True)):
+            self.on_step()
+            models = [(f.models, part) for f, part in zip(feeds, parts, strict=True)]
+            batch: LayerInput = parts[0] if len(parts) == 1 else SharedBatch(models)
+            self._step(batch, targets[..., spans[i]], scales[i], ridges[i], spans[i])
+        self._n_epochs += 1
+        for rule in self._rules.values():
+            n_samples = self.courses[self._live[rule.models.start]].problem.n_samples
+            rule.schedule.after_epoch(self._n_epochs * n_samples)
+        return dict(zip(self._live, self._progress(targets, weights, rates), strict=True))
+
+    def alone(self, k: int) -> _Member:
+        """Give one model as if it were alone."""
+        return _Member(self, k)
+
+    def drop(self, done: Collection[int]) -> None:
+        """Let models leave, and close ranks."""
+        kept = [i for i, k in enumerate(self._live) if k not in done]
+        if not kept or not done:
+            return
+        before = {key: rule.models for key, rule in self._rules.items()}
+        self._live = [self._live[i] for i in kept]
+        self._settle(self.stack.parameters[kept])
+        for key, rule in self._rules.items():
+            start, stop = before[key].start, before[key].stop
+            rows = torch.tensor([i - start for i in kept if start <= i < stop])
+            own = self.stack.parameters[rule.models]
+            rule.optimizer = rule.optimizer.moved(own, rows.to(own.device))
+
+    def _settle(self, parameters: Tensor) -> None:
+        """Take the parameters of the models that are there, and see who stands where."""
+        live = [self.courses[k] for k in self._live]
+        self.stack = Stack(self.architecture, parameters)
+        self._feeds = _placed(self._feeds, [self._feed_of[k] for k in self._live])
+        self._rules = _placed(self._rules, [self._rule_of[k] for k in self._live])
+        self._batch_size = live[0].batch_size
+        n_weights = self.architecture.n_weights
+        self._penalized = parameters[:, :n_weights]
+        self._penalized_gradient = self.stack.gradient[:, :n_weights]
+        self._logits = parameters.new_zeros(len(live), self._n_rows)
+        self._strengths = parameters.new_tensor([c.ridge.strength for c in live])[:, None]
+        self._noises = _placed_noises(self._dropouts, live)
+
+    def _targets(self) -> Tensor:
+        """Give the targets in the order of the epoch, for all models or for each."""
+        if len(self._feeds) == 1:
+            (feed,) = self._feeds.values()
+            return self.courses[self._live[0]].problem.target[feed.order]
+        return torch.stack(
+            [
+                self.courses[k].problem.target[self._feeds[self._feed_of[k]].order]
+                for k in self._live
+            ]
+        )
+
+    def _weights(self) -> Tensor | None:
+        """Give the weight of each row for each model, in the order of the epoch.
+
+        None where all are one.
+        """
+        problems = [self.courses[k].problem for k in self._live]
+        if all(p.weight is None and p.n_samples == self._n_rows for p in problems):
+            return None
+        weights = self._logits.new_ones(self._logits.shape)
+        for row, k, problem in zip(weights, self._live, problems, strict=True):
+            if problem.weight is not None:
+                row.copy_(problem.weight[self._feeds[self._feed_of[k]].order])
+            row[problem.n_samples :] = 0.0
+        return weights
+
+    def _scales(self, weights: Tensor | None) -> tuple[Sequence[float | Tensor], Sequence[Tensor]]:
+        """Give, for each batch, what a row's loss counts, and the strength of the penalty."""
+        n, size = self._n_rows, self._batch_size
+        if weights is None:
+            totals = [float(min(size, n - start)) for start in range(0, n, size)]
+            return [1 / each for each in totals], self._ridges(totals)
+        precise = weights.to(full_precision(weights.device))
+        sums = functional.pad(precise, (0, -n % size)).view(len(weights), -1, size).sum(2)
+        columns = [each[:, None] for each in sums.mT.to(weights)]
+        parts = torch.split(weights, size, dim=1)
+        return [part / total for part, total in zip(parts, columns, strict=True)], self._ridges(
+            columns
+        )
+
+    def _ridges(self, totals: Sequence[float | Tensor]) -> list[Tensor]:
+        if self.courses[0].ridge.per_batch:
+            return [self._strengths / each for each in totals]
+        whole = self._strengths.new_tensor([self._total_weights[k] for k in self._live])
+        return [self._strengths / whole[:, None]] * len(totals)
+
+    def _step(
+        self, batch: LayerInput, target: Tensor, scale: float | Tensor, ridge: Tensor, span: slice
+    ) -> None:
+        through = self.stack.for_batches_of(target.shape[-1])
+        if self.stack.n_models == 1 and isinstance(scale, Tensor):
+            scale = scale[0]
+        noise = partial(_noise, self._noises, span) if self._noises else None
+        self._logits[:, span] = through.there_and_back(batch, target, scale, noise)
+        self._penalized_gradient.addcmul_(self._penalized, ridge)
+        for rule in self._rules.values():
+            rule.optimizer.update(self.stack.gradient[rule.models], rule.schedule.rate)
+            rule.schedule.after_step()
+
+    def _progress(
+        self, targets: Tensor, weights: Tensor | None, rates: Sequence[float]
+    ) -> list[Progress]:
+        each = functional.softplus(self._logits) - targets * self._logits
+        if weights is not None:
+            each *= weights
+        precision = full_precision(each.device)
+        squares = self._penalized.square().sum(dim=1, dtype=precision)
+        sums = torch.stack([each.sum(dim=1, dtype=precision), squares])
+        progress = []
+        # The one wait for the device.
+        for k, rate, (total, square) in zip(self._live, rates, sums.mT.tolist(), strict=True):
+            course, whole = self.courses[k], self._total_weights[k]
+            # A penalty that every batch pays is paid as often as there are batches.
+            times = course.n_batches if course.ridge.per_batch else 1
+            penalty = course.ridge.strength / 2 * square * times
+            progress.append(Progress(total / whole, (total + penalty) / whole, rate))
+        return progress
+
+
+class _Member:
+    """A model of a stack, seen as if it were alone."""
+
+    def __init__(self, whole: StackedMiniBatch, k: int):
+        self._whole = whole
+        self._k = k
+        self.problem = whole.courses[k].problem
+
+    @property
+    def stack(self) -> Stack:
+        """A stack of one, on the same memory."""
+        i = self._whole._live.index(self._k)
+        return Stack(self._whole.architecture, self._whole.stack.parameters[i : i + 1])
+
+    def start(self) -> None:
+        """Get ready; the whole stack does."""
+
+    def epoch(self) -> Progress:
+        """Go through all rows once, together with the others."""
+        return self._whole.epoch()[self._k]
+
+    def plateau(self) -> bool:
+        """Tell whether training shall end when nothing improves."""
+        return self._whole._rules[self._whole._rule_of[self._k]].schedule.plateau()
+
+    def state(self) -> dict[str, Any]:
+        """Give how many rows it has seen."""
+        return {"n_seen": self._whole._n_epochs * self.problem.n_samples}
+
+
+_Key = TypeVar("_Key", bound=Hashable)
+_Placed = TypeVar("_Placed", _Feed, _Rule)
+
+
+def _numbered(keys: Sequence[Hashable]) -> list[int]:
+    """Number equal keys alike, in the order in which they come."""
+    numbers: dict[Hashable, int] = {}
+    return [numbers.setdefault(key, len(numbers)) for key in keys]
+
+
+def _placed(things: Mapping[_Key, _Placed], keys: Sequence[_Key]) -> dict[_Key, _Placed]:
+    """Keep the things that are still there, and tell them which neighbours are theirs."""
+    placed, start = {}, 0
+    for key, group in groupby(keys):
+        stop = start + len(list(group))
+        placed[key] = things[key]
+        placed[key].models = slice(start, stop)
+        start = stop
+    return placed
+
+
+# Dropout that some models have in common: their places, and how many rows they have.
+_Noise = tuple[Dropout, list[int], int]
+
+
+def _placed_noises(
+    dropouts: Mapping[tuple[Any, ...], Dropout | None], live: Sequence[Course]
+) -> list[_Noise]:
+    """Join the models whose noise is the same, since making noise takes long."""
+    places: dict[tuple[Any, ...], list[int]] = {}
+    for i, course in enumerate(live):
+        places.setdefault(course.noise_key(), []).append(i)
+    noises = []
+    for key, members in places.items():
+        dropout = dropouts[key]
+        if dropout is not None:
+            noises.append((dropout, members, live[members[0]].problem.n_samples))
+    return noises
+
+
+def _noise(noises: Sequence[_Noise], span: slice, layer: int, activations: Tensor) -> Tensor:
+    """Make noise for the real rows of a batch, as each model would alone."""
+    stacked = activations if activations.ndim == 3 else activations[None]
+    factors = torch.ones_like(stacked)
+    for dropout, members, n_samples in noises:
+        n_real = min(span.stop, n_samples) - span.start
+        if n_real > 0:
+            factors[members, :n_real] = dropout(layer, stacked[members[0], :n_real])
+    return factors.view_as(activations)

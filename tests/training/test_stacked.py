@@ -1,0 +1,216 @@
+"""K models side by side against K models one by one."""
+
+import numpy as np
+import pytest
+import torch
+
+from skbinary._problem import DenseRows, Problem, SparseRows
+from skbinary._stack import Architecture, Stack
+from skbinary._training.loop import Plan, train, train_stack
+from skbinary._training.minibatch import Course, Dropout, MiniBatch, Ridge
+from skbinary._training.optimizers import SGD, Adam
+from skbinary._training.result import DivergedError, StopReason
+from skbinary._training.schedules import Adaptive, Cosine, InverseScaling, OneCycle, Schedule
+from skbinary._training.stacked import StackedMiniBatch
+
+N_FEATURES = 6
+
+
+def table(n_rows, seed=0, *, sparse=False, weighted=False, validation=False):
+    generator = torch.Generator().manual_seed(seed)
+    X = torch.randn(n_rows, N_FEATURES, generator=generator)
+    target = (X[:, 0] + torch.randn(n_rows, generator=generator) > 0).float()
+    weight = torch.rand(n_rows, generator=generator) + 0.5 if weighted else None
+    rows = DenseRows(X, torch.float32)
+    if sparse:
+        X = X * (X > 0)
+        starts = torch.nn.functional.pad((X != 0).sum(1).cumsum(0), (1, 0))
+        columns = torch.arange(N_FEATURES).repeat(n_rows)[X.flatten() != 0]
+        rows = SparseRows(starts, columns, X.flatten()[X.flatten() != 0], N_FEATURES, torch.float32)
+    held = table(20, seed + 100) if validation else None
+    return Problem(rows, target, weight, validation=held)
+
+
+class Setup:
+    """A model to train, made anew whenever it is asked for."""
+
+    def __init__(self, problem, *, seed=0, plan=None, **settings):
+        self.problem = problem
+        self.seed = seed
+        self.plan = plan or Plan(4, 1e-4, 10, watches_loss=True)
+        self.settings = settings
+
+    def architecture(self):
+        hidden = self.settings.get("hidden", (5, 4))
+        rate = self.settings.get("dropout", 0.0)
+        return Architecture(N_FEATURES, hidden, "relu", (rate,) * len(hidden))
+
+    def start(self):
+        size = self.architecture().n_parameters
+        return torch.randn(size, generator=torch.Generator().manual_seed(self.seed)) / 2
+
+    def course(self, parameters):
+        get = self.settings.get
+        rate = get("dropout", 0.0)
+        dropout = None
+        if rate:
+            rates = self.architecture().dropout
+            dropout = Dropout(rates, torch.Generator().manual_seed(get("noise", self.seed)))
+        return Course(
+            self.problem,
+            get("optimizer", Adam)(parameters, *get("rule", ())),
+            get("schedule", lambda: Schedule(0.01))(),
+            batch_size=get("batch_size", 10),
+            ridge=Ridge(get("alpha", 1e-3), per_batch=get("per_batch", True)),
+            shuffler=np.random.RandomState(self.seed) if get("shuffle", True) else None,
+            shuffle_key=self.seed if get("shared", True) else None,
+            dropout=dropout,
+        )
+
+    def alone(self):
+        parameters = self.start()[None].clone()
+        stack = Stack(self.architecture(), parameters)
+        return train(MiniBatch(stack, self.course(parameters)), self.plan)
+
+
+def together(setups):
+    starts = [setup.start() for setup in setups]
+    courses = [setup.course(start[None]) for setup, start in zip(setups, starts, strict=True)]
+    step = StackedMiniBatch(setups[0].architecture(), starts, courses)
+    return train_stack(step, [setup.plan for setup in setups])
+
+
+def assert_equal(setups, rtol=2e-4):
+    for setup, found in zip(setups, together(setups), strict=True):
+        expected = setup.alone()
+        assert found.stop_reason is expected.stop_reason
+        assert found.n_iter == expected.n_iter
+        assert found.best_epoch == expected.best_epoch
+        assert found.state["n_seen"] == expected.state["n_seen"]
+        torch.testing.assert_close(found.parameters, expected.parameters, rtol=rtol, atol=2e-6)
+        for name in set(expected.history) - {"seconds"}:
+            np.testing.assert_allclose(found.history[name], expected.history[name], rtol=1e-4)
+
+
+COMMON = table(45)
+RULES = {
+    "rates": [Setup(COMMON, schedule=lambda r=r: Schedule(r)) for r in (1e-3, 1e-2, 1e-1, 1e-2)],
+    "alphas": [Setup(COMMON, alpha=a) for a in (0.0, 1e-2, 1.0)],
+    "alphas of the whole": [Setup(COMMON, alpha=a, per_batch=False) for a in (0.0, 1e-2, 1.0)],
+    "decays": [Setup(COMMON, rule=((0.9, 0.999), 1e-8, d)) for d in (0.0, 0.1, 1.0)],
+    "betas": [Setup(COMMON, rule=((b, 0.99), 1e-8)) for b in (0.0, 0.5, 0.9)],
+    "sgd": [Setup(COMMON, optimizer=SGD, rule=(m, n)) for m in (0.0, 0.9) for n in (False, True)],
+    "seeds": [Setup(COMMON, seed=s) for s in (3, 1, 2)],
+    "own shufflers": [Setup(COMMON, seed=s, shared=False) for s in (1, 1, 2)],
+    "in order": [Setup(COMMON, seed=s, shuffle=False) for s in (1, 2)],
+    "folds of unequal size": [Setup(table(n, seed=n)) for n in (45, 44, 46, 45)],
+    "weights": [Setup(table(45, 1, weighted=w)) for w in (True, False)],
+    "weights and sizes": [Setup(table(n, n, weighted=True)) for n in (44, 45)],
+    "sparse": [Setup(table(45, s, sparse=True), seed=s) for s in (1, 1, 2)],
+    "linear": [Setup(COMMON, hidden=(), alpha=a, per_batch=False) for a in (0.1, 1.0)],
+    "one": [Setup(COMMON)],
+    "schedules": [
+        Setup(COMMON, schedule=make)
+        for make in (
+            lambda: Cosine(0.01, 4),
+            lambda: OneCycle(0.1, 20),
+            lambda: InverseScaling(0.1, 0.5),
+            lambda: OneCycle(0.1, 20),
+        )
+    ],
+    "dropout": [Setup(COMMON, dropout=d, seed=s) for d in (0.2, 0.5) for s in (0, 1)],
+    "dropout and sizes": [Setup(table(n, n), dropout=0.5) for n in (44, 45, 46)],
+    "one batch": [Setup(table(8, s), seed=s) for s in (0, 1)],
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_stack_trains_each_model_as_if_it_were_alone(name):
+    assert_equal(RULES[name])
+
+
+def test_stack_early_stopping_each_model_keeps_its_best_epoch():
+    problem = table(60, validation=True)
+    plans = [Plan(40, 1e-4, n, early_stopping=True) for n in (1, 3, 1, 30)]
+    setups = [
+        Setup(problem, seed=s, plan=plan, schedule=lambda: Schedule(0.05))
+        for s, plan in enumerate(plans)
+    ]
+    assert_equal(setups, rtol=1e-2)
+    results = together(setups)
+    assert len({result.n_iter for result in results}) > 1
+    assert any(result.best_epoch < result.n_iter for result in results)
+
+
+def test_stack_models_that_are_done_leave_and_the_others_go_on():
+    plans = [Plan(n, 1e-4, 10, watches_loss=True) for n in (1, 6, 3, 2, 6)]
+    setups = [
+        Setup(COMMON, plan=plan, dropout=0.3, seed=k % 2, schedule=lambda k=k: Schedule(0.01 * k))
+        for k, plan in enumerate(plans, start=1)
+    ]
+    assert_equal(setups)
+    assert [result.n_iter for result in together(setups)] == [1, 6, 3, 2, 6]
+
+
+def test_stack_adaptive_rates_fall_for_each_model_by_itself():
+    plan = Plan(30, 1e-1, 1, watches_loss=True)
+    setups = [
+        Setup(COMMON, optimizer=SGD, rule=(0.9, True), plan=plan, schedule=lambda r=r: Adaptive(r))
+        for r in (1e-6, 1e-2, 1e-2, 1e-1)
+    ]
+    assert_equal(setups)
+
+
+def test_stack_one_model_diverges_the_others_go_on():
+    setups = [
+        Setup(COMMON, optimizer=SGD, schedule=lambda r=r: Schedule(r)) for r in (0.01, 1e30, 0.1)
+    ]
+    found = together(setups)
+    assert isinstance(found[1], DivergedError)
+    assert "learning rate 1e+30" in str(found[1])
+    for k in (0, 2):
+        assert found[k].stop_reason is StopReason.MAX_ITER
+        torch.testing.assert_close(found[k].parameters, setups[k].alone().parameters)
+
+
+def test_stack_courses_are_not_changed():
+    setup = Setup(COMMON, dropout=0.5, shared=False)
+    course = setup.course(setup.start()[None])
+    results = [
+        train_stack(
+            StackedMiniBatch(setup.architecture(), [setup.start()] * 2, [course] * 2),
+            [setup.plan] * 2,
+        )
+        for _ in range(2)
+    ]
+    for first, second in zip(*results, strict=True):
+        assert torch.equal(first.parameters, second.parameters)
+
+
+def test_stack_asked_to_stop_raises_at_the_next_step():
+    class StoppedError(Exception):
+        pass
+
+    steps = []
+
+    def on_step():
+        steps.append(1)
+        if len(steps) == 7:
+            raise StoppedError
+
+    setup = Setup(COMMON)
+    course = setup.course(setup.start()[None])
+    step = StackedMiniBatch(setup.architecture(), [setup.start()], [course], on_step)
+    with pytest.raises(StoppedError):
+        train_stack(step, [setup.plan])
+    assert len(steps) == 7
+
+
+def test_stack_same_batches_are_read_once(monkeypatch):
+    reads = []
+    original = DenseRows.batch
+    monkeypatch.setattr(
+        DenseRows, "batch", lambda self, index: reads.append(1) or original(self, index)
+    )
+    together([Setup(COMMON, schedule=lambda r=r: Schedule(r)) for r in (0.1, 0.2, 0.3)])
+    assert len(reads) == 4  # once an epoch
