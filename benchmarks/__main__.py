@@ -7,22 +7,14 @@ import os
 import sys
 from pathlib import Path
 
-# Read by the libraries when they are loaded, so this module, which every worker imports again,
-# loads none of them at its top.
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
+# This module, which every worker imports again, loads no library that reads the variables.
+from benchmarks import threads
 
 
 def main() -> int:
     """Run the chosen cases and write the report."""
     arguments = _parse()
-    for name in _THREAD_VARIABLES:
-        os.environ[name] = str(arguments.threads)
+    threads.limit(arguments.threads)
     from benchmarks import cases, report, run
 
     if arguments.list:
@@ -65,7 +57,7 @@ def _parse() -> argparse.Namespace:
         "--threads",
         type=_positive,
         default=os.cpu_count() or 1,
-        help="threads of every contender (default: the count of cores)",
+        help="threads of every contender, or workers of a search (default: the count of cores)",
     )
     parser.add_argument(
         "--device",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import ClassVar
+from math import prod
+from typing import Any, ClassVar
+
+import numpy as np
 
 from benchmarks.data import Source
 
@@ -118,6 +121,80 @@ class PredictionCase:
 
 
 @dataclass(frozen=True)
+class Between:
+    """Numbers that a random search draws.
+
+    Parameters
+    ----------
+    low, high : float
+    logarithmic : bool, default=False
+        Whether their logarithms are spread evenly, not they themselves.
+    """
+
+    low: float
+    high: float
+    logarithmic: bool = False
+
+
+Grid = tuple[tuple[str, tuple[Any, ...] | Between], ...]
+
+
+@dataclass(frozen=True)
+class SearchCase:
+    """Seconds of a whole search, without fitting the best candidate again.
+
+    Parameters
+    ----------
+    name : str
+        Group and name, ``"grid/mlp"``.
+    fit : NetworkCase or LogisticCase
+        The data, and what all candidates have in common. Networks run all their epochs;
+        logistic regressions stop at their own default tolerance.
+    grid : tuple of (str, values)
+        The values of each of skbinary's parameters, or what they are drawn from.
+    scoring : str
+    folds : int
+    scaled : bool
+        Whether a `StandardScaler` goes before, in a pipeline.
+    draws : int or None
+        Candidates of a random search. None tries the whole grid.
+    quick_grid, quick_draws : Grid or int or None
+        What ``--quick`` takes instead.
+    """
+
+    name: str
+    fit: NetworkCase | LogisticCase
+    grid: Grid
+    scoring: str = "roc_auc"
+    folds: int = 5
+    scaled: bool = False
+    draws: int | None = None
+    quick_grid: Grid | None = None
+    quick_draws: int | None = None
+
+    @property
+    def source(self) -> Source:
+        """The data, split into folds."""
+        return self.fit.source
+
+    @property
+    def candidates(self) -> int:
+        """How many are tried."""
+        if self.draws is not None:
+            return self.draws
+        return prod(len(values) for _, values in self.grid if isinstance(values, tuple))
+
+    def quick(self) -> SearchCase:
+        """Make it small."""
+        return replace(
+            self,
+            fit=self.fit.quick(),
+            grid=self.quick_grid or self.grid,
+            draws=self.quick_draws or self.draws,
+        )
+
+
+@dataclass(frozen=True)
 class MemoryCase:
     """Peak memory of a fit above what the process held, in multiples of X in `dtype`.
 
@@ -125,14 +202,14 @@ class MemoryCase:
     ----------
     name : str
         Group and name, ``"memory/long"``.
-    fit : NetworkCase or LogisticCase
-        What is fitted.
+    fit : NetworkCase, LogisticCase or SearchCase
+        What is fitted. The workers of a search are counted, too.
     dtype : str
         What the estimator trains in.
     """
 
     name: str
-    fit: NetworkCase | LogisticCase
+    fit: NetworkCase | LogisticCase | SearchCase
     dtype: str
 
     @property
@@ -141,7 +218,9 @@ class MemoryCase:
         return self.fit.source
 
     def quick(self) -> MemoryCase:
-        """Leave it as it is: small data would drown in what does not grow with them."""
+        """Leave a fit as it is: small data would drown in what does not grow with them."""
+        if isinstance(self.fit, SearchCase):
+            return replace(self, fit=self.fit.quick())
         return self
 
 
@@ -165,7 +244,7 @@ class ImportCase:
         return self
 
 
-Case = NetworkCase | LogisticCase | PredictionCase | MemoryCase | ImportCase
+Case = NetworkCase | LogisticCase | PredictionCase | SearchCase | MemoryCase | ImportCase
 
 
 def _table(rows: int, features: int, dtype: str = "float64") -> Source:
@@ -223,6 +302,49 @@ def _predictions(name: str, fit: NetworkCase | LogisticCase) -> tuple[Prediction
 
 PREDICTIONS = (*_predictions("logistic", _SMALL_LOGISTIC), *_predictions("mlp", _SMALL_NETWORK))
 
+_ADULT_NETWORK = NetworkCase(
+    "", Source("adult", "float64", 20_000), (64, 32), 256, 10, 2_000, 2
+)  # fmt: skip
+_RATES, _QUICK_RATES = (0.0003, 0.001, 0.003, 0.01), (0.001, 0.01)
+_DROPOUT = ("dropout", (0.0, 0.2))
+_STRENGTHS: Grid = (("C", tuple(np.logspace(-4, 4, 20).tolist())),)
+_QUICK_STRENGTHS: Grid = (("C", (0.01, 0.1, 1.0, 10.0)),)
+
+
+def _logistic_search(name: str, source: Source, *, scaled: bool = False) -> SearchCase:
+    fit = LogisticCase("", source, quick_rows=2_000)
+    return SearchCase(name, fit, _STRENGTHS, scaled=scaled, quick_grid=_QUICK_STRENGTHS)
+
+
+_NETWORK_SEARCH = SearchCase(
+    "grid/mlp",
+    _ADULT_NETWORK,
+    (("learning_rate_init", _RATES), ("alpha", (0.00001, 0.0001, 0.001)), _DROPOUT),
+    scaled=True,
+    quick_grid=(("learning_rate_init", _QUICK_RATES), ("alpha", (0.0001,)), _DROPOUT),
+)
+SEARCHES = (
+    _NETWORK_SEARCH,
+    _logistic_search("grid/logistic", _table(100_000, 50)),
+    _logistic_search("grid/logistic-adult", _ADULT, scaled=True),
+    _logistic_search("grid/logistic-sms-spam", Source("sms_spam", "float64")),
+    SearchCase(
+        "grid/mixed",
+        replace(_ADULT_NETWORK, epochs=5),
+        (
+            ("hidden_layer_sizes", ((32,), (64, 32), (128, 64))),
+            ("activation", ("relu", "tanh")),
+            ("learning_rate_init", Between(0.0001, 0.01, logarithmic=True)),
+            ("threshold", Between(0.2, 0.8)),
+        ),
+        scoring="balanced_accuracy",
+        folds=3,
+        scaled=True,
+        draws=60,
+        quick_draws=4,
+    ),
+)
+
 _LONG_FIT = LogisticCase("", _table(1_000_000, 20))
 _WIDE_FIT = NetworkCase("", _WIDE, (256, 256, 256), 1_024, 1)
 MEMORIES = (
@@ -235,6 +357,12 @@ MEMORIES = (
     MemoryCase("memory/wide", _WIDE_FIT, "float32"),
     MemoryCase(
         "memory/wide-float64", replace(_WIDE_FIT, source=_table(100_000, 100)), "float32"
+    ),
+    # The workers hold what they hold from the first epoch.
+    MemoryCase(
+        "memory/grid-mlp",
+        replace(_NETWORK_SEARCH, fit=replace(_ADULT_NETWORK, epochs=2)),
+        "float32",
     ),
 )  # fmt: skip
 
@@ -266,10 +394,12 @@ GROWTH = tuple(
 _QUICK = (
     *(case.name for case in LOGISTICS if case.source.dtype == "float64"),
     "logistic/dense-float32",
-    *("mlp", "predict", "memory", "import", "growth"),
+    *("mlp", "grid", "predict", "memory", "import", "growth"),
 )
 
-ALL: tuple[Case, ...] = (*NETWORKS, *LOGISTICS, *PREDICTIONS, *MEMORIES, *IMPORTS, *GROWTH)
+ALL: tuple[Case, ...] = (
+    *NETWORKS, *LOGISTICS, *SEARCHES, *PREDICTIONS, *MEMORIES, *IMPORTS, *GROWTH
+)  # fmt: skip
 
 
 def select(names: list[str] | None, *, quick: bool = False) -> list[Case]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, and a marker each for those who see none.
 _STYLES = {
+    "skbinary": ("#CC79A7", "v"),
     "MLPClassifier": ("#0072B2", "o"),
     "skorch": ("#D55E00", "s"),
     "skorch, callbacks off": ("#E69F00", "D"),
@@ -28,7 +29,7 @@ _GREY = "#555555"
 
 
 def draw(outcome: Outcome, path: Path) -> None:
-    """Draw the network and the logistic cases side by side.
+    """Draw the network and the logistic cases and the searches side by side.
 
     Parameters
     ----------
@@ -40,7 +41,11 @@ def draw(outcome: Outcome, path: Path) -> None:
         title: [
             name for name in outcome.shapes if name.startswith(group) and outcome.peer_ratios(name)
         ]
-        for title, group in (("Networks", "mlp/"), ("Logistic regression", "logistic/"))
+        for title, group in (
+            ("Networks", "mlp/"),
+            ("Logistic regression", "logistic/"),
+            ("Searches (peers: GridSearchCV)", "grid/"),
+        )
     }
     panels = {title: names for title, names in panels.items() if names}
     if not panels:
@@ -56,6 +61,13 @@ def draw(outcome: Outcome, path: Path) -> None:
     )
     for ax, (title, names) in zip(axes[0], panels.items(), strict=True):
         _draw_panel(ax, outcome, title, names)
+        # Half an inch below the axes, however low they are.
+        ax.legend(
+            frameon=False,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.5 / (height - 0.8)),
+            ncols=3,
+        )
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
@@ -65,6 +77,7 @@ def _draw_panel(ax: Axes, outcome: Outcome, title: str, names: list[str]) -> Non
     for row, name in enumerate(names):
         ax.axhline(row, c="#E5E5E5", lw=0.8, zorder=0)
         for peer, ratio in outcome.peer_ratios(name).items():
+            peer = peer.removeprefix("GridSearchCV, ")
             colour, marker = _STYLES[peer]
             label = None if peer in labelled else peer
             labelled.add(peer)
@@ -76,4 +89,3 @@ def _draw_panel(ax: Axes, outcome: Outcome, title: str, names: list[str]) -> Non
     ax.set_title(title, loc="left")
     ax.set_xlabel("time of skbinary / time of the peer (left of 1: skbinary is faster)")
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from benchmarks.worker import serve
 _CONTEXT = multiprocessing.get_context("spawn")
 # A worker that has just been started loads its libraries first.
 _START_LIMIT = 120.0
+# One that ends by itself has workers of its own to send away.
+_GRACE = 5.0
 
 
 class SkippedError(Exception):
@@ -45,9 +49,8 @@ class Member:
         if self._process is not None:
             return
         self._pipe, theirs = _CONTEXT.Pipe()
-        self._process = _CONTEXT.Process(
-            target=serve, args=(theirs, *self._arguments), daemon=True
-        )  # fmt: skip
+        # No daemon: those may have no workers of their own.
+        self._process = _CONTEXT.Process(target=serve, args=(theirs, *self._arguments))
         self._process.start()
         theirs.close()
         self._loaded: Path | None = None
@@ -91,12 +94,12 @@ class Member:
     ) -> dict[str, Any]:
         self._pipe.send((order, arguments))
         if not self._pipe.poll(limit):
-            self.stop()
+            self._kill()
             raise TimeLimitError(f"took longer than {limit:g} s")
         try:
             kind, answer = self._pipe.recv()
         except EOFError:
-            self.stop()
+            self._kill()
             raise SkippedError("its process died, perhaps for want of memory") from None
         if kind == "done":
             return answer
@@ -106,12 +109,22 @@ class Member:
         raise SkippedError(answer)
 
     def stop(self) -> None:
-        """End the process, whatever it does."""
+        """End the process: by itself if it is idle, else by force."""
         if self._process is not None:
-            self._process.kill()
-            self._process.join()
             self._pipe.close()
-            self._process = None
+            self._process.join(_GRACE)
+            self._kill()
+
+    def _kill(self) -> None:
+        """End the process and its workers, whatever they do."""
+        if hasattr(os, "killpg"):
+            # Spares the one that removes from shared memory what the workers leave there.
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGTERM)
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+        self._process = None
 
 
 class Crew:

@@ -8,9 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import chart, targets
-from benchmarks.cases import LogisticCase, NetworkCase
+from benchmarks.cases import LogisticCase, NetworkCase, SearchCase
 from benchmarks.contenders.logistics import LOGISTICS
 from benchmarks.contenders.networks import NETWORKS
+from benchmarks.contenders.searches import SEARCHES
 from benchmarks.results import Outcome, Result
 
 FILES = ("benchmarks.md", "benchmarks.json", "benchmarks.png")
@@ -35,9 +36,20 @@ instead, and in how many seconds. Everyone minimizes the same objective: libline
 penalizes the intercept, takes part where there is none, and saga alone has the elastic net.
 scikit-learn's default solver is lbfgs."""
 
+_SEARCHES = """\
+Seconds of the whole `fit` of a search with `refit=False`, after a tiny search that starts the
+workers and loads their libraries. `n_jobs` is the count of threads; worker processes have one
+thread each. "skbinary" is its vectorized search, the others are scikit-learn's `GridSearchCV`
+(`RandomizedSearchCV` in grid/mixed) over the classifier named, all with the same folds and the
+same count of candidates. Networks run all their epochs. `MLPClassifier` has no dropout, so it
+tries twice as many learning rates in the same range, and no threshold, so it does without.
+skorch trains on all rows. Logistic regressions stop at their own default tolerance or iteration
+limit, which need not be equally close to the optimum: the scores below say what came of it."""
+
 _MEMORY = """\
 Peak memory of `fit` above what a fresh process held with the data, in multiples of X in the dtype
-that skbinary trains in."""
+that skbinary trains in. In memory/grid-mlp that of all processes of a search, where pages that
+they share are counted once; the workers of scikit-learn's count in full, libraries included."""
 
 
 def write_tables(outcome: Outcome, folder: Path) -> None:
@@ -73,6 +85,7 @@ def markdown(outcome: Outcome) -> str:
     for title, words, group, contenders in (
         ("Networks", _NETWORKS, "mlp/", tuple(NETWORKS)),
         ("Logistic regression", _LOGISTICS, "logistic/", tuple(LOGISTICS)),
+        ("Searches", _SEARCHES, "grid/", tuple(SEARCHES)),
         ("Prediction", "Seconds of a `predict_proba`.", "predict/", None),
         ("Memory", _MEMORY, "memory/", None),
         ("Import", "Seconds in a fresh process.", "import", None),
@@ -83,7 +96,13 @@ def markdown(outcome: Outcome) -> str:
         if measured:
             table = _table(outcome, measured, contenders or _seen(outcome, measured))
             sections += [f"## {title}", words, table]
-            sections += _losses(outcome, measured) if group == "mlp/" else []
+            if group == "mlp/":
+                title = "final training loss (nats)"
+                sections += [_details(outcome, measured, tuple(NETWORKS), "loss", title)]
+            if group == "grid/":
+                title = "highest mean test score"
+                sections += [_details(outcome, measured, tuple(SEARCHES), "score", title)]
+                sections += _agreement(outcome, measured)
             sections += _reasons(outcome, measured)
     sections += _promises(outcome) + _skipped(outcome)
     return "\n\n".join(sections) + "\n"
@@ -133,6 +152,9 @@ def _settings(case: object) -> str:
         return f"hidden {widths}, batch {case.batch_size:,}, epochs {case.epochs}"
     if isinstance(case, LogisticCase):
         return case.source.dtype + ("" if case.fit_intercept else ", no intercept")
+    if isinstance(case, SearchCase):
+        common = f", {_settings(case.fit)}" if isinstance(case.fit, NetworkCase) else ""
+        return f"{case.candidates} candidates, {case.folds} folds, {case.scoring}{common}"
     return ""
 
 
@@ -152,13 +174,24 @@ def _number(result: Result, name: str) -> str:
     return f"{result.median:.2f}" if name.startswith("memory/") else f"{result.median:.3g}"
 
 
-def _losses(outcome: Outcome, names: list[str]) -> list[str]:
-    rows = [["final training loss (nats)", *NETWORKS]]
+def _details(
+    outcome: Outcome, names: list[str], contenders: tuple[str, ...], detail: str, title: str
+) -> str:
+    rows = [[title, *contenders]]
     for name in names:
-        results = [outcome.find(name, contender) for contender in NETWORKS]
-        losses = [result.details.get("loss") if result else None for result in results]
-        rows.append([name, *("" if loss is None else f"{loss:.4f}" for loss in losses)])
-    return [_as_table(rows)]
+        results = [outcome.find(name, contender) for contender in contenders]
+        numbers = [result.details.get(detail) if result else None for result in results]
+        rows.append([name, *("" if number is None else f"{number:.4f}" for number in numbers)])
+    return _as_table(rows)
+
+
+def _agreement(outcome: Outcome, names: list[str]) -> list[str]:
+    """Say how far skbinary's two ways to search are apart, fold by fold."""
+    other = "GridSearchCV, skbinary"
+    apart = {name: outcome.largest_difference(name, "skbinary", other) for name in names}
+    lines = [f"- {name}: {value:.1e}" for name, value in apart.items() if value is not None]
+    words = f"Largest difference between the test scores of skbinary and of {other}:"
+    return [words, "\n".join(lines)] if lines else []
 
 
 def _reasons(outcome: Outcome, names: list[str]) -> list[str]:

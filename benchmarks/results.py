@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 
 @dataclass
 class Result:
@@ -21,7 +23,8 @@ class Result:
         Why it is empty.
     details : dict
         What else is known: ``loss``, ``gap``, ``tol``, ``iterations``, ``solver``, ``warned``,
-        ``seconds`` of the fit that came closest.
+        ``seconds`` of the fit that came closest; of searches the best ``score`` and all
+        ``split_scores``.
     """
 
     case: str
@@ -86,6 +89,14 @@ class Outcome:
         """Compute the median of the ratios. None if one of both did not take part."""
         ratios = self.ratios(case, peer)
         return median(ratios) if ratios else None
+
+    def largest_difference(self, case: str, one: str, other: str) -> float | None:
+        """Compare the split scores of two searches. None if they are not both known."""
+        results = [self.find(case, contender) for contender in (one, other)]
+        scores = [result.details.get("split_scores") if result else None for result in results]
+        if None in scores:
+            return None
+        return float(np.abs(np.subtract(*scores)).max())
 
     def peer_ratios(self, case: str) -> dict[str, float]:
         """Compute all ratios that are known, skbinary's own left out."""

@@ -19,7 +19,9 @@ from benchmarks.cases import (
     MemoryCase,
     NetworkCase,
     PredictionCase,
+    SearchCase,
 )
+from benchmarks.contenders import searches
 from benchmarks.contenders.logistics import suitable
 from benchmarks.contenders.networks import NETWORKS
 from benchmarks.crew import Crew, Member, SkippedError
@@ -36,6 +38,7 @@ _PREDICTORS = {
 _MEMORY_PEERS = {
     LogisticCase: ("skbinary", "lbfgs", "newton-cholesky"),
     NetworkCase: ("skbinary", "MLPClassifier", "plain PyTorch"),
+    SearchCase: ("skbinary", "GridSearchCV, MLPClassifier"),
 }
 _GROWTH_PEERS = ("skbinary", "MLPClassifier", "plain PyTorch")
 # Threads of the worker that was asked last may still spin for a while before they sleep.
@@ -119,6 +122,8 @@ class _Stage:
                 self._run_logistic(case)
             elif isinstance(case, PredictionCase):
                 self._run_prediction(case)
+            elif isinstance(case, SearchCase):
+                self._run_search(case)
             elif isinstance(case, MemoryCase):
                 self._run_memory(case)
             else:
@@ -177,6 +182,19 @@ class _Stage:
         self._interleave(
             case, ready, lambda name: self.crew.member(name).ask("predict", case)["seconds"]
         )
+
+    def _run_search(self, case: SearchCase) -> None:
+        ready = self._assemble(
+            case, searches.suitable(case), lambda m: m.ask("rehearse_search", case)
+        )
+
+        def measure(contender: str) -> float:
+            answer = self.crew.member(contender).ask("fit_search", case, limit=_PATIENCE)
+            seconds = answer.pop("seconds")
+            self._details(case, contender).update(answer)
+            return float(seconds)
+
+        self._interleave(case, ready, measure)
 
     def _run_memory(self, case: MemoryCase) -> None:
         folder = self._prepare(case)

@@ -12,6 +12,11 @@ _LARGE = ("mlp/wide", "mlp/big-batch")
 _NETWORK_PEERS = ("MLPClassifier", "plain PyTorch", "skorch")
 _NETWORK_LIMITS = {_SMALL: (0.5, 0.7, 0.2), _LARGE: (0.9, 1.0, 0.8)}
 _LARGE_LOGISTIC = ("logistic/dense", "logistic/covtype", "logistic/long")
+_SEARCH_LIMITS = {
+    "grid/mlp": {"GridSearchCV, MLPClassifier": 0.25, "GridSearchCV, skorch": 0.08},
+    "grid/logistic": {"GridSearchCV, lbfgs": 0.08, "GridSearchCV, newton-cholesky": 0.15},
+    "memory/grid-mlp": {"GridSearchCV, MLPClassifier": 2.0},
+}
 _SOLVERS = ("lbfgs", "newton-cholesky", "newton-cg", "sag", "saga", "liblinear")
 
 
@@ -73,6 +78,7 @@ def check(outcome: Outcome) -> list[Check]:
         checks += {
             "mlp": _check_network,
             "logistic": _check_logistic,
+            "grid": _check_search,
             "predict": _check_prediction,
             "memory": _check_memory,
             "growth": _check_growth,
@@ -128,7 +134,15 @@ def _check_prediction(outcome: Outcome, case: str) -> Iterator[Check]:
     yield from _compare(outcome, case, peer, 1.0 if "one-row" in case else 0.7)
 
 
+def _check_search(outcome: Outcome, case: str) -> Iterator[Check]:
+    for peer, limit in _SEARCH_LIMITS.get(case, {}).items():
+        yield from _compare(outcome, case, peer, limit)
+
+
 def _check_memory(outcome: Outcome, case: str) -> Iterator[Check]:
+    if case in _SEARCH_LIMITS:
+        yield from _check_search(outcome, case)
+        return
     ours = outcome.find(case, "skbinary")
     if ours is not None and ours.values:
         yield Check(case, "X in the training dtype", 1.2, ours.median)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import time
 import traceback
 import warnings
@@ -15,14 +16,19 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from benchmarks import data
-from benchmarks.cases import LogisticCase, MemoryCase, NetworkCase, PredictionCase
+from benchmarks import data, tree_memory
+from benchmarks.cases import LogisticCase, MemoryCase, NetworkCase, PredictionCase, SearchCase
 from benchmarks.contenders.logistics import LOGISTICS, UnsuitableError
 from benchmarks.contenders.networks import NETWORKS
+from benchmarks.contenders.searches import Search
 from benchmarks.objective import objective
 from benchmarks.peak_memory import peak_above
+from benchmarks.threads import one_in_new_processes
 
-USES_TORCH = ("skbinary", "skorch", "skorch, callbacks off", "plain PyTorch")
+USES_TORCH = (
+    *("skbinary", "skorch", "skorch, callbacks off", "plain PyTorch"),
+    *("GridSearchCV, skbinary", "GridSearchCV, skorch"),
+)
 
 # The first rows, on which the final losses of all contenders are computed alike.
 _LOSS_ROWS = 10_000
@@ -42,21 +48,24 @@ def serve(connection: Connection, contender: str, threads: int, device: str) -> 
     ----------
     connection : Connection
     contender : str
-        A key of `NETWORKS` or `LOGISTICS`.
+        A key of `NETWORKS`, `LOGISTICS` or `SEARCHES`.
     threads : int
-        What PyTorch is told; the other libraries read the environment.
+        What PyTorch and searches are told; the other libraries read the environment.
     device : str
     """
+    if hasattr(os, "setsid"):
+        os.setsid()  # so that it can be ended together with the workers that it starts
     if contender in USES_TORCH:
         import torch
 
         torch.set_num_threads(threads)
     warnings.filterwarnings("ignore", message="Sparse")  # that CSR tensors are new
-    worker = Worker(contender, device)
+    worker = Worker(contender, threads, device)
     while True:
         try:
             order, arguments = connection.recv()
         except EOFError:
+            worker.leave()
             return
         try:
             answer = ("done", getattr(worker, order)(*arguments))
@@ -75,15 +84,18 @@ class Worker:
     Parameters
     ----------
     contender : str
+    threads : int
     device : str
     """
 
-    def __init__(self, contender: str, device: str):
+    def __init__(self, contender: str, threads: int, device: str):
         self.contender = contender
+        self.threads = threads
         self.device = device
         self.X: Any = None
         self.y: Any = None
         self.score: Callable[[], Any] | None = None
+        self.has_searched = False
 
     def load(self, folder: Path) -> Answer:
         """Read the data of a case."""
@@ -91,6 +103,13 @@ class Worker:
         gc.collect()
         self.X, self.y = data.load(folder)
         return {}
+
+    def leave(self) -> None:
+        """Send the workers of searches away: before joblib does, multiprocessing awaits them."""
+        if self.has_searched:
+            from joblib.externals.loky import get_reusable_executor
+
+            get_reusable_executor().shutdown(wait=True)
 
     def fit_network(self, case: NetworkCase, epochs: int) -> Answer:
         """Train a network; ``seconds`` an epoch."""
@@ -128,6 +147,25 @@ class Worker:
             "warned": any(_is_about_convergence(warning) for warning in caught),
         }
 
+    def rehearse_search(self, case: SearchCase) -> Answer:
+        """Start the workers of a search, and have them load their libraries."""
+        self.has_searched = True
+        with one_in_new_processes():
+            self._search(case).rehearse(self.X, self.y)
+        return {}
+
+    def fit_search(self, case: SearchCase) -> Answer:
+        """Search once; ``seconds``, the best ``score``, and all ``split_scores``."""
+        self.rehearse_search(case)  # workers that had nothing to do for long have left
+        search = self._search(case)
+        with one_in_new_processes():
+            seconds = _time(lambda: search.fit(self.X, self.y))
+        return {
+            "seconds": seconds,
+            "score": search.best_score,
+            "split_scores": search.split_scores,
+        }
+
     def find_best_objective(self, case: LogisticCase) -> Answer:
         """Compute the optimum that contenders are held to."""
         from benchmarks.reference import best_objective
@@ -161,9 +199,23 @@ class Worker:
 
     def measure_memory(self, case: MemoryCase) -> Answer:
         """Fit once in a fresh process; ``bytes`` above what was held before."""
-        self._fit(case, rows=slice(0, 2_000))  # loads what is loaded late
-        peak = peak_above(lambda: self._fit(case))
+        if isinstance(case.fit, SearchCase):
+            peak = self._peak_of_search(case.fit)
+        else:
+            self._fit(case, rows=slice(0, 2_000))  # loads what is loaded late
+            peak = peak_above(lambda: self._fit(case))
         return {"bytes": peak, "multiple": peak / (self.X.size * np.dtype(case.dtype).itemsize)}
+
+    def _peak_of_search(self, case: SearchCase) -> int:
+        if not tree_memory.can_measure():
+            raise UnsuitableError("the memory of worker processes can be read on Linux only")
+        self.rehearse_search(case)
+        search = self._search(case)
+        with one_in_new_processes():
+            return tree_memory.peak_above(lambda: search.fit(self.X, self.y))
+
+    def _search(self, case: SearchCase) -> Search:
+        return Search(self.contender, case, self.device, self.threads)
 
     def _fit(self, case: MemoryCase, rows: slice | None = None) -> None:
         # X itself and no slice of it for the whole: a view could be treated differently.

@@ -2,6 +2,12 @@
 
 from skbinary._logistic import TorchLogisticClassifier
 from skbinary._mlp import TorchMLPClassifier
+from skbinary._search import VectorizedGridSearchCV, VectorizedRandomizedSearchCV
 
-__all__ = ["TorchLogisticClassifier", "TorchMLPClassifier"]
+__all__ = [
+    "TorchLogisticClassifier",
+    "TorchMLPClassifier",
+    "VectorizedGridSearchCV",
+    "VectorizedRandomizedSearchCV",
+]
 __version__ = "0.1.0"

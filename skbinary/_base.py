@@ -42,7 +42,7 @@ _SEEDS = 2**31 - 1
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
-def _unchanged_on_error(method: _Method) -> _Method:
+def unchanged_on_error(method: _Method) -> _Method:
     """Put the estimator's attributes back as they were when `method` raises anything."""
 
     @functools.wraps(method)
@@ -172,9 +172,23 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
     ) -> dict[str, Any]:
         """Give the fitted attributes that are this class's own."""
 
+    def _follows_a_path(self, training: Training) -> bool:
+        """Tell whether a stack solves what a full-batch solver would solve."""
+        return False
+
+    def _sees_all_rows(self) -> bool:
+        """Tell whether the solver sees all rows at once."""
+        return self.solver not in _MINIBATCH_SOLVERS
+
+    def _trains_in_stacks(self) -> bool:
+        """Tell whether a fit in a stack does all that a fit alone would do."""
+        as_written = type(self).fit is BinaryClassifier.fit
+        watched = self.callbacks or self.verbose or getattr(self, "_skl_callbacks", None)
+        return as_written and not watched
+
     # -- training ---------------------------------------------------------------------------
 
-    @_unchanged_on_error
+    @unchanged_on_error
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
@@ -242,7 +256,7 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
         return self._train(data, goes_on=goes_on, n_epochs=self.max_iter, context=context)
 
     @available_if(_has_batches)
-    @_unchanged_on_error
+    @unchanged_on_error
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train one epoch more on labelled rows. Mini-batch solvers only.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
-from skbinary._base import BinaryClassifier
+from skbinary._base import BinaryClassifier, Training
 from skbinary._problem import Problem
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
@@ -29,6 +29,8 @@ from skbinary._training.small import linear_objective
 # A Newton step costs rows x features ** 2 (or rows ** 2 x features, if there are fewer rows), an
 # L-BFGS step rows x features, and L-BFGS needs tens of times as many of them.
 _LARGEST_SYSTEM = 500
+# With these, a fit ends at the optimum, as far as a score can tell.
+_FINE_TOL, _ENOUGH_ITERATIONS = 1e-4, 20
 
 
 class TorchLogisticClassifier(BinaryClassifier):
@@ -272,6 +274,13 @@ class TorchLogisticClassifier(BinaryClassifier):
         if solver == "newton-cholesky":
             return Newton(objective, self.tol)
         return LBFGS(objective, self.tol)
+
+    def _follows_a_path(self, training: Training) -> bool:
+        # A stack goes to the optimum. Who stops short of it alone is fitted alone.
+        to_the_end = self.tol <= _FINE_TOL and self.max_iter >= _ENOUGH_ITERATIONS
+        few = training.architecture.n_features <= _LARGEST_SYSTEM
+        finite = not np.isinf(self.C)
+        return training.solver == "newton-cholesky" and to_the_end and few and finite
 
     def _initial_parameters(self, architecture: Architecture, random_state: Any) -> Tensor:
         return torch.zeros(architecture.n_parameters, dtype=torch.float64)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import sklearn
 
 from skbinary._training.loop import Run
 
-__all__ = ["CallbackSupport", "Printer", "ScikitLearnCallbacks"]
+__all__ = ["CallbackSupport", "Printer", "ScikitLearnCallbacks", "SearchCallbacks"]
 
 
 class CallbackSupport:
@@ -143,3 +145,59 @@ class ScikitLearnCallbacks:
             reconstruction_attributes=lambda: self.snapshot(run),
             **self.data,
         )
+
+
+class SearchCallbacks:
+    """Tells scikit-learn's callbacks of a search, where scikit-learn has them.
+
+    Parameters
+    ----------
+    search : estimator
+    X, y : indexable
+        All rows.
+    params : dict
+        What ``fit`` was given besides.
+    """
+
+    def __init__(self, search: Any, X: Any, y: Any, params: dict[str, Any]):
+        self.search_cv = search
+        weight = params.get("sample_weight")
+        metadata = None if weight is None else {"sample_weight": weight}
+        self._seen = {"estimator": search, "X": X, "y": y, "metadata": metadata}
+        self._root: Any = None
+        if hasattr(search, "_init_callback_context"):
+            context = search._init_callback_context(max_subtasks=1 + (search.refit is not False))
+            self._root = context.call_on_fit_task_begin(**self._seen)
+
+    @staticmethod
+    def of_tasks(context: Any, n_tasks: int) -> list[Any] | None:
+        """Give a context to each task of a search."""
+        if context is None:
+            return None
+        name = "candidate-split-evaluation"
+        return [context.subcontext(task_name=name, task_id=i) for i in range(n_tasks)]
+
+    def search(self, evaluate: Callable[..., Any]) -> None:
+        """Let the search run, with its context if it takes one."""
+        run = self.search_cv._run_search
+        if self._root is not None and "callback_ctx" in inspect.signature(run).parameters:
+            run(evaluate, callback_ctx=self._root)
+        else:
+            run(evaluate)
+
+    @contextmanager
+    def refit(self, best: Any) -> Iterator[None]:
+        """Tell of the last fit, the one on all rows."""
+        if self._root is None:
+            yield
+            return
+        context = self._root.subcontext(task_name="refit-with-best-params")
+        with context.propagate_callback_context(best):
+            context.call_on_fit_task_begin(**self._seen)
+            yield
+        context.call_on_fit_task_end(**self._seen)
+
+    def end(self) -> None:
+        """Tell that the search has ended."""
+        if self._root is not None:
+            self._root.call_on_fit_task_end(**self._seen)

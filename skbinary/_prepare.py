@@ -165,7 +165,7 @@ def build_problem(
     def build() -> Split:
         def place(table: Table, name: str, *, convert: bool) -> Rows:
             what = f"{name} rows {device} {dtype} {convert}"
-            return _once(
+            return remembered(
                 data, what, lambda: _inputs.as_rows(table.X, device, dtype, convert=convert)
             )
 
@@ -195,10 +195,24 @@ def build_problem(
         return replace(split, problem=merge_equal_rows(split.problem, seed=0))
 
     settings = (of_class.tolist(), hold_out_fraction, seed, merge_up_to)
-    return _once(data, f"problem {device} {dtype} {convert} {settings}", build)
+    return remembered(data, f"problem {device} {dtype} {convert} {settings}", build)
 
 
-def _once(data: Data, what: str, make: Callable[[], _Made]) -> _Made:
+def unweighted_problem(data: Data, device: torch.device, dtype: torch.dtype) -> Problem:
+    """Put all training rows on a device, without their weights."""
+
+    def build() -> Problem:
+        what = f"training rows {device} {dtype} False"
+        rows = remembered(
+            data, what, lambda: _inputs.as_rows(data.train.X, device, dtype, convert=False)
+        )
+        bare = replace(data.train, sample_weight=None)
+        return _weighed(bare, rows, data.classes, np.ones(2), device)
+
+    return remembered(data, f"unweighted {device} {dtype}", build)
+
+
+def remembered(data: Data, what: str, make: Callable[[], _Made]) -> _Made:
     """Make something of the data, or take it where it was made before."""
     if data.made is None:
         return make()

@@ -1,10 +1,19 @@
 """The benchmark suite is complete and can be asked; what it measures is measured elsewhere."""
 
+import os
 import subprocess
 import sys
+from math import prod
 from pathlib import Path
 
 import pytest
+
+import skbinary
+from benchmarks import cases, threads, tree_memory
+from benchmarks.contenders.logistics import UnsuitableError
+from benchmarks.contenders.searches import SEARCHES, Search, suitable
+from benchmarks.data import Source
+from benchmarks.results import Outcome, Result
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,6 +29,8 @@ def test_list_names_every_promised_case():
     networks = ["circles", "table", "images", "wide", "text", "big-batch"]
     linear = ["breast-cancer", "dense", "covtype", "adult", "long", "w8a", "sms-spam", "genes"]
     wanted = {f"mlp/{name}" for name in networks} | {f"logistic/{name}" for name in linear}
+    searches = ["mlp", "logistic", "logistic-adult", "logistic-sms-spam", "mixed"]
+    wanted |= {f"grid/{name}" for name in searches} | {"memory/grid-mlp"}
     wanted |= {"logistic/elastic-net-0.5", "logistic/elastic-net-1", "import"}
     assert wanted <= set(names)
 
@@ -33,3 +44,58 @@ def test_unknown_case_is_refused_with_a_hint():
 @pytest.mark.parametrize("option", ["--quick", "--case", "--threads", "--device", "--rounds"])
 def test_help_explains_every_option(option):
     assert option in listed("--help").stdout
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("name", [case.name for case in cases.SEARCHES])
+def test_contenders_of_a_search_try_as_many_candidates_of_their_own_parameters(name, quick):
+    [case] = cases.select([name], quick=quick)
+    for contender in suitable(case):
+        estimator, space = SEARCHES[contender](case, 5, "cpu")
+        for parameter in space:
+            estimator.set_params(**{parameter: estimator.get_params().get(parameter)})
+        if case.draws is None:
+            assert prod(len(values) for values in space.values()) == case.candidates
+
+
+def test_search_keeps_a_score_of_every_candidate_and_fold():
+    [case] = cases.select(["grid/logistic"], quick=True)
+    search = Search("GridSearchCV, lbfgs", case, "cpu", 1)
+    search.fit(*Source("table", "float64", 200, 5).make())
+    scores = search.split_scores
+    assert [len(folds) for folds in scores] == [case.folds] * case.candidates
+    assert search.best_score == pytest.approx(max(sum(folds) / len(folds) for folds in scores))
+
+
+def test_search_whose_class_is_missing_is_left_out_with_a_reason(monkeypatch):
+    [case] = cases.select(["grid/mixed"], quick=True)
+    name = "VectorizedRandomizedSearchCV"
+    monkeypatch.delattr(skbinary, name, raising=False)
+    with pytest.raises(UnsuitableError, match=f"skbinary has no {name} yet"):
+        Search("skbinary", case, "cpu", 1).fit(*Source("table", "float64", 200, 5).make())
+
+
+def test_largest_difference_is_that_of_the_split_scores():
+    scores = {"a": [[0.5, 0.75], [0.25, 0.5]], "b": [[0.5, 0.5], [0.25, 0.375]]}
+    results = [Result("x", name, details={"split_scores": scores[name]}) for name in scores]
+    outcome = Outcome({}, {}, [], results)
+    assert outcome.largest_difference("x", "a", "b") == 0.25
+    assert outcome.largest_difference("x", "a", "absent") is None
+
+
+@pytest.mark.skipif(not tree_memory.can_measure(), reason="/proc tells the memory on Linux only")
+def test_memory_of_a_tree_counts_children():
+    size = 100_000_000
+    code = f"import time; held = bytearray(b'x' * {size}); time.sleep(1)"
+    peak = tree_memory.peak_above(lambda: subprocess.run([sys.executable, "-c", code], check=True))
+    assert size < peak < 4 * size
+
+
+def test_new_processes_have_one_thread_and_the_environment_is_put_back(monkeypatch):
+    set_before, unset_before, *_ = threads.VARIABLES
+    monkeypatch.setenv(set_before, "7")
+    monkeypatch.delenv(unset_before, raising=False)
+    with threads.one_in_new_processes():
+        assert {os.environ[name] for name in threads.VARIABLES} == {"1"}
+    assert os.environ[set_before] == "7"
+    assert unset_before not in os.environ

@@ -45,24 +45,7 @@ class _Skorch:
     """skorch, which takes dense rows and float targets."""
 
     def __init__(self, case: NetworkCase, device: str, **settings: Any):
-        from skorch import NeuralNetBinaryClassifier
-        from torch.optim import Adam
-
-        from benchmarks.contenders.plain_torch import Perceptron
-
-        self.net = NeuralNetBinaryClassifier(
-            Perceptron,
-            module__hidden=case.hidden,
-            optimizer=Adam,
-            optimizer__weight_decay=case.alpha / case.batch_size,
-            lr=case.learning_rate,
-            batch_size=case.batch_size,
-            iterator_train__shuffle=True,
-            train_split=None,  # as shipped it would train on 80% of the rows
-            verbose=0,
-            device=device,
-            **settings,
-        )
+        self.net = skorch_net(case, device, **settings)
 
     def fit(self, X: Any, y: NDArray[Any], epochs: int) -> None:
         import torch
@@ -77,7 +60,51 @@ class _Skorch:
         return self.net.predict_proba(X)[:, 1]
 
 
-def _settings(case: NetworkCase) -> dict[str, Any]:
+def skorch_net(case: NetworkCase, device: str, **settings: Any) -> Any:
+    """Make skorch's classifier with the settings of a case.
+
+    Parameters
+    ----------
+    case : NetworkCase
+    device : str
+    **settings
+        Further parameters of the net.
+
+    Returns
+    -------
+    NeuralNetBinaryClassifier
+    """
+    from skorch import NeuralNetBinaryClassifier
+    from torch.optim import Adam
+
+    from benchmarks.contenders.plain_torch import Perceptron
+
+    return NeuralNetBinaryClassifier(
+        Perceptron,
+        module__hidden=case.hidden,
+        optimizer=Adam,
+        optimizer__weight_decay=case.alpha / case.batch_size,
+        lr=case.learning_rate,
+        batch_size=case.batch_size,
+        iterator_train__shuffle=True,
+        train_split=None,  # as shipped it would train on 80% of the rows
+        verbose=0,
+        device=device,
+        **settings,
+    )
+
+
+def same_settings(case: NetworkCase) -> dict[str, Any]:
+    """Give the parameters that skbinary and scikit-learn have in common.
+
+    Parameters
+    ----------
+    case : NetworkCase
+
+    Returns
+    -------
+    dict
+    """
     return {
         "hidden_layer_sizes": case.hidden,
         "batch_size": case.batch_size,
@@ -91,13 +118,13 @@ def _settings(case: NetworkCase) -> dict[str, Any]:
 def _skbinary(case: NetworkCase, device: str) -> Network:
     from skbinary import TorchMLPClassifier
 
-    return _Estimator(TorchMLPClassifier(**_settings(case), device=device))
+    return _Estimator(TorchMLPClassifier(**same_settings(case), device=device))
 
 
 def _sklearn(case: NetworkCase, device: str) -> Network:
     from sklearn.neural_network import MLPClassifier
 
-    return _Estimator(MLPClassifier(**_settings(case)))
+    return _Estimator(MLPClassifier(**same_settings(case)))
 
 
 def _skorch(case: NetworkCase, device: str) -> Network:

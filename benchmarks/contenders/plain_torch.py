@@ -22,10 +22,13 @@ class Perceptron(nn.Module):
     n_features : int
     hidden : tuple of int
         Widths of the hidden layers.
+    dropout : float, default=0.0
+        Share of the hidden units that is dropped in training.
     """
 
-    def __init__(self, n_features: int, hidden: tuple[int, ...]):
+    def __init__(self, n_features: int, hidden: tuple[int, ...], dropout: float = 0.0):
         super().__init__()
+        self.dropout = dropout
         widths = (n_features, *hidden, 1)
         layers = [nn.Linear(n_in, n_out) for n_in, n_out in pairwise(widths)]
         self.layers = nn.ModuleList(layers)
@@ -44,7 +47,10 @@ class Perceptron(nn.Module):
         else:
             hidden = first(X)
         for layer in others:
-            hidden = layer(torch.relu(hidden))
+            hidden = torch.relu(hidden)
+            if self.dropout:
+                hidden = nn.functional.dropout(hidden, self.dropout, self.training)
+            hidden = layer(hidden)
         return hidden.squeeze(1)
 
 

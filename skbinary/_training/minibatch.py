@@ -130,7 +130,7 @@ class Course:
     def feed_key(self) -> tuple[Any, ...]:
         """Tell apart what the batches are made of."""
         own = id(self) if self.shuffler is not None and self.shuffle_key is None else 0
-        return id(self.problem.rows), self.shuffle_key, own
+        return id(self.problem.rows), self.shuffler is None, self.shuffle_key, own
 
     def noise_key(self) -> tuple[Any, ...]:
         """Tell apart what dropout will do."""

@@ -138,9 +138,11 @@ class HessianSolver:
             seen = values > SINGULAR**2 * float(values[-1])
             self._inverse = (vectors[:, seen] / values[seen]) @ vectors[:, seen].mT
 
-    def solve(self, vector: Tensor) -> Tensor:
-        """Give the solution for a right-hand side of shape (n,)."""
-        scaled = vector * self._scale
+    def solve(self, right: Tensor) -> Tensor:
+        """Give the solution for right-hand sides of shape (n,) or (n, n_sides)."""
+        columns = (right if right.ndim == 2 else right[:, None]) * self._scale[:, None]
         if self._inverse is not None:
-            return self._inverse @ scaled * self._scale
-        return torch.cholesky_solve(scaled[:, None], self._factor)[:, 0] * self._scale
+            solved = self._inverse @ columns
+        else:
+            solved = torch.cholesky_solve(columns, self._factor)
+        return (solved * self._scale[:, None]).view_as(right)

@@ -1,0 +1,222 @@
+"""Contenders of the searches: who searches, and over which classifier."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.cases import Between, NetworkCase, SearchCase
+from benchmarks.contenders.logistics import UnsuitableError
+from benchmarks.contenders.networks import same_settings, skorch_net
+
+# Rows of a search that is over at once.
+_REHEARSAL_ROWS = 500
+# Where there are more, newton-cholesky's Hessian takes minutes and gigabytes in every worker.
+_MOST_FEATURES_FOR_NEWTON = 1_000
+
+Space = dict[str, Any]
+
+
+def suitable(case: SearchCase) -> list[str]:
+    """Name those that can search a case.
+
+    skorch takes minutes, so it is asked where its peers are networks and the grid is plain.
+
+    Parameters
+    ----------
+    case : SearchCase
+
+    Returns
+    -------
+    list of str
+    """
+    if not isinstance(case.fit, NetworkCase):
+        peers = ["GridSearchCV, lbfgs", "GridSearchCV, newton-cholesky"]
+    elif case.draws is None:
+        peers = ["GridSearchCV, MLPClassifier", "GridSearchCV, skorch"]
+    else:
+        peers = ["GridSearchCV, MLPClassifier"]
+    return ["skbinary", "GridSearchCV, skbinary", *peers]
+
+
+class Search:
+    """A contender's search of a case; a random one where the case says so.
+
+    Parameters
+    ----------
+    contender : str
+        A key of `SEARCHES`.
+    case : SearchCase
+    device : str
+    jobs : int
+        Workers, or whatever the contender makes of ``n_jobs``.
+    """
+
+    def __init__(self, contender: str, case: SearchCase, device: str, jobs: int):
+        self.contender = contender
+        self.case = case
+        self.device = device
+        self.jobs = jobs
+
+    def rehearse(self, X: Any, y: NDArray[Any]) -> None:
+        """Search few rows and one epoch, so that workers are started and libraries loaded."""
+        fit = self.case.fit
+        if isinstance(fit, NetworkCase):
+            fit = replace(fit, epochs=1)
+        short = Search(self.contender, replace(self.case, fit=fit), self.device, self.jobs)
+        short.fit(X[:_REHEARSAL_ROWS], y[:_REHEARSAL_ROWS])
+
+    def fit(self, X: Any, y: NDArray[Any]) -> None:
+        """Search."""
+        from sklearn.exceptions import ConvergenceWarning
+
+        if self.contender == "GridSearchCV, skorch":
+            y = y.astype(np.float32)  # its loss takes no others
+        self._search = self._make(X.shape[1])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            self._search.fit(X, y)
+        tried = len(self.split_scores)
+        if tried != self.case.candidates:
+            raise RuntimeError(f"tried {tried} of {self.case.candidates} candidates")
+
+    @property
+    def best_score(self) -> float:
+        """The highest mean test score."""
+        return float(np.max(self._search.cv_results_["mean_test_score"]))
+
+    @property
+    def split_scores(self) -> list[list[float]]:
+        """The test scores, a list for each candidate."""
+        results = self._search.cv_results_
+        folds = range(self.case.folds)
+        return np.stack([results[f"split{k}_test_score"] for k in folds], axis=1).tolist()
+
+    def _make(self, n_features: int) -> Any:
+        estimator, space = SEARCHES[self.contender](self.case, n_features, self.device)
+        settings = {
+            "scoring": self.case.scoring,
+            "cv": self.case.folds,
+            "n_jobs": self.jobs,
+            "refit": False,
+            "error_score": "raise",  # a fit that fails would be a fast one
+        }
+        name = "GridSearchCV"
+        if self.case.draws is not None:
+            name = "RandomizedSearchCV"
+            settings |= {"n_iter": self.case.draws, "random_state": 0}
+        if self.contender == "skbinary":
+            make = _vectorized(name)
+        else:
+            make = getattr(importlib.import_module("sklearn.model_selection"), name)
+        if self.case.scaled:
+            estimator = _after_scaling(estimator, in_float32="skorch" in self.contender)
+            space = {f"model__{name}": values for name, values in space.items()}
+        return make(estimator, space, **settings)
+
+
+def _vectorized(name: str) -> Any:
+    import skbinary
+
+    if not hasattr(skbinary, f"Vectorized{name}"):
+        raise UnsuitableError(f"skbinary has no Vectorized{name} yet")
+    return getattr(skbinary, f"Vectorized{name}")
+
+
+def _after_scaling(estimator: Any, *, in_float32: bool) -> Any:
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+    steps = [("scale", StandardScaler()), ("model", estimator)]
+    if in_float32:
+        steps.insert(1, ("cast", FunctionTransformer(_to_float32)))
+    return Pipeline(steps)
+
+
+def _to_float32(X: NDArray[Any]) -> NDArray[Any]:
+    return X.astype(np.float32)
+
+
+def _space(case: SearchCase) -> Space:
+    """Write ranges as scipy's distributions."""
+    from scipy.stats import loguniform, uniform
+
+    def write(values: Any) -> Any:
+        if not isinstance(values, Between):
+            return list(values)
+        low, high = values.low, values.high
+        return loguniform(low, high) if values.logarithmic else uniform(low, high - low)
+
+    return {name: write(values) for name, values in case.grid}
+
+
+def _network_settings(case: NetworkCase) -> dict[str, Any]:
+    """Have all epochs run."""
+    return {**same_settings(case), "max_iter": case.epochs, "n_iter_no_change": case.epochs}
+
+
+def _skbinary(case: SearchCase, n_features: int, device: str) -> tuple[Any, Space]:
+    if isinstance(case.fit, NetworkCase):
+        from skbinary import TorchMLPClassifier
+
+        return TorchMLPClassifier(**_network_settings(case.fit), device=device), _space(case)
+    from skbinary import TorchLogisticClassifier
+
+    return TorchLogisticClassifier(device=device), _space(case)
+
+
+def _perceptron(case: SearchCase, n_features: int, device: str) -> tuple[Any, Space]:
+    """Leave the threshold out, and make up for dropouts by as many more learning rates."""
+    from sklearn.neural_network import MLPClassifier
+
+    assert isinstance(case.fit, NetworkCase)
+    space = _space(case)
+    space.pop("threshold", None)
+    dropouts = space.pop("dropout", None)
+    if dropouts is not None:
+        rates = space["learning_rate_init"]
+        count = len(rates) * len(dropouts)
+        space["learning_rate_init"] = np.geomspace(min(rates), max(rates), count).tolist()
+    return MLPClassifier(**_network_settings(case.fit)), space
+
+
+def _skorch(case: SearchCase, n_features: int, device: str) -> tuple[Any, Space]:
+    fit = case.fit
+    assert isinstance(fit, NetworkCase)
+    net = skorch_net(fit, device, max_epochs=fit.epochs, module__n_features=n_features)
+    space = _space(case)
+    return net, {
+        "lr": space["learning_rate_init"],
+        "optimizer__weight_decay": [alpha / fit.batch_size for alpha in space["alpha"]],
+        "module__dropout": space["dropout"],
+    }
+
+
+def _sklearn(solver: str) -> Callable[[SearchCase, int, str], tuple[Any, Space]]:
+    def make(case: SearchCase, n_features: int, device: str) -> tuple[Any, Space]:
+        from sklearn.linear_model import LogisticRegression
+
+        if solver == "newton-cholesky" and n_features > _MOST_FEATURES_FOR_NEWTON:
+            raise UnsuitableError(
+                f"it would solve with a matrix of {n_features:,} x {n_features:,} in every "
+                "iteration of every fit"
+            )
+        return LogisticRegression(solver=solver), _space(case)
+
+    return make
+
+
+SEARCHES: Mapping[str, Callable[[SearchCase, int, str], tuple[Any, Space]]] = {
+    "skbinary": _skbinary,
+    "GridSearchCV, skbinary": _skbinary,
+    "GridSearchCV, MLPClassifier": _perceptron,
+    "GridSearchCV, skorch": _skorch,
+    "GridSearchCV, lbfgs": _sklearn("lbfgs"),
+    "GridSearchCV, newton-cholesky": _sklearn("newton-cholesky"),
+}

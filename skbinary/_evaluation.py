@@ -1,0 +1,423 @@
+"""Every candidate of a search on every split: prepared, trained in stacks, scored."""
+
+from __future__ import annotations
+
+import copy
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import joblib
+import numpy as np
+from sklearn.base import clone
+from sklearn.metrics._scorer import _BaseScorer, _MultimetricScorer, _PassthroughScorer
+from sklearn.model_selection._validation import _fit_and_score, _score
+from sklearn.utils.metaestimators import _safe_split
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import _check_method_params, _num_samples
+
+from skbinary._stacking import Model, SharedRows, plan_model, share_rows, train_models
+from skbinary._unwrap import Unwrapped, can_be_stacked, prepared, transformed, unwrap
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a search asks of every candidate on every split.
+
+    Parameters
+    ----------
+    search : BaseSearchCV
+        Its parameters say how it is asked: ``error_score``, ``n_jobs``, ``verbose`` and so on.
+    X, y : indexable
+        All rows.
+    scorer : callable
+    fit_params, score_params : dict
+        What ``fit`` and the scorer are given besides.
+    """
+
+    search: Any
+    X: Any
+    y: Any
+    scorer: Any
+    fit_params: dict[str, Any]
+    score_params: dict[str, Any]
+
+    @cached_property
+    def is_of_the_scores(self) -> bool:
+        """Whether the scorer asks a model for its answers alone, and looks at nothing else."""
+        scorers = getattr(self.scorer, "_scorers", {"score": self.scorer})
+        known = (_BaseScorer, _PassthroughScorer)
+        return all(isinstance(each, known) for each in scorers.values())
+
+    def failed(self, error: Exception, seconds: float) -> dict[str, Any]:
+        """Give the result of a fit that has failed, or raise if that is what the search says."""
+        if self.search.error_score == "raise":
+            raise error
+        scores = self.search.error_score
+        if isinstance(self.scorer, _MultimetricScorer):
+            scores = dict.fromkeys(self.scorer._scorers, scores)
+        result = {
+            "fit_error": "".join(traceback.format_exception(error)),
+            "test_scores": scores,
+            "fit_time": seconds,
+            "score_time": 0.0,
+        }
+        if self.search.return_train_score:
+            result["train_scores"] = copy.copy(scores)
+        return result
+
+    def scores(self, model: Any, X: Any, y: Any, rows: Any) -> Any:
+        """Score a model on rows, of which `rows` are the positions."""
+        given = _check_method_params(self.X, params=self.score_params, indices=rows)
+        return _score(model, X, y, self.scorer, given, self.search.error_score)
+
+
+class Task(NamedTuple):
+    """A candidate on a split, each by its number."""
+
+    candidate: int
+    split: int
+
+
+class _Fold:
+    """A split, with the rows as the classifiers of some candidates see them.
+
+    Parameters
+    ----------
+    question : Question
+    candidate : Unwrapped
+        One of those that prepare the rows alike.
+    train, test : ndarray of int
+        Positions of the rows.
+    """
+
+    def __init__(self, question: Question, candidate: Unwrapped, train: Any, test: Any):
+        self.question = question
+        self.candidate = candidate
+        self.train, self.test = train, test
+        self.n_models = 0
+        self.seconds = 0.0
+
+    @cached_property
+    def transformers(self) -> list[list[Any]]:
+        """The fitted steps of each pipeline around the classifier."""
+        return self._prepared[0]
+
+    @cached_property
+    def rows(self) -> SharedRows:
+        """The training rows, prepared and checked."""
+        _, X, y, own = self._prepared
+        begin = time.perf_counter()
+        rows = share_rows(self.candidate.classifier, X, y, own.get("sample_weight"))
+        self.seconds += time.perf_counter() - begin
+        return rows
+
+    @cached_property
+    def _prepared(self) -> tuple[list[list[Any]], Any, Any, dict[str, Any]]:
+        begin = time.perf_counter()
+        question, candidate = self.question, self.candidate
+        X, y = _safe_split(candidate.estimator, question.X, question.y, self.train)
+        given = _check_method_params(question.X, params=question.fit_params, indices=self.train)
+        of_steps, own = candidate.divide(given)
+        transformers = []
+        for (_, pipeline), params in zip(candidate.pipelines, of_steps, strict=True):
+            steps, X = prepared(pipeline, X, y, params)
+            transformers.append(steps)
+        self.seconds += time.perf_counter() - begin
+        return transformers, X, y, own
+
+    def part(self, name: str) -> tuple[Any, Any, Any]:
+        """Give rows, labels and positions of ``"train"`` or ``"test"``, as they are scored."""
+        rows = self.train if name == "train" else self.test
+        question = self.question
+        if name not in self._parts:
+            X, y = _safe_split(self.candidate.estimator, question.X, question.y, rows, self.train)
+            if question.is_of_the_scores:
+                X = transformed(self.transformers, X)
+            self._parts[name] = (X, y, rows)
+        return self._parts[name]
+
+    @cached_property
+    def _parts(self) -> dict[str, tuple[Any, Any, Any]]:
+        return {}
+
+    def whole(self, candidate: Unwrapped, classifier: Any) -> Any:
+        """Give what is scored: the classifier where it sees prepared rows, else all of it."""
+        if self.question.is_of_the_scores:
+            return classifier
+        return candidate.put_together(self.transformers, classifier)
+
+
+@dataclass
+class _Order:
+    """What a model is trained for: candidates on a split that differ in their threshold alone."""
+
+    fold: _Fold
+    tasks: list[Task] = field(default_factory=list)
+
+
+class Evaluation:
+    """The candidates of a search, on all splits.
+
+    Parameters
+    ----------
+    question : Question
+    candidates : sequence of dict
+        Their parameters.
+    splits : sequence of (train, test)
+        Positions of rows.
+    contexts : sequence or None
+        scikit-learn's callbacks, one for each candidate and split.
+    """
+
+    def __init__(
+        self,
+        question: Question,
+        candidates: Sequence[dict[str, Any]],
+        splits: Sequence[tuple[Any, Any]],
+        contexts: Sequence[Any] | None = None,
+    ):
+        self.question = question
+        self.candidates = candidates
+        self.splits = [(_positions(train), _positions(test)) for train, test in splits]
+        self.tasks = [Task(c, s) for c in range(len(candidates)) for s in range(len(splits))]
+        self._contexts = dict(zip(self.tasks, contexts or (), strict=False))
+        self._results: dict[Task, dict[str, Any]] = {}
+        self._alone: set[Task] = set()
+
+    def run(self) -> tuple[list[dict[str, Any]], list[str]]:
+        """Fit and score everything.
+
+        Returns
+        -------
+        results : list of dict
+            One for each candidate and split, in the form of scikit-learn's searches.
+        fit_modes : list of str
+            ``"stacked"`` or ``"single"``, one for each candidate.
+        """
+        self._unwrapped = [self._unwrap(parameters) for parameters in self.candidates]
+        self._alone = {task for task in self.tasks if self._unwrapped[task.candidate] is None}
+        waiting = [model for s in range(len(self.splits)) for model in self._plan(s)]
+        most_bytes = self.question.search.max_stack_memory
+        self._score(list(train_models(waiting, most_bytes)))
+        self._fit_alone(sorted(self._alone))
+        alone = {task.candidate for task in self._alone}
+        modes = ["single" if c in alone else "stacked" for c in range(len(self.candidates))]
+        return [self._results[task] for task in self.tasks], modes
+
+    def _unwrap(self, parameters: dict[str, Any]) -> Unwrapped | None:
+        estimator = clone(self.question.search.estimator)
+        found = unwrap(estimator.set_params(**clone(parameters, safe=False)))
+        fine = found is not None and can_be_stacked(found, self.question.fit_params)
+        return found if fine else None
+
+    def _plan(self, split: int) -> list[Model]:
+        """Prepare the rows of a split, and settle how each candidate is trained on them."""
+        folds: dict[str, _Fold | Exception] = {}
+        models: dict[Any, Model | None] = {}
+        for c, candidate in enumerate(self._unwrapped):
+            if candidate is None:
+                continue
+            task, preparation = Task(c, split), candidate.preparation_key()
+            if preparation not in folds:
+                folds[preparation] = self._fold(candidate, split)
+            fold = folds[preparation]
+            try:
+                if isinstance(fold, Exception):
+                    raise fold
+                key = (preparation, _all_but_threshold(candidate.classifier))
+                if key not in models:
+                    models[key] = self._model(fold, candidate)
+            except Exception as error:
+                self._fail(task, error)
+                continue
+            model = models[key]
+            if model is None:
+                self._alone.add(task)
+            else:
+                model.name.tasks.append(task)
+                fold.n_models += 1
+        return [model for model in models.values() if model is not None]
+
+    def _fold(self, candidate: Unwrapped, split: int) -> _Fold | Exception:
+        fold = _Fold(self.question, candidate, *self.splits[split])
+        try:
+            if candidate.pipelines:
+                _ = fold.transformers  # once, also where they fail
+        except Exception as error:
+            return error
+        return fold
+
+    def _model(self, fold: _Fold, candidate: Unwrapped) -> Model | None:
+        classifier = clone(candidate.classifier)
+        linear = not candidate.pipelines and classifier._sees_all_rows()
+        if linear and self._whole is not None:
+            # All folds are weights of the same rows, which are held once.
+            rows = replace(self._whole, chosen=fold.train)
+        else:
+            rows = fold.rows
+        return plan_model(_Order(fold), classifier, rows)
+
+    @cached_property
+    def _whole(self) -> SharedRows | None:
+        """All rows, for linear models on them as they are."""
+        question = self.question
+        bare = next(u for u in self._unwrapped if u is not None and not u.pipelines)
+        _, own = bare.divide(question.fit_params)
+        try:
+            weight = own.get("sample_weight")
+            return share_rows(bare.classifier, question.X, question.y, weight)
+        except Exception:  # a fold without the row that is amiss may still do
+            return None
+
+    def _score(self, models: Sequence[Model]) -> None:
+        """Score what was trained, on threads where the scorer is known to bear it."""
+        search, jobs = self.question.search, []
+        for model in models:
+            order, n_tasks = model.name, len(model.name.tasks)
+            if model.is_left:
+                self._alone.update(order.tasks)
+                continue
+            shared = order.fold.seconds / max(1, order.fold.n_models)
+            for task in order.tasks:
+                seconds = model.seconds / n_tasks + shared
+                if model.error is not None:
+                    self._fail(task, model.error, seconds)
+                else:
+                    jobs.append((task, order.fold, model.classifier, seconds))
+        if self.question.is_of_the_scores:
+            names = ("test", "train") if search.return_train_score else ("test",)
+            for fold in {id(job[1]): job[1] for job in jobs}.values():
+                for name in names:
+                    fold.part(name)
+            Parallel(n_jobs=search.n_jobs, require="sharedmem")(
+                delayed(self._score_task)(*job) for job in jobs
+            )
+        else:
+            for job in jobs:
+                self._score_task(*job)
+
+    def _score_task(self, task: Task, fold: _Fold, classifier: Any, seconds: float) -> None:
+        question, candidate = self.question, self._unwrapped[task.candidate]
+        if candidate is None:
+            raise AssertionError("what is scored here was taken apart before")
+        context = self._contexts.get(task)
+        with _told(context, question, fold):
+            begin = time.perf_counter()
+            own = copy.copy(classifier)
+            own.threshold = candidate.classifier.threshold
+            whole = fold.whole(candidate, own)
+            result = {"fit_error": None, "fit_time": seconds}
+            result["test_scores"] = question.scores(whole, *fold.part("test"))
+            result["score_time"] = time.perf_counter() - begin
+            result["n_test_samples"] = _num_samples(fold.part("test")[2])
+            if question.search.return_train_score:
+                result["train_scores"] = question.scores(whole, *fold.part("train"))
+        self._results[task] = result
+        self._say(task)
+
+    def _fail(self, task: Task, error: Exception, seconds: float = 0.0) -> None:
+        result = self.question.failed(error, seconds)
+        result["n_test_samples"] = len(self.splits[task.split][1])
+        self._results[task] = result
+        self._say(task)
+
+    def _say(self, task: Task) -> None:
+        """Print a line for a task, as scikit-learn's searches do."""
+        verbose, result = self.question.search.verbose, self._results[task]
+        if verbose < 2:
+            return
+        progress = f" {task.split + 1}/{len(self.splits)}" if verbose > 2 else ""
+        if verbose > 9:
+            progress += f"; {task.candidate + 1}/{len(self.candidates)}"
+        parameters = self.candidates[task.candidate]
+        told = ", ".join(f"{name}={parameters[name]}" for name in sorted(parameters))
+        told += ";" if told else ""
+        if verbose > 2:
+            told += _told_scores(result)
+        seconds = result["fit_time"] + result["score_time"]
+        end = f"{told} total time={joblib.logger.short_format_time(seconds)}"
+        begin = f"[CV{progress}] END "
+        sys.stdout.write(f"{begin}{'.' * (80 - len(begin) - len(end))}{end}\n")
+
+    def _fit_alone(self, tasks: Sequence[Task]) -> None:
+        """Fit and score the ordinary way."""
+        question, search = self.question, self.question.search
+        told: dict[Task, dict[str, Any]] = {
+            task: {"caller": search, "callback_ctx": context}
+            for task, context in self._contexts.items()
+        }
+        parallel = Parallel(n_jobs=search.n_jobs, pre_dispatch=search.pre_dispatch)
+        results = parallel(
+            delayed(_fit_and_score)(
+                clone(search.estimator),
+                question.X,
+                question.y,
+                scorer=question.scorer,
+                train=self.splits[task.split][0],
+                test=self.splits[task.split][1],
+                verbose=search.verbose,
+                parameters=self.candidates[task.candidate],
+                fit_params=question.fit_params,
+                score_params=question.score_params,
+                return_train_score=search.return_train_score,
+                return_n_test_samples=True,
+                return_times=True,
+                return_parameters=False,
+                split_progress=(task.split, len(self.splits)),
+                candidate_progress=(task.candidate, len(self.candidates)),
+                error_score=search.error_score,
+                **told.get(task, {}),
+            )
+            for task in tasks
+        )
+        self._results.update(zip(tasks, results, strict=True))
+
+
+def _positions(rows: Any) -> Any:
+    """Give the positions of rows, also where they were given as a mask."""
+    rows = np.asarray(rows)
+    return np.flatnonzero(rows) if rows.dtype == bool else rows
+
+
+def _all_but_threshold(classifier: Any) -> str:
+    """Tell apart classifiers that are not trained alike."""
+    parameters = classifier.get_params(deep=False)
+    if not classifier.early_stopping:
+        # With early stopping it decides on the validation score.
+        del parameters["threshold"]
+    return str(joblib.hash((type(classifier).__name__, parameters)))
+
+
+def _told_scores(result: dict[str, Any]) -> str:
+    test, train = result["test_scores"], result.get("train_scores")
+    if isinstance(test, dict):
+        told = ""
+        for name in sorted(test):
+            of_train = "" if train is None else f"train={train[name]:.3f}, "
+            told += f" {name}: ({of_train}test={test[name]:.3f})"
+        return told
+    both = f"(train={train:.3f}, test={test:.3f})" if train is not None else f"{test:.3f}"
+    return f", score={both}"
+
+
+@contextmanager
+def _told(context: Any, question: Question, fold: _Fold) -> Iterator[None]:
+    """Tell scikit-learn's callbacks of a task, if there are any."""
+    if context is None:
+        yield
+        return
+    data: dict[str, Any] = {"estimator": question.search}
+    if getattr(question.search, "_skl_callbacks", None):
+        X, y = _safe_split(question.search.estimator, question.X, question.y, fold.train)
+        data.update(X=X, y=y, metadata=None)
+    context.call_on_fit_task_begin(**data)
+    try:
+        yield
+    finally:
+        context.call_on_fit_task_end(**data)

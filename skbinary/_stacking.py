@@ -1,0 +1,339 @@
+"""Classifiers with parameters and rows become stacks, are trained, and come back fitted."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import clone
+from torch import Tensor
+
+from skbinary import _device, _inputs
+from skbinary._base import BinaryClassifier, Training
+from skbinary._prepare import Data, check_data, remembered, unweighted_problem
+from skbinary._problem import Problem
+from skbinary._team import Team
+from skbinary._training.loop import Plan, train_stack
+from skbinary._training.minibatch import Course
+from skbinary._training.path import PathNewton, Point
+from skbinary._training.result import DivergedError, FitResult, StopReason
+from skbinary._training.stacked import StackedMiniBatch
+
+# What the models of one stack keep at hand: about what a core keeps close. Larger stacks save no
+# more calls, and their numbers come from farther away.
+_CLOSE_BYTES = 4 << 20
+_MOST_MODELS = 64
+# The share of the free memory that stacks take by default, and where nobody tells what is free.
+_FREE_SHARE, _UNKNOWN_FREE = 0.25, 4 << 30
+# A path ends with Hessians of a part of the rows, so it goes on until this share of tol.
+_PATH_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class SharedRows:
+    """Checked rows that several models train on.
+
+    Parameters
+    ----------
+    data : Data
+        All of them.
+    features : dict
+        What the check has learnt of the columns, as an estimator remembers it.
+    chosen : ndarray of int or None
+        The rows that are trained on. None for all.
+    """
+
+    data: Data
+    features: dict[str, Any]
+    chosen: NDArray[np.intp] | None = None
+
+
+def share_rows(classifier: BinaryClassifier, X: Any, y: Any, sample_weight: Any) -> SharedRows:
+    """Check rows once for all models of a kind that train on them."""
+    prototype = clone(classifier)
+    data = check_data(prototype, (X, y, sample_weight), (None,) * 3, reset=True)
+    parameters = prototype.get_params(deep=False)
+    features = {name: value for name, value in vars(prototype).items() if name not in parameters}
+    return SharedRows(replace(data, made={}), features)
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """How a linear model stands on a path: how rows are weighed, and how strong its penalty is.
+
+    Parameters
+    ----------
+    problem : Problem
+        All rows.
+    weight : Tensor of shape (n_samples,)
+        Zero for rows that are not trained on.
+    l2 : float
+        Strength of the penalty, as a share of the mean objective.
+    """
+
+    problem: Problem
+    weight: Tensor
+    l2: float
+
+
+@dataclass
+class Model:
+    """A classifier that waits for its training, or has it behind it.
+
+    Parameters
+    ----------
+    name : object
+        What the caller knows it by.
+    classifier : BinaryClassifier
+        Fitted once it was trained.
+    training : Training
+        What its fit has settled.
+    plan : Plan
+        When it stops.
+    how : Course or Weighted
+        What it is trained on, and how.
+    start : Tensor of shape (n_parameters,)
+        Where its training starts.
+
+    Attributes
+    ----------
+    error : Exception or None
+        Why it could not be fitted.
+    seconds : float
+        Its share of the time that its stack took.
+    is_left : bool
+        Whether the stack has left it to be fitted alone.
+    """
+
+    name: Any
+    classifier: BinaryClassifier
+    training: Training
+    plan: Plan
+    how: Course | Weighted
+    start: Tensor
+    error: Exception | None = None
+    seconds: float = 0.0
+    is_left: bool = False
+
+    def group(self) -> tuple[Hashable, ...]:
+        """Tell apart what cannot be in one stack."""
+        training, how = self.training, self.how
+        shape = replace(training.architecture, dropout=())
+        if isinstance(how, Weighted):
+            return "path", shape, id(how.problem), str(training.device)
+        rows = how.problem.rows
+        return (
+            "batches", shape, str(training.device), type(rows), how.batch_size, how.n_batches,
+            type(how.optimizer), how.dropout is None, how.ridge.per_batch,
+        )  # fmt: skip
+
+    @property
+    def n_bytes(self) -> int:
+        """What a stack takes for this model: parameters and what a batch leaves in the layers."""
+        architecture = self.training.architecture
+        if isinstance(self.how, Weighted):
+            return 8 * (20 * architecture.n_parameters + self.how.problem.n_samples)
+        # Value, gradient and two averages; value and error of each unit; a logit for each row.
+        units = self.how.batch_size * sum(architecture.hidden)
+        return 4 * (4 * architecture.n_parameters + 2 * units + 3 * self.how.problem.n_samples)
+
+    def end(self, outcome: FitResult | Exception, seconds: float) -> None:
+        """Take note of what became of it."""
+        self.seconds = seconds
+        if isinstance(outcome, Exception):
+            self.error = outcome
+        elif isinstance(self.how, Weighted) and outcome.stop_reason is not StopReason.CONVERGED:
+            self.is_left = True
+        else:
+            self.classifier._take_over(outcome, self.training)
+
+    def warn(self, result: FitResult) -> None:
+        """Say what is unfinished about the training."""
+        self.classifier._warn_unless_finished(result, self.plan)
+
+
+def plan_model(name: Any, classifier: BinaryClassifier, rows: SharedRows) -> Model | None:
+    """Settle how a classifier is trained in a stack, or give None where it cannot be.
+
+    Parameters
+    ----------
+    name : object
+        What the caller knows it by.
+    classifier : BinaryClassifier
+        Not fitted. It is the one that will be.
+    rows : SharedRows
+        What it is trained on.
+    """
+    classifier._validate_params()
+    classifier.__dict__.update(rows.features)
+    training = classifier._settle(rows.data)
+    plan = classifier._plan(training, classifier.max_iter)
+    start = classifier._start(training, goes_on=False)
+    if training.in_batches:
+        problem = classifier._split(training).problem
+        start = start.to(device=problem.device, dtype=problem.target.dtype)
+        course = classifier._course(training, problem, start[None])
+        if course.shuffler is not None:
+            _, state, position, *_ = training.random_state.get_state()
+            course = replace(course, shuffle_key=(state.tobytes(), position))
+        return Model(name, classifier, training, plan, course, start)
+    if not classifier._follows_a_path(training):
+        return None
+    return Model(name, classifier, training, plan, _weighted(classifier, training, rows), start)
+
+
+def _weighted(classifier: Any, training: Training, rows: SharedRows) -> Weighted:
+    """Weigh all rows for a linear model: folds, classes and the weights that were given."""
+    data, chosen = rows.data, rows.chosen
+    table = data.train
+    problem = unweighted_problem(data, training.device, _device.full_precision(training.device))
+    which = slice(None) if chosen is None else chosen
+    y, given = table.y[which], None if table.sample_weight is None else table.sample_weight[which]
+    _inputs.two_classes(classifier, y)
+    _inputs.check_both_classes(y, given)
+    of_class = _inputs.weigh_classes(classifier.class_weight, data.classes, y, given)
+
+    def weigh() -> Tensor:
+        each = of_class[_inputs.encode(y, data.classes).astype(np.intp)]
+        if given is not None:
+            each = each * given
+        if chosen is not None:
+            # A row that was drawn twice counts twice.
+            return _inputs.as_tensor(np.bincount(chosen, each, len(table.y))).to(problem.target)
+        return _inputs.as_tensor(each).to(problem.target)
+
+    weight = remembered(data, f"weight {id(chosen)} {of_class.tolist()} {training.device}", weigh)
+    return Weighted(problem, weight, 1 / (classifier.C * float(weight.double().sum())))
+
+
+class CancelledError(Exception):
+    """Another thread has asked to stop."""
+
+
+def train_models(models: Sequence[Model], most_bytes: float | None = None) -> Iterator[Model]:
+    """Train models in stacks.
+
+    Parameters
+    ----------
+    models : sequence of Model
+        They are changed: each ends fitted, or with an error, or left to be fitted alone.
+    most_bytes : float or None, default=None
+        What the stacks may take together. None for a share of what is free.
+
+    Yields
+    ------
+    Model
+        Each of them, as its stack is done.
+    """
+    groups: dict[tuple[Hashable, ...], list[Model]] = {}
+    for model in models:
+        groups.setdefault(model.group(), []).append(model)
+    stop = threading.Event()
+
+    def on_step() -> None:
+        if stop.is_set():
+            raise CancelledError
+
+    with Team() as team:
+        most = most_bytes or _free_bytes(models[0].training.device if models else None)
+        chunks = {key: _cut(group, most / team.n_threads) for key, group in groups.items()}
+        try:
+            for key, cut in chunks.items():
+                if key[0] == "path":
+                    for chunk in cut:
+                        yield from _ended(_train(chunk, lambda c: _on_path(c, team, on_step)))
+            batches = [chunk for key, cut in chunks.items() if key[0] != "path" for chunk in cut]
+            trained = team.map(lambda c: _train(c, lambda d: _in_batches(d, on_step)), batches)
+            for ended in trained if batches else ():
+                yield from _ended(ended)
+        except BaseException:
+            stop.set()
+            raise
+
+
+def _ended(outcomes: Sequence[tuple[Model, FitResult | Exception, float]]) -> Iterator[Model]:
+    for model, outcome, seconds in outcomes:
+        model.end(outcome, seconds)
+        if isinstance(outcome, FitResult) and not model.is_left:
+            model.warn(outcome)
+        yield model
+
+
+def _cut(models: Sequence[Model], most_bytes: float) -> list[Sequence[Model]]:
+    """Cut a group into stacks of about the same size, the same rows together."""
+    largest = max(model.n_bytes for model in models)
+    on_path = isinstance(models[0].how, Weighted)
+    n_close = 16 * _MOST_MODELS if on_path else max(1, min(_MOST_MODELS, _CLOSE_BYTES // largest))
+    if models[0].training.device.type != "cpu":
+        n_close = len(models)
+    size = int(max(1, min(n_close, most_bytes // largest)))
+    n_stacks = -(-len(models) // size)
+    return [models[i * len(models) // n_stacks : (i + 1) * len(models) // n_stacks]
+            for i in range(n_stacks)]  # fmt: skip
+
+
+def _train(
+    models: Sequence[Model],
+    together: Callable[[Sequence[Model]], Sequence[FitResult | DivergedError]],
+) -> list[tuple[Model, FitResult | Exception, float]]:
+    """Train a stack, in halves where the memory does not suffice."""
+    begin = time.perf_counter()
+    try:
+        outcomes: Sequence[FitResult | Exception] = together(models)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        if len(models) > 1:
+            half = len(models) // 2
+            return _train(models[:half], together) + _train(models[half:], together)
+        outcomes = [error]
+    seconds = (time.perf_counter() - begin) / len(models)
+    return [(model, each, seconds) for model, each in zip(models, outcomes, strict=True)]
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    known = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, known) or "allocate memory" in str(error)
+
+
+def _in_batches(
+    models: Sequence[Model], on_step: Callable[[], None]
+) -> list[FitResult | DivergedError]:
+    courses = [model.how for model in models if isinstance(model.how, Course)]
+    shape = models[0].training.architecture
+    step = StackedMiniBatch(shape, [model.start for model in models], courses, on_step)
+    return train_stack(step, [model.plan for model in models])
+
+
+def _on_path(
+    models: Sequence[Model], team: Team, on_step: Callable[[], None]
+) -> list[FitResult | DivergedError]:
+    places = [model.how for model in models if isinstance(model.how, Weighted)]
+    weightings = {id(place.weight): place.weight for place in places}
+    numbers = {key: i for i, key in enumerate(weightings)}
+    points = [
+        Point(numbers[id(place.weight)], place.l2, _PATH_SHARE * model.plan.tol)
+        for model, place in zip(models, places, strict=True)
+    ]
+    weights = torch.stack(list(weightings.values()))
+    shape = models[0].training.architecture
+    step = PathNewton(shape, places[0].problem, weights, points, team, on_step)
+    return train_stack(step, [model.plan for model in models])
+
+
+def _free_bytes(device: torch.device | None) -> float:
+    """Give the share of the free memory that stacks take by default."""
+    if device is not None and device.type == "cuda":
+        return _FREE_SHARE * torch.cuda.mem_get_info(device)[0]
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        free = _UNKNOWN_FREE
+    return _FREE_SHARE * free

@@ -1,0 +1,284 @@
+"""Linear models on the same rows, under several penalties and row weights, side by side."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from skbinary._problem import Problem, SparseRows, row_spans
+from skbinary._stack import Architecture, Stack
+from skbinary._team import Team
+from skbinary._training.line_search import ROUNDING, SUFFICIENT
+from skbinary._training.newton import HessianSolver, Newton
+from skbinary._training.result import Progress, StopReason
+from skbinary._training.small import linear_objective
+
+_MEMORY = 6  # changes of the gradient that are kept; near the optimum a few are enough
+_SHORTEST_STEP = 2.0**-40
+# The part of the rows on which the path is found first: enough to come near, cheap to go over.
+_PART, _LEAST_ROWS, _ROWS_PER_FEATURE, _ROUGH, _MOST_ROUGH_STEPS = 12, 2000, 10, 1e-3, 12
+
+
+class Point(NamedTuple):
+    """One model of a path.
+
+    Parameters
+    ----------
+    weighting : int
+        Which weights the rows have.
+    l2 : float
+        Strength of the penalty, as a share of the mean objective.
+    tol : float
+        The largest absolute component of the gradient to stop at.
+    """
+
+    weighting: int
+    l2: float
+    tol: float
+
+
+class PathNewton:
+    """Quasi-Newton steps for linear models on the same rows, with one pass an iteration for all.
+
+    First the path of penalties is followed on a part of the rows, each optimum being the start of
+    the next. Its Hessians, one for each penalty, then serve all models, whatever their row
+    weights: they differ little, and L-BFGS mends what is amiss. Every model has a step length of
+    its own, halved until its objective falls.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        A linear model.
+    problem : Problem
+        The rows, in the precision of the computation. Its weights do not count.
+    weights : Tensor of shape (n_weightings, n_samples)
+        Weights of the rows, zero or more: folds, for example, that leave rows out.
+    points : sequence of Point
+        The models.
+    team : Team
+        Shares out the rows.
+    on_step : callable or None, default=None
+        Called before every iteration, to raise what shall end the training.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        problem: Problem,
+        weights: Tensor,
+        points: Sequence[Point],
+        team: Team,
+        on_step: Callable[[], None] | None = None,
+    ):
+        self.architecture = architecture
+        self.problem = problem
+        self.team = team
+        self.on_step = on_step or (lambda: None)
+        self._points = points
+        self._weights = weights
+        self._totals = weights.double().sum(dim=1).to(weights)
+        self._sign = 1 - 2 * problem.target
+        self._live = list(range(len(points)))
+        self._parameters: Tensor = weights.new_zeros(len(points), architecture.n_parameters)
+
+    def start(self) -> None:
+        """Follow the path on a part of the rows, and evaluate all models where that leads."""
+        part = self._part()
+        team, like = self.team, self._weights
+        flat = like.new_zeros(1, self.architecture.n_parameters)
+        found: dict[float, Tensor] = {}
+        self._solvers: dict[float, HessianSolver] = {}
+        for l2 in sorted({point.l2 for point in self._points}, reverse=True):
+            self.on_step()
+            objective = linear_objective(Stack(self.architecture, flat), part, l2, team)
+            newton = Newton(objective, _ROUGH)
+            newton.start()
+            for _ in range(_MOST_ROUGH_STEPS):
+                if newton.epoch().done is not None:
+                    break
+            if not bool(torch.isfinite(flat).all()):
+                flat = torch.zeros_like(flat)
+                objective = linear_objective(Stack(self.architecture, flat), part, l2, team)
+                objective.restart()
+            found[l2] = flat[0].clone()
+            self._solvers[l2] = HessianSolver(objective.hessian())
+        self._settle(torch.stack([found[point.l2] for point in self._points]))
+        self._losses, self._gradients = self._evaluate(self._parameters)
+        self._steps = torch.ones_like(self._losses)
+        self._changes: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=_MEMORY)
+        self._directions = -self._times_inverse(self._gradients)
+
+    def epoch(self) -> Mapping[int, Progress]:
+        """Let every model take its step if that lowers its objective, or halve it."""
+        self.on_step()
+        moves = self._steps[:, None] * self._directions
+        trial = self._parameters + moves
+        losses, gradients = self._evaluate(trial)
+        values, before = self._values(trial, losses), self._values(self._parameters, self._losses)
+        promised = (self._gradients * moves).sum(dim=1)
+        lowers = values <= before + SUFFICIENT * promised + ROUNDING * before.abs()
+        taken = lowers[:, None]
+        self._remember(
+            torch.where(taken, moves, 0), torch.where(taken, gradients - self._gradients, 0)
+        )
+        self._parameters = torch.where(taken, trial, self._parameters)
+        self._losses = torch.where(lowers, losses, self._losses)
+        self._gradients = torch.where(taken, gradients, self._gradients)
+        directions = -self._times_inverse(self._gradients)
+        self._directions = torch.where(taken, directions, self._directions)
+        lengths = self._steps
+        self._steps = torch.where(lowers, 1.0, lengths / 2)
+        return self._progress(torch.where(lowers, lengths, 0.0))
+
+    def alone(self, k: int) -> _Alone:
+        """Give one model as if it were alone."""
+        return _Alone(self, k)
+
+    def drop(self, done: Collection[int]) -> None:
+        """Let models leave that are done."""
+        kept = [i for i, k in enumerate(self._live) if k not in done]
+        if not kept or not done:
+            return
+        self._live = [self._live[i] for i in kept]
+        self._settle(self._parameters[kept])
+        self._losses, self._steps = self._losses[kept], self._steps[kept]
+        self._gradients, self._directions = self._gradients[kept], self._directions[kept]
+        for i, (change, bend, curve) in enumerate(self._changes):
+            self._changes[i] = (change[kept], bend[kept], curve[kept])
+
+    def parameters_of(self, k: int) -> Tensor:
+        """Give the parameters of a model, of shape (1, n_parameters)."""
+        i = self._live.index(k)
+        return self._parameters[i : i + 1]
+
+    def _part(self) -> Problem:
+        """Give every so manieth row, with its mean weight over all models."""
+        n_rows, n_features = self.problem.rows.shape
+        weight = (self._weights / self._totals[:, None]).mean(dim=0)
+        n_part = max(n_rows // _PART, _LEAST_ROWS, _ROWS_PER_FEATURE * n_features)
+        chosen = torch.arange(0, n_rows, max(1, n_rows // n_part), device=weight.device)
+        chosen = chosen[weight[chosen] > 0]
+        target = self.problem.target[chosen]
+        if len(chosen) == 0 or bool((target == target[0]).all()):
+            chosen = torch.nonzero(weight > 0)[:, 0]
+        rows = self.problem.rows if len(chosen) == n_rows else self.problem.rows.take(chosen)
+        return Problem(rows, self.problem.target[chosen], weight[chosen])
+
+    def _settle(self, parameters: Tensor) -> None:
+        """Take the parameters of the models that are there."""
+        live = [self._points[k] for k in self._live]
+        self._parameters = parameters
+        device = parameters.device
+        self._weighting = torch.tensor([point.weighting for point in live], device=device)
+        self._strengths = parameters.new_tensor([point.l2 for point in live])
+        strengths = [point.l2 for point in live]
+        self._of_strength = {
+            l2: torch.tensor([i for i, own in enumerate(strengths) if own == l2], device=device)
+            for l2 in dict.fromkeys(strengths)
+        }
+
+    def _evaluate(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the mean losses, and the gradients of the whole objectives."""
+        n = self.problem.n_features
+        columns = parameters[:, :n].mT.contiguous()
+        constants = parameters[:, n] if parameters.shape[1] > n else 0.0
+        rows = self.problem.rows
+
+        def piece(span: slice) -> tuple[Tensor, Tensor, Tensor]:
+            batch, sign = rows.batch(span), self._sign[span, None]
+            weight = self._weights[:, span].mT[:, self._weighting]
+            # The probability of the right label keeps its digits where it is small.
+            right = torch.sigmoid((batch @ columns).add_(constants).mul_(sign).neg_())
+            loss = torch.log(right).mul_(weight).sum(dim=0).neg_()
+            residual = (1 - right).mul_(sign).mul_(weight)
+            return loss, batch.transposed_matmul(residual), residual.sum(dim=0)
+
+        losses = torch.zeros_like(parameters[:, 0])
+        gradients = torch.zeros_like(parameters)
+        for loss, slopes, constant in self.team.map(piece, self._spans()):
+            losses += loss
+            gradients[:, :n] += slopes.mT
+            gradients[:, n:] += constant[:, None]
+        totals = self._totals[self._weighting]
+        gradients /= totals[:, None]
+        gradients[:, :n].addcmul_(self._strengths[:, None], parameters[:, :n])
+        return losses / totals, gradients
+
+    def _spans(self) -> list[slice]:
+        # Besides the rows there are a few numbers for each model.
+        rows = self.problem.rows
+        if isinstance(rows, SparseRows):
+            return rows.spans()
+        return row_spans(rows.shape[0], rows.shape[1] + 4 * len(self._live))
+
+    def _values(self, parameters: Tensor, losses: Tensor) -> Tensor:
+        squares = parameters[:, : self.problem.n_features].square().sum(dim=1)
+        return losses + self._strengths / 2 * squares
+
+    def _remember(self, changes: Tensor, bends: Tensor) -> None:
+        dots, squares = (changes * bends).sum(dim=1), bends.square().sum(dim=1)
+        sound = dots > torch.finfo(bends.dtype).eps * squares
+        curves = torch.where(sound, 1 / torch.where(sound, dots, 1.0), 0.0)
+        self._changes.append((changes, bends, curves[:, None]))
+
+    def _times_inverse(self, vectors: Tensor) -> Tensor:
+        """Multiply with the inverse Hessians: the two loops of L-BFGS, for all models at once."""
+        vectors, shares = vectors.clone(), []
+        for change, bend, curve in reversed(self._changes):
+            shares.append(curve * (change * vectors).sum(dim=1, keepdim=True))
+            vectors -= shares[-1] * bend
+        for l2, members in self._of_strength.items():
+            vectors[members] = self._solvers[l2].solve(vectors[members].mT).mT
+        for (change, bend, curve), share in zip(self._changes, reversed(shares), strict=True):
+            vectors += (share - curve * (bend * vectors).sum(dim=1, keepdim=True)) * change
+        return vectors
+
+    def _progress(self, lengths: Tensor) -> dict[int, Progress]:
+        values = self._values(self._parameters, self._losses)
+        gaps = self._gradients.abs().amax(dim=1)
+        # Half the squared decrement estimates how far a value is above its optimum.
+        decrements = -(self._gradients * self._directions).sum(dim=1) / 2
+        columns = torch.stack([self._losses, values, lengths, gaps, decrements, self._steps])
+        progress = {}
+        for k, numbers in zip(self._live, columns.mT.tolist(), strict=True):
+            loss, value, length, gap, decrement, step = numbers
+            tol, done = self._points[k].tol, None
+            if gap <= tol and decrement <= tol:
+                done = StopReason.CONVERGED
+            elif step < _SHORTEST_STEP:
+                done = StopReason.NO_DESCENT
+            progress[k] = Progress(loss, value, length, gap, done)
+        return progress
+
+
+class _Alone:
+    """A model of a path, seen as if it were alone."""
+
+    def __init__(self, path: PathNewton, k: int):
+        self._path = path
+        self._k = k
+        self.problem = path.problem
+
+    @property
+    def stack(self) -> Stack:
+        """A stack of one, on a copy of its parameters."""
+        return Stack(self._path.architecture, self._path.parameters_of(self._k).clone())
+
+    def start(self) -> None:
+        """Get ready; the whole path does."""
+
+    def epoch(self) -> Progress:
+        """Make one iteration, together with the others."""
+        return self._path.epoch()[self._k]
+
+    def plateau(self) -> bool:
+        """Tell that training shall end when nothing improves."""
+        return True
+
+    def state(self) -> dict[str, Any]:
+        """Give what is remembered: nothing."""
+        return {}
