@@ -97,6 +97,12 @@ class DenseBatch:
             else:
                 torch.addmm(bias, self.values, weights, out=out)
             return
+        if self.values.ndim == 2 and weights.shape[-1] == 1:
+            # A single product: those of batches take long for one column.
+            torch.mm(weights[..., 0], self.values.mT, out=out[..., 0])
+            if bias is not None:
+                out.add_(bias)
+            return
         values = self._for_each(len(weights))
         if bias is None:
             torch.bmm(values, weights, out=out)
@@ -106,6 +112,8 @@ class DenseBatch:
     def transposed_matmul_into(self, residual: Tensor, out: Tensor) -> None:
         if residual.ndim == 2:
             torch.mm(self.values.mT, residual, out=out)
+        elif self.values.ndim == 2 and residual.shape[-1] == 1:
+            torch.mm(residual[..., 0], self.values, out=out[..., 0])
         else:
             torch.bmm(self._for_each(len(residual)).mT, residual, out=out)
 

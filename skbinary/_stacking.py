@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,10 @@ from skbinary._training.path import PathNewton, Point
 from skbinary._training.result import DivergedError, FitResult, StopReason
 from skbinary._training.stacked import StackedMiniBatch
 
-# What the models of one stack keep at hand: about what a core keeps close. Larger stacks save no
-# more calls, and their numbers come from farther away.
-_CLOSE_BYTES = 4 << 20
-_MOST_MODELS = 64
+# What a step of one stack goes over: as much as a few cores keep close. Smaller stacks pay more
+# for Python, and two threads for waiting for each other; in larger ones numbers come from afar.
+_CLOSE_BYTES = 8 << 20
+_MOST_MODELS, _ENOUGH_MODELS = 64, 8
 # The share of the free memory that stacks take by default, and where nobody tells what is free.
 _FREE_SHARE, _UNKNOWN_FREE = 0.25, 4 << 30
 # A path ends with Hessians of a part of the rows, so it goes on until this share of tol.
@@ -135,14 +136,19 @@ class Model:
         )  # fmt: skip
 
     @property
-    def n_bytes(self) -> int:
-        """What a stack takes for this model: parameters and what a batch leaves in the layers."""
+    def n_bytes_of_a_step(self) -> int:
+        """What a step goes over for this model."""
         architecture = self.training.architecture
         if isinstance(self.how, Weighted):
-            return 8 * (20 * architecture.n_parameters + self.how.problem.n_samples)
-        # Value, gradient and two averages; value and error of each unit; a logit for each row.
+            return 8 * 20 * architecture.n_parameters  # besides the changes that L-BFGS keeps
+        # Value, gradient and two averages; value and error of each unit.
         units = self.how.batch_size * sum(architecture.hidden)
-        return 4 * (4 * architecture.n_parameters + 2 * units + 3 * self.how.problem.n_samples)
+        return 4 * (4 * architecture.n_parameters + 2 * units)
+
+    @property
+    def n_bytes(self) -> int:
+        """What a stack takes for this model, with a few numbers for each row."""
+        return self.n_bytes_of_a_step + 16 * self.how.problem.n_samples
 
     def end(self, outcome: FitResult | Exception, seconds: float) -> None:
         """Take note of what became of it."""
@@ -266,17 +272,31 @@ def _ended(outcomes: Sequence[tuple[Model, FitResult | Exception, float]]) -> It
         yield model
 
 
-def _cut(models: Sequence[Model], most_bytes: float) -> list[Sequence[Model]]:
-    """Cut a group into stacks of about the same size, the same rows together."""
+def _cut(models: Sequence[Model], most_bytes: float) -> list[list[Model]]:
+    """Cut a group into stacks, the same rows together."""
     largest = max(model.n_bytes for model in models)
-    on_path = isinstance(models[0].how, Weighted)
-    n_close = 16 * _MOST_MODELS if on_path else max(1, min(_MOST_MODELS, _CLOSE_BYTES // largest))
-    if models[0].training.device.type != "cpu":
+    of_a_step = max(model.n_bytes_of_a_step for model in models)
+    n_close = min(_MOST_MODELS, _CLOSE_BYTES // of_a_step)
+    if isinstance(models[0].how, Weighted) or models[0].training.device.type != "cpu":
         n_close = len(models)
     size = int(max(1, min(n_close, most_bytes // largest)))
-    n_stacks = -(-len(models) // size)
-    return [models[i * len(models) // n_stacks : (i + 1) * len(models) // n_stacks]
-            for i in range(n_stacks)]  # fmt: skip
+    stacks: list[list[Model]] = [[]]
+    for own in _same_rows(models):
+        # Few models on the same rows share their stack with others; many have one of their own.
+        if len(stacks[-1]) + len(own) > size or len(stacks[-1]) >= _ENOUGH_MODELS:
+            stacks.append([])
+        n_stacks = -(-len(own) // size)
+        bounds = [i * len(own) // n_stacks for i in range(n_stacks + 1)]
+        stacks[-1] += own[: bounds[1]]
+        stacks += [own[a:b] for a, b in pairwise(bounds[1:])]
+    return [stack for stack in stacks if stack]
+
+
+def _same_rows(models: Sequence[Model]) -> Iterable[list[Model]]:
+    rows: dict[int, list[Model]] = {}
+    for model in models:
+        rows.setdefault(id(model.how.problem.rows), []).append(model)
+    return rows.values()
 
 
 def _train(

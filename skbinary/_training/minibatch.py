@@ -85,6 +85,8 @@ class Dropout:
 
     def __call__(self, layer: int, activations: Tensor) -> Tensor:
         keep = 1 - self.rates[layer]
+        if activations.device.type == "cpu":
+            return _switches(activations.shape, keep, self.generator).to(activations)
         noise = torch.empty_like(activations)
         return noise.bernoulli_(keep, generator=self.generator).div_(keep)
 
@@ -144,6 +146,20 @@ class Course:
         rates = tuple(sorted((name, float(x)) for name, x in vars(self.schedule).items()))
         own = id(self) if self.schedule.follows_loss else 0
         return type(self.schedule).__name__, rates, self.optimizer.settings, own
+
+
+def _switches(shape: torch.Size, keep: float, generator: torch.Generator) -> Tensor:
+    """Give 0 or one over the chance that it is not 0, which is `keep` to 2 ** -17.
+
+    Four switches are read off one random number of 64 bits, a third of the time of four draws.
+    """
+    n = shape.numel()
+    bits = torch.empty(-(-n // 4), dtype=torch.int64)
+    bits.random_(-(2**63), None, generator=generator)
+    # Of the 65,536 values of 16 bits, the lowest are the ones that are kept.
+    n_kept = min(max(round(keep * 65536), 1), 65535)
+    kept = bits.view(torch.int16)[:n] < n_kept - 32768
+    return kept.view(shape) * (65536 / n_kept) if keep < 1 else torch.ones(shape)
 
 
 class Part(NamedTuple):

@@ -75,6 +75,11 @@ class Adam:
         fused = getattr(torch, "_fused_adamw_", None)
         self._fused = fused if parameters.device.type in ("cpu", "cuda") else None
         self._step = torch.tensor(float(n_steps), device=parameters.device)
+        # Model by model, so that the bits of one do not depend on how many there are.
+        self._moved = [list(each.unbind(0)) if each.ndim > 1 else [each]
+                       for each in (parameters, self._mean, self._square)]  # fmt: skip
+        self._steps = [self._step] * len(self._moved[0])
+        self._gradients: tuple[int, list[Tensor]] = (0, [])
 
     def update(self, gradient: Tensor, rate: float | Tensor) -> None:
         if self._fused is None:
@@ -82,8 +87,12 @@ class Adam:
             return
         self._step += 1
         beta_1, beta_2 = self.betas
+        if self._gradients[0] != gradient.data_ptr():
+            rows = list(gradient.unbind(0)) if gradient.ndim > 1 else [gradient]
+            self._gradients = (gradient.data_ptr(), rows)
+        parameters, mean, square = self._moved
         self._fused(
-            [self.parameters], [gradient], [self._mean], [self._square], [], [self._step],
+            parameters, self._gradients[1], mean, square, [], self._steps,
             lr=rate, beta1=beta_1, beta2=beta_2, weight_decay=self.weight_decay,
             eps=self.epsilon, amsgrad=False, maximize=False,
         )  # fmt: skip

@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from skbinary._device import full_precision
 from skbinary._problem import Batch, LayerInput, SharedBatch
-from skbinary._stack import Architecture, Stack
-from skbinary._training.minibatch import Course, Dropout
+from skbinary._stack import Architecture, Stack, aligned
+from skbinary._training.minibatch import Course
 from skbinary._training.optimizers import Optimizer
 from skbinary._training.result import Progress
 
@@ -87,12 +87,18 @@ class StackedMiniBatch:
         self._n_rows = max(course.problem.n_samples for course in courses)
         self._n_epochs = 0
         self._total_weights = [course.problem.total_weight for course in courses]
-        self._feed_of = _numbered([course.feed_key() for course in courses])
-        rules = _numbered([course.rule_key() for course in courses])
-        # Neighbours with the same feed and the same rule move together.
-        self._rule_of = list(zip(self._feed_of, rules, strict=True))
+        # Neighbours that see the same batches, with the same dropout, by the same rule.
+        feeds, noises, rules = (
+            _numbered([key(course) for course in courses])
+            for key in (Course.feed_key, Course.noise_key, Course.rule_key)
+        )
+        self._feed_of = feeds
+        self._noise_of = list(zip(feeds, noises, strict=True))
+        self._rule_of = list(zip(feeds, noises, rules, strict=True))
         self._live = sorted(range(len(courses)), key=self._rule_of.__getitem__)
-        self._dropouts = {c.noise_key(): c.dropout and c.dropout.copy() for c in courses}
+        self._noises = {
+            key: _Noise(course) for key, course in zip(self._noise_of, courses, strict=True)
+        }
         self._feeds = {
             key: _Feed(course, self._n_rows)
             for key, course in zip(self._feed_of, courses, strict=True)
@@ -148,6 +154,7 @@ class StackedMiniBatch:
     def _settle(self, parameters: Tensor) -> None:
         """Take the parameters of the models that are there, and see who stands where."""
         live = [self.courses[k] for k in self._live]
+        parameters = aligned(parameters)
         self.stack = Stack(self.architecture, parameters)
         self._feeds = _placed(self._feeds, [self._feed_of[k] for k in self._live])
         self._rules = _placed(self._rules, [self._rule_of[k] for k in self._live])
@@ -157,7 +164,7 @@ class StackedMiniBatch:
         self._penalized_gradient = self.stack.gradient[:, :n_weights]
         self._logits = parameters.new_zeros(len(live), self._n_rows)
         self._strengths = parameters.new_tensor([c.ridge.strength for c in live])[:, None]
-        self._noises = _placed_noises(self._dropouts, live)
+        self._noises = _placed(self._noises, [self._noise_of[k] for k in self._live])
 
     def _targets(self) -> Tensor:
         """Give the targets in the order of the epoch, for all models or for each."""
@@ -212,7 +219,8 @@ class StackedMiniBatch:
         through = self.stack.for_batches_of(target.shape[-1])
         if self.stack.n_models == 1 and isinstance(scale, Tensor):
             scale = scale[0]
-        noise = partial(_noise, self._noises, span) if self._noises else None
+        has_noise = self.courses[self._live[0]].dropout is not None
+        noise = partial(_factors, list(self._noises.values()), span) if has_noise else None
         self._logits[:, span] = through.there_and_back(batch, target, scale, noise)
         self._penalized_gradient.addcmul_(self._penalized, ridge)
         for rule in self._rules.values():
@@ -269,8 +277,31 @@ class _Member:
         return {"n_seen": self._whole._n_epochs * self.problem.n_samples}
 
 
+class _Noise:
+    """Dropout that some neighbouring models of a stack have in common."""
+
+    def __init__(self, course: Course):
+        self.models = slice(0, 0)
+        self.n_samples = course.problem.n_samples
+        self.make: Any = course.dropout and course.dropout.copy()
+
+
+def _factors(noises: Sequence[_Noise], span: slice, layer: int, activations: Tensor) -> Tensor:
+    """Give the factors of dropout for the real rows of a batch."""
+    stacked = activations if activations.ndim == 3 else activations[None]
+    n_rows = stacked.shape[1]
+    if len(noises) == 1 and noises[0].n_samples >= span.start + n_rows:
+        return noises[0].make(layer, stacked[0])
+    factors = torch.ones_like(stacked)
+    for noise in noises:
+        n_real = min(n_rows, noise.n_samples - span.start)
+        if n_real > 0:
+            factors[noise.models, :n_real] = noise.make(layer, stacked[0, :n_real])
+    return factors.view_as(activations)
+
+
 _Key = TypeVar("_Key", bound=Hashable)
-_Placed = TypeVar("_Placed", _Feed, _Rule)
+_Placed = TypeVar("_Placed", _Feed, _Rule, _Noise)
 
 
 def _numbered(keys: Sequence[Hashable]) -> list[int]:
@@ -288,33 +319,3 @@ def _placed(things: Mapping[_Key, _Placed], keys: Sequence[_Key]) -> dict[_Key, 
         placed[key].models = slice(start, stop)
         start = stop
     return placed
-
-
-# Dropout that some models have in common: their places, and how many rows they have.
-_Noise = tuple[Dropout, list[int], int]
-
-
-def _placed_noises(
-    dropouts: Mapping[tuple[Any, ...], Dropout | None], live: Sequence[Course]
-) -> list[_Noise]:
-    """Join the models whose noise is the same, since making noise takes long."""
-    places: dict[tuple[Any, ...], list[int]] = {}
-    for i, course in enumerate(live):
-        places.setdefault(course.noise_key(), []).append(i)
-    noises = []
-    for key, members in places.items():
-        dropout = dropouts[key]
-        if dropout is not None:
-            noises.append((dropout, members, live[members[0]].problem.n_samples))
-    return noises
-
-
-def _noise(noises: Sequence[_Noise], span: slice, layer: int, activations: Tensor) -> Tensor:
-    """Make noise for the real rows of a batch, as each model would alone."""
-    stacked = activations if activations.ndim == 3 else activations[None]
-    factors = torch.ones_like(stacked)
-    for dropout, members, n_samples in noises:
-        n_real = min(span.stop, n_samples) - span.start
-        if n_real > 0:
-            factors[members, :n_real] = dropout(layer, stacked[members[0], :n_real])
-    return factors.view_as(activations)
