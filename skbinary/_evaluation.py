@@ -21,7 +21,7 @@ from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params, _num_samples
 
-from skbinary._stacking import Model, SharedRows, plan_model, share_rows, train_models
+from skbinary._stacking import Model, SharedRows, is_small, plan_model, share_rows, train_models
 from skbinary._unwrap import Unwrapped, can_be_stacked, prepared, transformed, unwrap
 
 
@@ -256,7 +256,7 @@ class Evaluation:
     def _model(self, fold: _Fold, candidate: Unwrapped) -> Model | None:
         classifier = clone(candidate.classifier)
         linear = not candidate.pipelines and classifier._sees_all_rows()
-        if linear and self._whole is not None:
+        if linear and not is_small(self.question.X) and self._whole is not None:
             # All folds are weights of the same rows, which are held once.
             rows = replace(self._whole, chosen=fold.train)
         else:

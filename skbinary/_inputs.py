@@ -220,8 +220,8 @@ def check_both_classes(y: NDArray[np.generic], sample_weight: NDArray[np.float64
     """Check that both classes are there once the rows without weight are left out."""
     if sample_weight is not None and len(np.unique(y[sample_weight > 0])) < 2:
         raise ValueError(
-            "y must hold two classes among the rows with a positive weight. Got one class instead. "
-            "Give some rows of the other class a weight."
+            "y must hold two classes among the rows with a positive sample_weight. Got one class "
+            "instead. Give some rows of the other class a weight."
         )
 
 

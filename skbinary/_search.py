@@ -64,6 +64,15 @@ class _VectorizedSearch:
         ValueError
             If all fits fail, or one does with ``error_score="raise"``. The search is then what it
             was before, as it is when it is interrupted.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import make_classification
+        >>> from skbinary import TorchLogisticClassifier, VectorizedGridSearchCV
+        >>> X, y = make_classification(random_state=0)
+        >>> search = VectorizedGridSearchCV(TorchLogisticClassifier(), {"C": [0.01, 1.0]})
+        >>> search.fit(X, y, sample_weight=1 + y).best_params_
+        {'C': 1.0}
         """
         scorer, refit_metric = self._get_scorers()  # type: ignore[attr-defined]
         X, y = indexable(X, y)
@@ -379,7 +388,7 @@ class VectorizedRandomizedSearchCV(_VectorizedSearch, RandomizedSearchCV):
     >>> rates = {"learning_rate_init": loguniform(1e-4, 1e-1)}
     >>> search = VectorizedRandomizedSearchCV(model, rates, n_iter=8, random_state=0)
     >>> print(f"{search.fit(X, y).best_score_:.2f}")
-    0.99
+    1.00
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

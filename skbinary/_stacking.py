@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -11,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
@@ -21,16 +23,17 @@ from skbinary._base import BinaryClassifier, Training
 from skbinary._prepare import Data, check_data, remembered, unweighted_problem
 from skbinary._problem import Problem
 from skbinary._team import Team
-from skbinary._training.loop import Plan, train_stack
+from skbinary._training.loop import Plan, train, train_stack
 from skbinary._training.minibatch import Course
 from skbinary._training.path import PathNewton, Point
 from skbinary._training.result import DivergedError, FitResult, StopReason
+from skbinary._training.small import SMALL
 from skbinary._training.stacked import StackedMiniBatch
 
 # What a step of one stack goes over: as much as a few cores keep close. Smaller stacks pay more
 # for Python, and two threads for waiting for each other; in larger ones numbers come from afar.
 _CLOSE_BYTES = 8 << 20
-_MOST_MODELS, _ENOUGH_MODELS = 64, 8
+_MOST_MODELS = 64
 # The share of the free memory that stacks take by default, and where nobody tells what is free.
 _FREE_SHARE, _UNKNOWN_FREE = 0.25, 4 << 30
 # A path ends with Hessians of a part of the rows, so it goes on until this share of tol.
@@ -84,6 +87,19 @@ class Weighted:
     l2: float
 
 
+@dataclass(frozen=True)
+class Small:
+    """A linear model on a table so small that a solver of its own takes hardly more than a stack.
+
+    Parameters
+    ----------
+    problem : Problem
+        The rows, which were checked and placed once for all models on them.
+    """
+
+    problem: Problem
+
+
 @dataclass
 class Model:
     """A classifier that waits for its training, or has it behind it.
@@ -98,7 +114,7 @@ class Model:
         What its fit has settled.
     plan : Plan
         When it stops.
-    how : Course or Weighted
+    how : Course, Weighted or Small
         What it is trained on, and how.
     start : Tensor of shape (n_parameters,)
         Where its training starts.
@@ -117,7 +133,7 @@ class Model:
     classifier: BinaryClassifier
     training: Training
     plan: Plan
-    how: Course | Weighted
+    how: Course | Weighted | Small
     start: Tensor
     error: Exception | None = None
     seconds: float = 0.0
@@ -127,6 +143,8 @@ class Model:
         """Tell apart what cannot be in one stack."""
         training, how = self.training, self.how
         shape = replace(training.architecture, dropout=())
+        if isinstance(how, Small):
+            return "small", id(how)
         if isinstance(how, Weighted):
             return "path", shape, id(how.problem), str(training.device)
         rows = how.problem.rows
@@ -139,8 +157,8 @@ class Model:
     def n_bytes_of_a_step(self) -> int:
         """What a step goes over for this model."""
         architecture = self.training.architecture
-        if isinstance(self.how, Weighted):
-            return 8 * 20 * architecture.n_parameters  # besides the changes that L-BFGS keeps
+        if not isinstance(self.how, Course):
+            return 8 * 20 * architecture.n_parameters  # with the changes that L-BFGS keeps
         # Value, gradient and two averages; value and error of each unit.
         units = self.how.batch_size * sum(architecture.hidden)
         return 4 * (4 * architecture.n_parameters + 2 * units)
@@ -192,7 +210,15 @@ def plan_model(name: Any, classifier: BinaryClassifier, rows: SharedRows) -> Mod
         return Model(name, classifier, training, plan, course, start)
     if not classifier._follows_a_path(training):
         return None
+    if rows.chosen is None and is_small(rows.data.train.X):
+        how = Small(classifier._split(training).problem)
+        return Model(name, classifier, training, plan, how, start)
     return Model(name, classifier, training, plan, _weighted(classifier, training, rows), start)
+
+
+def is_small(X: Any) -> bool:
+    """Tell whether linear models on a table are solved one by one."""
+    return not sp.issparse(X) and math.prod(np.shape(X)) <= SMALL
 
 
 def _weighted(classifier: Any, training: Training, rows: SharedRows) -> Weighted:
@@ -255,7 +281,10 @@ def train_models(models: Sequence[Model], most_bytes: float | None = None) -> It
                 if key[0] == "path":
                     for chunk in cut:
                         yield from _ended(_train(chunk, lambda c: _on_path(c, team, on_step)))
-            batches = [chunk for key, cut in chunks.items() if key[0] != "path" for chunk in cut]
+                elif key[0] == "small":
+                    for chunk in cut:
+                        yield from _ended(_train(chunk, lambda c: [_solved(c[0], team)]))
+            batches = [chunk for key, cut in chunks.items() if key[0] == "batches" for chunk in cut]
             trained = team.map(lambda c: _train(c, lambda d: _in_batches(d, on_step)), batches)
             for ended in trained if batches else ():
                 yield from _ended(ended)
@@ -277,13 +306,13 @@ def _cut(models: Sequence[Model], most_bytes: float) -> list[list[Model]]:
     largest = max(model.n_bytes for model in models)
     of_a_step = max(model.n_bytes_of_a_step for model in models)
     n_close = min(_MOST_MODELS, _CLOSE_BYTES // of_a_step)
-    if isinstance(models[0].how, Weighted) or models[0].training.device.type != "cpu":
+    if not isinstance(models[0].how, Course) or models[0].training.device.type != "cpu":
         n_close = len(models)
     size = int(max(1, min(n_close, most_bytes // largest)))
     stacks: list[list[Model]] = [[]]
     for own in _same_rows(models):
         # Few models on the same rows share their stack with others; many have one of their own.
-        if len(stacks[-1]) + len(own) > size or len(stacks[-1]) >= _ENOUGH_MODELS:
+        if len(stacks[-1]) + len(own) > size or len(stacks[-1]) >= size / 2:
             stacks.append([])
         n_stacks = -(-len(own) // size)
         bounds = [i * len(own) // n_stacks for i in range(n_stacks + 1)]
@@ -330,6 +359,15 @@ def _in_batches(
     shape = models[0].training.architecture
     step = StackedMiniBatch(shape, [model.start for model in models], courses, on_step)
     return train_stack(step, [model.plan for model in models])
+
+
+def _solved(model: Model, team: Team) -> FitResult | DivergedError:
+    classifier, training = model.classifier, model.training
+    step = classifier._step(training, model.how.problem, model.start, team)
+    try:
+        return train(step, model.plan)
+    except DivergedError as error:
+        return error
 
 
 def _on_path(

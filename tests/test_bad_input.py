@@ -69,8 +69,8 @@ THRESHOLD = (
     "counts as positive; 0.5 is the usual one."
 )
 NO_WEIGHT_IN_CLASS = (
-    "y must hold two classes among the rows with a positive weight. Got one class instead. Give "
-    "some rows of the other class a weight."
+    "y must hold two classes among the rows with a positive sample_weight. Got one class instead. "
+    "Give some rows of the other class a weight."
 )
 EMPTY = "Found array with 0 {}(s) (shape={}) while a minimum of 1 is required by NAME."
 ALONE = "X_val and y_val must be given together. Got {} alone instead. Pass {}, or leave all out."

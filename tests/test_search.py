@@ -1,0 +1,462 @@
+"""What only searches over stacks do: what they save, how they are bounded, how they are stopped."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import warnings
+from dataclasses import replace
+
+import joblib
+import numpy as np
+import pytest
+import sklearn
+import torch
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.datasets import load_breast_cancer, make_classification
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, StratifiedKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.fixes import parse_version
+
+from skbinary import (
+    TorchLogisticClassifier,
+    TorchMLPClassifier,
+    VectorizedGridSearchCV,
+    VectorizedRandomizedSearchCV,
+)
+from skbinary import _stacking as stacking
+from skbinary._training.path import PathNewton
+from skbinary._training.result import StopReason
+from skbinary._training.stacked import StackedMiniBatch
+
+OLD = parse_version(sklearn.__version__) < parse_version("1.9")
+GRID = {"learning_rate_init": [1e-3, 1e-2], "alpha": [1e-4, 1e-2, 1.0]}
+
+
+def network(**settings):
+    settings = {"max_iter": 3, "n_iter_no_change": 3, "random_state": 0, **settings}
+    return TorchMLPClassifier((6,), batch_size=20, **settings)
+
+
+@pytest.fixture(scope="module")
+def table():
+    X, y = load_breast_cancer(return_X_y=True)
+    return StandardScaler().fit_transform(X)[:200], y[:200]
+
+
+@pytest.fixture(scope="module")
+def long_table():
+    # More numbers than a table has on which linear models are solved one by one.
+    return make_classification(3000, 30, n_informative=5, flip_y=0.1, random_state=0)
+
+
+@pytest.fixture
+def stacks(monkeypatch):
+    """Count the models of every stack that is trained."""
+    sizes = []
+
+    def counted(kind):
+        original = kind.__init__
+
+        def make(self, architecture, *args, **kwargs):
+            n_models = len(args[1]) if kind is StackedMiniBatch else len(args[2])
+            sizes.append(n_models)
+            original(self, architecture, *args, **kwargs)
+
+        monkeypatch.setattr(kind, "__init__", make)
+
+    counted(StackedMiniBatch)
+    counted(PathNewton)
+    return sizes
+
+
+def scores(search):
+    names = [f"split{i}_test_score" for i in range(search.n_splits_)]
+    return np.array([search.cv_results_[name] for name in names])
+
+
+def test_network_scores_equal_single_fits_to_the_bit(table):
+    # On the CPU products, sums and noise of a stack come in the order of single models.
+    grid = {**GRID, "dropout": [0.0, 0.3]}
+    ours = VectorizedGridSearchCV(network(), grid, cv=3, scoring="neg_log_loss").fit(*table)
+    theirs = GridSearchCV(network(), grid, cv=3, scoring="neg_log_loss").fit(*table)
+    np.testing.assert_allclose(scores(ours), scores(theirs), rtol=0, atol=1e-7)
+
+
+def test_one_shape_is_one_stack(table, stacks):
+    VectorizedGridSearchCV(network(), GRID, cv=3, refit=False).fit(*table)
+    assert stacks == [18]
+
+
+def test_each_shape_has_its_stack(table, stacks):
+    grid = {"hidden_layer_sizes": [(4,), (4, 4)], "activation": ["relu", "tanh"], **GRID}
+    VectorizedGridSearchCV(network(), grid, cv=2, refit=False).fit(*table)
+    assert sorted(stacks) == [12] * 4
+
+
+def test_thresholds_are_trained_once(table, stacks):
+    grid = {"threshold": list(np.linspace(0.1, 0.9, 9)), "alpha": [1e-4, 1e-2]}
+    search = VectorizedGridSearchCV(network(), grid, cv=3, scoring="f1", refit=False).fit(*table)
+    assert stacks == [6]
+    assert len(np.unique(scores(search))) > 6
+
+
+def test_threshold_with_early_stopping_is_trained_each(table, stacks):
+    # There it decides which epoch is the best.
+    grid = {"threshold": [0.3, 0.5]}
+    VectorizedGridSearchCV(network(early_stopping=True), grid, cv=3, refit=False).fit(*table)
+    assert sum(stacks) == 6
+
+
+def test_logistic_folds_are_weights_of_rows_held_once(long_table, stacks, monkeypatch):
+    checked = []
+    original = stacking.check_data
+    monkeypatch.setattr(
+        stacking, "check_data", lambda *a, **k: checked.append(1) or original(*a, **k)
+    )
+    grid = {"C": np.logspace(-3, 3, 7)}
+    VectorizedGridSearchCV(TorchLogisticClassifier(), grid, cv=4, refit=False).fit(*long_table)
+    assert stacks == [28]
+    assert len(checked) == 1
+
+
+class Counted(TransformerMixin, BaseEstimator):
+    """A step that notes when it is fitted."""
+
+    fits = ()
+
+    def __init__(self, shift=0.0):
+        self.shift = shift
+
+    def fit(self, X, y=None):
+        Counted.fits = (*Counted.fits, self.shift)
+        return self
+
+    def transform(self, X):
+        return X + self.shift
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_step_is_fitted_once_for_each_fold_and_setting(table, nested):
+    Counted.fits = ()
+    model = Pipeline([("step", Counted()), ("clf", network())])
+    grid = {"step__shift": [0.0, 1.0], "clf__alpha": [1e-4, 1e-2, 1.0]}
+    if nested:
+        model = Pipeline([("scale", StandardScaler()), ("inner", model)])
+        grid = {f"inner__{name}": values for name, values in grid.items()}
+    VectorizedGridSearchCV(model, grid, cv=3, refit=False).fit(*table)
+    assert sorted(Counted.fits) == [0.0] * 3 + [1.0] * 3
+
+
+def test_memory_of_a_pipeline_is_honoured(table, tmp_path):
+    Counted.fits = ()
+    model = Pipeline(
+        [("step", Counted()), ("clf", network())], memory=joblib.Memory(tmp_path, verbose=0)
+    )
+    for _ in range(2):
+        VectorizedGridSearchCV(model, {"clf__alpha": [1e-4, 1.0]}, cv=3, refit=False).fit(*table)
+    assert len(Counted.fits) == 3
+
+
+def test_max_stack_memory_cuts_stacks_and_changes_no_score(table, stacks):
+    whole = VectorizedGridSearchCV(network(), GRID, cv=3).fit(*table)
+    assert stacks == [18]
+    cut = VectorizedGridSearchCV(network(), GRID, cv=3, max_stack_memory=1.0).fit(*table)
+    assert stacks[1:] == [1] * 18
+    np.testing.assert_allclose(scores(cut), scores(whole), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("bad", [0, -1.0, "1 GB"])
+def test_max_stack_memory_that_is_no_size_is_told(table, bad):
+    search = VectorizedGridSearchCV(network(), GRID, max_stack_memory=bad)
+    with pytest.raises(ValueError, match="The 'max_stack_memory' parameter of Vect"):
+        search.fit(*table)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.OutOfMemoryError("CUDA"), RuntimeError("can't allocate memory")]
+)
+def test_stack_that_is_out_of_memory_is_halved(table, monkeypatch, error):
+    expected = scores(VectorizedGridSearchCV(network(), GRID, cv=3).fit(*table))
+    original, sizes = StackedMiniBatch.epoch, []
+
+    def epoch(self):
+        sizes.append(self.stack.n_models)
+        if self.stack.n_models > 5:
+            raise error
+        return original(self)
+
+    monkeypatch.setattr(StackedMiniBatch, "epoch", epoch)
+    found = scores(VectorizedGridSearchCV(network(), GRID, cv=3).fit(*table))
+    assert {18, 9} < set(sizes)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-7)
+
+
+def test_model_that_alone_is_out_of_memory_fails_alone(table, monkeypatch):
+    original = StackedMiniBatch.epoch
+
+    def epoch(self):
+        if any(course.ridge.strength == 1.0 for course in self.courses):
+            raise MemoryError("too large")
+        return original(self)
+
+    monkeypatch.setattr(StackedMiniBatch, "epoch", epoch)
+    search = VectorizedGridSearchCV(network(), GRID, cv=3, refit=False)
+    with pytest.warns(sklearn.exceptions.FitFailedWarning, match="6 fits failed"):
+        search.fit(*table)
+    failed = np.isnan(search.cv_results_["mean_test_score"])
+    assert [p["alpha"] for p in np.array(search.cv_results_["params"])[failed]] == [1.0, 1.0]
+
+
+def test_error_of_the_training_is_not_taken_for_a_full_memory(table, monkeypatch):
+    def epoch(self):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(StackedMiniBatch, "epoch", epoch)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        VectorizedGridSearchCV(network(), GRID, cv=3).fit(*table)
+
+
+def test_small_logistic_scores_equal_single_fits_to_the_bit(table):
+    # Also where tol ends a fit far from an optimum that is far away.
+    grid = {"C": np.logspace(-4, 4, 9), "class_weight": [None, "balanced"]}
+    cv = StratifiedKFold(4, shuffle=True, random_state=0)
+    ours = VectorizedGridSearchCV(TorchLogisticClassifier(), grid, cv=cv, scoring="neg_log_loss")
+    theirs = GridSearchCV(TorchLogisticClassifier(), grid, cv=cv, scoring="neg_log_loss")
+    assert np.array_equal(scores(ours.fit(*table)), scores(theirs.fit(*table)))
+
+
+def test_linear_model_that_its_stack_leaves_is_fitted_alone(long_table, monkeypatch):
+    grid = {"C": [0.1, 1.0, 10.0]}
+    expected = GridSearchCV(TorchLogisticClassifier(), grid, cv=3).fit(*long_table)
+    original = PathNewton.epoch
+
+    def epoch(self):
+        progress = dict(original(self))
+        if 1 in progress:
+            progress[1] = replace(progress[1], done=StopReason.NO_DESCENT)
+        return progress
+
+    monkeypatch.setattr(PathNewton, "epoch", epoch)
+    search = VectorizedGridSearchCV(TorchLogisticClassifier(), grid, cv=3).fit(*long_table)
+    assert sorted(search.cv_results_["fit_mode"]) == ["single", "stacked", "stacked"]
+    np.testing.assert_allclose(scores(search), scores(expected), atol=1e-6)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_ctrl_c_stops_all_stacks_and_leaves_the_search_as_it_was(table, monkeypatch, n_threads):
+    before = torch.get_num_threads()
+    original, steps = StackedMiniBatch._step, []
+
+    def step(self, *args):
+        steps.append(1)
+        if len(steps) == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, *args)
+
+    monkeypatch.setattr(StackedMiniBatch, "_step", step)
+    grid = {"hidden_layer_sizes": [(50,), (51,)], **GRID}
+    search = VectorizedGridSearchCV(network(max_iter=3000, n_iter_no_change=3000), grid, cv=3)
+    untouched = dict(vars(search))
+    torch.set_num_threads(n_threads)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            search.fit(*table)
+        assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(before)
+    assert vars(search) == untouched
+    assert len(steps) < 2000  # of 40,000
+
+
+def test_warm_search_that_is_interrupted_keeps_its_earlier_results(table, monkeypatch):
+    search = VectorizedGridSearchCV(network(), GRID, cv=3).fit(*table)
+    earlier = search.cv_results_
+
+    def step(self, *args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(StackedMiniBatch, "_step", step)
+    with pytest.raises(KeyboardInterrupt):
+        search.fit(*table)
+    assert search.cv_results_ is earlier
+
+
+def test_stack_warns_of_each_model_that_has_not_converged(table):
+    model = network(max_iter=2, n_iter_no_change=1)
+    with pytest.warns(ConvergenceWarning, match="did not converge") as caught:
+        VectorizedGridSearchCV(model, GRID, cv=3, refit=False).fit(*table)
+    assert len(caught) == 18
+
+
+def test_times_of_a_stack_are_shared_by_its_models(table):
+    search = VectorizedGridSearchCV(network(), GRID, cv=3, refit=False).fit(*table)
+    times = search.cv_results_["mean_fit_time"]
+    np.testing.assert_allclose(times, times.mean())
+    assert times.mean() > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "mode"),
+    [
+        (network(), "stacked"),
+        (TorchLogisticClassifier(), "stacked"),
+        (TorchLogisticClassifier(solver="adam"), "stacked"),
+        (network(callbacks=[]), "stacked"),
+        (network(solver="lbfgs"), "single"),
+        (network(verbose=100), "single"),
+        (TorchLogisticClassifier(solver="lbfgs"), "single"),
+        (TorchLogisticClassifier(l1_ratio=0.5), "single"),
+        (TorchLogisticClassifier(max_iter=5), "single"),
+        (LogisticRegression(), "single"),
+        (make_pipeline(StandardScaler(), LogisticRegression()), "single"),
+    ],
+)
+def test_fit_mode_says_what_was_stacked(table, model, mode):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        search = VectorizedGridSearchCV(model, {}, cv=2, refit=False).fit(*table)
+    assert search.cv_results_["fit_mode"].tolist() == [mode]
+
+
+def test_classifier_with_a_fit_of_its_own_is_fitted_by_it(table):
+    class Noted(TorchMLPClassifier):
+        n_fits = 0
+
+        def fit(self, X, y, **kwargs):
+            Noted.n_fits += 1
+            return super().fit(X, y, **kwargs)
+
+    model = Noted((3,), max_iter=2, n_iter_no_change=2, random_state=0)
+    search = VectorizedGridSearchCV(model, {}, cv=2, refit=False).fit(*table)
+    assert Noted.n_fits == 2
+    assert search.cv_results_["fit_mode"].tolist() == ["single"]
+
+
+def test_more_features_than_the_path_bears_are_fitted_alone():
+    X, y = make_classification(60, 600, random_state=0)
+    grid = {"C": [0.01, 1.0]}
+    search = VectorizedGridSearchCV(TorchLogisticClassifier(), grid, cv=3).fit(X, y)
+    peer = GridSearchCV(TorchLogisticClassifier(), grid, cv=3).fit(X, y)
+    assert set(search.cv_results_["fit_mode"]) == {"single"}
+    assert np.array_equal(scores(search), scores(peer))
+
+
+def test_rows_drawn_twice_count_twice(table):
+    rng = np.random.default_rng(0)
+    cv = [(rng.integers(0, 200, 150), np.arange(0, 200, 3)) for _ in range(3)]
+    grid = {"C": [0.01, 1.0]}
+    model = TorchLogisticClassifier(tol=1e-8)
+    ours = VectorizedGridSearchCV(model, grid, cv=cv, scoring="neg_log_loss").fit(*table)
+    peer = GridSearchCV(model, grid, cv=cv, scoring="neg_log_loss").fit(*table)
+    np.testing.assert_allclose(scores(ours), scores(peer), atol=1e-6)
+
+
+def test_global_state_is_not_moved(table):
+    numpy_before, torch_before = np.random.get_state()[1].copy(), torch.get_rng_state()
+    n_threads = torch.get_num_threads()
+    grid = {"dropout": [0.0, 0.5], "random_state": [0, None]}
+    VectorizedGridSearchCV(network(), grid, cv=2).fit(*table)
+    assert np.array_equal(np.random.get_state()[1], numpy_before)
+    assert torch.equal(torch.get_rng_state(), torch_before)
+    assert torch.get_num_threads() == n_threads
+
+
+def test_fitted_search_holds_no_torch_object(table):
+    search = VectorizedGridSearchCV(network(), GRID, cv=2).fit(*table)
+    script = (
+        "import pickle, pickletools, sys\n"
+        "data = sys.stdin.buffer.read()\n"
+        "found = [a for o, a, _ in pickletools.genops(data) if isinstance(a, str)]\n"
+        "assert not [a for a in found if a.startswith('torch')], found\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=pickle.dumps(search), capture_output=True
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.skipif(OLD, reason="scikit-learn has callbacks from 1.9 on")
+def test_progress_bar_counts_the_fits_of_a_search(table, capsys):
+    from sklearn.callback import ProgressBar
+
+    search = VectorizedGridSearchCV(network(), GRID, cv=3)
+    search.set_callbacks(ProgressBar())
+    search.fit(*table)
+    told = capsys.readouterr().out
+    assert "VectorizedGridSearchCV - fit" in told
+    assert "refit-with-best-params" in told
+
+
+@pytest.mark.skipif(OLD, reason="scikit-learn has callbacks from 1.9 on")
+def test_callbacks_are_told_of_every_task_and_of_the_refit(table):
+    begun, ended = [], []
+
+    class Watcher:
+        requires_fit_info = ()
+
+        def setup(self, estimator, context):
+            pass
+
+        def on_fit_task_begin(self, estimator, context, **kwargs):
+            begun.append(context.task_name)
+
+        def on_fit_task_end(self, estimator, context, **kwargs):
+            ended.append(context.task_name)
+
+        def teardown(self, estimator, context):
+            pass
+
+    search = VectorizedGridSearchCV(network(), GRID, cv=3)
+    search.set_callbacks(Watcher())
+    search.fit(*table)
+    assert begun.count("candidate-split-evaluation") == 18
+    assert sorted(begun) == sorted(ended)
+    assert "refit-with-best-params" in begun
+
+
+class _Checked:
+    grid = {"C": [0.1, 1.0]}  # noqa: RUF012  # read only
+
+    @classmethod
+    def searches(cls):
+        model = TorchLogisticClassifier()
+        yield VectorizedGridSearchCV(model, cls.grid, cv=2, error_score="raise")
+        yield VectorizedRandomizedSearchCV(model, cls.grid, n_iter=2, cv=2, error_score="raise")
+        model = network(max_iter=60, learning_rate_init=0.01)
+        yield VectorizedGridSearchCV(model, {"alpha": [1e-4, 0.1]}, cv=2, error_score="raise")
+
+
+@parametrize_with_checks(list(_Checked.searches()))
+def test_searches_pass_the_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("kind", [VectorizedGridSearchCV, VectorizedRandomizedSearchCV])
+def test_search_is_one_of_scikit_learn(kind):
+    assert issubclass(kind, (GridSearchCV, RandomizedSearchCV))
+    search = clone(kind(TorchLogisticClassifier(), {"C": [1.0]}, max_stack_memory=5e8))
+    assert search.max_stack_memory == 5e8
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("pipeline", [False, True])
+def test_path_reaches_the_scores_of_grid_search(long_table, pipeline, weighted):
+    X, y = long_table
+    name = "clf__" if pipeline else ""
+    model = TorchLogisticClassifier(tol=1e-8)
+    if pipeline:
+        model = Pipeline([("scale", StandardScaler()), ("clf", model)])
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
+    fit_params = {f"{name}sample_weight": weight} if weighted else {}
+    grid = {f"{name}C": np.logspace(-4, 4, 9), f"{name}class_weight": [None, "balanced"]}
+    ours = VectorizedGridSearchCV(model, grid, scoring="roc_auc").fit(X, y, **fit_params)
+    theirs = GridSearchCV(model, grid, scoring="roc_auc").fit(X, y, **fit_params)
+    assert set(ours.cv_results_["fit_mode"]) == {"stacked"}
+    np.testing.assert_allclose(scores(ours), scores(theirs), atol=1e-6)
+    assert ours.best_params_ == theirs.best_params_
