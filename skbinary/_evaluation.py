@@ -223,14 +223,14 @@ class Evaluation:
         for c, candidate in enumerate(self._unwrapped):
             if candidate is None:
                 continue
-            task, preparation = Task(c, split), candidate.preparation_key()
+            task, preparation = Task(c, split), candidate.preparation_key
             if preparation not in folds:
                 folds[preparation] = self._fold(candidate, split)
             fold = folds[preparation]
             try:
                 if isinstance(fold, Exception):
                     raise fold
-                key = (preparation, _all_but_threshold(candidate.classifier))
+                key = (preparation, candidate.training_key)
                 if key not in models:
                     models[key] = self._model(fold, candidate)
             except Exception as error:
@@ -383,15 +383,6 @@ def _positions(rows: Any) -> Any:
     """Give the positions of rows, also where they were given as a mask."""
     rows = np.asarray(rows)
     return np.flatnonzero(rows) if rows.dtype == bool else rows
-
-
-def _all_but_threshold(classifier: Any) -> str:
-    """Tell apart classifiers that are not trained alike."""
-    parameters = classifier.get_params(deep=False)
-    if not classifier.early_stopping:
-        # With early stopping it decides on the validation score.
-        del parameters["threshold"]
-    return str(joblib.hash((type(classifier).__name__, parameters)))
 
 
 def _told_scores(result: dict[str, Any]) -> str:

@@ -185,11 +185,9 @@ class BinaryScorer(ClassifierMixin):
             return not linear or bool(np.isfinite(array).all())
 
         spans = row_spans(n_rows, sum(each.shape[0] for each in weights))
-        if len(spans) == 1:
-            finite = piece(spans[0])
-        else:
-            with Team() as team:
-                finite = all(list(team.map(piece, spans)))
+        # Also for a single span: a small product that threads share waits for all of them.
+        with Team() as team:
+            finite = all(list(team.map(piece, spans)))
         if not finite:
             _inputs.check_rows(self, X, reset=False)
         return out

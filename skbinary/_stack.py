@@ -8,8 +8,10 @@ layers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -205,9 +207,14 @@ def aligned(parameters: Tensor) -> Tensor:
         With gaps between the models.
     """
     n_models, n_parameters = parameters.shape
-    gap = -n_parameters % (_BOUNDARY // parameters.element_size())
-    copied = parameters.new_zeros(n_models, n_parameters + gap)[:, :n_parameters]
-    return copied.copy_(parameters)
+    return _room(parameters, n_models, n_parameters).copy_(parameters)
+
+
+def _room(like: Tensor, n_models: int, *shape: int) -> Tensor:
+    """Make room for a tensor of some shape for each model, each of them where memory may begin."""
+    size = math.prod(shape)
+    gap = -size % (_BOUNDARY // like.element_size())
+    return like.new_zeros(n_models, size + gap)[:, :size].view(n_models, *shape)
 
 
 class Stack:
@@ -309,18 +316,20 @@ class Pass:
         on_cpu = stack.parameters.device.type == "cpu"
         self._one_by_one = on_cpu and not single and bool(self._biases)
         self._weight_gradients, self._bias_gradients = views(stack.gradient)
-        lead = () if single else (stack.n_models,)
-        like = stack.parameters
-        self._signals = [like.new_empty(*lead, n_rows, h) for h in stack.architecture.hidden]
-        self._errors = [torch.empty_like(signal) for signal in self._signals]
+        self._single = single
+        self._new = partial(_room, stack.parameters, stack.n_models, n_rows)
+        self._signals = [self._buffer(width) for width in stack.architecture.hidden]
+        self._errors = [self._buffer(width) for width in stack.architecture.hidden]
         self._activation = ACTIVATIONS[stack.architecture.activation]
         # What the slope is taken from, where it is not the output itself, and what dropout leaves.
         keeps = self._activation.keeps_input
-        self._inputs = [torch.empty_like(signal) if keeps else signal for signal in self._signals]
+        self._inputs = [
+            self._buffer(signal.shape[-1]) if keeps else signal for signal in self._signals
+        ]
         self._thins_in_place = keeps or self._activation.by_sign
         self._thinned = list(self._signals)
         self._factors: list[Tensor] = []
-        self._logits = like.new_empty(*lead, n_rows, 1)
+        self._logits = self._buffer(1)
 
     def there_and_back(
         self,
@@ -373,7 +382,7 @@ class Pass:
             if noise is not None:
                 self._factors.append(noise(i, hidden))
                 if self._thinned[i] is hidden and not self._thins_in_place:
-                    self._thinned[i] = torch.empty_like(hidden)
+                    self._thinned[i] = self._buffer(hidden.shape[-1])
                 torch.mul(hidden, self._factors[i], out=self._thinned[i])
             else:
                 self._thinned[i] = hidden
@@ -412,6 +421,10 @@ class Pass:
                     before.mul_(self._factors[i - 1])
                 self._activation.back_(before, self._inputs[i - 1])
                 error = before
+
+    def _buffer(self, width: int) -> Tensor:
+        room: Tensor = self._new(width)
+        return room[0] if self._single else room
 
     def _layer(self, signal: LayerInput | Tensor, i: int, out: Tensor) -> None:
         if not isinstance(signal, Tensor):

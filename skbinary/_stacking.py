@@ -149,8 +149,8 @@ class Model:
             return "path", shape, id(how.problem), str(training.device)
         rows = how.problem.rows
         return (
-            "batches", shape, str(training.device), type(rows), how.batch_size, how.n_batches,
-            type(how.optimizer), how.dropout is None, how.ridge.per_batch,
+            "batches", shape, str(training.device), type(rows), how.problem.n_samples,
+            how.batch_size, type(how.optimizer), how.dropout is None, how.ridge.per_batch,
         )  # fmt: skip
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -37,14 +38,20 @@ class Unwrapped:
     pipelines: Sequence[tuple[str, Pipeline]]
     prefix: str
 
+    @cached_property
     def preparation_key(self) -> str:
-        """Tell apart what is done to the rows before the classifier sees them."""
+        """Equal for candidates whose rows are prepared alike."""
         steps = [(pipeline.steps[:-1], pipeline.memory) for _, pipeline in self.pipelines]
-        seen = (type(self.classifier).__name__, steps)
-        try:
-            return str(joblib.hash(seen))
-        except Exception:  # what cannot be pickled (a lambda) is like nothing else
-            return f"{id(self)}"
+        return _key((type(self.classifier).__name__, steps))
+
+    @cached_property
+    def training_key(self) -> str:
+        """Equal for classifiers that are trained alike: they differ in their thresholds at most."""
+        parameters = self.classifier.get_params(deep=False)
+        if not self.classifier.early_stopping:
+            # With early stopping it decides on the validation score.
+            del parameters["threshold"]
+        return _key((type(self.classifier).__name__, parameters))
 
     def divide(self, fit_params: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """Give what of the fit parameters belongs to each pipeline's steps, and to the classifier.
@@ -83,6 +90,13 @@ class Unwrapped:
                 if name != "steps"
             })  # fmt: skip
         return whole
+
+
+def _key(thing: Any) -> str:
+    try:
+        return str(joblib.hash(thing))
+    except Exception:  # what cannot be pickled (a lambda) is like nothing else
+        return f"{id(thing)}"
 
 
 def unwrap(estimator: Any) -> Unwrapped | None:

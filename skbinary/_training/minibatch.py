@@ -139,7 +139,7 @@ class Course:
         if self.dropout is None:
             return ()
         seed = self.dropout.generator.initial_seed()
-        return self.dropout.rates, seed, self.problem.n_samples
+        return self.dropout.rates, seed
 
     def rule_key(self) -> tuple[Any, ...]:
         """Tell apart how parameters are moved."""

@@ -23,21 +23,18 @@ from skbinary._training.result import Progress
 class _Feed:
     """The batches that some neighbouring models of a stack see."""
 
-    def __init__(self, course: Course, n_rows: int):
+    def __init__(self, course: Course):
         self.models = slice(0, 0)
         self.rows = course.problem.rows
         self._course = course
         self._shuffler = copy.deepcopy(course.shuffler)
         self._order = torch.arange(course.problem.n_samples)
-        self._n_missing = n_rows - course.problem.n_samples
 
     def shuffle(self) -> None:
         """Put the rows in the order of the coming epoch."""
         if self._shuffler is not None:
             self._shuffler.shuffle(self._order.numpy())
-        # Where other models have a row more, the first row stands in, without weight.
-        padded = functional.pad(self._order, (0, self._n_missing))
-        self.order = padded.to(self._course.problem.device)
+        self.order = self._order.to(self._course.problem.device)
 
     def batches(self) -> Iterator[Batch]:
         """Give the batches of an epoch."""
@@ -68,8 +65,8 @@ class StackedMiniBatch:
     starts : sequence of Tensor of shape (n_parameters,)
         Where the training of each model starts.
     courses : sequence of Course
-        How each of them is trained. They are not changed. All have the same count of batches,
-        batch size and kind of optimizer, and either all have dropout or none.
+        How each of them is trained. They are not changed. All have the same count of rows, batch
+        size and kind of optimizer, and either all have dropout or none.
     on_step : callable or None, default=None
         Called before every step, to raise what shall end the training.
     """
@@ -84,7 +81,7 @@ class StackedMiniBatch:
         self.architecture = architecture
         self.courses = courses
         self.on_step = on_step or (lambda: None)
-        self._n_rows = max(course.problem.n_samples for course in courses)
+        self._n_rows = courses[0].problem.n_samples
         self._n_epochs = 0
         self._total_weights = [course.problem.total_weight for course in courses]
         # Neighbours that see the same batches, with the same dropout, by the same rule.
@@ -100,8 +97,7 @@ class StackedMiniBatch:
             key: _Noise(course) for key, course in zip(self._noise_of, courses, strict=True)
         }
         self._feeds = {
-            key: _Feed(course, self._n_rows)
-            for key, course in zip(self._feed_of, courses, strict=True)
+            key: _Feed(course) for key, course in zip(self._feed_of, courses, strict=True)
         }
         self._rules = {
             key: _Rule(course) for key, course in zip(self._rule_of, courses, strict=True)
@@ -129,8 +125,7 @@ class StackedMiniBatch:
             self._step(batch, targets[..., spans[i]], scales[i], ridges[i], spans[i])
         self._n_epochs += 1
         for rule in self._rules.values():
-            n_samples = self.courses[self._live[rule.models.start]].problem.n_samples
-            rule.schedule.after_epoch(self._n_epochs * n_samples)
+            rule.schedule.after_epoch(self._n_epochs * self._n_rows)
         return dict(zip(self._live, self._progress(targets, weights, rates), strict=True))
 
     def alone(self, k: int) -> _Member:
@@ -163,7 +158,9 @@ class StackedMiniBatch:
         self._penalized = parameters[:, :n_weights]
         self._penalized_gradient = self.stack.gradient[:, :n_weights]
         self._logits = parameters.new_zeros(len(live), self._n_rows)
-        self._strengths = parameters.new_tensor([c.ridge.strength for c in live])[:, None]
+        precision = full_precision(parameters.device)
+        strengths = [course.ridge.strength for course in live]
+        self._strengths = torch.tensor(strengths, dtype=precision, device=parameters.device)
         self._noises = _placed(self._noises, [self._noise_of[k] for k in self._live])
 
     def _targets(self) -> Tensor:
@@ -184,34 +181,30 @@ class StackedMiniBatch:
         None where all are one.
         """
         problems = [self.courses[k].problem for k in self._live]
-        if all(p.weight is None and p.n_samples == self._n_rows for p in problems):
+        if all(problem.weight is None for problem in problems):
             return None
         weights = self._logits.new_ones(self._logits.shape)
         for row, k, problem in zip(weights, self._live, problems, strict=True):
             if problem.weight is not None:
                 row.copy_(problem.weight[self._feeds[self._feed_of[k]].order])
-            row[problem.n_samples :] = 0.0
         return weights
 
     def _scales(self, weights: Tensor | None) -> tuple[Sequence[float | Tensor], Sequence[Tensor]]:
         """Give, for each batch, what a row's loss counts, and the strength of the penalty."""
         n, size = self._n_rows, self._batch_size
         if weights is None:
-            totals = [float(min(size, n - start)) for start in range(0, n, size)]
-            return [1 / each for each in totals], self._ridges(totals)
-        precise = weights.to(full_precision(weights.device))
-        sums = functional.pad(precise, (0, -n % size)).view(len(weights), -1, size).sum(2)
-        columns = [each[:, None] for each in sums.mT.to(weights)]
-        parts = torch.split(weights, size, dim=1)
-        return [part / total for part, total in zip(parts, columns, strict=True)], self._ridges(
-            columns
-        )
+            counts = [float(min(size, n - start)) for start in range(0, n, size)]
+            return [1 / each for each in counts], self._ridges(counts)
+        parts = torch.split(weights.to(self._strengths), size, dim=1)
+        totals = [part.sum(dim=1) for part in parts]
+        scales = [(p / t[:, None]).to(weights) for p, t in zip(parts, totals, strict=True)]
+        return scales, self._ridges(totals)
 
     def _ridges(self, totals: Sequence[float | Tensor]) -> list[Tensor]:
-        if self.courses[0].ridge.per_batch:
-            return [self._strengths / each for each in totals]
-        whole = self._strengths.new_tensor([self._total_weights[k] for k in self._live])
-        return [self._strengths / whole[:, None]] * len(totals)
+        if not self.courses[0].ridge.per_batch:
+            whole = self._strengths.new_tensor([self._total_weights[k] for k in self._live])
+            totals = [whole] * len(totals)
+        return [(self._strengths / each).to(self._logits)[:, None] for each in totals]
 
     def _step(
         self, batch: LayerInput, target: Tensor, scale: float | Tensor, ridge: Tensor, span: slice
@@ -220,7 +213,7 @@ class StackedMiniBatch:
         if self.stack.n_models == 1 and isinstance(scale, Tensor):
             scale = scale[0]
         has_noise = self.courses[self._live[0]].dropout is not None
-        noise = partial(_factors, list(self._noises.values()), span) if has_noise else None
+        noise = partial(_factors, list(self._noises.values())) if has_noise else None
         self._logits[:, span] = through.there_and_back(batch, target, scale, noise)
         self._penalized_gradient.addcmul_(self._penalized, ridge)
         for rule in self._rules.values():
@@ -282,22 +275,18 @@ class _Noise:
 
     def __init__(self, course: Course):
         self.models = slice(0, 0)
-        self.n_samples = course.problem.n_samples
         self.make: Any = course.dropout and course.dropout.copy()
 
 
-def _factors(noises: Sequence[_Noise], span: slice, layer: int, activations: Tensor) -> Tensor:
-    """Give the factors of dropout for the real rows of a batch."""
+def _factors(noises: Sequence[_Noise], layer: int, activations: Tensor) -> Tensor:
+    """Give the factors of dropout that each model would make alone."""
     stacked = activations if activations.ndim == 3 else activations[None]
-    n_rows = stacked.shape[1]
-    if len(noises) == 1 and noises[0].n_samples >= span.start + n_rows:
+    if len(noises) == 1:
         return noises[0].make(layer, stacked[0])
-    factors = torch.ones_like(stacked)
+    factors = torch.empty_like(stacked)
     for noise in noises:
-        n_real = min(n_rows, noise.n_samples - span.start)
-        if n_real > 0:
-            factors[noise.models, :n_real] = noise.make(layer, stacked[0, :n_real])
-    return factors.view_as(activations)
+        factors[noise.models] = noise.make(layer, stacked[0])
+    return factors
 
 
 _Key = TypeVar("_Key", bound=Hashable)

@@ -103,9 +103,11 @@ RULES = {
     "seeds": [Setup(COMMON, seed=s) for s in (3, 1, 2)],
     "own shufflers": [Setup(COMMON, seed=s, shared=False) for s in (1, 1, 2)],
     "in order": [Setup(COMMON, seed=s, shuffle=False) for s in (1, 2)],
-    "folds of unequal size": [Setup(table(n, seed=n)) for n in (45, 44, 46, 45)],
+    "folds": [Setup(table(45, seed=s)) for s in (1, 2, 3)],
     "weights": [Setup(table(45, 1, weighted=w)) for w in (True, False)],
-    "weights and sizes": [Setup(table(n, n, weighted=True)) for n in (44, 45)],
+    "weights of the whole": [
+        Setup(table(45, s, weighted=True), per_batch=False, alpha=0.1) for s in (1, 2)
+    ],
     "sparse": [Setup(table(45, s, sparse=True), seed=s) for s in (1, 1, 2)],
     "linear": [Setup(COMMON, hidden=(), alpha=a, per_batch=False) for a in (0.1, 1.0)],
     "one": [Setup(COMMON)],
@@ -119,7 +121,7 @@ RULES = {
         )
     ],
     "dropout": [Setup(COMMON, dropout=d, seed=s) for d in (0.2, 0.5) for s in (0, 1)],
-    "dropout and sizes": [Setup(table(n, n), dropout=0.5) for n in (44, 45, 46)],
+    "dropout and folds": [Setup(table(45, n), dropout=0.5, seed=n) for n in (1, 2, 3)],
     "one batch": [Setup(table(8, s), seed=s) for s in (0, 1)],
 }
 
