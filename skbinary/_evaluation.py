@@ -6,13 +6,11 @@ import copy
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import joblib
 import numpy as np
 from sklearn.base import clone
 from sklearn.metrics._scorer import _BaseScorer, _MultimetricScorer, _PassthroughScorer
@@ -21,7 +19,17 @@ from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params, _num_samples
 
-from skbinary._stacking import Model, SharedRows, is_small, plan_model, share_rows, train_models
+from skbinary._observers import task_line, task_told
+from skbinary._stacking import (
+    Model,
+    SharedRows,
+    bytes_of_rows,
+    is_small,
+    plan_model,
+    room_for,
+    share_rows,
+    train_models,
+)
 from skbinary._unwrap import Unwrapped, can_be_stacked, prepared, transformed, unwrap
 
 
@@ -121,7 +129,7 @@ class _Fold:
     def _prepared(self) -> tuple[list[list[Any]], Any, Any, dict[str, Any]]:
         begin = time.perf_counter()
         question, candidate = self.question, self.candidate
-        X, y = _safe_split(candidate.estimator, question.X, question.y, self.train)
+        X, y = self.given()
         given = _check_method_params(question.X, params=question.fit_params, indices=self.train)
         of_steps, own = candidate.divide(given)
         transformers = []
@@ -141,6 +149,12 @@ class _Fold:
                 X = transformed(self.transformers, X)
             self._parts[name] = (X, y, rows)
         return self._parts[name]
+
+    def given(self) -> tuple[Any, Any]:
+        """Give the training rows and their labels as the user gave them."""
+        question = self.question
+        X, y = _safe_split(self.candidate.estimator, question.X, question.y, self.train)
+        return X, y
 
     @cached_property
     def _parts(self) -> dict[str, tuple[Any, Any, Any]]:
@@ -202,9 +216,16 @@ class Evaluation:
         """
         self._unwrapped = [self._unwrap(parameters) for parameters in self.candidates]
         self._alone = {task for task in self.tasks if self._unwrapped[task.candidate] is None}
-        waiting = [model for s in range(len(self.splits)) for model in self._plan(s)]
         most_bytes = self.question.search.max_stack_memory
-        self._score(list(train_models(waiting, most_bytes)))
+        waiting: list[Model] = []
+        for split in range(len(self.splits)):
+            waiting += self._plan(split)
+            # Splits share stacks while their rows fit in, and are let go of with them.
+            if split == len(self.splits) - 1 or bytes_of_rows(waiting) > room_for(
+                waiting, most_bytes
+            ):
+                self._score(list(train_models(waiting, most_bytes)))
+                waiting = []
         self._fit_alone(sorted(self._alone))
         alone = {task.candidate for task in self._alone}
         modes = ["single" if c in alone else "stacked" for c in range(len(self.candidates))]
@@ -307,7 +328,7 @@ class Evaluation:
         if candidate is None:
             raise AssertionError("what is scored here was taken apart before")
         context = self._contexts.get(task)
-        with _told(context, question, fold):
+        with task_told(context, question.search, fold.given):
             begin = time.perf_counter()
             own = copy.copy(classifier)
             own.threshold = candidate.classifier.threshold
@@ -318,32 +339,23 @@ class Evaluation:
             result["n_test_samples"] = _num_samples(fold.part("test")[2])
             if question.search.return_train_score:
                 result["train_scores"] = question.scores(whole, *fold.part("train"))
+        self._keep(task, result)
+
+    def _keep(self, task: Task, result: dict[str, Any]) -> None:
         self._results[task] = result
-        self._say(task)
+        line = task_line(
+            self.question.search.verbose,
+            self.candidates[task.candidate],
+            result,
+            split=f"{task.split + 1}/{len(self.splits)}",
+            candidate=f"{task.candidate + 1}/{len(self.candidates)}",
+        )
+        sys.stdout.write(line)
 
     def _fail(self, task: Task, error: Exception, seconds: float = 0.0) -> None:
         result = self.question.failed(error, seconds)
         result["n_test_samples"] = len(self.splits[task.split][1])
-        self._results[task] = result
-        self._say(task)
-
-    def _say(self, task: Task) -> None:
-        """Print a line for a task, as scikit-learn's searches do."""
-        verbose, result = self.question.search.verbose, self._results[task]
-        if verbose < 2:
-            return
-        progress = f" {task.split + 1}/{len(self.splits)}" if verbose > 2 else ""
-        if verbose > 9:
-            progress += f"; {task.candidate + 1}/{len(self.candidates)}"
-        parameters = self.candidates[task.candidate]
-        told = ", ".join(f"{name}={parameters[name]}" for name in sorted(parameters))
-        told += ";" if told else ""
-        if verbose > 2:
-            told += _told_scores(result)
-        seconds = result["fit_time"] + result["score_time"]
-        end = f"{told} total time={joblib.logger.short_format_time(seconds)}"
-        begin = f"[CV{progress}] END "
-        sys.stdout.write(f"{begin}{'.' * (80 - len(begin) - len(end))}{end}\n")
+        self._keep(task, result)
 
     def _fit_alone(self, tasks: Sequence[Task]) -> None:
         """Fit and score the ordinary way."""
@@ -383,32 +395,3 @@ def _positions(rows: Any) -> Any:
     """Give the positions of rows, also where they were given as a mask."""
     rows = np.asarray(rows)
     return np.flatnonzero(rows) if rows.dtype == bool else rows
-
-
-def _told_scores(result: dict[str, Any]) -> str:
-    test, train = result["test_scores"], result.get("train_scores")
-    if isinstance(test, dict):
-        told = ""
-        for name in sorted(test):
-            of_train = "" if train is None else f"train={train[name]:.3f}, "
-            told += f" {name}: ({of_train}test={test[name]:.3f})"
-        return told
-    both = f"(train={train:.3f}, test={test:.3f})" if train is not None else f"{test:.3f}"
-    return f", score={both}"
-
-
-@contextmanager
-def _told(context: Any, question: Question, fold: _Fold) -> Iterator[None]:
-    """Tell scikit-learn's callbacks of a task, if there are any."""
-    if context is None:
-        yield
-        return
-    data: dict[str, Any] = {"estimator": question.search}
-    if getattr(question.search, "_skl_callbacks", None):
-        X, y = _safe_split(question.search.estimator, question.X, question.y, fold.train)
-        data.update(X=X, y=y, metadata=None)
-    context.call_on_fit_task_begin(**data)
-    try:
-        yield
-    finally:
-        context.call_on_fit_task_end(**data)

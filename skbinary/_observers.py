@@ -9,10 +9,18 @@ from contextlib import contextmanager
 from typing import Any
 
 import sklearn
+from joblib.logger import short_format_time
 
 from skbinary._training.loop import Run
 
-__all__ = ["CallbackSupport", "Printer", "ScikitLearnCallbacks", "SearchCallbacks"]
+__all__ = [
+    "CallbackSupport",
+    "Printer",
+    "ScikitLearnCallbacks",
+    "SearchCallbacks",
+    "task_line",
+    "task_told",
+]
 
 
 class CallbackSupport:
@@ -201,3 +209,57 @@ class SearchCallbacks:
         """Tell that the search has ended."""
         if self._root is not None:
             self._root.call_on_fit_task_end(**self._seen)
+
+
+@contextmanager
+def task_told(context: Any, search: Any, rows: Callable[[], tuple[Any, Any]]) -> Iterator[None]:
+    """Tell scikit-learn's callbacks that a task of a search begins and ends.
+
+    Parameters
+    ----------
+    context : sklearn.callback.CallbackContext or None
+        That of the task. None where scikit-learn has no callbacks.
+    search : estimator
+    rows : callable() -> (X, y)
+        Gives the training rows, if there is a callback to see them.
+    """
+    if context is None:
+        yield
+        return
+    seen: dict[str, Any] = {"estimator": search}
+    if getattr(search, "_skl_callbacks", None):
+        X, y = rows()
+        seen.update(X=X, y=y, metadata=None)
+    context.call_on_fit_task_begin(**seen)
+    try:
+        yield
+    finally:
+        context.call_on_fit_task_end(**seen)
+
+
+def task_line(
+    verbose: int, parameters: dict[str, Any], result: dict[str, Any], *, split: str, candidate: str
+) -> str:
+    """Give the line that a search prints of a task, as scikit-learn's do. Empty below verbose=2."""
+    if verbose < 2:
+        return ""
+    progress = f" {split}" if verbose > 2 else ""
+    progress += f"; {candidate}" if verbose > 9 else ""
+    told = ", ".join(f"{name}={parameters[name]}" for name in sorted(parameters))
+    told += ";" if told else ""
+    if verbose > 2:
+        told += _told_scores(result["test_scores"], result.get("train_scores"))
+    seconds = short_format_time(result["fit_time"] + result["score_time"])
+    begin, end = f"[CV{progress}] END ", f"{told} total time={seconds}"
+    return f"{begin}{'.' * (80 - len(begin) - len(end))}{end}\n"
+
+
+def _told_scores(test: Any, train: Any) -> str:
+    if isinstance(test, dict):
+        told = ""
+        for name in sorted(test):
+            of_train = "" if train is None else f"train={train[name]:.3f}, "
+            told += f" {name}: ({of_train}test={test[name]:.3f})"
+        return told
+    both = f"(train={train:.3f}, test={test:.3f})" if train is not None else f"{test:.3f}"
+    return f", score={both}"

@@ -163,6 +163,9 @@ def build_problem(
     of_class = _inputs.weigh_classes(class_weight, data.classes, train.y, train.sample_weight)
 
     def build() -> Split:
+        return _merged(split(), merge_up_to)
+
+    def split() -> Split:
         def place(table: Table, name: str, *, convert: bool) -> Rows:
             what = f"{name} rows {device} {dtype} {convert}"
             return remembered(
@@ -179,23 +182,24 @@ def build_problem(
         if data.validation is not None:
             held_rows = place(data.validation, "validation", convert=False)
             given = _weighed(data.validation, held_rows, data.classes, of_class, device)
-            return merged(Split(replace(problem, validation=given), problem.n_samples))
+            return Split(replace(problem, validation=given), problem.n_samples)
         if hold_out_fraction is None:
-            return merged(Split(problem, problem.n_samples))
+            return Split(problem, problem.n_samples)
         learnt, held = hold_out(problem, hold_out_fraction, seed)
         validation = problem.take(held)
         problem = replace(problem.take(learnt), validation=validation)
         if kept is not None:
             learnt, held = kept[learnt], kept[held]
-        return merged(Split(problem, problem.n_samples, learnt.cpu().numpy(), held.cpu().numpy()))
-
-    def merged(split: Split) -> Split:
-        if split.n_samples > merge_up_to:
-            return split
-        return replace(split, problem=merge_equal_rows(split.problem, seed=0))
+        return Split(problem, problem.n_samples, learnt.cpu().numpy(), held.cpu().numpy())
 
     settings = (of_class.tolist(), hold_out_fraction, seed, merge_up_to)
     return remembered(data, f"problem {device} {dtype} {convert} {settings}", build)
+
+
+def _merged(split: Split, up_to: int) -> Split:
+    if split.n_samples > up_to:
+        return split
+    return replace(split, problem=merge_equal_rows(split.problem, seed=0))
 
 
 def unweighted_problem(data: Data, device: torch.device, dtype: torch.dtype) -> Problem:

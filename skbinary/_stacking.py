@@ -274,7 +274,7 @@ def train_models(models: Sequence[Model], most_bytes: float | None = None) -> It
             raise CancelledError
 
     with Team() as team:
-        most = most_bytes or _free_bytes(models[0].training.device if models else None)
+        most = room_for(models, most_bytes)
         chunks = {key: _cut(group, most / team.n_threads) for key, group in groups.items()}
         try:
             for key, cut in chunks.items():
@@ -386,8 +386,23 @@ def _on_path(
     return train_stack(step, [model.plan for model in models])
 
 
-def _free_bytes(device: torch.device | None) -> float:
-    """Give the share of the free memory that stacks take by default."""
+def bytes_of_rows(models: Sequence[Model]) -> float:
+    """Give what the rows of waiting models take, as they were given and as they are trained on."""
+    tables = {id(model.training.data): model.training.data.train.X for model in models}
+    return sum(1.5 * _n_bytes(X) for X in tables.values())
+
+
+def _n_bytes(X: Any) -> int:
+    if sp.issparse(X):
+        return int(X.data.nbytes + X.indices.nbytes)
+    return int(X.nbytes)
+
+
+def room_for(models: Sequence[Model], most_bytes: float | None) -> float:
+    """Give what stacks and their rows may take: what is allowed, or a share of what is free."""
+    if most_bytes is not None:
+        return most_bytes
+    device = models[0].training.device if models else None
     if device is not None and device.type == "cuda":
         return _FREE_SHARE * torch.cuda.mem_get_info(device)[0]
     try:

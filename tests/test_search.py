@@ -1,11 +1,13 @@
 """What only searches over stacks do: what they save, how they are bounded, how they are stopped."""
 
+import gc
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import warnings
+import weakref
 from dataclasses import replace
 
 import joblib
@@ -175,6 +177,25 @@ def test_max_stack_memory_cuts_stacks_and_changes_no_score(table, stacks):
     cut = VectorizedGridSearchCV(network(), GRID, cv=4, max_stack_memory=1.0).fit(*table)
     assert stacks[1:] == [1] * 24
     np.testing.assert_allclose(scores(cut), scores(whole), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize(("most_bytes", "most_alive"), [(None, 4), (1.0, 1)])
+def test_max_stack_memory_bounds_the_splits_that_are_held(
+    table, monkeypatch, most_bytes, most_alive
+):
+    made, original = [], stacking.share_rows
+    seen = []
+
+    def share(*args):
+        rows = original(*args)
+        made.append(weakref.ref(rows))
+        gc.collect()
+        seen.append(sum(each() is not None for each in made))
+        return rows
+
+    monkeypatch.setattr("skbinary._evaluation.share_rows", share)
+    VectorizedGridSearchCV(network(), GRID, cv=4, max_stack_memory=most_bytes).fit(*table)
+    assert max(seen) == most_alive
 
 
 @pytest.mark.parametrize("bad", [0, -1.0, "1 GB"])
