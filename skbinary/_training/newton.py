@@ -48,9 +48,15 @@ class Newton:
         n_rows, n_features = self.problem.rows.shape
         self._good_enough = 0.0 if n_rows * n_features**2 < _CHEAP else _GOOD_ENOUGH
 
-    def start(self) -> None:
-        """Evaluate the objective at the parameters as they are now, or near the solution."""
-        self._solver = None
+    def start(self, solver: HessianSolver | None = None) -> None:
+        """Evaluate the objective at the parameters as they are now, or near the solution.
+
+        Parameters
+        ----------
+        solver : HessianSolver or None, default=None
+            A Hessian that is close to the one there.
+        """
+        self._solver = solver
         self._memory.clear()
         if not bool(self.stack.parameters.any()):
             self._start_from_a_part()

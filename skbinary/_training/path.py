@@ -88,24 +88,18 @@ class PathNewton:
     def start(self) -> None:
         """Follow the path on a part of the rows, and evaluate all models where that leads."""
         part = self._part()
-        team, like = self.team, self._weights
-        flat = like.new_zeros(1, self.architecture.n_parameters)
+        flat = self._weights.new_zeros(1, self.architecture.n_parameters)
         found: dict[float, Tensor] = {}
         self._solvers: dict[float, HessianSolver] = {}
+        hessian: Tensor | None = None
+        before = 0.0
         for l2 in sorted({point.l2 for point in self._points}, reverse=True):
             self.on_step()
-            objective = linear_objective(Stack(self.architecture, flat), part, l2, team)
-            newton = Newton(objective, _ROUGH)
-            newton.start()
-            for _ in range(_MOST_ROUGH_STEPS):
-                if newton.epoch().done is not None:
-                    break
-            if not bool(torch.isfinite(flat).all()):
-                flat = torch.zeros_like(flat)
-                objective = linear_objective(Stack(self.architecture, flat), part, l2, team)
-                objective.restart()
-            found[l2] = flat[0].clone()
-            self._solvers[l2] = HessianSolver(objective.hessian())
+            if hessian is not None:
+                hessian.diagonal()[: part.n_features] += l2 - before
+            hessian = self._near_optimum(part, flat, l2, hessian)
+            found[l2], before = flat[0].clone(), l2
+            self._solvers[l2] = HessianSolver(hessian)
         self._settle(torch.stack([found[point.l2] for point in self._points]))
         self._losses, self._gradients = self._evaluate(self._parameters)
         self._steps = torch.ones_like(self._losses)
@@ -167,6 +161,21 @@ class PathNewton:
             chosen = torch.nonzero(weight > 0)[:, 0]
         rows = self.problem.rows if len(chosen) == n_rows else self.problem.rows.take(chosen)
         return Problem(rows, self.problem.target[chosen], weight[chosen])
+
+    def _near_optimum(
+        self, part: Problem, flat: Tensor, l2: float, hessian: Tensor | None
+    ) -> Tensor:
+        """Bring parameters near the optimum on a part of the rows, and give the Hessian there."""
+        objective = linear_objective(Stack(self.architecture, flat), part, l2, self.team)
+        newton = Newton(objective, _ROUGH)
+        newton.start(None if hessian is None else HessianSolver(hessian))
+        for _ in range(_MOST_ROUGH_STEPS):
+            if newton.epoch().done is not None:
+                break
+        if not bool(torch.isfinite(flat).all()):
+            flat.zero_()
+            objective.restart()
+        return objective.hessian()
 
     def _settle(self, parameters: Tensor) -> None:
         """Take the parameters of the models that are there."""
