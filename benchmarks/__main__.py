@@ -15,10 +15,14 @@ def main() -> int:
     """Run the chosen cases and write the report."""
     arguments = _parse()
     threads.limit(arguments.threads)
-    from benchmarks import cases, report, run
+    from benchmarks import cases, join, report, run
 
     if arguments.list:
         print("\n".join(case.name for case in cases.ALL))
+        return 0
+    if arguments.join:
+        report.write(join.join(arguments.join), arguments.output)
+        print(f"Wrote {', '.join(report.FILES)} to {arguments.output}")
         return 0
     chosen = cases.select(arguments.case, quick=arguments.quick)
     if not chosen:
@@ -53,6 +57,13 @@ def _parse() -> argparse.Namespace:
         help="a case, a group or a pattern such as 'logistic/*'; may be given again",
     )
     parser.add_argument("--list", action="store_true", help="print the names of the cases")
+    parser.add_argument(
+        "--join",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="run nothing: make one report of the JSON files of several runs",
+    )
     parser.add_argument(
         "--threads",
         type=_positive,

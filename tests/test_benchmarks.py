@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import skbinary
-from benchmarks import cases, threads, tree_memory
+from benchmarks import cases, join, report, threads, tree_memory
 from benchmarks.contenders.logistics import UnsuitableError
 from benchmarks.contenders.searches import SEARCHES, Search, suitable
 from benchmarks.data import Source
@@ -99,3 +99,36 @@ def test_new_processes_have_one_thread_and_the_environment_is_put_back(monkeypat
         assert {os.environ[name] for name in threads.VARIABLES} == {"1"}
     assert os.environ[set_before] == "7"
     assert unset_before not in os.environ
+
+
+def run_of(case, seconds, **settings):
+    settings = {"threads": 1, "device": "cpu", "rounds": 2, "quick": False} | settings
+    values = {"skbinary": [seconds, seconds], "MLPClassifier": [1.0, 1.0]}
+    results = [Result(case, name, each) for name, each in values.items()]
+    machine = {"processor": "A", "system": "Linux"}
+    return Outcome(machine, settings, [], results, shapes={case: "10 x 2"}, seconds=60.0)
+
+
+def test_runs_are_joined_and_the_last_one_of_a_case_counts(tmp_path):
+    runs = [run_of("mlp/table", 9.0), run_of("mlp/circles", 0.5), run_of("mlp/table", 0.25)]
+    files = []
+    for i, outcome in enumerate(runs):
+        report.write_tables(outcome, tmp_path / str(i))
+        files.append(tmp_path / str(i) / "benchmarks.json")
+    joined = join.join(files)
+    assert joined.ratio("mlp/table", "MLPClassifier") == 0.25
+    assert joined.ratio("mlp/circles", "MLPClassifier") == 0.5
+    assert list(joined.shapes) == ["mlp/circles", "mlp/table"]
+    assert joined.seconds == 180.0
+    assert "| mlp/table |" in report.markdown(joined)
+
+
+def test_runs_of_different_machines_are_not_joined(tmp_path):
+    files = []
+    for i, processor in enumerate("AB"):
+        outcome = run_of("mlp/table", 1.0)
+        outcome.machine["processor"] = processor
+        report.write_tables(outcome, tmp_path / str(i))
+        files.append(tmp_path / str(i) / "benchmarks.json")
+    with pytest.raises(ValueError, match="All runs must be of one processor"):
+        join.join(files)

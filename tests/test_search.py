@@ -487,3 +487,21 @@ def test_path_reaches_the_scores_of_grid_search(long_table, pipeline, weighted):
     assert set(ours.cv_results_["fit_mode"]) == {"stacked"}
     np.testing.assert_allclose(scores(ours), scores(theirs), atol=1e-6)
     assert ours.best_params_ == theirs.best_params_
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(
+    ("model", "grid"),
+    [
+        (network(device="cuda"), {"alpha": np.logspace(-5, 1, 40), "dropout": [0.0]}),
+        (TorchLogisticClassifier(device="cuda", tol=1e-8), {"C": np.logspace(-4, 4, 40)}),
+    ],
+)
+def test_search_on_cuda_reaches_the_scores_of_single_fits(long_table, model, grid):
+    ours = VectorizedGridSearchCV(model, grid, cv=3, scoring="roc_auc", refit=False)
+    theirs = GridSearchCV(model, grid, cv=3, scoring="roc_auc", refit=False)
+    ours.fit(*long_table)
+    theirs.fit(*long_table)
+    assert set(ours.cv_results_["fit_mode"]) == {"stacked"}
+    np.testing.assert_allclose(scores(ours), scores(theirs), atol=1e-3)

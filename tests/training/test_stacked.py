@@ -216,3 +216,35 @@ def test_stack_same_batches_are_read_once(monkeypatch):
     )
     together([Setup(COMMON, schedule=lambda r=r: Schedule(r)) for r in (0.1, 0.2, 0.3)])
     assert len(reads) == 4  # once an epoch
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_stack_epoch_waits_for_the_device_once(monkeypatch, weighted, dropout):
+    problem = table(45, weighted=weighted)
+    setups = [Setup(problem, dropout=dropout, alpha=a, seed=1) for a in (0.1, 0.2, 0.3)]
+    courses = [setup.course(setup.start()[None]) for setup in setups]
+    step = StackedMiniBatch(setups[0].architecture(), [s.start() for s in setups], courses)
+    step.epoch()
+    waits = []
+    for name in ("item", "tolist", "__float__", "__int__", "__bool__"):
+        original = getattr(torch.Tensor, name)
+
+        def counted(tensor, original=original):
+            waits.append(1)
+            return original(tensor)
+
+        monkeypatch.setattr(torch.Tensor, name, counted)
+    step.epoch()
+    assert len(waits) == 1
+
+
+@pytest.mark.parametrize("n_rates", [1, 3])
+def test_stack_step_moves_models_of_one_rule_at_once(monkeypatch, n_rates):
+    updates, original = [], Adam.update
+    monkeypatch.setattr(
+        Adam, "update", lambda self, *args: updates.append(1) or original(self, *args)
+    )
+    rates = [10.0 ** -(1 + k % n_rates) for k in range(6)]
+    together([Setup(COMMON, schedule=lambda r=r: Schedule(r)) for r in rates])
+    assert len(updates) == n_rates * 5 * 4  # batches and epochs
