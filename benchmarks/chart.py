@@ -87,5 +87,5 @@ def _draw_panel(ax: Axes, outcome: Outcome, title: str, names: list[str]) -> Non
     ax.set_yticks(range(len(names)), [name.split("/")[1] for name in names])
     ax.invert_yaxis()
     ax.set_title(title, loc="left")
-    ax.set_xlabel("time of skbinary / time of the peer (left of 1: skbinary is faster)")
+    ax.set_xlabel("time / the peer's (left of 1: skbinary is faster)")
     ax.spines[["top", "right"]].set_visible(False)

@@ -430,8 +430,9 @@ class Pass:
         if not isinstance(signal, Tensor):
             signal.affine_into(self._biases[i] if self._biases else None, self._weights[i], out)
         elif self._one_by_one and out.shape[-1] == 1:
-            for k, weights in enumerate(self._weights[i]):
-                torch.addmm(self._biases[i][k], signal[k], weights, out=out[k])
+            models = (each.unbind(0) for each in (self._biases[i], signal, self._weights[i], out))
+            for bias, own, weights, logits in zip(*models, strict=True):
+                torch.addmm(bias, own, weights, out=logits)
         elif self._biases:
             self._affine(self._biases[i], signal, self._weights[i], out=out)
         else:

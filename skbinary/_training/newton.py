@@ -65,27 +65,27 @@ class Newton:
     def epoch(self) -> Progress:
         """Make one iteration."""
         objective = self.objective
-        gap_before = float(objective.gradient.abs().max())
         fresh = self._solver is None
         if self._solver is None:
             self._solver = HessianSolver(objective.hessian())
             self._memory.clear()
         before = objective.gradient
         direction = -self._memory.times_inverse(before, self._solver.solve)
-        decrement = -float(objective.gradient @ direction)
-        step = search(objective.ray(direction))
+        along = objective.ray(direction)
+        step = search(along)
         if step is not None:
             objective.move(step, direction)
             if self._good_enough:
                 self._memory.remember(step * direction, objective.gradient - before)
         gap = float(objective.gradient.abs().max())
-        if step is None or gap > self._good_enough * gap_before:
+        done_with = step is None or not self._good_enough
+        if done_with or gap > self._good_enough * float(before.abs().max()):
             self._solver = None
         done = None
         # Half the squared decrement estimates how far the value is above the optimum (Boyd and
         # Vandenberghe, "Convex optimization", 2004, section 9.5.1).
         goal = self.tol if fresh else _OLD_SHARE * self.tol
-        if gap <= goal and decrement / 2 <= self.tol:
+        if gap <= goal and -along.slope / 2 <= self.tol:
             done = StopReason.CONVERGED
         elif step is None and fresh:
             done = StopReason.NO_DESCENT
