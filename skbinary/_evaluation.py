@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+from joblib import effective_n_jobs
 from sklearn.base import clone
 from sklearn.metrics._scorer import _BaseScorer, _MultimetricScorer, _PassthroughScorer
 from sklearn.model_selection._validation import _fit_and_score, _score
@@ -30,7 +31,14 @@ from skbinary._stacking import (
     share_rows,
     train_models,
 )
-from skbinary._unwrap import Unwrapped, can_be_stacked, prepared, transformed, unwrap
+from skbinary._unwrap import (
+    Unwrapped,
+    can_be_stacked,
+    prepared,
+    raise_if_interrupted,
+    transformed,
+    unwrap,
+)
 
 
 @dataclass(frozen=True)
@@ -365,8 +373,9 @@ class Evaluation:
             for task, context in self._contexts.items()
         }
         parallel = Parallel(n_jobs=search.n_jobs, pre_dispatch=search.pre_dispatch)
+        in_this_process = effective_n_jobs(search.n_jobs) == 1
         results = parallel(
-            delayed(_fit_and_score)(
+            delayed(_fit_unless_interrupted)(
                 clone(search.estimator),
                 question.X,
                 question.y,
@@ -381,6 +390,7 @@ class Evaluation:
                 return_n_test_samples=True,
                 return_times=True,
                 return_parameters=False,
+                return_estimator=in_this_process,
                 split_progress=(task.split, len(self.splits)),
                 candidate_progress=(task.candidate, len(self.candidates)),
                 error_score=search.error_score,
@@ -389,6 +399,12 @@ class Evaluation:
             for task in tasks
         )
         self._results.update(zip(tasks, results, strict=True))
+
+
+def _fit_unless_interrupted(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    result: dict[str, Any] = _fit_and_score(*args, **kwargs)
+    raise_if_interrupted(result.pop("estimator", None))
+    return result
 
 
 def _positions(rows: Any) -> Any:

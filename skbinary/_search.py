@@ -24,6 +24,7 @@ from sklearn.utils.validation import _check_method_params
 from skbinary._base import unchanged_on_error
 from skbinary._evaluation import Evaluation, Question
 from skbinary._observers import SearchCallbacks
+from skbinary._unwrap import raise_if_interrupted
 
 _MAX_STACK_MEMORY = [Interval(Real, 0, None, closed="neither"), None]
 
@@ -116,6 +117,7 @@ class _VectorizedSearch:
         begin = time.time()
         with callbacks.refit(best):
             best.fit(question.X, question.y, **question.fit_params)
+        raise_if_interrupted(best)
         self.refit_time_ = time.time() - begin
         self.best_estimator_ = best
         if hasattr(best, "feature_names_in_"):

@@ -330,7 +330,7 @@ def _same_rows(models: Sequence[Model]) -> Iterable[list[Model]]:
 
 def _train(
     models: Sequence[Model],
-    together: Callable[[Sequence[Model]], Sequence[FitResult | DivergedError]],
+    together: Callable[[Sequence[Model]], Sequence[FitResult | Exception]],
 ) -> list[tuple[Model, FitResult | Exception, float]]:
     """Train a stack, in halves where the memory does not suffice."""
     begin = time.perf_counter()
@@ -361,13 +361,16 @@ def _in_batches(
     return train_stack(step, [model.plan for model in models])
 
 
-def _solved(model: Model, team: Team) -> FitResult | DivergedError:
+def _solved(model: Model, team: Team) -> FitResult | Exception:
     classifier, training = model.classifier, model.training
     step = classifier._step(training, model.how.problem, model.start, team)
     try:
-        return train(step, model.plan)
-    except DivergedError as error:
+        result = train(step, model.plan)
+    except Exception as error:
         return error
+    if result.stop_reason is StopReason.INTERRUPTED:
+        raise KeyboardInterrupt
+    return result
 
 
 def _on_path(

@@ -14,6 +14,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from skbinary._base import BinaryClassifier
+from skbinary._training.result import StopReason
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,14 @@ def can_be_stacked(unwrapped: Unwrapped, fit_params: dict[str, Any]) -> bool:
         return False
     _, own = unwrapped.divide(fit_params)
     return set(own) <= {"sample_weight"}
+
+
+def raise_if_interrupted(estimator: Any) -> None:
+    """Pass Ctrl-C on, which a classifier that is fitted alone takes for the end of its training."""
+    found = unwrap(estimator)
+    reason = None if found is None else getattr(found.classifier, "stop_reason_", None)
+    if reason == StopReason.INTERRUPTED.value:
+        raise KeyboardInterrupt
 
 
 def prepared(

@@ -32,6 +32,7 @@ from skbinary import (
     VectorizedRandomizedSearchCV,
 )
 from skbinary import _stacking as stacking
+from skbinary._training import loop
 from skbinary._training.path import PathNewton
 from skbinary._training.result import StopReason
 from skbinary._training.stacked import StackedMiniBatch
@@ -299,6 +300,36 @@ def test_ctrl_c_stops_all_stacks_and_leaves_the_search_as_it_was(table, monkeypa
         torch.set_num_threads(before)
     assert vars(search) == untouched
     assert len(steps) < 2000  # of 40,000
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        TorchLogisticClassifier(),  # solved one by one
+        TorchLogisticClassifier(solver="lbfgs"),  # fitted alone
+        make_pipeline(StandardScaler(), TorchLogisticClassifier(solver="lbfgs")),
+    ],
+)
+@pytest.mark.parametrize("refit", [False, True])
+@pytest.mark.filterwarnings("ignore:Training was interrupted by the user:UserWarning")
+def test_ctrl_c_in_a_fit_alone_ends_the_search(table, monkeypatch, model, refit):
+    n_fits = []
+    original = loop._drive
+
+    def drive(*args):
+        n_fits.append(1)
+        if len(n_fits) == (7 if refit else 3):  # the last fit, or one of the six before
+            raise KeyboardInterrupt
+        return original(*args)
+
+    monkeypatch.setattr(loop, "_drive", drive)
+    name = "torchlogisticclassifier__C" if isinstance(model, Pipeline) else "C"
+    search = VectorizedGridSearchCV(model, {name: [0.1, 1.0]}, cv=3, refit=refit)
+    untouched = dict(vars(search))
+    with pytest.raises(KeyboardInterrupt):
+        search.fit(*table)
+    assert vars(search) == untouched
+    assert len(n_fits) == (7 if refit else 3)
 
 
 def test_warm_search_that_is_interrupted_keeps_its_earlier_results(table, monkeypatch):
