@@ -43,7 +43,7 @@ class Unwrapped:
     def preparation_key(self) -> str:
         """Equal for candidates whose rows are prepared alike."""
         steps = [(pipeline.steps[:-1], pipeline.memory) for _, pipeline in self.pipelines]
-        return _key((type(self.classifier).__name__, steps))
+        return self._key((type(self.classifier).__name__, steps))
 
     @cached_property
     def training_key(self) -> str:
@@ -52,7 +52,13 @@ class Unwrapped:
         if not self.classifier.early_stopping:
             # With early stopping it decides on the validation score.
             del parameters["threshold"]
-        return _key((type(self.classifier).__name__, parameters))
+        return self._key((type(self.classifier).__name__, parameters))
+
+    def _key(self, thing: Any) -> str:
+        try:
+            return str(joblib.hash(thing))
+        except Exception:  # what cannot be pickled (a lambda) is like nothing else
+            return f"of {id(self)} alone"
 
     def divide(self, fit_params: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """Give what of the fit parameters belongs to each pipeline's steps, and to the classifier.
@@ -93,13 +99,6 @@ class Unwrapped:
         return whole
 
 
-def _key(thing: Any) -> str:
-    try:
-        return str(joblib.hash(thing))
-    except Exception:  # what cannot be pickled (a lambda) is like nothing else
-        return f"{id(thing)}"
-
-
 def unwrap(estimator: Any) -> Unwrapped | None:
     """Take an estimator apart, or give None where its last step is no classifier of ours."""
     pipelines, prefix, inner = [], "", estimator
@@ -119,7 +118,7 @@ def can_be_stacked(unwrapped: Unwrapped, fit_params: dict[str, Any]) -> bool:
         return False
     if unwrapped.pipelines and fit_params and get_config()["enable_metadata_routing"]:
         return False
-    if any(getattr(pipeline, "transform_input", None) for _, pipeline in unwrapped.pipelines):
+    if any(each.verbose or each.transform_input for _, each in unwrapped.pipelines):
         return False
     _, own = unwrapped.divide(fit_params)
     return set(own) <= {"sample_weight"}

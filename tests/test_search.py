@@ -21,7 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.fixes import parse_version
 
@@ -160,6 +160,22 @@ def test_step_is_fitted_once_for_each_fold_and_setting(table, nested):
         grid = {f"inner__{name}": values for name, values in grid.items()}
     VectorizedGridSearchCV(model, grid, cv=3, refit=False).fit(*table)
     assert sorted(Counted.fits) == [0.0] * 3 + [1.0] * 3
+
+
+def test_steps_that_cannot_be_pickled_are_not_taken_for_each_other(table):
+    model = Pipeline([("step", "passthrough"), ("clf", network())])
+    steps = [FunctionTransformer(lambda X, k=k: X * k) for k in (0.01, 1.0, 100.0)]
+    ours = VectorizedGridSearchCV(model, {"step": steps}, cv=3, scoring="neg_log_loss")
+    theirs = GridSearchCV(model, {"step": steps}, cv=3, scoring="neg_log_loss")
+    np.testing.assert_allclose(scores(ours.fit(*table)), scores(theirs.fit(*table)), atol=1e-7)
+    assert len(set(scores(ours)[0])) == 3
+
+
+def test_pipeline_that_tells_of_its_steps_still_does(table, capsys):
+    model = Pipeline([("scale", StandardScaler()), ("clf", network())], verbose=True)
+    search = VectorizedGridSearchCV(model, {}, cv=2, refit=False).fit(*table)
+    assert capsys.readouterr().out.count("[Pipeline]") == 4
+    assert search.cv_results_["fit_mode"].tolist() == ["single"]
 
 
 def test_memory_of_a_pipeline_is_honoured(table, tmp_path):
