@@ -81,10 +81,9 @@ class _VectorizedSearch:
         routed = self._get_routed_params_for_fit(params)  # type: ignore[attr-defined]
         callbacks = SearchCallbacks(self, X, y, params)
         question = Question(self, X, y, scorer, routed.estimator.fit, routed.scorer.score)
-        rounds = _Rounds(question, check_cv(self.cv, y, classifier=is_classifier(self.estimator)))
-        self._checked_cv_orig = rounds.cv
-        self.n_splits_ = rounds.cv.get_n_splits(X, y, **routed.splitter.split)
-        rounds.split_params, rounds.n_splits = routed.splitter.split, self.n_splits_
+        cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
+        rounds = _Rounds(question, cv, routed.splitter.split)
+        self._checked_cv_orig, self.n_splits_ = cv, rounds.n_splits
         callbacks.search(rounds.evaluate)
         self._choose(rounds, refit_metric)
         if self.refit:
@@ -127,11 +126,11 @@ class _VectorizedSearch:
 class _Rounds:
     """What a search has evaluated so far; those that search in rounds ask more than once."""
 
-    def __init__(self, question: Question, cv: Any):
+    def __init__(self, question: Question, cv: Any, split_params: dict[str, Any]):
         self.question = question
         self.cv = cv
-        self.split_params: dict[str, Any] = {}
-        self.n_splits = 0
+        self.split_params = split_params
+        self.n_splits = cv.get_n_splits(question.X, question.y, **split_params)
         self.candidates: list[dict[str, Any]] = []
         self.outcomes: list[dict[str, Any]] = []
         self.results: dict[str, Any] = {}
