@@ -122,7 +122,7 @@ class _Fold:
     @cached_property
     def transformers(self) -> list[list[Any]]:
         """The fitted steps of each pipeline around the classifier."""
-        return self._prepared[0]
+        return self._prepared[0] if self.candidate.pipelines else []
 
     @cached_property
     def rows(self) -> SharedRows:
@@ -276,8 +276,7 @@ class Evaluation:
     def _fold(self, candidate: Unwrapped, split: int) -> _Fold | Exception:
         fold = _Fold(self.question, candidate, *self.splits[split])
         try:
-            if candidate.pipelines:
-                _ = fold.transformers  # once, also where they fail
+            _ = fold.transformers  # once, also where they fail
         except Exception as error:
             return error
         return fold

@@ -223,26 +223,29 @@ def is_small(X: Any) -> bool:
 
 def _weighted(classifier: Any, training: Training, rows: SharedRows) -> Weighted:
     """Weigh all rows for a linear model: folds, classes and the weights that were given."""
+    data, device = rows.data, training.device
+    problem = unweighted_problem(data, device, _device.full_precision(device))
+    what = f"weights {id(rows.chosen)} {classifier.class_weight!r} {device}"
+    weight, total = remembered(data, what, lambda: _weigh(classifier, rows, problem))
+    return Weighted(problem, weight, 1 / (classifier.C * total))
+
+
+def _weigh(classifier: Any, rows: SharedRows, problem: Problem) -> tuple[Tensor, float]:
     data, chosen = rows.data, rows.chosen
     table = data.train
-    problem = unweighted_problem(data, training.device, _device.full_precision(training.device))
     which = slice(None) if chosen is None else chosen
     y, given = table.y[which], None if table.sample_weight is None else table.sample_weight[which]
     _inputs.two_classes(classifier, y)
     _inputs.check_both_classes(y, given)
     of_class = _inputs.weigh_classes(classifier.class_weight, data.classes, y, given)
-
-    def weigh() -> Tensor:
-        each = of_class[_inputs.encode(y, data.classes).astype(np.intp)]
-        if given is not None:
-            each = each * given
-        if chosen is not None:
-            # A row that was drawn twice counts twice.
-            return _inputs.as_tensor(np.bincount(chosen, each, len(table.y))).to(problem.target)
-        return _inputs.as_tensor(each).to(problem.target)
-
-    weight = remembered(data, f"weight {id(chosen)} {of_class.tolist()} {training.device}", weigh)
-    return Weighted(problem, weight, 1 / (classifier.C * float(weight.double().sum())))
+    each = of_class[_inputs.encode(y, data.classes).astype(np.intp)]
+    if given is not None:
+        each = each * given
+    total = float(each.sum())
+    if chosen is not None:
+        # A row that was drawn twice counts twice.
+        return _inputs.as_tensor(np.bincount(chosen, each, len(table.y))).to(problem.target), total
+    return _inputs.as_tensor(each).to(problem.target), total
 
 
 class CancelledError(Exception):
