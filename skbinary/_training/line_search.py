@@ -13,7 +13,7 @@ _MOST_TRIALS = 40
 ROUNDING = 1e-14
 
 
-def search(along: Along, first: float = 1.0) -> float | None:
+def search(along: Along, first: float = 1.0, n_trials: int = _MOST_TRIALS) -> float | None:
     """Find a step that lowers the objective enough and leaves a flatter slope.
 
     Bisection for the weak Wolfe conditions (Lewis and Overton, "Nonsmooth optimization via
@@ -27,6 +27,8 @@ def search(along: Along, first: float = 1.0) -> float | None:
         The objective along the direction.
     first : float
         The step to try first.
+    n_trials : int
+        How many steps to try at most.
 
     Returns
     -------
@@ -36,7 +38,7 @@ def search(along: Along, first: float = 1.0) -> float | None:
     if not along.slope < 0:
         return None
     low, high, step = 0.0, math.inf, first
-    for _ in range(_MOST_TRIALS):
+    for _ in range(n_trials):
         value, slope = along.at(step)
         if not _lowers(along, step, value, slope):
             high = step

@@ -10,7 +10,7 @@ from torch import Tensor
 from skbinary._stack import Stack
 from skbinary._training.lbfgs import Memory
 from skbinary._training.line_search import search
-from skbinary._training.objective import LinearObjective
+from skbinary._training.objective import Along, LinearObjective
 from skbinary._training.result import Progress, StopReason
 
 # A pivot this small, of a matrix whose diagonal is one, is what rounding leaves of a zero.
@@ -44,6 +44,7 @@ class Newton:
         self.problem = objective.problem
         self.tol = tol
         self._solver: HessianSolver | None = None
+        self._is_borrowed = False
         self._memory = Memory()
         n_rows, n_features = self.problem.rows.shape
         self._good_enough = 0.0 if n_rows * n_features**2 < _CHEAP else _GOOD_ENOUGH
@@ -58,21 +59,24 @@ class Newton:
         """
         self._solver = solver
         self._memory.clear()
+        self._origin = self.stack.parameters.clone()
         if not bool(self.stack.parameters.any()):
             self._start_from_a_part()
+        self._is_borrowed = self._solver is not None
         self.objective.restart()
 
     def epoch(self) -> Progress:
         """Make one iteration."""
         objective = self.objective
         fresh = self._solver is None
-        if self._solver is None:
-            self._solver = HessianSolver(objective.hessian())
-            self._memory.clear()
+        direction, along, step = self._aim()
+        if self._is_borrowed and step is None:
+            # The part hardly knows some of the columns, so what it has found leads astray.
+            self._solver, self._is_borrowed, fresh = None, False, True
+            self.stack.parameters.copy_(self._origin)
+            objective.restart()
+            direction, along, step = self._aim()
         before = objective.gradient
-        direction = -self._memory.times_inverse(before, self._solver.solve)
-        along = objective.ray(direction)
-        step = search(along)
         if step is not None:
             objective.move(step, direction)
             if self._good_enough:
@@ -90,6 +94,16 @@ class Newton:
         elif step is None and fresh:
             done = StopReason.NO_DESCENT
         return Progress(objective.loss, objective.value, step or 0.0, gap, done)
+
+    def _aim(self) -> tuple[Tensor, Along, float | None]:
+        """Find where to go and how far, with a new Hessian if there is none."""
+        if self._solver is None:
+            self._solver, self._is_borrowed = HessianSolver(self.objective.hessian()), False
+            self._memory.clear()
+        direction = -self._memory.times_inverse(self.objective.gradient, self._solver.solve)
+        along = self.objective.ray(direction)
+        step = search(along, n_trials=1) if self._is_borrowed else search(along)
+        return direction, along, step
 
     def plateau(self) -> bool:
         """Tell that training shall end when nothing improves."""

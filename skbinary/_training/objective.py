@@ -144,7 +144,7 @@ class LinearObjective:
         def piece(span: slice) -> tuple[Tensor, Tensor]:
             importance = self._importance(span)
             batch = self.problem.rows.batch(span)
-            return _weighted_squares(batch, importance), importance.sum()
+            return weighted_squares(batch, importance), importance.sum()
 
         for columns, constant in self.team.map(piece, self._spans):
             squares[:n] += columns
@@ -236,7 +236,8 @@ class LinearObjective:
         gradient[: self.problem.n_features].add_(weights, alpha=self.l2)
 
 
-def _weighted_squares(batch: Batch, importance: Tensor) -> Tensor:
+def weighted_squares(batch: Batch, importance: Tensor) -> Tensor:
+    """Add up the squares of each column, weighted by a vector of shape (n_rows,)."""
     values = batch.values
     if values.layout != torch.sparse_csr:
         return importance @ values.square()

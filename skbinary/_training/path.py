@@ -14,6 +14,7 @@ from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
 from skbinary._training.line_search import ROUNDING, SUFFICIENT
 from skbinary._training.newton import HessianSolver, Newton
+from skbinary._training.objective import weighted_squares
 from skbinary._training.result import Progress, StopReason
 from skbinary._training.small import linear_objective
 
@@ -21,6 +22,8 @@ _MEMORY = 6  # changes of the gradient that are kept; near the optimum a few are
 _SHORTEST_STEP = 2.0**-40
 # The part of the rows on which the path is found first: enough to come near, cheap to go over.
 _PART, _LEAST_ROWS, _ROWS_PER_FEATURE, _ROUGH, _MOST_ROUGH_STEPS = 12, 2000, 10, 1e-3, 12
+# How far the mean square of a column may be from that of all rows, as a factor.
+_ALIKE = 1.5
 
 
 class Point(NamedTuple):
@@ -150,17 +153,35 @@ class PathNewton:
         return self._parameters[i : i + 1]
 
     def _part(self) -> Problem:
-        """Give every so manieth row, with its mean weight over all models."""
+        """Give every so manieth row, with its mean weight over all models, or all if need be."""
         n_rows, n_features = self.problem.rows.shape
         weight = (self._weights / self._totals[:, None]).mean(dim=0)
         n_part = max(n_rows // _PART, _LEAST_ROWS, _ROWS_PER_FEATURE * n_features)
         chosen = torch.arange(0, n_rows, max(1, n_rows // n_part), device=weight.device)
         chosen = chosen[weight[chosen] > 0]
-        target = self.problem.target[chosen]
-        if len(chosen) == 0 or bool((target == target[0]).all()):
-            chosen = torch.nonzero(weight > 0)[:, 0]
-        rows = self.problem.rows if len(chosen) == n_rows else self.problem.rows.take(chosen)
-        return Problem(rows, self.problem.target[chosen], weight[chosen])
+        part = self._of_rows(chosen, weight)
+        whole = self._of_rows(torch.nonzero(weight > 0)[:, 0], weight)
+        return part if self._is_like(part, whole) else whole
+
+    def _of_rows(self, chosen: Tensor, weight: Tensor) -> Problem:
+        problem = self.problem
+        rows = problem.rows if len(chosen) == problem.n_samples else problem.rows.take(chosen)
+        return Problem(rows, problem.target[chosen], weight[chosen])
+
+    def _is_like(self, part: Problem, whole: Problem) -> bool:
+        """Tell whether a part knows both classes, and all columns as well as the whole does."""
+        if part.n_samples == 0 or bool((part.target == part.target[0]).all()):
+            return False
+        here, there = self._mean_squares(part), self._mean_squares(whole)
+        return bool(((here <= _ALIKE * there) & (there <= _ALIKE * here)).all())
+
+    def _mean_squares(self, problem: Problem) -> Tensor:
+        weight = torch.ones_like(problem.target) if problem.weight is None else problem.weight
+        rows = problem.rows
+        squares = self.team.map(
+            lambda span: weighted_squares(rows.batch(span), weight[span]), rows.spans()
+        )
+        return torch.stack(list(squares)).sum(dim=0) / weight.sum()
 
     def _near_optimum(
         self, part: Problem, flat: Tensor, l2: float, hessian: Tensor | None

@@ -136,6 +136,20 @@ def test_path_part_without_one_class_takes_all_rows():
     torch.testing.assert_close(found.parameters, expected.parameters, rtol=1e-5, atol=1e-7)
 
 
+def test_path_part_that_hardly_knows_a_column_takes_all_rows():
+    problem = table(40_000)
+    rows = problem.rows.values.clone()
+    rows[:, 3] = 0.0
+    rows[1:200:3, 3] = 10.0  # a few, and hardly one of them among every twelfth row
+    rare = Problem(DenseRows(rows, torch.float64), problem.target)
+    weights = torch.ones(1, 40_000, dtype=torch.float64)
+    points = [Point(0, l2, 1e-9) for l2 in (1e-8, 1e-4, 1e-1)]
+    for point, found in zip(points, solved(rare, weights, points), strict=True):
+        expected = solved_alone(rare, weights[0], point.l2)
+        torch.testing.assert_close(found.parameters, expected.parameters, rtol=1e-5, atol=1e-7)
+        assert found.n_iter <= 10
+
+
 def test_path_bits_do_not_depend_on_threads():
     problem = table(40_000)
     points = [Point(k, l2, 1e-9) for l2 in (1e-5, 1e-2) for k in range(3)]

@@ -125,6 +125,26 @@ def test_memory_equals_the_two_loop_recursion(n_pairs):
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
+def rare_columns(n_rows=30_000):
+    """Scaled indicators of which a part of the rows knows next to nothing."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n_rows, 12))
+    rare = np.zeros((n_rows, 20))
+    rare[rng.integers(0, n_rows, 200), np.arange(200) % 20] = 1.0
+    y = (X[:, 0] + 3 * rare[:, 0] + rng.standard_normal(n_rows) > 0).astype(float)
+    return StandardScaler().fit_transform(np.hstack([X, rare])), y
+
+
+def test_newton_part_that_hardly_knows_some_columns_is_given_up():
+    problem = problem_of(*rare_columns())
+    l2 = 1e-3 / problem.total_weight
+    result = train(Newton(linear_objective(problem, l2), 1e-9), Plan(100, 1e-9, 10))
+    assert result.stop_reason is StopReason.CONVERGED
+    # From no weights at all, whole steps lead there.
+    assert result.history["learning_rate"] == [1.0] * result.n_iter
+    assert result.n_iter < 15
+
+
 def test_newton_separable_without_penalty_stops_with_finite_weights():
     X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
     objective = linear_objective(problem_of(X, np.array([0, 0, 1, 1])), 0.0)
