@@ -137,12 +137,12 @@ def rare_columns(n_rows=30_000):
 
 def test_newton_part_that_hardly_knows_some_columns_is_given_up():
     problem = problem_of(*rare_columns())
-    l2 = 1e-3 / problem.total_weight
+    l2 = 1 / problem.total_weight
     result = train(Newton(linear_objective(problem, l2), 1e-9), Plan(100, 1e-9, 10))
     assert result.stop_reason is StopReason.CONVERGED
     # From no weights at all, whole steps lead there.
     assert result.history["learning_rate"] == [1.0] * result.n_iter
-    assert result.n_iter < 15
+    assert result.n_iter < 25
 
 
 def test_newton_separable_without_penalty_stops_with_finite_weights():
