@@ -232,7 +232,7 @@ class Evaluation:
             if split == len(self.splits) - 1 or bytes_of_rows(waiting) > room_for(
                 waiting, most_bytes
             ):
-                self._train(waiting)
+                self._score(list(train_models(waiting, most_bytes)))
                 waiting = []
         self._fit_alone(sorted(self._alone))
         alone = {task.candidate for task in self._alone}
@@ -303,11 +303,6 @@ class Evaluation:
         except Exception:  # a fold without the row that is amiss may still do
             return None
 
-    def _train(self, waiting: Sequence[Model]) -> None:
-        """Train models, and score each stack while others are still trained."""
-        for stack in train_models(waiting, self.question.search.max_stack_memory):
-            self._score(stack)
-
     def _score(self, models: Sequence[Model]) -> None:
         """Score what was trained, on threads where the scorer is known to bear it."""
         search, jobs = self.question.search, []
@@ -316,7 +311,6 @@ class Evaluation:
             if model.is_left:
                 self._alone.update(order.tasks)
                 continue
-            model.warn()
             shared = order.fold.seconds / max(1, order.fold.n_models)
             for task in order.tasks:
                 seconds = model.seconds / n_tasks + shared

@@ -121,8 +121,6 @@ class Model:
 
     Attributes
     ----------
-    result : FitResult or None
-        What its training gave.
     error : Exception or None
         Why it could not be fitted.
     seconds : float
@@ -137,7 +135,6 @@ class Model:
     plan: Plan
     how: Course | Weighted | Small
     start: Tensor
-    result: FitResult | None = None
     error: Exception | None = None
     seconds: float = 0.0
     is_left: bool = False
@@ -179,13 +176,11 @@ class Model:
         elif isinstance(self.how, Weighted) and outcome.stop_reason is not StopReason.CONVERGED:
             self.is_left = True
         else:
-            self.result = outcome
             self.classifier._take_over(outcome, self.training)
 
-    def warn(self) -> None:
+    def warn(self, result: FitResult) -> None:
         """Say what is unfinished about the training."""
-        if self.result is not None:
-            self.classifier._warn_unless_finished(self.result, self.plan)
+        self.classifier._warn_unless_finished(result, self.plan)
 
 
 def plan_model(name: Any, classifier: BinaryClassifier, rows: SharedRows) -> Model | None:
@@ -257,9 +252,7 @@ class CancelledError(Exception):
     """Another thread has asked to stop."""
 
 
-def train_models(
-    models: Sequence[Model], most_bytes: float | None = None
-) -> Iterator[Sequence[Model]]:
+def train_models(models: Sequence[Model], most_bytes: float | None = None) -> Iterator[Model]:
     """Train models in stacks.
 
     Parameters
@@ -271,8 +264,8 @@ def train_models(
 
     Yields
     ------
-    sequence of Model
-        A stack that is done, while others are still trained.
+    Model
+        Each of them, as its stack is done.
     """
     groups: dict[tuple[Hashable, ...], list[Model]] = {}
     for model in models:
@@ -285,19 +278,30 @@ def train_models(
 
     with Team() as team:
         most = room_for(models, most_bytes)
-        stacks = [s for group in groups.values() for s in _cut(group, most / team.n_threads)]
-        batches = [stack for stack in stacks if isinstance(stack[0].how, Course)]
-        trained = team.map(lambda s: _train(s, lambda part: _in_batches(part, on_step)), batches)
+        chunks = {key: _cut(group, most / team.n_threads) for key, group in groups.items()}
         try:
-            for stack in stacks:
-                if isinstance(stack[0].how, Weighted):
-                    yield _train(stack, lambda part: _on_path(part, team, on_step))
-                elif isinstance(stack[0].how, Small):
-                    yield _train(stack, lambda part: [_solved(part[0], team)])
-            yield from trained if batches else ()
+            for key, cut in chunks.items():
+                if key[0] == "path":
+                    for chunk in cut:
+                        yield from _ended(_train(chunk, lambda c: _on_path(c, team, on_step)))
+                elif key[0] == "small":
+                    for chunk in cut:
+                        yield from _ended(_train(chunk, lambda c: [_solved(c[0], team)]))
+            batches = [chunk for key, cut in chunks.items() if key[0] == "batches" for chunk in cut]
+            trained = team.map(lambda c: _train(c, lambda d: _in_batches(d, on_step)), batches)
+            for ended in trained if batches else ():
+                yield from _ended(ended)
         except BaseException:
             stop.set()
             raise
+
+
+def _ended(outcomes: Sequence[tuple[Model, FitResult | Exception, float]]) -> Iterator[Model]:
+    for model, outcome, seconds in outcomes:
+        model.end(outcome, seconds)
+        if isinstance(outcome, FitResult) and not model.is_left:
+            model.warn(outcome)
+        yield model
 
 
 def _cut(models: Sequence[Model], most_bytes: float) -> list[list[Model]]:
@@ -330,22 +334,20 @@ def _same_rows(models: Sequence[Model]) -> Iterable[list[Model]]:
 def _train(
     models: Sequence[Model],
     together: Callable[[Sequence[Model]], Sequence[FitResult | Exception]],
-) -> Sequence[Model]:
+) -> list[tuple[Model, FitResult | Exception, float]]:
     """Train a stack, in halves where the memory does not suffice."""
     begin = time.perf_counter()
     try:
-        outcomes = together(models)
+        outcomes: Sequence[FitResult | Exception] = together(models)
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
         if len(models) > 1:
             half = len(models) // 2
-            return [*_train(models[:half], together), *_train(models[half:], together)]
+            return _train(models[:half], together) + _train(models[half:], together)
         outcomes = [error]
     seconds = (time.perf_counter() - begin) / len(models)
-    for model, outcome in zip(models, outcomes, strict=True):
-        model.end(outcome, seconds)
-    return models
+    return [(model, each, seconds) for model, each in zip(models, outcomes, strict=True)]
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
