@@ -22,6 +22,8 @@ _GOOD_ENOUGH, _CHEAP = 0.5, 2e6
 _OLD_SHARE = 0.1
 # A part of the rows gives most of the answer for a part of the price.
 _SUBSAMPLE, _LEAST_ROWS, _ROWS_PER_FEATURE, _ROUGH = 16, 2000, 10, 1e-3
+# Steps of 1, 1/2 and 1/4 are tried with the Hessian of a part before it is given up.
+_BORROWED_TRIALS = 3
 
 
 class Newton:
@@ -102,7 +104,7 @@ class Newton:
             self._memory.clear()
         direction = -self._memory.times_inverse(self.objective.gradient, self._solver.solve)
         along = self.objective.ray(direction)
-        step = search(along, n_trials=1) if self._is_borrowed else search(along)
+        step = search(along, n_trials=_BORROWED_TRIALS) if self._is_borrowed else search(along)
         return direction, along, step
 
     def plateau(self) -> bool:
