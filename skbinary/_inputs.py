@@ -23,6 +23,8 @@ from torch import Tensor
 
 from skbinary._problem import DenseRows, MappedRows, Rows, SparseRows
 
+_CPU = torch.device("cpu")
+
 
 def check_rows(estimator: Any, X: Any, *, reset: bool, finite: bool = True) -> Any:
     """Check rows, and remember or compare their width, names and shape.
@@ -349,12 +351,13 @@ def as_rows(X: Any, device: torch.device, dtype: torch.dtype, *, convert: bool) 
     if convert and not fits:
         # Converted and laid out row by row in one go, so that there is never a second copy.
         values = torch.empty(values.shape, dtype=dtype, device=device).copy_(values)
-    return DenseRows(values.to(device), dtype)
+    return DenseRows(values if values.device == device else values.to(device), dtype)
 
 
-def as_tensor(array: NDArray[Any]) -> Tensor:
+def as_tensor(array: NDArray[Any], device: torch.device = _CPU) -> Tensor:
     """Give a tensor on the memory of an array, or on a copy where torch cannot share it."""
-    return torch.as_tensor(_writable(array))
+    tensor = torch.from_numpy(_writable(array))
+    return tensor if device == _CPU else tensor.to(device)
 
 
 def _writable(array: NDArray[Any]) -> NDArray[Any]:

@@ -261,7 +261,8 @@ class DenseRows:
 
     def batch(self, index: Tensor | slice) -> DenseBatch:
         if isinstance(index, slice):
-            return DenseBatch(self.values[index].to(self.dtype))
+            part = self.values[index]
+            return DenseBatch(part if part.dtype == self.dtype else part.to(self.dtype))
         return DenseBatch(torch.index_select(self.values, 0, index).to(self.dtype))
 
     def spans(self) -> list[slice]:
