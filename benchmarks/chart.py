@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, and a marker each for those who see none.
 _STYLES = {
     "skbinary": ("#CC79A7", "v"),
-    "MLPClassifier": ("#0072B2", "o"),
+    "MLPClassifier": ("#56B4E9", "h"),
     "skorch": ("#D55E00", "s"),
     "skorch, callbacks off": ("#E69F00", "D"),
     "plain PyTorch": ("#009E73", "^"),
