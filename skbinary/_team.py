@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -11,6 +11,7 @@ import torch
 
 _Piece = TypeVar("_Piece")
 _Result = TypeVar("_Result")
+_PATIENCE = 0.2  # seconds
 
 
 class Team:
@@ -71,4 +72,16 @@ class Team:
             self._pool = ThreadPoolExecutor(
                 self.n_threads, "skbinary", initializer=torch.set_num_threads, initargs=(1,)
             )
-        return self._pool.map(function, pieces)
+        return _results([self._pool.submit(function, piece) for piece in pieces])
+
+
+def _results(futures: list[Future[_Result]]) -> Iterator[_Result]:
+    try:
+        for future in futures:
+            # Ctrl-C may reach another thread, which does not wake this one: look up now and then.
+            while not future.done():
+                wait([future], timeout=_PATIENCE)
+            yield future.result()
+    finally:
+        for future in futures:
+            future.cancel()
