@@ -385,7 +385,7 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
     def _split(self, training: Training) -> Split:
         data, device, batches = training.data, training.device, training.in_batches
         holds_out = self.early_stopping and data.validation is None
-        wanted = _BATCH_ROWS if self.batch_size == "auto" else int(self.batch_size)
+        wanted = self._wanted_rows()
         split = build_problem(
             data,
             class_weight=self.class_weight,
@@ -407,8 +407,10 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
         return split
 
     def _batch_rows(self, n_samples: int) -> int:
-        wanted = _BATCH_ROWS if self.batch_size == "auto" else int(self.batch_size)
-        return min(wanted, n_samples)
+        return min(self._wanted_rows(), n_samples)
+
+    def _wanted_rows(self) -> int:
+        return _BATCH_ROWS if self.batch_size == "auto" else int(self.batch_size)
 
     def _step(self, training: Training, problem: Problem, start: Tensor, team: Team) -> Step:
         parameters = start[None].to(device=problem.device, dtype=problem.target.dtype).clone()
