@@ -17,7 +17,7 @@ from skbinary._training.result import Progress, StopReason
 SINGULAR = 1e-7
 # A step with an old Hessian is good enough while it leaves this share of the gradient at most.
 # Where a new one costs next to nothing, none is.
-_GOOD_ENOUGH, _CHEAP = 0.5, 2e6
+_GOOD_ENOUGH, _CHEAP = 0.8, 2e6
 # A new Hessian ends far inside tol, an old one just inside: it is held to this share of tol.
 _OLD_SHARE = 0.1
 # A part of the rows gives most of the answer for a part of the price.

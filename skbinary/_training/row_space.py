@@ -22,8 +22,8 @@ class RowSpaceNewton:
     By the representer theorem (Kimeldorf and Wahba, "Some results on Tchebycheffian spline
     functions", 1971) the optimum is a combination of the rows. In an orthonormal basis of their
     span each row has as many coordinates as there are rows, loss and penalty keep their values,
-    and what is left is a small dense problem. The wide rows are read once to start and once an
-    iteration.
+    and what is left is a small dense problem. The wide rows are read to start, and when the weights
+    of the features are looked at.
 
     Parameters
     ----------
@@ -40,7 +40,8 @@ class RowSpaceNewton:
     """
 
     def __init__(self, stack: Stack, problem: Problem, l2: float, tol: float, team: Team):
-        self.stack = stack
+        self._stack = stack
+        self._is_behind = False
         self.problem = problem
         self.l2 = l2
         self._rows = problem.rows.batch(slice(0, problem.n_samples))
@@ -55,20 +56,28 @@ class RowSpaceNewton:
         # A component of the gradient in the features is at most its length in the row space.
         self._newton = Newton(objective, tol / (n + 1) ** 0.5)
 
+    @property
+    def stack(self) -> Stack:
+        """The model, whose weights are worked out here from those in the row space."""
+        if self._is_behind:
+            inner, n = self._newton.stack.parameters[0], self._basis.shape[1]
+            weights = self._rows.transposed_matmul(self._basis @ inner[:n, None])[:, 0]
+            self._stack.parameters[0].copy_(torch.cat([weights, inner[n:]]))
+            self._is_behind = False
+        return self._stack
+
     def start(self) -> None:
         """Go to the point in the row space that is nearest to the parameters."""
-        inner, n = self._newton.stack.parameters[0], self.problem.n_features
-        logits = self._rows @ self.stack.parameters[0, :n, None]
-        inner.copy_(torch.cat([(self._basis.mT @ logits)[:, 0], self.stack.parameters[0, n:]]))
+        inner, parameters = self._newton.stack.parameters[0], self.stack.parameters[0]
+        n = self.problem.n_features
+        logits = self._rows @ parameters[:n, None]
+        inner.copy_(torch.cat([(self._basis.mT @ logits)[:, 0], parameters[n:]]))
         self._newton.start()
 
     def epoch(self) -> Progress:
         """Make one iteration."""
         progress = self._newton.epoch()
-        inner, n = self._newton.stack.parameters[0], self._basis.shape[1]
-        shares = self._basis @ inner[:n, None]
-        weights = self._rows.transposed_matmul(shares)[:, 0]
-        self.stack.parameters[0].copy_(torch.cat([weights, inner[n:]]))
+        self._is_behind = True
         length = float(self._newton.objective.gradient.norm())
         return replace(progress, gap=length)
 
