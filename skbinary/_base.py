@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import functools
 import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -17,27 +18,39 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils._param_validation import InvalidParameterError, StrOptions
+from sklearn.utils._param_validation import (
+    Interval,
+    InvalidParameterError,
+    StrOptions,
+    validate_parameter_constraints,
+)
 from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 
 from skbinary import _device, _inputs
 from skbinary._fitted import FittedModel
+from skbinary._monitor import check_monitor, validation_rows, validation_score
+from skbinary._objectives import parse_threshold
 from skbinary._observers import CallbackSupport, Printer, ScikitLearnCallbacks
-from skbinary._prepare import Data, Split, build_problem, check_data
+from skbinary._prepare import Data, Fold, Split, build_problem, check_data
 from skbinary._problem import Problem
+from skbinary._settled import MINIBATCH_SOLVERS, Training
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
-from skbinary._threshold import check_threshold
-from skbinary._training.loop import Observer, Plan, Run, Step, complaint, train
+from skbinary._training.loop import Observer, Plan, Run, Step, Watched, complaint, train
 from skbinary._training.minibatch import Course, Dropout, MiniBatch, Ridge
 from skbinary._training.optimizers import SGD, Adam
 from skbinary._training.result import FitResult, StopReason
 from skbinary._training.schedules import Schedule
 
-_MINIBATCH_SOLVERS = ("adam", "sgd")
+# From so many rows on early_stopping="auto" is on, where that is the default.
+ENOUGH_ROWS = 200
+_USUAL_THRESHOLD, _PROBABILITY = 0.5, Interval(Real, 0, 1, closed="both")
+_OF_SOME_FITS = (
+    *("_optimizer_state", "threshold_curve_", "threshold_interval_"),
+    *("oof_decision_function_", "oof_loss_"),
+)
 _BATCH_ROWS = 200  # the batch_size="auto" of scikit-learn's MLPClassifier
-_SEEDS = 2**31 - 1
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -60,56 +73,27 @@ def unchanged_on_error(method: _Method) -> _Method:
 
 def _has_batches(self: BinaryClassifier) -> bool:
     """Tell whether partial_fit is there, and if not, why."""
-    if self.early_stopping:
+    if self.early_stopping is True:
         raise AttributeError(
             "partial_fit must have early_stopping=False, since it sees no validation rows. Got "
             "early_stopping=True instead. Use fit, or switch it off."
         )
-    if self.solver in _MINIBATCH_SOLVERS:
+    if not isinstance(self.threshold, Real):
+        raise AttributeError(
+            "partial_fit must have a number as threshold, since it sees no rows to choose one on. "
+            f"Got threshold={self.threshold!r} instead. Use tune_threshold afterwards."
+        )
+    if getattr(self, "n_members", 1) != 1:
+        raise AttributeError(
+            "partial_fit must have n_members=1, since members leave rows out. Got "
+            f"n_members={self.n_members!r} instead. Use fit."
+        )
+    if self.solver in MINIBATCH_SOLVERS:
         return True
     raise AttributeError(
         f"partial_fit must have a solver with batches. Got solver={self.solver!r} instead. Use "
         "solver='adam' or solver='sgd'."
     )
-
-
-@dataclass(frozen=True)
-class Training:
-    """What one call of ``fit`` or ``partial_fit`` has settled before it trains.
-
-    Parameters
-    ----------
-    data : Data
-    device : torch.device
-    solver : str
-        Chosen, where the parameter says ``"auto"``.
-    architecture : Architecture
-    random_state : RandomState or None
-        None where nothing is random.
-    earlier : dict of list of float
-        The curves to go on from.
-    n_seen : int
-        Rows that earlier trainings have seen.
-    state : dict or None
-        What the optimizer remembers of them.
-    """
-
-    data: Data
-    device: torch.device
-    solver: str
-    architecture: Architecture
-    random_state: Any
-    earlier: dict[str, list[float]]
-    n_seen: int
-    state: dict[str, Any] | None
-
-    @property
-    def in_batches(self) -> bool:
-        return self.solver in _MINIBATCH_SOLVERS
-
-    def seed(self) -> int:
-        """Draw a seed for random numbers that do not come from the random state itself."""
-        return int(self.random_state.randint(_SEEDS))
 
 
 class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
@@ -118,12 +102,16 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
     Subclasses say what their parameters mean to the solvers; everything else is here.
     """
 
+    # What early stopping watches by default: in accuracy also where there are few rows.
+    _usual_monitor = "loss"
+
     solver: str
     max_iter: int
     tol: float
     batch_size: int | str
     shuffle: bool
-    early_stopping: bool
+    early_stopping: bool | str
+    monitor: Any
     validation_fraction: float
     n_iter_no_change: int
     class_weight: Any
@@ -133,8 +121,6 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
     callbacks: Any
     verbose: int
     learning_rate_init: float
-
-    history_: dict[str, list[float]]
 
     # -- what a subclass says ---------------------------------------------------------------
 
@@ -168,7 +154,7 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
         weights: list[NDArray[Any]],
         biases: list[NDArray[Any]],
         result: FitResult,
-        solver: str,
+        training: Training,
     ) -> dict[str, Any]:
         """Give the fitted attributes that are this class's own."""
 
@@ -178,7 +164,7 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
 
     def _sees_all_rows(self) -> bool:
         """Tell whether the solver sees all rows at once."""
-        return self.solver not in _MINIBATCH_SOLVERS
+        return self.solver not in MINIBATCH_SOLVERS
 
     def _trains_in_stacks(self) -> bool:
         """Tell whether a fit in a stack does all that a fit alone would do."""
@@ -213,8 +199,8 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows, zero or more. A row of weight 2 counts like the row twice.
         X_val : like X, default=None
-            Rows that are scored after every epoch and never trained on. With
-            ``early_stopping=True`` they decide when to stop.
+            Rows that are scored after every epoch and never trained on. With early stopping they
+            decide when to stop, and a threshold that is to be chosen is chosen on them.
         y_val : array-like of shape (n_validation_samples,), default=None
             Their labels.
         sample_weight_val : array-like of shape (n_validation_samples,), default=None
@@ -310,6 +296,7 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
         state = getattr(self, "_optimizer_state", None)
         return self._train(data, goes_on=goes_on, n_epochs=1, state=state, keep_state=True)
 
+    @abstractmethod
     def _train(
         self,
         data: Data,
@@ -320,10 +307,34 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
         state: dict[str, Any] | None = None,
         keep_state: bool = False,
     ) -> Self:
-        training = self._settle(data, goes_on=goes_on, state=state)
+        """Train on checked data, and settle the threshold.
+
+        Parameters
+        ----------
+        data : Data
+        goes_on : bool
+            Whether to start from the fitted weights.
+        n_epochs : int
+        context : sklearn.callback.CallbackContext or None, default=None
+        state : dict or None, default=None
+            What the optimizer remembers.
+        keep_state : bool, default=False
+            Whether the optimizer shall remember this training.
+        """
+
+    def _train_one(
+        self,
+        training: Training,
+        *,
+        goes_on: bool,
+        n_epochs: int,
+        context: Any = None,
+        keep_state: bool = False,
+    ) -> Split:
+        """Train one model, and tell which rows it has seen."""
         start = self._start(training, goes_on=goes_on)
         split = self._split(training)
-        plan = self._plan(training, n_epochs)
+        plan = self._plan(training, split, n_epochs)
         observers = self._observers(training, split, context)
         with Team() as team:
             step = self._step(training, split.problem, start, team)
@@ -333,27 +344,60 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
             self._optimizer_state = {name: _plain(value) for name, value in result.state.items()}
         else:
             self._warn_unless_finished(result, plan)
-        return self
+        return split
 
     def _settle(
-        self, data: Data, *, goes_on: bool = False, state: dict[str, Any] | None = None
+        self,
+        data: Data,
+        *,
+        goes_on: bool = False,
+        state: dict[str, Any] | None = None,
+        fold: Fold | None = None,
+        is_partial: bool = False,
     ) -> Training:
-        """Settle what a call of fit will do."""
+        """Settle what a call of fit, or of partial_fit, will do."""
+        wanted = parse_threshold(self.threshold)
+        solver = self._choose_solver(data.train.X)
+        scorer = check_monitor(self.monitor)
+        early = self.early_stopping
+        if early == "auto":
+            enough = len(data.train.y) >= ENOUGH_ROWS
+            wanted_so = (data.validation or scorer or fold) is not None
+            early = solver in MINIBATCH_SOLVERS and not is_partial and (enough or wanted_so)
+        usual = self.monitor == self._usual_monitor
+        if scorer is not None and not usual and not early and data.validation is None:
+            raise ValueError(
+                f"monitor must have validation rows. Got monitor={self.monitor!r} with "
+                "early_stopping=False and no X_val instead. Set early_stopping=True, or pass X_val "
+                "and y_val."
+            )
+        random_state = self._own_random_state() if self._is_random() else None
         return Training(
             data=data,
             device=_device.resolve_device(self.device, data.given),
-            solver=self._choose_solver(data.train.X),
+            solver=solver,
             architecture=self._architecture(self.n_features_in_),
-            random_state=self._own_random_state() if self._is_random() else None,
+            random_state=random_state,
+            before=copy.deepcopy(random_state),
             earlier=self.history_ if goes_on else {},
             n_seen=int(getattr(self, "t_", 0)) if goes_on else 0,
             state=state,
+            stops_early=bool(early),
+            objective=None if isinstance(wanted, float) else wanted,
+            threshold=wanted if isinstance(wanted, float) else _USUAL_THRESHOLD,
+            scorer=scorer,
+            fold=fold,
         )
 
     def _take_over(self, result: FitResult, training: Training) -> None:
         """Become what was learnt."""
-        self.__dict__.pop("_optimizer_state", None)
-        for name, value in self._all_attributes(result, training).items():
+        self._become(self._all_attributes(result, training))
+
+    def _become(self, attributes: dict[str, Any]) -> None:
+        """Take attributes over, and forget what belongs to an earlier fit."""
+        for name in _OF_SOME_FITS:
+            self.__dict__.pop(name, None)
+        for name, value in attributes.items():
             setattr(self, name, value)
 
     def _start(self, training: Training, *, goes_on: bool) -> Tensor:
@@ -361,14 +405,29 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
             return self._fitted_parameters(training.architecture)
         return self._initial_parameters(training.architecture, training.random_state)
 
-    def _plan(self, training: Training, n_epochs: int) -> Plan:
+    def _plan(self, training: Training, split: Split, n_epochs: int) -> Plan:
+        validation, data = split.problem.validation, training.data
+        score, by_score = None, training.scorer is not None
+        if (
+            training.scorer is not None
+            and validation is not None
+            and (self.monitor != self._usual_monitor)
+        ):
+            rows = validation_rows(data.validation, data.train, split)
+            score = validation_score(
+                training.scorer, rows, validation, data.classes, training.threshold
+            )
+            by_score = score is not None
+        watches: Watched | None = "objective" if training.in_batches else None
+        if training.stops_early:
+            watches = "validation_score" if by_score else "validation_loss"
         return Plan(
             max_iter=n_epochs,
             tol=self.tol,
             n_iter_no_change=self.n_iter_no_change,
-            early_stopping=self.early_stopping,
-            watches_loss=training.in_batches,
-            threshold=check_threshold(self.threshold),
+            watches=watches,
+            threshold=training.threshold,
+            score=score,
         )
 
     def _is_random(self) -> bool:
@@ -384,7 +443,7 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
 
     def _split(self, training: Training) -> Split:
         data, device, batches = training.data, training.device, training.in_batches
-        holds_out = self.early_stopping and data.validation is None
+        holds_out = training.stops_early and data.validation is None
         wanted = self._wanted_rows()
         split = build_problem(
             data,
@@ -393,16 +452,17 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
             dtype=torch.float32 if batches else _device.full_precision(device),
             convert=batches,
             hold_out_fraction=self.validation_fraction if holds_out else None,
-            seed=training.seed() if holds_out else 0,
+            seed=training.seed() if holds_out and training.fold is None else 0,
             # One batch is the whole objective, in which equal rows can be one row.
             merge_up_to=wanted if batches else 0,
+            fold=training.fold,
         )
         if batches and self.batch_size != "auto" and wanted > split.n_samples:
             warnings.warn(
                 f"batch_size must be at most the number of training rows, {split.n_samples}. Got "
                 f"{self.batch_size} instead. One batch of all rows is used.",
                 UserWarning,
-                stacklevel=6,
+                stacklevel=7,
             )
         return split
 
@@ -482,12 +542,15 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
             "history_": _joined(earlier, result.history),
             "best_epoch_": result.best_epoch + len(earlier.get("loss", ())),
             "stop_reason_": None if reason is None else reason.value,
+            # Where an objective is to settle it, it is the usual one until then.
+            "threshold_": training.threshold,
+            "_threshold_for": self.threshold,
         }
         own = self._as_attributes(
             [_array(each[0]) for each in weights],
             [_array(each[0, 0]) for each in biases],
             result,
-            training.solver,
+            training,
         )
         return common | own
 
@@ -496,12 +559,21 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
         if message is not None:
             interrupted = result.stop_reason is StopReason.INTERRUPTED
             category = UserWarning if interrupted else ConvergenceWarning
-            # Up through _train, fit and the two wrappers around fit, to the user's line.
-            warnings.warn(message, category, stacklevel=6)
+            # Up through _train_one, _train, fit and its two wrappers, to the user's line.
+            warnings.warn(message, category, stacklevel=7)
 
     def _validate_params(self) -> None:
         try:
             super()._validate_params()
+            check_monitor(self.monitor)
+            if not isinstance(self.threshold, Real):
+                parse_threshold(self.threshold)
+            else:
+                validate_parameter_constraints(
+                    {"threshold": [_PROBABILITY]},
+                    {"threshold": self.threshold},
+                    caller_name=type(self).__name__,
+                )
         except InvalidParameterError as error:
             raise InvalidParameterError(f"{error}{self._suggestion()}") from None
 

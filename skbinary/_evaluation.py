@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,13 +21,12 @@ from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params, _num_samples
 
+from skbinary._crossfit import Parts, plan_parts
 from skbinary._observers import task_line, task_told
 from skbinary._stacking import (
-    Model,
     SharedRows,
     bytes_of_rows,
     is_small,
-    plan_model,
     room_for,
     share_rows,
     train_models,
@@ -116,7 +116,7 @@ class _Fold:
         self.question = question
         self.candidate = candidate
         self.train, self.test = train, test
-        self.n_models = 0
+        self.n_parts = 0
         self.seconds = 0.0
 
     @cached_property
@@ -177,9 +177,10 @@ class _Fold:
 
 @dataclass
 class _Order:
-    """What a model is trained for: candidates on a split that differ in their threshold alone."""
+    """What is trained at once: candidates on a split that differ in their threshold alone."""
 
     fold: _Fold
+    candidate: Unwrapped
     tasks: list[Task] = field(default_factory=list)
 
 
@@ -225,14 +226,17 @@ class Evaluation:
         self._unwrapped = [self._unwrap(parameters) for parameters in self.candidates]
         self._alone = {task for task in self.tasks if self._unwrapped[task.candidate] is None}
         most_bytes = self.question.search.max_stack_memory
-        waiting: list[Model] = []
+        waiting: list[Parts] = []
         for split in range(len(self.splits)):
             waiting += self._plan(split)
+            models = [model for parts in waiting for model in parts.models]
             # Splits share stacks while their rows fit in, and are let go of with them.
-            if split == len(self.splits) - 1 or bytes_of_rows(waiting) > room_for(
-                waiting, most_bytes
+            if split == len(self.splits) - 1 or bytes_of_rows(models) > room_for(
+                models, most_bytes
             ):
-                self._score(list(train_models(waiting, most_bytes)))
+                for _ in train_models(models, most_bytes):
+                    pass
+                self._score(waiting)
                 waiting = []
         self._fit_alone(sorted(self._alone))
         alone = {task.candidate for task in self._alone}
@@ -245,10 +249,10 @@ class Evaluation:
         fine = found is not None and can_be_stacked(found, self.question.fit_params)
         return found if fine else None
 
-    def _plan(self, split: int) -> list[Model]:
+    def _plan(self, split: int) -> list[Parts]:
         """Prepare the rows of a split, and settle how each candidate is trained on them."""
         folds: dict[str, _Fold | Exception] = {}
-        models: dict[Any, Model | None] = {}
+        orders: dict[Any, _Order] = {}
         for c, candidate in enumerate(self._unwrapped):
             if candidate is None:
                 continue
@@ -256,22 +260,26 @@ class Evaluation:
             if preparation not in folds:
                 folds[preparation] = self._fold(candidate, split)
             fold = folds[preparation]
-            try:
-                if isinstance(fold, Exception):
-                    raise fold
-                key = (preparation, candidate.training_key)
-                if key not in models:
-                    models[key] = self._model(fold, candidate)
-            except Exception as error:
-                self._fail(task, error)
+            if isinstance(fold, Exception):
+                self._fail(task, fold)
                 continue
-            model = models[key]
-            if model is None:
-                self._alone.add(task)
-            else:
-                model.name.tasks.append(task)
-                fold.n_models += 1
-        return [model for model in models.values() if model is not None]
+            key = (preparation, candidate.training_key)
+            orders.setdefault(key, _Order(fold, candidate)).tasks.append(task)
+        planned = [self._plan_order(order) for order in orders.values()]
+        return [parts for parts in planned if parts is not None]
+
+    def _plan_order(self, order: _Order) -> Parts | None:
+        try:
+            parts = self._parts(order)
+        except Exception as error:
+            for task in order.tasks:
+                self._fail(task, error)
+            return None
+        if parts is None:
+            self._alone.update(order.tasks)
+        else:
+            order.fold.n_parts += 1
+        return parts
 
     def _fold(self, candidate: Unwrapped, split: int) -> _Fold | Exception:
         fold = _Fold(self.question, candidate, *self.splits[split])
@@ -281,7 +289,8 @@ class Evaluation:
             return error
         return fold
 
-    def _model(self, fold: _Fold, candidate: Unwrapped) -> Model | None:
+    def _parts(self, order: _Order) -> Parts | None:
+        fold, candidate = order.fold, order.candidate
         classifier = clone(candidate.classifier)
         linear = not candidate.pipelines and classifier._sees_all_rows()
         if linear and not is_small(self.question.X) and self._whole is not None:
@@ -289,7 +298,14 @@ class Evaluation:
             rows = replace(self._whole, chosen=fold.train)
         else:
             rows = fold.rows
-        return plan_model(_Order(fold), classifier, rows)
+        decides = any(self._objective(task) is not None for task in order.tasks)
+        return plan_parts(order, classifier, rows, decides=decides)
+
+    def _objective(self, task: Task) -> Any:
+        """Give what the threshold of a candidate shall achieve, or None if it is a number."""
+        candidate = self._unwrapped[task.candidate]
+        threshold = None if candidate is None else candidate.classifier.threshold
+        return None if threshold is None or isinstance(threshold, Real) else threshold
 
     @cached_property
     def _whole(self) -> SharedRows | None:
@@ -303,21 +319,23 @@ class Evaluation:
         except Exception:  # a fold without the row that is amiss may still do
             return None
 
-    def _score(self, models: Sequence[Model]) -> None:
+    def _score(self, trained: Sequence[Parts]) -> None:
         """Score what was trained, on threads where the scorer is known to bear it."""
         search, jobs = self.question.search, []
-        for model in models:
-            order, n_tasks = model.name, len(model.name.tasks)
-            if model.is_left:
+        for parts in trained:
+            order, n_tasks = parts.name, len(parts.name.tasks)
+            if parts.error is None and parts.is_left:
                 self._alone.update(order.tasks)
                 continue
-            shared = order.fold.seconds / max(1, order.fold.n_models)
+            if parts.error is None:
+                parts.finish()
+            shared = order.fold.seconds / max(1, order.fold.n_parts)
             for task in order.tasks:
-                seconds = model.seconds / n_tasks + shared
-                if model.error is not None:
-                    self._fail(task, model.error, seconds)
+                seconds = parts.seconds / n_tasks + shared
+                if parts.error is not None:
+                    self._fail(task, parts.error, seconds)
                 else:
-                    jobs.append((task, order.fold, model.classifier, seconds))
+                    jobs.append((task, order.fold, parts, seconds))
         if self.question.is_of_the_scores:
             names = ("test", "train") if search.return_train_score else ("test",)
             for fold in {id(job[1]): job[1] for job in jobs}.values():
@@ -330,15 +348,21 @@ class Evaluation:
             for job in jobs:
                 self._score_task(*job)
 
-    def _score_task(self, task: Task, fold: _Fold, classifier: Any, seconds: float) -> None:
+    def _score_task(self, task: Task, fold: _Fold, parts: Parts, seconds: float) -> None:
         question, candidate = self.question, self._unwrapped[task.candidate]
         if candidate is None:
             raise AssertionError("what is scored here was taken apart before")
         context = self._contexts.get(task)
         with task_told(context, question.search, fold.given):
             begin = time.perf_counter()
-            own = copy.copy(classifier)
-            own.threshold = candidate.classifier.threshold
+            try:
+                own = parts.deciding(candidate.classifier.threshold)
+            except Exception as error:
+                self._fail(task, error, seconds)
+                return
+            if self._objective(task) is not None:
+                seconds += time.perf_counter() - begin
+                begin = time.perf_counter()
             whole = fold.whole(candidate, own)
             result = {"fit_error": None, "fit_time": seconds}
             result["test_scores"] = question.scores(whole, *fold.part("test"))

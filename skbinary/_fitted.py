@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from skbinary._module import LogitModule, build_module
+from skbinary._module import LogitModule, MeanLogitModule, build_module
 from skbinary._scores import BinaryScorer
-from skbinary._threshold import check_threshold
 
 if TYPE_CHECKING:
     from skbinary._host import BinaryNet
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 class FittedModel(BinaryScorer):
     """A fitted classifier: its curves, and its views as a torch module and as a skorch net."""
 
-    history_: dict[str, list[float]]
+    history_: Any  # a dict of list of float, or a list of one for each member
     solver: str
     learning_rate_init: float
     max_iter: int
@@ -42,23 +43,40 @@ class FittedModel(BinaryScorer):
 
     @property
     def best_validation_score_(self) -> float | None:
-        """The highest of ``validation_scores_``."""
+        """The highest of ``validation_scores_``; with members, the mean of theirs."""
         scores = self.validation_scores_
-        return None if scores is None else max((s for s in scores if s == s), default=None)
+        if scores is None:
+            return None
+        curves: Any = scores if isinstance(self.history_, list) else [scores]
+        best = [max((s for s in curve if s == s), default=math.nan) for curve in curves]
+        return float(np.mean(best)) if isinstance(self.history_, list) else best[0]
 
     def _curve(self, name: str) -> Any:
         check_is_fitted(self)
-        return self.history_.get(name)
+        if not isinstance(self.history_, list):
+            return self.history_.get(name)
+        curves = [history.get(name) for history in self.history_]
+        return None if curves[0] is None else curves
 
     @property
-    def module_(self) -> LogitModule:
+    def module_(self) -> LogitModule | MeanLogitModule:
         """The fitted model as a torch module that gives logits, built when asked for."""
         check_is_fitted(self)
+        shape = self._architecture(self.n_features_in_)
         weights, biases = self._weights()
-        return build_module(
-            self._architecture(self.n_features_in_),
-            [torch.tensor(each) for each in weights],
-            [torch.tensor(each)[None] for each in biases],
+        if weights[0].ndim == 2:
+            return build_module(
+                shape,
+                [torch.tensor(each) for each in weights],
+                [torch.tensor(each)[None] for each in biases],
+            )
+        return MeanLogitModule(
+            build_module(
+                shape,
+                [torch.tensor(each[k]) for each in weights],
+                [torch.tensor(each[k]) for each in biases],
+            )
+            for k in range(len(weights[0]))
         )
 
     @property
@@ -69,8 +87,8 @@ class FittedModel(BinaryScorer):
         return _host.view(
             self.module_,
             self.classes_,
-            check_threshold(self.threshold),
-            history=self.history_,
+            self._own_threshold(),
+            history=None if isinstance(self.history_, list) else self.history_,
             **self._net_settings(self._scoring_device()),
         )
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Subset
 
-from skbinary._module import LogitModule, build_module
+from skbinary._module import LogitModule, MeanLogitModule, build_module
 from skbinary._prepare import Data, Split
 from skbinary._problem import row_spans
 from skbinary._training.loop import Run
@@ -119,7 +119,7 @@ class Rows:
 
 
 def view(
-    module: LogitModule,
+    module: LogitModule | MeanLogitModule,
     classes: NDArray[np.generic],
     threshold: float,
     *,
@@ -131,7 +131,7 @@ def view(
 
     Parameters
     ----------
-    module : LogitModule
+    module : LogitModule or MeanLogitModule
         Used as it is, not copied.
     classes : ndarray of shape (2,)
     threshold : float

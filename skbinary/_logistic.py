@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
-from skbinary._base import BinaryClassifier, Training
+from skbinary._crossfit import CrossFitted
 from skbinary._problem import Problem
+from skbinary._settled import Training
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
 from skbinary._training.lbfgs import LBFGS
@@ -33,7 +34,7 @@ _LARGEST_SYSTEM = 500
 _FINE_TOL, _ENOUGH_ITERATIONS = 1e-4, 20
 
 
-class TorchLogisticClassifier(BinaryClassifier):
+class TorchLogisticClassifier(CrossFitted):
     """Logistic regression for two classes, trained by PyTorch.
 
     Minimizes the objective of scikit-learn's ``LogisticRegression``:
@@ -54,8 +55,16 @@ class TorchLogisticClassifier(BinaryClassifier):
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, as ``{label: weight}``. ``"balanced"`` gives both classes the same
         total weight. They multiply ``sample_weight``.
-    threshold : float, default=0.5
-        ``predict`` labels a row positive when its probability is at least this, in [0, 1].
+    threshold : float, str, callable or dict, default=0.5
+        ``predict`` labels a row positive when its probability is at least this number in [0, 1],
+        or at least the one that ``fit`` chooses: the name of a scikit-learn metric on labels to
+        maximize (``"f1"``, ``"balanced_accuracy"``) or a ``callable(y_true, y_pred, *,
+        sample_weight=None)``; a constraint, ``{"recall": 0.9}`` for the highest precision with
+        at least that recall, or ``"precision"``, ``"specificity"`` or (at most) ``"alert_rate"``
+        for the highest recall; or what mistakes cost, ``{"cost_fp": 1, "cost_fn": 20}`` with
+        ``"cost_tp"`` and ``"cost_tn"`` if need be, for the least cost. It is chosen on rows that
+        did not train the model that scored them: ``X_val``, the rows of
+        early stopping, or five folds that are fitted besides, as one stack.
     solver : {"auto", "newton-cholesky", "lbfgs", "prox-newton", "adam", "sgd"}, default="auto"
         The first four work on all rows at once and reach the optimum; ``"auto"`` takes
         ``"newton-cholesky"`` up to 500 features or rows, ``"lbfgs"`` above, and
@@ -77,9 +86,12 @@ class TorchLogisticClassifier(BinaryClassifier):
     shuffle : bool, default=True
         Whether mini-batch solvers reorder the rows before every epoch.
     early_stopping : bool, default=False
-        Whether to watch the accuracy on validation rows, to stop when it has not improved by
+        Whether to watch validation rows, to stop when they have not improved by
         `tol` for `n_iter_no_change` epochs, and to keep the best epoch's weights. The validation
         rows are those given to ``fit``, else a stratified share of the training rows.
+    monitor : str or callable, default="accuracy"
+        What early stopping watches: ``"loss"``, the log loss, the name of a scikit-learn scorer, or
+        a ``callable(estimator, X, y)``, the greater the better.
     validation_fraction : float, default=0.1
         That share, in (0, 1).
     n_iter_no_change : int, default=10
@@ -108,6 +120,14 @@ class TorchLogisticClassifier(BinaryClassifier):
         Iterations or epochs of the last fit.
     solver_ : str
         The solver that was used.
+    threshold_ : float
+        The threshold in force since ``fit`` or ``tune_threshold``.
+    threshold_curve_ : dict of ndarray of shape (n_cuts,)
+        Every cut between rows: ``"threshold"``, the weight of the rows of each kind (``"tn"``,
+        ``"fp"``, ``"fn"``, ``"tp"``) and the ``"score"``, of which more is better. Only if the
+        threshold was chosen.
+    threshold_interval_ : tuple of (float, float)
+        Within which the choice falls in 90% of bootstrap resamples. Only if it was chosen.
     loss_curve_ : list of float
         Mean weighted loss over the training rows, in nats, after each iteration. Mini-batch
         solvers add it up during the epoch. The penalty is not in it.
@@ -157,12 +177,14 @@ class TorchLogisticClassifier(BinaryClassifier):
     0.98
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _usual_monitor = "accuracy"
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         "C": [Interval(Real, 0, None, closed="right")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
         "fit_intercept": ["boolean"],
         "class_weight": [dict, StrOptions({"balanced"}), None],
-        "threshold": [Interval(Real, 0, 1, closed="both")],
+        "threshold": "no_validation",  # by hand, since it may be no number
         "solver": [StrOptions({"auto", "newton-cholesky", "lbfgs", "prox-newton", "adam", "sgd"})],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
@@ -172,6 +194,7 @@ class TorchLogisticClassifier(BinaryClassifier):
         "nesterovs_momentum": ["boolean"],
         "shuffle": ["boolean"],
         "early_stopping": ["boolean"],
+        "monitor": [str, callable],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
@@ -191,7 +214,7 @@ class TorchLogisticClassifier(BinaryClassifier):
         l1_ratio: float = 0.0,
         fit_intercept: bool = True,
         class_weight: Any = None,
-        threshold: float = 0.5,
+        threshold: Any = 0.5,
         solver: str = "auto",
         max_iter: int = 100,
         tol: float = 1e-4,
@@ -201,6 +224,7 @@ class TorchLogisticClassifier(BinaryClassifier):
         nesterovs_momentum: bool = True,
         shuffle: bool = True,
         early_stopping: bool = False,
+        monitor: Any = "accuracy",
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
         warm_start: bool = False,
@@ -223,6 +247,7 @@ class TorchLogisticClassifier(BinaryClassifier):
         self.nesterovs_momentum = nesterovs_momentum
         self.shuffle = shuffle
         self.early_stopping = early_stopping
+        self.monitor = monitor
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.warm_start = warm_start
@@ -235,7 +260,7 @@ class TorchLogisticClassifier(BinaryClassifier):
         return Architecture(n_features, fit_intercept=self.fit_intercept)
 
     def _is_random(self) -> bool:
-        return self.early_stopping or self.solver in ("adam", "sgd")
+        return bool(self.early_stopping) or self.solver in ("adam", "sgd")
 
     def _choose_solver(self, X: Any) -> str:
         sparse_solution = self.l1_ratio > 0 and not np.isinf(self.C)
@@ -280,7 +305,8 @@ class TorchLogisticClassifier(BinaryClassifier):
         to_the_end = self.tol <= _FINE_TOL and self.max_iter >= _ENOUGH_ITERATIONS
         few = training.architecture.n_features <= _LARGEST_SYSTEM
         finite = not np.isinf(self.C)
-        return training.solver == "newton-cholesky" and to_the_end and few and finite
+        known = training.solver == "newton-cholesky" and not training.stops_early
+        return known and to_the_end and few and finite
 
     def _initial_parameters(self, architecture: Architecture, random_state: Any) -> Tensor:
         return torch.zeros(architecture.n_parameters, dtype=torch.float64)
@@ -293,12 +319,12 @@ class TorchLogisticClassifier(BinaryClassifier):
         weights: list[NDArray[Any]],
         biases: list[NDArray[Any]],
         result: FitResult,
-        solver: str,
+        training: Training,
     ) -> dict[str, Any]:
         coef = weights[0].T.copy()
         return {
             "coef_": coef,
             "intercept_": biases[0] if biases else np.zeros(1, dtype=coef.dtype),
             "n_iter_": np.array([result.n_iter], dtype=np.int32),
-            "solver_": solver,
+            "solver_": training.solver,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -10,10 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skbinary._base import BinaryClassifier
+from skbinary._crossfit import CrossFitted
 from skbinary._problem import Problem
+from skbinary._settled import Training
 from skbinary._stack import ACTIVATIONS, Architecture, Stack
 from skbinary._team import Team
 from skbinary._training.lbfgs import LBFGS
@@ -29,7 +32,7 @@ from skbinary._training.schedules import Adaptive, Cosine, InverseScaling, OneCy
 _LEAST_DECREASE = 2.220446049250313e-09
 
 
-class TorchMLPClassifier(BinaryClassifier):
+class TorchMLPClassifier(CrossFitted):
     r"""A multi-layer perceptron for two classes, trained by PyTorch.
 
     Parameters that scikit-learn's ``MLPClassifier`` has keep their names, defaults and meaning.
@@ -76,10 +79,16 @@ class TorchMLPClassifier(BinaryClassifier):
         Momentum of ``solver="sgd"``, in [0, 1].
     nesterovs_momentum : bool, default=True
         Whether ``solver="sgd"`` looks ahead along its momentum.
-    early_stopping : bool, default=False
-        Whether to watch the accuracy on validation rows, to stop when it has not improved by
-        `tol` for `n_iter_no_change` epochs, and to keep the best epoch's weights. The validation
-        rows are those given to ``fit``, else a stratified share of the training rows.
+    early_stopping : bool or "auto", default="auto"
+        Whether to watch validation rows, to stop when they have not improved by `tol` for
+        `n_iter_no_change` epochs, and to keep the best epoch's weights. The validation rows are
+        those given to ``fit``, else a stratified share of the training rows. ``"auto"`` does so
+        from 200 rows on, and where ``X_val``, a `monitor` or members ask for it; never with
+        ``solver="lbfgs"`` or in ``partial_fit``. The one default that is not scikit-learn's.
+    monitor : str or callable, default="loss"
+        What early stopping watches: ``"loss"``, the log loss, the name of a scikit-learn scorer, or
+        a ``callable(estimator, X, y)``, the greater the better. With fewer than 5 validation rows
+        of a class it is the loss.
     validation_fraction : float, default=0.1
         That share, in (0, 1).
     beta_1 : float, default=0.9
@@ -100,8 +109,20 @@ class TorchMLPClassifier(BinaryClassifier):
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, as ``{label: weight}``. ``"balanced"`` gives both classes the same
         total weight. They multiply ``sample_weight``.
-    threshold : float, default=0.5
-        ``predict`` labels a row positive when its probability is at least this, in [0, 1].
+    threshold : float, str, callable or dict, default=0.5
+        ``predict`` labels a row positive when its probability is at least this number in [0, 1],
+        or at least the one that ``fit`` chooses: the name of a scikit-learn metric on labels to
+        maximize (``"f1"``, ``"balanced_accuracy"``) or a ``callable(y_true, y_pred, *,
+        sample_weight=None)``; a constraint, ``{"recall": 0.9}`` for the highest precision with
+        at least that recall, or ``"precision"``, ``"specificity"`` or (at most) ``"alert_rate"``
+        for the highest recall; or what mistakes cost, ``{"cost_fp": 1, "cost_fn": 20}`` with
+        ``"cost_tp"`` and ``"cost_tn"`` if need be, for the least cost. It is chosen on rows that
+        did not train the model that scored them: the members' folds, ``X_val``, the
+        rows of early stopping, or five folds that are trained besides.
+    n_members : int, default=1
+        With more than one, as many networks from different seeds are trained side by side, each on
+        all rows but its own stratified fold, on which it is validated (or on all rows, if ``X_val``
+        is given). The mean of their logits counts. Mini-batch solvers train them in one stack.
     device : str or torch.device, default="auto"
         Where to train. ``"auto"`` takes the device of `X` if it is a tensor, else the first of
         CUDA, MPS, XPU and CPU that is there.
@@ -110,10 +131,19 @@ class TorchMLPClassifier(BinaryClassifier):
 
     Attributes
     ----------
-    coefs_ : list of ndarray of shape (n_in, n_out)
+    coefs_ : list of ndarray of shape (n_in, n_out) or (n_members, n_in, n_out)
         Weights of each layer.
-    intercepts_ : list of ndarray of shape (n_out,)
+    intercepts_ : list of ndarray of shape (n_out,) or (n_members, n_out)
         Biases of each layer.
+    members_ : list of dict of ndarray
+        Weights (``"coefs_0"``, ...), biases (``"intercepts_0"``, ...) and curves of each member.
+    n_members_ : int
+        Count of the members. There are no more than rows of the rarer class.
+    oof_decision_function_ : ndarray of shape (n_samples,)
+        The logit of each training row by the member that did not see it. Only with members that
+        leave out folds.
+    oof_loss_ : float
+        The mean log loss of these, weighted by ``sample_weight``, in nats.
     classes_ : ndarray of shape (2,)
         The labels, sorted. The second one is positive.
     n_iter_ : int
@@ -130,20 +160,29 @@ class TorchMLPClassifier(BinaryClassifier):
         The smallest of ``loss_curve_``. None with early stopping.
     t_ : int
         Training rows seen.
-    loss_curve_ : list of float
+    threshold_ : float
+        The threshold in force since ``fit`` or ``tune_threshold``.
+    threshold_curve_ : dict of ndarray of shape (n_cuts,)
+        Every cut between rows: ``"threshold"``, the weight of the rows of each kind (``"tn"``,
+        ``"fp"``, ``"fn"``, ``"tp"``) and the ``"score"``, of which more is better. Only if the
+        threshold was chosen.
+    threshold_interval_ : tuple of (float, float)
+        Within which the choice falls in 90% of bootstrap resamples. Only if it was chosen.
+    loss_curve_ : list of float, or one for each member
         Mean weighted loss over the training rows, in nats, added up during each epoch. The
         penalty is not in it.
-    validation_loss_curve_ : list of float or None
+    validation_loss_curve_ : list of float or None, or one for each member
         The same over the validation rows after each epoch. None without them.
-    validation_scores_ : list of float or None
-        Accuracy on the validation rows after each epoch. None without them.
+    validation_scores_ : list of float or None, or one for each member
+        What `monitor` gives on the validation rows after each epoch, with ``"loss"`` the accuracy.
+        None without them.
     best_validation_score_ : float or None
-        The highest of them.
-    best_epoch_ : int
+        The highest of them, on average over the members.
+    best_epoch_ : int, or one for each member
         The epoch, counted from 1, whose weights are kept: the last one without early stopping.
-    stop_reason_ : str
+    stop_reason_ : str, or one for each member
         Why training stopped.
-    history_ : dict of list of float
+    history_ : dict of list of float, or one for each member
         All curves, equally long: ``loss``, ``objective`` (with the penalty), ``learning_rate``,
         ``seconds``, and with validation rows ``validation_loss`` and ``validation_score``.
     device_ : str
@@ -180,7 +219,7 @@ class TorchMLPClassifier(BinaryClassifier):
     0.99
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "solver": [StrOptions({"adam", "sgd", "lbfgs"})],
@@ -197,7 +236,8 @@ class TorchMLPClassifier(BinaryClassifier):
         "warm_start": ["boolean"],
         "momentum": [Interval(Real, 0, 1, closed="both")],
         "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
+        "early_stopping": ["boolean", StrOptions({"auto"})],
+        "monitor": [str, callable],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "beta_1": [Interval(Real, 0, 1, closed="left")],
         "beta_2": [Interval(Real, 0, 1, closed="left")],
@@ -207,7 +247,8 @@ class TorchMLPClassifier(BinaryClassifier):
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "class_weight": [dict, StrOptions({"balanced"}), None],
-        "threshold": [Interval(Real, 0, 1, closed="both")],
+        "threshold": "no_validation",  # by hand, since it may be no number
+        "n_members": [Interval(Integral, 1, None, closed="left")],
         "device": [str, torch.device],
         "callbacks": [list, tuple, None],
     }
@@ -236,7 +277,8 @@ class TorchMLPClassifier(BinaryClassifier):
         warm_start: bool = False,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
-        early_stopping: bool = False,
+        early_stopping: bool | str = "auto",
+        monitor: Any = "loss",
         validation_fraction: float = 0.1,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
@@ -246,7 +288,8 @@ class TorchMLPClassifier(BinaryClassifier):
         dropout: Any = 0.0,
         weight_decay: float = 0.0,
         class_weight: Any = None,
-        threshold: float = 0.5,
+        threshold: Any = 0.5,
+        n_members: int = 1,
         device: Any = "auto",
         callbacks: Any = None,
     ):
@@ -267,6 +310,7 @@ class TorchMLPClassifier(BinaryClassifier):
         self.momentum = momentum
         self.nesterovs_momentum = nesterovs_momentum
         self.early_stopping = early_stopping
+        self.monitor = monitor
         self.validation_fraction = validation_fraction
         self.beta_1 = beta_1
         self.beta_2 = beta_2
@@ -277,6 +321,7 @@ class TorchMLPClassifier(BinaryClassifier):
         self.weight_decay = weight_decay
         self.class_weight = class_weight
         self.threshold = threshold
+        self.n_members = n_members
         self.device = device
         self.callbacks = callbacks
 
@@ -331,25 +376,67 @@ class TorchMLPClassifier(BinaryClassifier):
         return architecture.pack(weights, biases)
 
     def _weights(self) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
-        return self.coefs_, self.intercepts_
+        if self.n_members_ == 1:
+            return self.coefs_, self.intercepts_
+        return self.coefs_, [each[:, None] for each in self.intercepts_]
+
+    def _as_one(self, members: Sequence[Any]) -> dict[str, Any]:
+        layers = range(len(members[0].coefs_))
+        return {
+            "coefs_": [np.stack([each.coefs_[i] for each in members]) for i in layers],
+            "intercepts_": [np.stack([each.intercepts_[i] for each in members]) for i in layers],
+            "n_iter_": max(each.n_iter_ for each in members),
+            "n_layers_": members[0].n_layers_,
+            "n_outputs_": 1,
+            "out_activation_": "logistic",
+            "loss_": float(np.mean([each.loss_ for each in members])),
+            "best_loss_": None,
+            "t_": max(each.t_ for each in members),
+        }
+
+    def _member_of(self, number: int) -> dict[str, Any]:
+        return {
+            "coefs_": [each[number] for each in self.coefs_],
+            "intercepts_": [each[number] for each in self.intercepts_],
+            "classes_": self.classes_,
+            "history_": self.history_[number],
+            "t_": self.t_,
+            "n_members_": 1,
+        }
+
+    @property
+    def members_(self) -> list[dict[str, NDArray[Any]]]:
+        """The weights, biases and curves of each member, as arrays."""
+        check_is_fitted(self)
+        one = self.n_members_ == 1
+        made = []
+        for k in range(self.n_members_):
+            member: dict[str, NDArray[Any]] = {}
+            for i, (coef, intercept) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
+                member[f"coefs_{i}"] = coef if one else coef[k]
+                member[f"intercepts_{i}"] = intercept if one else intercept[k]
+            curves = self.history_ if one else self.history_[k]
+            made.append(member | {name: np.array(curve) for name, curve in curves.items()})
+        return made
 
     def _as_attributes(
         self,
         weights: list[NDArray[Any]],
         biases: list[NDArray[Any]],
         result: FitResult,
-        solver: str,
+        training: Training,
     ) -> dict[str, Any]:
         losses = result.history["loss"]
         return {
             "coefs_": weights,
             "intercepts_": biases,
             "n_iter_": result.n_iter,
+            "n_members_": 1,
             "n_layers_": len(weights) + 1,
             "n_outputs_": 1,
             "out_activation_": "logistic",
             "loss_": losses[-1] if losses else math.nan,
-            "best_loss_": None if self.early_stopping else min(losses, default=math.inf),
+            "best_loss_": None if training.stops_early else min(losses, default=math.inf),
             "t_": int(result.state.get("n_seen", 0)),
         }
 

@@ -34,6 +34,16 @@ class LogitModule(nn.Sequential):
         return signal[:, 0]
 
 
+class MeanLogitModule(nn.ModuleList):
+    """Several logit modules, whose mean counts.
+
+    Takes a tensor of shape (n_samples, ...) and gives the mean logits, of shape (n_samples,).
+    """
+
+    def forward(self, X: Tensor) -> Tensor:
+        return torch.stack([member(X) for member in self]).mean(0)
+
+
 def build_module(
     architecture: Architecture, weights: Sequence[Tensor], biases: Sequence[Tensor]
 ) -> LogitModule:

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from skbinary import _inputs
 from skbinary._problem import Problem, Rows
-from skbinary._twins import hold_out, merge_equal_rows
+from skbinary._twins import folds, hold_out, merge_equal_rows
 
 _Made = TypeVar("_Made")
+# Folds are filled up to the largest if they lack no more than this share of the rows.
+_FILLED_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,25 @@ class Split:
     n_samples: int
     train: NDArray[np.intp] | None = None
     held_out: NDArray[np.intp] | None = None
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What one of several models that are fitted together leaves out. All are positions of rows.
+
+    Parameters
+    ----------
+    train : ndarray of int
+        The rows that it trains on.
+    held_out : ndarray of int
+        The rows that it does not see.
+    own : ndarray of int
+        Those of them that no other model leaves out for its own.
+    """
+
+    train: NDArray[np.intp]
+    held_out: NDArray[np.intp]
+    own: NDArray[np.intp]
 
 
 def check_data(
@@ -140,6 +161,7 @@ def build_problem(
     hold_out_fraction: float | None,
     seed: int,
     merge_up_to: int = 0,
+    fold: Fold | None = None,
 ) -> Split:
     """Put the data on a device and set validation rows aside.
 
@@ -158,6 +180,9 @@ def build_problem(
         Decides which rows are held out.
     merge_up_to : int, default=0
         Equal rows become one if there are at most so many rows.
+    fold : Fold or None, default=None
+        Which rows are held out, where that was settled before. They validate if
+        `hold_out_fraction` is given.
     """
     train = data.train
     of_class = _inputs.weigh_classes(class_weight, data.classes, train.y, train.sample_weight)
@@ -174,6 +199,8 @@ def build_problem(
 
         rows = place(train, "training", convert=convert)
         problem = _weighed(train, rows, data.classes, of_class, device)
+        if fold is not None:
+            return _cut(problem, fold, convert=convert, validates=hold_out_fraction is not None)
         kept = None
         if problem.weight is not None and not bool((problem.weight > 0).all()):
             # A row without weight is a row that is not there.
@@ -192,8 +219,49 @@ def build_problem(
             learnt, held = kept[learnt], kept[held]
         return Split(problem, problem.n_samples, learnt.cpu().numpy(), held.cpu().numpy())
 
-    settings = (of_class.tolist(), hold_out_fraction, seed, merge_up_to)
+    settings = (of_class.tolist(), hold_out_fraction, seed, merge_up_to, id(fold))
     return remembered(data, f"problem {device} {dtype} {convert} {settings}", build)
+
+
+def _cut(problem: Problem, fold: Fold, *, convert: bool, validates: bool) -> Split:
+    """Cut the rows as a fold says. Rows that were converted as a whole are shared by the folds."""
+    learnt = torch.as_tensor(fold.train, device=problem.device)
+    held = torch.as_tensor(fold.held_out, device=problem.device)
+    part = problem.view(learnt) if convert else problem.take(learnt)
+    if validates:
+        part = replace(part, validation=problem.take(held))
+    return Split(part, len(learnt), fold.train, fold.held_out if validates else None)
+
+
+def cross_folds(
+    problem: Problem, positions: NDArray[np.intp], n_folds: int, seed: int
+) -> list[Fold]:
+    """Share rows out among folds.
+
+    Every row is one fold's own. Folds that differ by a few rows hold out some rows of other folds
+    besides, so that as many are left to train on and the models fit into one stack.
+
+    Parameters
+    ----------
+    problem : Problem
+        The rows that have a weight.
+    positions : ndarray of int of shape (n_samples,)
+        Where they are among all rows.
+    n_folds : int
+    seed : int
+        Decides which rows go where.
+    """
+    dealt = folds(problem, n_folds, seed).cpu().numpy()
+    n_rows, largest = len(dealt), int(np.bincount(dealt, minlength=n_folds).max())
+    random = np.random.default_rng(seed)
+    made = []
+    for number in range(n_folds):
+        own = dealt == number
+        held, n_short = own.copy(), largest - int(own.sum())
+        if n_short <= max(2, n_rows * _FILLED_SHARE):
+            held[random.choice(np.flatnonzero(~own), n_short, replace=False)] = True
+        made.append(Fold(positions[~held], positions[held], positions[own]))
+    return made
 
 
 def _merged(split: Split, up_to: int) -> Split:

@@ -1,8 +1,9 @@
 """Data on a device: dense, sparse or memory-mapped rows, their targets and weights.
 
 All rows offer the same few verbs, so that nothing above needs to know how they are stored:
-``take`` and ``span`` cut out rows, ``batch`` puts some of them on the device in the precision of
-the computation, and what ``batch`` returns is multiplied with ``@`` or ``transposed_matmul``.
+``take`` cuts out rows, ``view`` does so without copying them where that can be, ``batch`` puts some
+of them on the device in the precision of the computation, and what ``batch`` returns is multiplied
+with ``@`` or ``transposed_matmul``.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ class Rows(Protocol):
     def shape(self) -> tuple[int, int]: ...
 
     def take(self, index: Tensor) -> Rows: ...
+
+    def view(self, index: Tensor) -> Rows: ...
 
     def batch(self, index: Tensor | slice) -> Batch: ...
 
@@ -263,18 +266,27 @@ class DenseRows:
 
     values: Tensor
     dtype: torch.dtype
+    index: Tensor | None = None  # which of them are there; None for all
 
     @property
     def shape(self) -> tuple[int, int]:
-        return self.values.shape[0], self.values.shape[1]
+        n_rows = self.values.shape[0] if self.index is None else len(self.index)
+        return n_rows, self.values.shape[1]
 
     def take(self, index: Tensor) -> DenseRows:
-        return replace(self, values=self.values[index.to(self.values.device)])
+        return replace(self, values=self.values[self._positions(index)], index=None)
+
+    def view(self, index: Tensor) -> DenseRows:
+        return replace(self, index=self._positions(index))
 
     def batch(self, index: Tensor | slice) -> DenseBatch:
         if isinstance(index, slice):
-            part = self.values[index]
-            return DenseBatch(part if part.dtype == self.dtype else part.to(self.dtype))
+            if self.index is None:
+                part = self.values[index]
+                return DenseBatch(part if part.dtype == self.dtype else part.to(self.dtype))
+            index = self.index[index]
+        elif self.index is not None:
+            index = self.index[index]
         return DenseBatch(torch.index_select(self.values, 0, index).to(self.dtype))
 
     def spans(self) -> list[slice]:
@@ -282,6 +294,10 @@ class DenseRows:
 
     def n_fetched(self, batch_size: int) -> int:
         return _whole_batches(batch_size, self.shape[1])
+
+    def _positions(self, index: Tensor) -> Tensor:
+        index = index.to(self.values.device)
+        return index if self.index is None else self.index[index]
 
 
 @dataclass(frozen=True)
@@ -301,6 +317,8 @@ class MappedRows:
     def take(self, index: Tensor) -> MappedRows:
         index = index.cpu()
         return replace(self, index=index if self.index is None else self.index[index])
+
+    view = take
 
     def batch(self, index: Tensor | slice) -> DenseBatch:
         if self.index is not None:
@@ -343,6 +361,8 @@ class SparseRows:
             columns=self.columns[stored],
             values=self.values[stored],
         )
+
+    view = take
 
     def batch(self, index: Tensor | slice) -> SparseBatch:
         if isinstance(index, Tensor):
@@ -438,10 +458,16 @@ class Problem:
 
     def take(self, index: Tensor) -> Problem:
         """Cut out some rows, without the validation rows."""
+        return self._with(self.rows.take(index), index)
+
+    def view(self, index: Tensor) -> Problem:
+        """Cut out some rows as ``take`` does, but go on sharing memory where that can be."""
+        return self._with(self.rows.view(index), index)
+
+    def _with(self, rows: Rows, index: Tensor) -> Problem:
         weight = None if self.weight is None else self.weight[index]
         score_weight = None if self.score_weight is None else self.score_weight[index]
-        rows, target = self.rows.take(index), self.target[index]
-        return Problem(rows, target, weight, score_weight=score_weight)
+        return Problem(rows, self.target[index], weight, score_weight=score_weight)
 
 
 def _whole_batches(batch_size: int, n_numbers: int) -> int:

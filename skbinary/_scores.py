@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,9 @@ class BinaryScorer(ClassifierMixin):
     _takes_images = False
     activation = "identity"
 
-    threshold: float
+    threshold: Any
+    threshold_: float
+    _threshold_for: Any  # the parameter when threshold_ was settled
     classes_: NDArray[np.generic]
     n_features_in_: int
     device_: str
@@ -53,7 +56,10 @@ class BinaryScorer(ClassifierMixin):
 
     @abstractmethod
     def _weights(self) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
-        """Give the fitted weights, each of shape (n_in, n_out), and the biases."""
+        """Give the fitted weights, each of shape (n_in, n_out), and the biases, of shape (n_out,).
+
+        Members are a leading axis: (n_members, n_in, n_out) and (n_members, 1, n_out).
+        """
 
     def decision_function(self, X: Any) -> NDArray[np.floating]:
         """Give the logit of the positive class.
@@ -135,7 +141,7 @@ class BinaryScorer(ClassifierMixin):
             The rows.
         threshold : float, default=None
             A row is positive when its probability is at least this number in [0, 1]. None takes
-            the parameter ``threshold``.
+            ``threshold_``, or the number that the parameter ``threshold`` was set to since.
 
         Returns
         -------
@@ -149,8 +155,21 @@ class BinaryScorer(ClassifierMixin):
         >>> print(model.predict([[2.0]]), model.predict([[2.0]], threshold=0.9))
         ['yes'] ['no']
         """
-        chosen = check_threshold(self.threshold if threshold is None else threshold)
+        check_is_fitted(self)
+        chosen = self._own_threshold() if threshold is None else check_threshold(threshold)
         return decide(expit(self.decision_function(X)), chosen, self.classes_)
+
+    def _own_threshold(self) -> float:
+        """Give the threshold in force: a number that was set since ``fit``, or the fitted one."""
+        given = self.threshold
+        if given == self._threshold_for:
+            return self.threshold_
+        if isinstance(given, Real):
+            return check_threshold(given)
+        raise ValueError(
+            "threshold must be a number in [0, 1] to be set after fit. Got "
+            f"{given!r} instead. Call fit again, or tune_threshold, to choose one."
+        )
 
     def _score(self, X: Any, write: Writer, n_columns: int) -> NDArray[np.floating]:
         """Compute logits span by span, and write what becomes of them into a new array.
@@ -164,10 +183,24 @@ class BinaryScorer(ClassifierMixin):
         n_columns : int
         """
         check_is_fitted(self)
-        arrays = self._weights()
         # A linear score is finite only if its row is, so the rows need no look of their own.
-        linear = len(arrays[0]) == 1
+        linear = len(self._weights()[0]) == 1
         rows = _inputs.check_rows(self, X, reset=False, finite=not linear)
+        out, is_finite = self._score_checked(rows, write, n_columns)
+        if not is_finite:
+            _inputs.check_rows(self, X, reset=False)
+        return out
+
+    def _logits(self, rows: Any) -> NDArray[np.floating]:
+        """Give the logits of rows that were checked before."""
+        return self._score_checked(rows, lambda logits, out: np.copyto(out, logits), 1)[0][:, 0]
+
+    def _score_checked(
+        self, rows: Any, write: Writer, n_columns: int
+    ) -> tuple[NDArray[np.floating], bool]:
+        """Score rows that were checked before, and tell whether all linear scores are finite."""
+        arrays = self._weights()
+        linear = len(arrays[0]) == 1
         device = self._scoring_device()
         single = rows.dtype in (np.float32, torch.float32)
         dtype = torch.float32 if single else torch.float64
@@ -185,17 +218,16 @@ class BinaryScorer(ClassifierMixin):
 
         def piece(span: slice) -> bool:
             logits = score(placed.batch(span), weights, biases, self.activation)
-            array = logits.cpu().numpy()
+            # Members of one model give the mean of their logits.
+            array = (logits.mean(0) if logits.ndim == 3 else logits).cpu().numpy()
             write(array, out[span])
             return not linear or bool(np.isfinite(array).all())
 
-        spans = row_spans(n_rows, sum(each.shape[0] for each in weights))
+        spans = row_spans(n_rows, sum(each[..., 0].numel() for each in weights))
         # Also for a single span: a small product that threads share waits for all of them.
         with Team() as team:
-            finite = all(list(team.map(piece, spans)))
-        if not finite:
-            _inputs.check_rows(self, X, reset=False)
-        return out
+            is_finite = all(list(team.map(piece, spans)))
+        return out, is_finite
 
     def _scoring_device(self) -> torch.device:
         device = torch.device(self.device_)

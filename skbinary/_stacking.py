@@ -19,9 +19,10 @@ from sklearn.base import clone
 from torch import Tensor
 
 from skbinary import _device, _inputs
-from skbinary._base import BinaryClassifier, Training
-from skbinary._prepare import Data, check_data, remembered, unweighted_problem
+from skbinary._base import BinaryClassifier
+from skbinary._prepare import Data, Fold, Split, check_data, remembered, unweighted_problem
 from skbinary._problem import Problem
+from skbinary._settled import Training
 from skbinary._team import Team
 from skbinary._training.loop import Plan, train, train_stack
 from skbinary._training.minibatch import Course
@@ -88,8 +89,8 @@ class Weighted:
 
 
 @dataclass(frozen=True)
-class Small:
-    """A linear model on a table so small that a solver of its own takes hardly more than a stack.
+class Alone:
+    """A model with a solver of its own, which takes hardly more than a stack, or knows no stack.
 
     Parameters
     ----------
@@ -114,15 +115,19 @@ class Model:
         What its fit has settled.
     plan : Plan
         When it stops.
-    how : Course, Weighted or Small
+    how : Course, Weighted or Alone
         What it is trained on, and how.
     start : Tensor of shape (n_parameters,)
         Where its training starts.
+    split : Split
+        Which rows it trains and validates on.
 
     Attributes
     ----------
     error : Exception or None
         Why it could not be fitted.
+    result : FitResult or None
+        What was learnt.
     seconds : float
         Its share of the time that its stack took.
     is_left : bool
@@ -133,9 +138,11 @@ class Model:
     classifier: BinaryClassifier
     training: Training
     plan: Plan
-    how: Course | Weighted | Small
+    how: Course | Weighted | Alone
     start: Tensor
+    split: Split
     error: Exception | None = None
+    result: FitResult | None = None
     seconds: float = 0.0
     is_left: bool = False
 
@@ -143,8 +150,8 @@ class Model:
         """Tell apart what cannot be in one stack."""
         training, how = self.training, self.how
         shape = replace(training.architecture, dropout=())
-        if isinstance(how, Small):
-            return "small", id(how)
+        if isinstance(how, Alone):
+            return "alone", id(how)
         if isinstance(how, Weighted):
             return "path", shape, id(how.problem), str(training.device)
         rows = how.problem.rows
@@ -176,6 +183,7 @@ class Model:
         elif isinstance(self.how, Weighted) and outcome.stop_reason is not StopReason.CONVERGED:
             self.is_left = True
         else:
+            self.result = outcome
             self.classifier._take_over(outcome, self.training)
 
     def warn(self, result: FitResult) -> None:
@@ -183,7 +191,15 @@ class Model:
         self.classifier._warn_unless_finished(result, self.plan)
 
 
-def plan_model(name: Any, classifier: BinaryClassifier, rows: SharedRows) -> Model | None:
+def plan_model(
+    name: Any,
+    classifier: BinaryClassifier,
+    rows: SharedRows,
+    *,
+    fold: Fold | None = None,
+    goes_on: bool = False,
+    may_be_alone: bool = False,
+) -> Model | None:
     """Settle how a classifier is trained in a stack, or give None where it cannot be.
 
     Parameters
@@ -191,29 +207,39 @@ def plan_model(name: Any, classifier: BinaryClassifier, rows: SharedRows) -> Mod
     name : object
         What the caller knows it by.
     classifier : BinaryClassifier
-        Not fitted. It is the one that will be.
+        Not fitted, unless it goes on. It is the one that will be.
     rows : SharedRows
         What it is trained on.
+    fold : Fold or None, default=None
+        Which of the rows are held out.
+    goes_on : bool, default=False
+        Whether to start from the fitted weights.
+    may_be_alone : bool, default=False
+        Whether one that cannot be in a stack is planned to be trained beside it.
     """
     classifier._validate_params()
     classifier.__dict__.update(rows.features)
-    training = classifier._settle(rows.data)
-    plan = classifier._plan(training, classifier.max_iter)
-    start = classifier._start(training, goes_on=False)
-    if training.in_batches:
-        problem = classifier._split(training).problem
-        start = start.to(device=problem.device, dtype=problem.target.dtype)
-        course = classifier._course(training, problem, start[None])
-        if course.shuffler is not None:
-            _, state, position, *_ = training.random_state.get_state()
-            course = replace(course, shuffle_key=(state.tobytes(), position))
-        return Model(name, classifier, training, plan, course, start)
-    if not classifier._follows_a_path(training):
+    training = classifier._settle(rows.data, goes_on=goes_on, fold=fold)
+    start = classifier._start(training, goes_on=goes_on)
+    how: Course | Weighted | Alone
+    if not training.in_batches and not classifier._follows_a_path(training) and not may_be_alone:
         return None
-    if rows.chosen is None and is_small(rows.data.train.X):
-        how = Small(classifier._split(training).problem)
-        return Model(name, classifier, training, plan, how, start)
-    return Model(name, classifier, training, plan, _weighted(classifier, training, rows), start)
+    follows = not training.in_batches and classifier._follows_a_path(training)
+    if follows and not (rows.chosen is None and is_small(rows.data.train.X)):
+        how = _weighted(classifier, training, rows)
+        split = Split(how.problem, how.problem.n_samples)
+    else:
+        split = classifier._split(training)
+        how = Alone(split.problem)
+    if training.in_batches:
+        problem = split.problem
+        start = start.to(device=problem.device, dtype=problem.target.dtype)
+        how = classifier._course(training, problem, start[None])
+        if how.shuffler is not None:
+            _, state, position, *_ = training.random_state.get_state()
+            how = replace(how, shuffle_key=(state.tobytes(), position))
+    plan = classifier._plan(training, split, classifier.max_iter)
+    return Model(name, classifier, training, plan, how, start, split)
 
 
 def is_small(X: Any) -> bool:
@@ -223,36 +249,42 @@ def is_small(X: Any) -> bool:
 
 def _weighted(classifier: Any, training: Training, rows: SharedRows) -> Weighted:
     """Weigh all rows for a linear model: folds, classes and the weights that were given."""
-    data, device = rows.data, training.device
+    data, device, fold = rows.data, training.device, training.fold
     problem = unweighted_problem(data, device, _device.full_precision(device))
-    what = f"weights {id(rows.chosen)} {classifier.class_weight!r} {device}"
-    weight, total = remembered(data, what, lambda: _weigh(classifier, rows, problem))
+    what = f"weights {id(rows.chosen)} {id(fold)} {classifier.class_weight!r} {device}"
+    weight, total = remembered(data, what, lambda: _weigh(classifier, rows, fold, problem))
     return Weighted(problem, weight, 1 / (classifier.C * total))
 
 
-def _weigh(classifier: Any, rows: SharedRows, problem: Problem) -> tuple[Tensor, float]:
-    data, chosen = rows.data, rows.chosen
-    table = data.train
-    which = slice(None) if chosen is None else chosen
-    y, given = table.y[which], None if table.sample_weight is None else table.sample_weight[which]
-    _inputs.two_classes(classifier, y)
-    _inputs.check_both_classes(y, given)
-    of_class = _inputs.weigh_classes(classifier.class_weight, data.classes, y, given)
-    each = of_class[_inputs.encode(y, data.classes).astype(np.intp)]
-    if given is not None:
-        each = each * given
-    total = float(each.sum())
-    if chosen is not None:
-        # A row that was drawn twice counts twice.
-        return _inputs.as_tensor(np.bincount(chosen, each, len(table.y))).to(problem.target), total
-    return _inputs.as_tensor(each).to(problem.target), total
+def _weigh(
+    classifier: Any, rows: SharedRows, fold: Fold | None, problem: Problem
+) -> tuple[Tensor, float]:
+    table, classes = rows.data.train, rows.data.classes
+    chosen = np.arange(len(table.y)) if rows.chosen is None else rows.chosen
+    given = None if table.sample_weight is None else table.sample_weight[chosen]
+    _inputs.two_classes(classifier, table.y[chosen])
+    _inputs.check_both_classes(table.y[chosen], given)
+    of_class = _inputs.weigh_classes(classifier.class_weight, classes, table.y[chosen], given)
+    seen = chosen if fold is None else fold.train
+    each = of_class[_inputs.encode(table.y[seen], classes).astype(np.intp)]
+    if table.sample_weight is not None:
+        each = each * table.sample_weight[seen]
+    # A row that was drawn twice counts twice.
+    weight = np.bincount(seen, each, len(table.y))
+    return _inputs.as_tensor(weight).to(problem.target), float(each.sum())
 
 
 class CancelledError(Exception):
     """Another thread has asked to stop."""
 
 
-def train_models(models: Sequence[Model], most_bytes: float | None = None) -> Iterator[Model]:
+def train_models(
+    models: Sequence[Model],
+    most_bytes: float | None = None,
+    *,
+    warns: bool = True,
+    spreads: bool = False,
+) -> Iterator[Model]:
     """Train models in stacks.
 
     Parameters
@@ -261,6 +293,10 @@ def train_models(models: Sequence[Model], most_bytes: float | None = None) -> It
         They are changed: each ends fitted, or with an error, or left to be fitted alone.
     most_bytes : float or None, default=None
         What the stacks may take together. None for a share of what is free.
+    warns : bool, default=True
+        Whether to say what is unfinished about a training.
+    spreads : bool, default=False
+        Whether a few models are cut into as many stacks as there are threads.
 
     Yields
     ------
@@ -278,37 +314,43 @@ def train_models(models: Sequence[Model], most_bytes: float | None = None) -> It
 
     with Team() as team:
         most = room_for(models, most_bytes)
-        chunks = {key: _cut(group, most / team.n_threads) for key, group in groups.items()}
+        n_threads = team.n_threads
+        n_parts = n_threads if spreads else 1
+        chunks = {key: _cut(group, most / n_threads, n_parts) for key, group in groups.items()}
         try:
             for key, cut in chunks.items():
-                if key[0] == "path":
-                    for chunk in cut:
-                        yield from _ended(_train(chunk, lambda c: _on_path(c, team, on_step)))
-                elif key[0] == "small":
-                    for chunk in cut:
-                        yield from _ended(_train(chunk, lambda c: [_solved(c[0], team)]))
+                for chunk in () if key[0] == "batches" else cut:
+                    if key[0] == "path":
+                        done = _train(chunk, lambda c: _on_path(c, team, on_step))
+                    else:
+                        done = _train(chunk, lambda c: [_solved(each, team) for each in c])
+                    yield from _ended(done, warns)
             batches = [chunk for key, cut in chunks.items() if key[0] == "batches" for chunk in cut]
             trained = team.map(lambda c: _train(c, lambda d: _in_batches(d, on_step)), batches)
             for ended in trained if batches else ():
-                yield from _ended(ended)
+                yield from _ended(ended, warns)
         except BaseException:
             stop.set()
             raise
 
 
-def _ended(outcomes: Sequence[tuple[Model, FitResult | Exception, float]]) -> Iterator[Model]:
+def _ended(
+    outcomes: Sequence[tuple[Model, FitResult | Exception, float]], warns: bool
+) -> Iterator[Model]:
     for model, outcome, seconds in outcomes:
         model.end(outcome, seconds)
-        if isinstance(outcome, FitResult) and not model.is_left:
+        if warns and isinstance(outcome, FitResult) and not model.is_left:
             model.warn(outcome)
         yield model
 
 
-def _cut(models: Sequence[Model], most_bytes: float) -> list[list[Model]]:
-    """Cut a group into stacks, the same rows together."""
+def _cut(models: Sequence[Model], most_bytes: float, n_parts: int) -> list[list[Model]]:
+    """Cut a group into stacks, the same rows together, and into `n_parts` at least."""
     largest = max(model.n_bytes for model in models)
     of_a_step = max(model.n_bytes_of_a_step for model in models)
     n_close = min(_MOST_MODELS, _CLOSE_BYTES // of_a_step)
+    if n_parts > 1:
+        n_close = min(n_close, max(2, -(-len(models) // n_parts)))
     if not isinstance(models[0].how, Course) or models[0].training.device.type != "cpu":
         n_close = len(models)
     size = int(max(1, min(n_close, most_bytes // largest)))

@@ -42,4 +42,5 @@ def decide(
     -------
     ndarray of shape (n_samples,)
     """
-    return classes[(probability >= threshold).astype(np.intp)]
+    # In float64: a threshold that was chosen between two neighbours lies there in no less.
+    return classes[(probability.astype(np.float64) >= threshold).astype(np.intp)]

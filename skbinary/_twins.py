@@ -1,4 +1,4 @@
-"""Equal rows: told by a hash, merged into one, and held out together."""
+"""Equal rows: told by a hash, merged into one, and held out or put into a fold together."""
 
 from __future__ import annotations
 
@@ -120,6 +120,50 @@ def hold_out(problem: Problem, fraction: float, seed: int) -> tuple[Tensor, Tens
             "early_stopping=False."
         )
     return torch.nonzero(~chosen)[:, 0], torch.nonzero(chosen)[:, 0]
+
+
+def folds(problem: Problem, n_folds: int, seed: int) -> Tensor:
+    """Deal the rows out to folds, each with the same share of each class's weight.
+
+    Equal rows go to the same fold, as in ``hold_out``, but those that are more than a fold's share.
+
+    Parameters
+    ----------
+    problem : Problem
+        All rows.
+    n_folds : int
+        At least 2.
+    seed : int
+        Decides which rows go where.
+
+    Returns
+    -------
+    Tensor of shape (n_samples,)
+        The fold of each row, counted from 0.
+    """
+    hashes = fingerprints(problem, seed)
+    dealt = torch.zeros(problem.n_samples, dtype=torch.long, device=problem.device)
+    for label in (0, 1):
+        members = torch.nonzero(problem.target == label)[:, 0]
+        if len(members) > 0:
+            weight = problem.weight
+            each = torch.ones_like(problem.target) if weight is None else weight
+            dealt[members] = _deal(hashes[members], each[members].double(), n_folds, seed)
+    return dealt
+
+
+def _deal(hashes: Tensor, weight: Tensor, n_folds: int, seed: int) -> Tensor:
+    """Tell the fold of each row of a class."""
+    _, group, n_rows = torch.unique(hashes, return_inverse=True, return_counts=True)
+    of_group = torch.zeros(len(n_rows), dtype=weight.dtype, device=weight.device)
+    of_group.index_add_(0, group, weight)
+    divided = of_group * n_folds > weight.sum() * (1 + 1e-9)
+    # The hashes are in random order, and so are the groups: each goes where its middle lies.
+    whole = torch.where(divided, 0.0, of_group)
+    middles = torch.cumsum(whole, 0) - whole / 2
+    fold = (middles * (n_folds / whole.sum().clamp(min=1e-300))).long().clamp(max=n_folds - 1)
+    ranks = _rank_in_group(group, n_rows, seed) * n_folds // n_rows[group]
+    return torch.where(divided[group], ranks, fold[group])
 
 
 def _draw(hashes: Tensor, weight: Tensor, fraction: float, seed: int) -> Tensor:

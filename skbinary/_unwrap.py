@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from numbers import Real
 from typing import Any
 
 import joblib
@@ -13,7 +14,7 @@ from sklearn import get_config
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from skbinary._base import BinaryClassifier
+from skbinary._crossfit import CrossFitted
 from skbinary._training.result import StopReason
 
 
@@ -25,7 +26,7 @@ class Unwrapped:
     ----------
     estimator : estimator
         The whole: the classifier, or a pipeline, or a pipeline in a pipeline.
-    classifier : BinaryClassifier
+    classifier : CrossFitted
         What is trained.
     pipelines : list of (str, Pipeline)
         The pipelines around it from the outermost in, each with what precedes the names of its
@@ -35,7 +36,7 @@ class Unwrapped:
     """
 
     estimator: Any
-    classifier: BinaryClassifier
+    classifier: CrossFitted
     pipelines: Sequence[tuple[str, Pipeline]]
     prefix: str
 
@@ -49,9 +50,10 @@ class Unwrapped:
     def training_key(self) -> str:
         """Equal for classifiers that are trained alike: they differ in their thresholds at most."""
         parameters = self.classifier.get_params(deep=False)
-        if not self.classifier.early_stopping:
-            # With early stopping it decides on the validation score.
-            del parameters["threshold"]
+        threshold = parameters.pop("threshold")
+        if self.classifier.early_stopping and self.classifier.monitor != "loss":
+            # The labels of the validation rows may decide when to stop.
+            parameters["threshold"] = threshold if isinstance(threshold, Real) else None
         return self._key((type(self.classifier).__name__, parameters))
 
     def _key(self, thing: Any) -> str:
@@ -106,7 +108,7 @@ def unwrap(estimator: Any) -> Unwrapped | None:
         pipelines.append((prefix, inner))
         prefix += f"{inner.steps[-1][0]}__"
         inner = inner.steps[-1][1]
-    if not isinstance(inner, BinaryClassifier):
+    if not isinstance(inner, CrossFitted):
         return None
     return Unwrapped(estimator, inner, pipelines, prefix)
 

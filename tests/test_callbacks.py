@@ -62,6 +62,7 @@ VALIDATION = {"X_val": X_VAL, "y_val": Y_VAL}
 def small_mlp(**params):
     """Make a network that trains in milliseconds."""
     defaults = {"hidden_layer_sizes": (6,), "max_iter": 6, "batch_size": 64, "random_state": 0}
+    defaults["early_stopping"] = False
     return TorchMLPClassifier(**{**defaults, **params})
 
 
@@ -898,6 +899,7 @@ def test_interrupt_with_early_stopping_keeps_the_best_epochs_weights(interrupt):
     recorder = Recorder()
     model = small_mlp(
         early_stopping=True,
+        monitor="accuracy",
         max_iter=30,
         n_iter_no_change=30,
         learning_rate_init=0.3,

@@ -41,7 +41,7 @@ def test_objective_follows_mlp_classifier_epoch_by_epoch(data, params):
     # The same seed gives the same first weights and the same batches, so both walk the same way:
     # one in float32, the other in float64, and Adam's epsilon enters at a slightly other place.
     X, y = data
-    params = {"max_iter": EPOCHS, "random_state": 0, **params}
+    params = {"max_iter": EPOCHS, "random_state": 0, "early_stopping": False, **params}
     model, peer = TorchMLPClassifier(**params).fit(X, y), MLPClassifier(**params).fit(X, y)
     assert model.n_iter_ == peer.n_iter_
     # The penalty is added up during an epoch there, and taken at its end here.
@@ -55,6 +55,7 @@ def test_weighted_objective_follows_mlp_classifier(data):
     X, y = data
     weight = np.random.default_rng(0).uniform(0.1, 2, len(y))
     params = {"max_iter": EPOCHS, "random_state": 0, "batch_size": len(y)}
+    params["early_stopping"] = False
     model = TorchMLPClassifier(**params).fit(X, y, weight)
     peer = MLPClassifier(**params).fit(X, y, weight)
     np.testing.assert_allclose(model.history_["objective"], peer.loss_curve_, atol=2e-5)
@@ -71,6 +72,7 @@ def test_lbfgs_reaches_a_minimum_as_low_as_mlp_classifier(data):
 def test_fitted_attributes_have_scikit_learns_shapes(data):
     X, y = data
     params = {"hidden_layer_sizes": (7, 5), "max_iter": 3, "n_iter_no_change": 3}
+    params["early_stopping"] = False
     model = TorchMLPClassifier(**params).fit(X, y)
     with pytest.warns(UserWarning, match="Maximum iterations"):
         peer = MLPClassifier(**params).fit(X, y)
@@ -98,7 +100,7 @@ def test_loss_curve_is_the_running_loss_without_penalty():
 def test_early_stopping_restores_the_best_weights(data):
     X, y = data
     X_val, y_val = X[400:], y[400:]
-    model = TorchMLPClassifier(early_stopping=True, random_state=0, n_iter_no_change=3)
+    model = TorchMLPClassifier(monitor="accuracy", random_state=0, n_iter_no_change=3)
     model.fit(X[:400], y[:400], X_val=X_val, y_val=y_val)
     assert model.score(X_val, y_val) == pytest.approx(model.best_validation_score_)
     best = log_loss(y_val, model.predict_proba(X_val))
@@ -108,7 +110,7 @@ def test_early_stopping_restores_the_best_weights(data):
 
 def test_validation_rows_without_early_stopping_are_only_watched(data):
     X, y = data
-    params = {"max_iter": 5, "n_iter_no_change": 5, "random_state": 0}
+    params = {"max_iter": 5, "n_iter_no_change": 5, "random_state": 0, "early_stopping": False}
     watched = TorchMLPClassifier(**params).fit(X, y, X_val=X[:50], y_val=y[:50])
     alone = TorchMLPClassifier(**params).fit(X, y)
     assert len(watched.validation_loss_curve_) == 5

@@ -43,6 +43,7 @@ GRID = {"learning_rate_init": [1e-3, 1e-2], "alpha": [1e-4, 1e-2, 1.0]}
 
 def network(**settings):
     settings = {"max_iter": 3, "n_iter_no_change": 3, "random_state": 0, **settings}
+    settings.setdefault("early_stopping", False)
     return TorchMLPClassifier((6,), batch_size=20, **settings)
 
 
@@ -115,11 +116,14 @@ def test_thresholds_are_trained_once(table, stacks):
     assert len(np.unique(scores(search))) > 6
 
 
-def test_threshold_with_early_stopping_is_trained_each(table, stacks):
-    # There it decides which epoch is the best.
+@pytest.mark.parametrize(("monitor", "n_models"), [("loss", 3), ("balanced_accuracy", 6)])
+def test_threshold_is_trained_each_only_where_it_decides_when_to_stop(
+    table, stacks, monitor, n_models
+):
     grid = {"threshold": [0.3, 0.5]}
-    VectorizedGridSearchCV(network(early_stopping=True), grid, cv=3, refit=False).fit(*table)
-    assert sum(stacks) == 6
+    model = network(early_stopping=True, monitor=monitor, validation_fraction=0.3)
+    VectorizedGridSearchCV(model, grid, cv=3, refit=False).fit(*table)
+    assert sum(stacks) == n_models
 
 
 def test_logistic_folds_are_weights_of_rows_held_once(long_table, stacks, monkeypatch):

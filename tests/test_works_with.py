@@ -399,7 +399,7 @@ def test_ada_boost_of_a_weak_model_fits_closer_than_one(model, halves):
     X_train, X_test, y_train, y_test = halves
     weak = {
         "TorchLogisticClassifier": {"C": 0.01},
-        "TorchMLPClassifier": {"max_iter": 1, "learning_rate_init": 0.003},
+        "TorchMLPClassifier": {"max_iter": 1, "learning_rate_init": 0.003, "early_stopping": False},
     }
     weak = clone(model).set_params(**weak[type(model).__name__])
     boosted = AdaBoostClassifier(weak, n_estimators=5, random_state=0).fit(X_train, y_train)

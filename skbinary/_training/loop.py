@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -67,6 +67,10 @@ class Observer(Protocol):
     def train_end(self, run: Run) -> None: ...
 
 
+# What a training watches: a curve of its history.
+Watched = Literal["objective", "validation_loss", "validation_score"]
+
+
 @dataclass(frozen=True)
 class Plan:
     """When to stop.
@@ -78,22 +82,36 @@ class Plan:
     tol : float
         The least improvement that counts as one.
     n_iter_no_change : int
-        Epochs without improvement that are forgiven. Only mini-batch solvers and validated runs
-        stop on this; full-batch solvers know when they have converged.
-    early_stopping : bool
-        Whether the validation score decides, and the best epoch's weights are kept.
-    watches_loss : bool
-        Whether the training objective decides when there is no early stopping.
+        Epochs without improvement that are forgiven.
+    watches : str or None
+        The curve in whose improvement the training goes on. If it is one of the validation rows,
+        the best epoch's weights are kept. None for full-batch solvers, which know when they have
+        converged.
     threshold : float
         Probability from which a row counts as positive in the validation score.
+    score : callable or None
+        Takes the logits of the validation rows, a tensor of shape (n_validation_samples,), and
+        gives their score, the greater the better. None for the share of rows labelled right.
     """
 
     max_iter: int
     tol: float
     n_iter_no_change: int
-    early_stopping: bool = False
-    watches_loss: bool = False
+    watches: Watched | None = None
     threshold: float = 0.5
+    score: Callable[[Tensor], float] | None = None
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether the validation rows decide."""
+        return self.watches in ("validation_loss", "validation_score")
+
+
+_PLATEAUS: dict[Watched, StopReason] = {
+    "objective": StopReason.NO_IMPROVEMENT,
+    "validation_loss": StopReason.VALIDATION_LOSS,
+    "validation_score": StopReason.VALIDATION,
+}
 
 
 class Run:
@@ -146,7 +164,7 @@ class Run:
         history["seconds"].append(seconds)
         self.gap = progress.gap
         if self.problem.validation is not None:
-            loss, score = validate(self.stack, self.problem.validation, self.plan.threshold)
+            loss, score = validate(self.stack, self.problem.validation, self.plan)
             history["validation_loss"].append(loss)
             history["validation_score"].append(score)
         self._judge()
@@ -158,9 +176,7 @@ class Run:
 
     def plateaued(self) -> bool:
         """Tell whether nothing has improved for too long, and start counting anew if so."""
-        if not (self.plan.early_stopping or self.plan.watches_loss):
-            return False
-        if self._misses <= self.plan.n_iter_no_change:
+        if self.plan.watches is None or self._misses <= self.plan.n_iter_no_change:
             return False
         self._misses = 0
         return True
@@ -183,13 +199,13 @@ class Run:
     def _judge(self) -> None:
         # The rules of scikit-learn's MLPClassifier: an improvement must exceed tol to be one, but
         # the best epoch is the best by however little.
-        early = self.plan.early_stopping
-        current = self.history["validation_score"][-1] if early else -self.history["objective"][-1]
-        missed = current < self._best + self.plan.tol
+        watched = self.plan.watches or "objective"
+        current = self.history[watched][-1] * (1 if watched == "validation_score" else -1)
+        missed = not current >= self._best + self.plan.tol  # also where it is NaN
         self._misses = self._misses + 1 if missed else 0
         better = current > self._best
         self._best = max(self._best, current)
-        if not early:
+        if not self.plan.stops_early:
             self.best_epoch = self.n_iter
         elif better:
             self.best_epoch = self.n_iter
@@ -312,8 +328,7 @@ def _after_epoch(
     if any(asked):
         return StopReason.CALLBACK
     if run.plateaued() and run.step.plateau():
-        early = run.plan.early_stopping
-        return StopReason.VALIDATION if early else StopReason.NO_IMPROVEMENT
+        return _PLATEAUS[run.plan.watches or "objective"]
     return StopReason.MAX_ITER if run.n_iter >= run.plan.max_iter else None
 
 
@@ -335,7 +350,7 @@ def _check_finite(run: Run) -> None:
         )
 
 
-def validate(stack: Stack, validation: Problem, threshold: float) -> tuple[float, float]:
+def validate(stack: Stack, validation: Problem, plan: Plan) -> tuple[float, float]:
     """Score the validation rows.
 
     Parameters
@@ -344,15 +359,15 @@ def validate(stack: Stack, validation: Problem, threshold: float) -> tuple[float
         One model.
     validation : Problem
         The rows. Their ``score_weight`` counts in the score, their ``weight`` in the loss.
-    threshold : float
-        Probability from which a row counts as positive.
+    plan : Plan
+        How they are scored.
 
     Returns
     -------
     loss : float
         Mean weighted loss, in nats.
     score : float
-        Weighted share of the rows that are labelled right.
+        By default the weighted share of the rows that are labelled right.
     """
     target = validation.target
     logits = torch.empty_like(target)
@@ -360,8 +375,12 @@ def validate(stack: Stack, validation: Problem, threshold: float) -> tuple[float
     for span in row_spans(validation.n_samples, width):
         logits[span] = stack.logits(validation.rows.batch(span))[0]
     each = functional.softplus(logits) - target * logits
-    right = (torch.sigmoid(logits) >= threshold) == (target > 0.5)
-    return _mean(each, validation.weight), _mean(right, validation.score_weight)
+    loss = _mean(each, validation.weight)
+    if plan.score is not None:
+        # Scorers of other libraries refuse what is not finite, and a training that ends so is told.
+        return loss, plan.score(logits) if math.isfinite(loss) else math.nan
+    right = (torch.sigmoid(logits) >= plan.threshold) == (target > 0.5)
+    return loss, _mean(right, validation.score_weight)
 
 
 def _mean(each: Tensor, weight: Tensor | None) -> float:

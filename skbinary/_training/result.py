@@ -15,6 +15,7 @@ class StopReason(enum.Enum):
     CONVERGED = "the gradient is within tol"
     NO_IMPROVEMENT = "the training loss stopped improving by tol"
     VALIDATION = "the validation score stopped improving by tol"
+    VALIDATION_LOSS = "the validation loss stopped improving by tol"
     FLAT = "the objective hardly falls any more"
     NO_DESCENT = "no step lowers the objective any further in floating point"
     MAX_ITER = "max_iter was reached"

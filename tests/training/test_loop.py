@@ -78,7 +78,7 @@ def validation_of(X, y):
 
 
 def test_train_all_epochs_reports_max_iter():
-    result = train(Scripted(falling()), Plan(5, 1e-4, 10, watches_loss=True))
+    result = train(Scripted(falling()), Plan(5, 1e-4, 10, watches="objective"))
     assert result.stop_reason is StopReason.MAX_ITER
     assert result.n_iter == result.best_epoch == 5
     assert result.history["loss"] == [1, 0.5, 0.25, 0.125, 0.0625]
@@ -93,7 +93,7 @@ def test_train_solver_done_stops_at_once():
 
 def test_train_no_improvement_stops_after_patience():
     losses = [1.0, 0.5] + [0.5] * 20
-    result = train(Scripted(losses), Plan(22, 1e-4, 3, watches_loss=True))
+    result = train(Scripted(losses), Plan(22, 1e-4, 3, watches="objective"))
     # scikit-learn forgives n_iter_no_change epochs and stops at the next one.
     assert result.n_iter == 2 + 3 + 1
     assert result.stop_reason is StopReason.NO_IMPROVEMENT
@@ -107,13 +107,13 @@ def test_train_no_improvement_full_batch_goes_on():
 
 def test_train_plateau_not_last_goes_on_and_counts_anew():
     step = Scripted([1.0] * 12, last_plateau=False)
-    train(step, Plan(12, 1e-4, 3, watches_loss=True))
+    train(step, Plan(12, 1e-4, 3, watches="objective"))
     assert step.n_plateaus == 2
 
 
 def test_train_improvement_below_tol_is_none():
     losses = [1.0 - 0.01 * i for i in range(20)]
-    result = train(Scripted(losses), Plan(20, 0.1, 3, watches_loss=True))
+    result = train(Scripted(losses), Plan(20, 0.1, 3, watches="objective"))
     assert result.stop_reason is StopReason.NO_IMPROVEMENT
 
 
@@ -121,7 +121,7 @@ def test_train_early_stopping_keeps_the_best_weights():
     # The weight counts epochs; the row x = -1 of class 0 has probability expit(-epoch), so it is
     # labelled right from the first epoch on, and x = 1 of class 0 never is.
     validation = validation_of([[-1.0], [1.0]], [0.0, 0.0])
-    result = train(Scripted(falling(), validation), Plan(10, 1e-4, 2, early_stopping=True))
+    result = train(Scripted(falling(), validation), Plan(10, 1e-4, 2, watches="validation_score"))
     assert result.stop_reason is StopReason.VALIDATION
     assert result.best_epoch == 1
     assert float(result.parameters) == 1.0
@@ -170,7 +170,7 @@ def test_validate_weights_loss_and_score_apart():
         torch.tensor(weight),
         score_weight=torch.tensor(score_weight),
     )
-    loss, score = validate(stack, problem, 0.5)
+    loss, score = validate(stack, problem, Plan(1, 0, 1))
     z = X[:, 0]
     each = np.log1p(np.exp(z)) - y * z
     assert loss == pytest.approx(np.average(each, weights=weight))
@@ -180,4 +180,5 @@ def test_validate_weights_loss_and_score_apart():
 @pytest.mark.parametrize(("threshold", "score"), [(0.0, 0.5), (0.5, 1.0), (0.9, 0.5)])
 def test_validate_score_uses_the_threshold(threshold, score):
     stack = Stack(Architecture(1, fit_intercept=False), torch.ones(1, 1))
-    assert validate(stack, validation_of([[1.0], [-1.0]], [1.0, 0.0]), threshold)[1] == score
+    validation = validation_of([[1.0], [-1.0]], [1.0, 0.0])
+    assert validate(stack, validation, Plan(1, 0, 1, threshold=threshold))[1] == score

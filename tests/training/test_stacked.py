@@ -37,7 +37,7 @@ class Setup:
     def __init__(self, problem, *, seed=0, plan=None, **settings):
         self.problem = problem
         self.seed = seed
-        self.plan = plan or Plan(4, 1e-4, 10, watches_loss=True)
+        self.plan = plan or Plan(4, 1e-4, 10, watches="objective")
         self.settings = settings
 
     def architecture(self):
@@ -133,7 +133,7 @@ def test_stack_trains_each_model_as_if_it_were_alone(name):
 
 def test_stack_early_stopping_each_model_keeps_its_best_epoch():
     problem = table(60, validation=True)
-    plans = [Plan(40, 1e-4, n, early_stopping=True) for n in (1, 3, 1, 30)]
+    plans = [Plan(40, 1e-4, n, watches="validation_score") for n in (1, 3, 1, 30)]
     setups = [
         Setup(problem, seed=s, plan=plan, schedule=lambda: Schedule(0.05))
         for s, plan in enumerate(plans)
@@ -145,7 +145,7 @@ def test_stack_early_stopping_each_model_keeps_its_best_epoch():
 
 
 def test_stack_models_that_are_done_leave_and_the_others_go_on():
-    plans = [Plan(n, 1e-4, 10, watches_loss=True) for n in (1, 6, 3, 2, 6)]
+    plans = [Plan(n, 1e-4, 10, watches="objective") for n in (1, 6, 3, 2, 6)]
     setups = [
         Setup(COMMON, plan=plan, dropout=0.3, seed=k % 2, schedule=lambda k=k: Schedule(0.01 * k))
         for k, plan in enumerate(plans, start=1)
@@ -155,7 +155,7 @@ def test_stack_models_that_are_done_leave_and_the_others_go_on():
 
 
 def test_stack_adaptive_rates_fall_for_each_model_by_itself():
-    plan = Plan(30, 1e-1, 1, watches_loss=True)
+    plan = Plan(30, 1e-1, 1, watches="objective")
     setups = [
         Setup(COMMON, optimizer=SGD, rule=(0.9, True), plan=plan, schedule=lambda r=r: Adaptive(r))
         for r in (1e-6, 1e-2, 1e-2, 1e-1)
