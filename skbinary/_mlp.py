@@ -83,7 +83,7 @@ class TorchMLPClassifier(CrossFitted):
         Whether to watch validation rows, to stop when they have not improved by `tol` for
         `n_iter_no_change` epochs, and to keep the best epoch's weights. The validation rows are
         those given to ``fit``, else a stratified share of the training rows. ``"auto"`` does so
-        from 200 rows on, and where ``X_val``, a `monitor` or members ask for it; never with
+        from 1,000 rows on, and where ``X_val``, a `monitor` or members ask for it; never with
         ``solver="lbfgs"`` or in ``partial_fit``. The one default that is not scikit-learn's.
     monitor : str or callable, default="loss"
         What early stopping watches: ``"loss"``, the log loss, the name of a scikit-learn scorer, or

@@ -31,7 +31,7 @@ OBJECTIVES = [
     {"alert_rate": 0.1},
     {"cost_fp": 1, "cost_fn": 5},
 ]
-NETWORK = TorchMLPClassifier((8,), max_iter=15, batch_size=50, random_state=0)
+NETWORK = TorchMLPClassifier((8,), early_stopping=True, max_iter=15, batch_size=50, random_state=0)
 MODELS = {
     "newton": TorchLogisticClassifier(),
     "lbfgs": TorchLogisticClassifier(solver="lbfgs"),

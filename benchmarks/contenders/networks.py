@@ -110,6 +110,7 @@ def same_settings(case: NetworkCase) -> dict[str, Any]:
         "batch_size": case.batch_size,
         "learning_rate_init": case.learning_rate,
         "alpha": case.alpha,
+        "early_stopping": False,
         "tol": 0.0,
         "random_state": 0,
     }

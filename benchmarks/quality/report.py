@@ -1,0 +1,88 @@
+"""Puts the chapters together, and writes them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.quality import probabilities, recall, stopping, thresholds
+from benchmarks.quality.markdown import Record
+from benchmarks.quality.options import Options
+
+FILES = ("quality.md", "quality.json")
+CHAPTERS: dict[str, Any] = {
+    "probabilities": probabilities,
+    "thresholds": thresholds,
+    "recall": recall,
+    "stopping": stopping,
+}
+
+
+@dataclass
+class Outcome:
+    """Everything that the report is made from.
+
+    Parameters
+    ----------
+    machine : dict
+        See `benchmarks.machine.describe`.
+    options : Options
+    parts : dict of str to list of Record
+        What each part has measured.
+    skipped : dict of str to str
+        Tables that are not there, and why.
+    seconds : float
+        How long the run has taken.
+    """
+
+    machine: dict[str, str]
+    options: Options
+    parts: dict[str, list[Record]] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def markdown(outcome: Outcome) -> str:
+    """Make the report."""
+    sections = ["# Quality", _head(outcome)]
+    sections += [CHAPTERS[part].report(records) for part, records in outcome.parts.items()]
+    if outcome.skipped:
+        lines = [f"- {name}: {reason}" for name, reason in outcome.skipped.items()]
+        sections += ["## Skipped tables", "\n".join(lines)]
+    return "\n\n".join(sections) + "\n"
+
+
+def write(outcome: Outcome, folder: Path) -> None:
+    """Write the Markdown and the JSON file.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    folder : Path
+        Is made if need be.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FILES[0]).write_text(markdown(outcome))
+    whole = {
+        "machine": outcome.machine,
+        "settings": outcome.options.as_dict(),
+        "seconds": outcome.seconds,
+        "skipped": outcome.skipped,
+        "parts": outcome.parts,
+    }
+    (folder / FILES[1]).write_text(json.dumps(whole, indent=1))
+
+
+def _head(outcome: Outcome) -> str:
+    options = outcome.options
+    machine = ", ".join(
+        value if name in {"processor", "system"} else f"{name} {value}"
+        for name, value in outcome.machine.items()
+    )
+    quick = " `--quick`: these numbers are rough." if options.quick else ""
+    return (
+        f"{machine}. Threads: {options.threads}, training rows: {options.rows:,}, and at most "
+        f"three quarters of a table. The run took {outcome.seconds / 60:.1f} minutes.{quick}"
+    )
