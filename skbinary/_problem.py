@@ -274,10 +274,10 @@ class DenseRows:
         return n_rows, self.values.shape[1]
 
     def take(self, index: Tensor) -> DenseRows:
-        return replace(self, values=self.values[self._positions(index)], index=None)
+        return replace(self, values=self.values[self.positions(index)], index=None)
 
     def view(self, index: Tensor) -> DenseRows:
-        return replace(self, index=self._positions(index))
+        return replace(self, index=self.positions(index))
 
     def batch(self, index: Tensor | slice) -> DenseBatch:
         if isinstance(index, slice):
@@ -295,7 +295,17 @@ class DenseRows:
     def n_fetched(self, batch_size: int) -> int:
         return _whole_batches(batch_size, self.shape[1])
 
-    def _positions(self, index: Tensor) -> Tensor:
+    def shares(self, other: DenseRows) -> bool:
+        """Tell whether both are rows of one table."""
+        return self.values is other.values and self.dtype == other.dtype
+
+    def batch_of_each(self, where: Tensor) -> DenseBatch:
+        """Give batches of the whole table, at positions of shape (n_models, n_rows)."""
+        rows = torch.index_select(self.values, 0, where.flatten()).to(self.dtype)
+        return DenseBatch(rows.view(*where.shape, -1))
+
+    def positions(self, index: Tensor) -> Tensor:
+        """Give where rows lie in the whole table."""
         index = index.to(self.values.device)
         return index if self.index is None else self.index[index]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from skbinary._device import full_precision
-from skbinary._problem import Batch, LayerInput, SharedBatch
+from skbinary._problem import Batch, DenseRows, LayerInput, SharedBatch
 from skbinary._stack import Architecture, Stack, aligned
 from skbinary._training.minibatch import Course
 from skbinary._training.optimizers import Optimizer
@@ -91,8 +91,10 @@ class StackedMiniBatch:
         )
         self._feed_of = feeds
         self._noise_of = list(zip(feeds, noises, strict=True))
-        self._rule_of = list(zip(feeds, noises, rules, strict=True))
-        self._live = sorted(range(len(courses)), key=self._rule_of.__getitem__)
+        order = list(zip(feeds, noises, rules, strict=True))
+        # A rule that all have in common moves all of them at once.
+        self._rule_of = order if len(set(rules)) > 1 else [(0, 0, 0)] * len(courses)
+        self._live = sorted(range(len(courses)), key=order.__getitem__)
         self._noises = {
             key: _Noise(course) for key, course in zip(self._noise_of, courses, strict=True)
         }
@@ -118,10 +120,8 @@ class StackedMiniBatch:
         targets, weights = self._targets(), self._weights()
         scales, ridges = self._scales(weights)
         spans = [slice(s, s + self._batch_size) for s in range(0, self._n_rows, self._batch_size)]
-        for i, parts in enumerate(zip(*(feed.batches() for feed in feeds), strict=True)):
+        for i, batch in enumerate(self._batches(feeds)):
             self.on_step()
-            models = [(f.models, part) for f, part in zip(feeds, parts, strict=True)]
-            batch: LayerInput = parts[0] if len(parts) == 1 else SharedBatch(models)
             self._step(batch, targets[..., spans[i]], scales[i], ridges[i], spans[i])
         self._n_epochs += 1
         for rule in self._rules.values():
@@ -162,6 +162,19 @@ class StackedMiniBatch:
         strengths = [course.ridge.strength for course in live]
         self._strengths = torch.tensor(strengths, dtype=precision, device=parameters.device)
         self._noises = _placed(self._noises, [self._noise_of[k] for k in self._live])
+
+    def _batches(self, feeds: Sequence[_Feed]) -> Iterator[LayerInput]:
+        """Give the batches of an epoch as the models see them."""
+        rows = [feed.rows for feed in feeds if isinstance(feed.rows, DenseRows)]
+        one_each = len(rows) == len(self._live) > 1 and bool(self.architecture.hidden)
+        if one_each and all(each.shares(rows[0]) for each in rows):
+            orders = [r.positions(f.order) for r, f in zip(rows, feeds, strict=True)]
+            for where in torch.split(torch.stack(orders), self._batch_size, dim=1):
+                yield rows[0].batch_of_each(where)
+            return
+        for parts in zip(*(feed.batches() for feed in feeds), strict=True):
+            models = [(f.models, part) for f, part in zip(feeds, parts, strict=True)]
+            yield parts[0] if len(parts) == 1 else SharedBatch(models)
 
     def _targets(self) -> Tensor:
         """Give the targets in the order of the epoch, for all models or for each."""
