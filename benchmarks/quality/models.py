@@ -17,7 +17,7 @@ RECOMMENDED: dict[str, Any] = {
     "hidden_layer_sizes": (128, 64),
     "weight_decay": 0.01,
     "dropout": 0.1,
-    "learning_rate_init": 2e-3,
+    "learning_rate_init": 4e-3,
 }
 N_MEMBERS = 8
 
