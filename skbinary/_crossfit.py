@@ -20,11 +20,13 @@ from sklearn.utils.validation import check_is_fitted
 from skbinary import _device, _inputs
 from skbinary._base import BinaryClassifier
 from skbinary._cuts import Choice, Evidence, choose
-from skbinary._objectives import parse_threshold
+from skbinary._objectives import Objective, parse_threshold
 from skbinary._prepare import Data, Fold, Split, Table, cross_folds, unweighted_problem
+from skbinary._problem import Problem
 from skbinary._settled import Training, draw_seed
 from skbinary._stacking import Model, SharedRows, plan_model, train_models
 from skbinary._training.loop import complaint
+from skbinary._twins import count_different
 
 # Rows on which a threshold is chosen, where no others were held out.
 _THRESHOLD_FOLDS = 5
@@ -46,13 +48,13 @@ class CrossFitted(BinaryClassifier):
         keep_state: bool = False,
     ) -> Self:
         training = self._settle(data, goes_on=goes_on, state=state, is_partial=keep_state)
-        n_members = self._count_members(training)
+        rows = SharedRows(replace(data, made={}), {})
+        n_members = self._count_members(training, rows)
         if goes_on and n_members != getattr(self, "n_members_", 1):
             raise ValueError(
                 f"n_members must be {getattr(self, 'n_members_', 1)} to go on from the last fit. "
                 f"Got {n_members} instead. Set warm_start=False to start anew."
             )
-        rows = SharedRows(replace(data, made={}), {})
         if n_members > 1:
             self._refuse_onlookers()
             parts = _plan_members(None, self, rows, training, n_members, goes_on=goes_on)
@@ -67,7 +69,7 @@ class CrossFitted(BinaryClassifier):
                 parts.cross = _plan_cross(parts, may_be_alone=True)
                 parts.train()
         if training.objective is not None:
-            self._keep_choice(choose(training.objective, parts.evidence))
+            parts.decide(self, training.objective)
         return self
 
     def tune_threshold(self, X: Any, y: Any, objective: Any, *, sample_weight: Any = None) -> Self:
@@ -130,16 +132,16 @@ class CrossFitted(BinaryClassifier):
         self.threshold_interval_ = choice.interval
         self._threshold_for = self.threshold
 
-    def _count_members(self, training: Training) -> int:
+    def _count_members(self, training: Training, rows: SharedRows) -> int:
         """Give how many members there can be: each leaves out a row of the rarer class."""
         if self.n_members == 1 or training.data.validation is not None:
             return self.n_members
-        fewest = int(np.bincount(_encoded(training.data, _weighty(self, training.data))).min())
+        fewest = min(count_different(_own_problem(self, rows, training)[0]))
         if fewest >= self.n_members:
             return self.n_members
         warnings.warn(
-            f"n_members must be at most the number of rows of the rarer class, {fewest}. Got "
-            f"{self.n_members} instead. {max(fewest, 1)} are trained.",
+            "n_members must be at most the number of different rows of the rarer class, "
+            f"{fewest}. Got {self.n_members} instead. {max(fewest, 1)} are trained.",
             UserWarning,
             stacklevel=6,
         )
@@ -250,8 +252,23 @@ class Parts:
         own.threshold = threshold
         objective = parse_threshold(threshold)
         if not isinstance(objective, float):
-            own._keep_choice(choose(objective, self.evidence))
+            self.decide(own, objective)
         return own
+
+    def decide(self, classifier: CrossFitted, objective: Objective) -> None:
+        """Choose the threshold of the classifier, or of a copy of it."""
+        evidence = self.evidence
+        if evidence is not None:
+            classifier._keep_choice(choose(objective, evidence))
+            return
+        warnings.warn(
+            "Choosing a threshold must have two different rows of each class, one to train on and "
+            "one to choose on. Got one of the rarer class instead, so the threshold is 0.5. Pass "
+            "X_val and y_val, or set a number.",
+            UserWarning,
+            stacklevel=6,
+        )
+        classifier.threshold_, classifier._threshold_for = 0.5, classifier.threshold
 
     def _out_of_fold(self) -> dict[str, Any]:
         """Give the logit of each row by the member that left it out, and their loss."""
@@ -275,8 +292,8 @@ class Parts:
             yield fold.own, model.classifier._logits(self.rows.data.train.X[fold.own])
 
     @cached_property
-    def evidence(self) -> Evidence:
-        """Rows that did not train the model that has scored them."""
+    def evidence(self) -> Evidence | None:
+        """Rows that did not train the model that has scored them, if there are any."""
         data = self.rows.data
         if self.folds:
             where, logits = (np.concatenate(each) for each in zip(*self._scored(), strict=True))
@@ -285,8 +302,9 @@ class Parts:
             held = data.validation
             logits = self.classifier._logits(held.X)
         else:
-            split = self.split
-            where = np.arange(0) if split is None or split.held_out is None else split.held_out
+            if self.split is None or self.split.held_out is None:
+                return None
+            where = self.split.held_out
             held = Table(None, data.train.y[where], _of(data.train.sample_weight, where))
             logits = self.classifier._logits(data.train.X[where])
         target = _inputs.encode(held.y, data.classes)
@@ -314,7 +332,7 @@ def plan_parts(name: Any, classifier: Any, rows: SharedRows, *, decides: bool) -
         classifier._validate_params()
         classifier.__dict__.update(rows.features)
         training = classifier._settle(rows.data)
-        n_members = classifier._count_members(training)
+        n_members = classifier._count_members(training, rows)
         if not training.in_batches:
             return None
         if n_members > 1:
@@ -343,9 +361,9 @@ def _plan_members(
     if training.data.validation is None:
         folds = _folds(classifier, rows, training, n_members, draw_seed(state))
     bare = _bare(classifier, rows)
-    early = classifier.early_stopping is not False
     members = []
     for k in range(n_members):
+        early = classifier.early_stopping
         member = _lone(classifier, draw_seed(state), early_stopping=early)
         if goes_on:
             member.__dict__.update(classifier._member_of(k))
@@ -365,14 +383,9 @@ def _plan_cross(parts: Parts, *, may_be_alone: bool = False) -> list[Model]:
     if state is None:
         given = 0 if classifier.random_state is None else classifier.random_state
         state = copy.deepcopy(check_random_state(given))
-    chosen = _weighty(classifier, rows.data, rows.chosen)
-    fewest = int(np.bincount(_encoded(rows.data, chosen), minlength=2).min())
-    if fewest < 2:
-        raise ValueError(
-            "Choosing a threshold must have two rows of each class, one to train on and one to "
-            f"choose on. Got {fewest} of the rarer class instead. Set a number as threshold."
-        )
-    n_folds = min(_THRESHOLD_FOLDS, fewest)
+    n_folds = min(_THRESHOLD_FOLDS, *count_different(_own_problem(classifier, rows, training)[0]))
+    if n_folds < 2:
+        return []
     parts.folds = _folds(classifier, rows, training, n_folds, draw_seed(state))
     bare = _bare(classifier, rows)
     models = []
@@ -386,6 +399,13 @@ def _plan_cross(parts: Parts, *, may_be_alone: bool = False) -> list[Model]:
 def _folds(
     classifier: CrossFitted, rows: SharedRows, training: Training, n_folds: int, seed: int
 ) -> list[Fold]:
+    return cross_folds(*_own_problem(classifier, rows, training), n_folds, seed)
+
+
+def _own_problem(
+    classifier: CrossFitted, rows: SharedRows, training: Training
+) -> tuple[Problem, NDArray[np.intp]]:
+    """Give the rows that have a weight, and where they are among all rows."""
     data, device = rows.data, training.device
     dtype = torch.float32 if training.in_batches else _device.full_precision(device)
     where = _weighty(classifier, data, rows.chosen)
@@ -393,7 +413,7 @@ def _folds(
     if data.train.sample_weight is not None:
         weight = _inputs.as_tensor(data.train.sample_weight[where])
         problem = replace(problem, weight=weight.to(problem.target))
-    return cross_folds(problem, where, n_folds, seed)
+    return problem, where
 
 
 def _weighty(
@@ -423,7 +443,7 @@ def _bare(classifier: Any, rows: SharedRows) -> SharedRows:
     return replace(rows, data=data, features={"n_features_in_": classifier.n_features_in_})
 
 
-def _lone(classifier: CrossFitted, seed: int, *, early_stopping: bool) -> CrossFitted:
+def _lone(classifier: CrossFitted, seed: int, *, early_stopping: bool | str) -> CrossFitted:
     """Give a classifier of one model, and a number as its threshold."""
     plain: dict[str, Any] = {
         "n_members": 1,

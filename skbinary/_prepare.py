@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from skbinary import _inputs
 from skbinary._problem import Problem, Rows
-from skbinary._twins import folds, hold_out, merge_equal_rows
+from skbinary._twins import count_different, folds, hold_out, merge_equal_rows
 
 _Made = TypeVar("_Made")
 # Folds are filled up to the largest if they lack no more than this share of the rows.
@@ -239,7 +239,8 @@ def cross_folds(
     """Share rows out among folds.
 
     Every row is one fold's own. Folds that differ by a few rows hold out some rows of other folds
-    besides, so that as many are left to train on and the models fit into one stack.
+    besides, so that as many are left to train on and the models fit into one stack: not where rows
+    have weights or twins, since there is no telling which of them to part.
 
     Parameters
     ----------
@@ -254,11 +255,12 @@ def cross_folds(
     dealt = folds(problem, n_folds, seed).cpu().numpy()
     n_rows, largest = len(dealt), int(np.bincount(dealt, minlength=n_folds).max())
     random = np.random.default_rng(seed)
+    fills = problem.weight is None and sum(count_different(problem)) == n_rows
     made = []
     for number in range(n_folds):
         own = dealt == number
         held, n_short = own.copy(), largest - int(own.sum())
-        if n_short <= max(2, n_rows * _FILLED_SHARE):
+        if fills and n_short <= max(2, n_rows * _FILLED_SHARE):
             held[random.choice(np.flatnonzero(~own), n_short, replace=False)] = True
         made.append(Fold(positions[~held], positions[held], positions[own]))
     return made

@@ -125,7 +125,7 @@ def hold_out(problem: Problem, fraction: float, seed: int) -> tuple[Tensor, Tens
 def folds(problem: Problem, n_folds: int, seed: int) -> Tensor:
     """Deal the rows out to folds, each with the same share of each class's weight.
 
-    Equal rows go to the same fold, as in ``hold_out``, but those that are more than a fold's share.
+    Equal rows go to the same fold, and a row of weight two counts like the row given twice.
 
     Parameters
     ----------
@@ -157,13 +157,16 @@ def _deal(hashes: Tensor, weight: Tensor, n_folds: int, seed: int) -> Tensor:
     _, group, n_rows = torch.unique(hashes, return_inverse=True, return_counts=True)
     of_group = torch.zeros(len(n_rows), dtype=weight.dtype, device=weight.device)
     of_group.index_add_(0, group, weight)
-    divided = of_group * n_folds > weight.sum() * (1 + 1e-9)
     # The hashes are in random order, and so are the groups: each goes where its middle lies.
-    whole = torch.where(divided, 0.0, of_group)
-    middles = torch.cumsum(whole, 0) - whole / 2
-    fold = (middles * (n_folds / whole.sum().clamp(min=1e-300))).long().clamp(max=n_folds - 1)
-    ranks = _rank_in_group(group, n_rows, seed) * n_folds // n_rows[group]
-    return torch.where(divided[group], ranks, fold[group])
+    middles = torch.cumsum(of_group, 0) - of_group / 2
+    fold = (middles * (n_folds / of_group.sum())).long().clamp(max=n_folds - 1)
+    return fold[group]
+
+
+def count_different(problem: Problem) -> tuple[int, int]:
+    """Count the different rows of the negative and of the positive class."""
+    hashes, positive = fingerprints(problem, 0), problem.target > 0.5
+    return len(torch.unique(hashes[~positive])), len(torch.unique(hashes[positive]))
 
 
 def _draw(hashes: Tensor, weight: Tensor, fraction: float, seed: int) -> Tensor:

@@ -1,9 +1,26 @@
 """scikit-learn's own check suite, over every family of settings."""
 
 import pytest
+from sklearn.metrics import accuracy_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier
+
+
+class Accuracy:
+    """A metric whose name is the same in every process."""
+
+    def __call__(self, y_true, y_pred, *, sample_weight=None):
+        return accuracy_score(y_true, y_pred, sample_weight=sample_weight)
+
+    def __eq__(self, other):
+        return type(other) is Accuracy
+
+    __hash__ = object.__hash__
+
+    def __repr__(self):
+        return "Accuracy()"
+
 
 ESTIMATORS = [
     TorchLogisticClassifier(),
@@ -13,6 +30,9 @@ ESTIMATORS = [
     TorchLogisticClassifier(solver="sgd", learning_rate_init=0.1),
     TorchLogisticClassifier(early_stopping=True),
     TorchLogisticClassifier(l1_ratio=0.5),
+    TorchLogisticClassifier(threshold="balanced_accuracy"),
+    TorchLogisticClassifier(threshold={"recall": 0.9}),
+    TorchLogisticClassifier(solver="sgd", learning_rate_init=0.1, threshold={"alert_rate": 0.6}),
     TorchMLPClassifier(),
     TorchMLPClassifier(solver="sgd", learning_rate="adaptive", learning_rate_init=0.1),
     TorchMLPClassifier(solver="lbfgs", activation="tanh"),
@@ -20,10 +40,34 @@ ESTIMATORS = [
     TorchMLPClassifier(dropout=0.1, weight_decay=0.01),
     TorchMLPClassifier((20, 10), "gelu", class_weight="balanced", learning_rate="onecycle"),
     TorchMLPClassifier(learning_rate="cosine", early_stopping=True, dropout=0.2),
+    TorchMLPClassifier(monitor="neg_log_loss"),
+    TorchMLPClassifier(n_members=2),
+    TorchMLPClassifier(n_members=2, threshold={"cost_fp": 1, "cost_fn": 2}),
+    TorchMLPClassifier(threshold=Accuracy()),
 ]
 
 
+def expected_failures(estimator):
+    """Name the checks that want what a chosen threshold is there to change."""
+    if isinstance(estimator.threshold, float):
+        return {}
+    moved = "predict takes the class whose probability is above the chosen threshold, not above 0.5"
+    reasons = {"check_classifiers_train": moved}
+    if isinstance(estimator.threshold, dict):
+        reasons["check_class_weight_classifiers"] = (
+            "class weights move the probabilities, and the threshold moves with them"
+        )
+    return reasons
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:threshold. only")
 @parametrize_with_checks(ESTIMATORS)
 def test_estimator_obeys_scikit_learn(estimator, check):
-    check(estimator)
+    try:
+        check(estimator)
+    except AssertionError:
+        reason = expected_failures(estimator).get(check.func.__name__)
+        if reason is None:
+            raise
+        pytest.xfail(reason)

@@ -215,8 +215,10 @@ def test_objective_that_is_none_is_told_before_training(kind, threshold):
 
 
 def test_too_few_rows_of_a_class_are_told():
-    with pytest.raises(ValueError, match="two rows of each class"):
-        TorchLogisticClassifier(threshold="f1").fit(X[:20], np.arange(20) == 3)
+    with pytest.warns(UserWarning, match="must have two different rows of each class"):
+        model = TorchLogisticClassifier(threshold="f1").fit(X[:20], np.arange(20) == 3)
+    assert model.threshold_ == 0.5
+    assert not hasattr(model, "threshold_curve_")
 
 
 def test_few_positives_are_told():
