@@ -269,24 +269,33 @@ def decided_by(objective, **values):
         def predict(self, X):
             return (self.probability >= self.threshold_).astype(int)
 
-    probability = np.array([0.1, 0.2, 0.3, 0.4])
+    probability = np.tile([0.1, 0.2, 0.3, 0.4], 50)
     ours = Stub(probability, values["threshold"], values["interval"])
     peer = Stub(probability, values["peer"], None)
     deciders = {models.OUR_LOGISTIC: ours, models.OUR_MEMBERS: ours, models.PEER: peer}
     fits = {name: fitting.Fit(1.0, converged=True) for name in deciders}
-    labels = np.array([0, 0, 1, 1])
-    return decisions.compare(objective, deciders, fits, np.zeros((4, 1)), labels)
+    labels = np.tile([0, 0, 1, 1], 50)
+    return decisions.compare(objective, deciders, fits, np.zeros((200, 1)), labels)
 
 
-@pytest.mark.parametrize(
-    ("interval", "not_worse"), [((0.15, 0.35), False), ((0.25, 0.35), True), ((0.35, 0.35), False)]
-)
-def test_peer_is_held_against_the_best_within_the_interval(interval, not_worse):
-    linear, members = decided_by(Objective("f1"), threshold=0.35, interval=interval, peer=0.25)
+def test_peer_that_is_far_ahead_is_told():
+    linear, members = decided_by(Objective("f1"), threshold=0.35, interval=(0.3, 0.4), peer=0.25)
     assert linear["value"] == pytest.approx(2 / 3)
     assert linear["peer_value"] == 1
-    assert linear["not_worse"] is not_worse
+    assert linear["not_worse"] is False
     assert members["peer_value"] is members["not_worse"] is None
+
+
+@pytest.mark.parametrize(("n_more_errors", "expected"), [(0, True), (3, True), (60, False)])
+def test_lead_of_a_few_rows_is_chance(n_more_errors, expected):
+    random = np.random.default_rng(0)
+    y = random.integers(0, 2, 400)
+    theirs = (y == 1) ^ (random.random(400) < 0.2)
+    ours = theirs.copy()
+    right = np.flatnonzero(ours == (y == 1))[:n_more_errors]
+    ours[right] = ~ours[right]
+    ours[np.flatnonzero(theirs != (y == 1))[:1]] ^= True  # one that the peer has wrong
+    assert decisions.not_worse(Objective("f1"), y, ours, theirs) is expected
 
 
 def test_decision_is_judged_at_its_threshold_and_at_one_half():

@@ -14,9 +14,9 @@ _WORDS = """\
 Medians over {seeds} seed(s), on test rows. "value" is what the objective maximises, at the
 threshold that was chosen; beside it what 0.5 gives and what the peer reaches: scikit-learn's
 `TunedThresholdClassifierCV` over its `LogisticRegression`, or for 0.5 that alone. "not worse"
-counts the seeds on which the peer is not above the best of our values at the threshold and at both
-ends of its bootstrap interval: yes, if they are at least half of them. Under a constraint,
-"reached" is the constrained quantity and "met" counts the seeds on which it holds."""
+counts the seeds on which the peer's lead on the test rows is within a bootstrap of them (in 5% of
+the resamples or more it is not ahead): yes, if they are at least half of the seeds. Under a
+constraint, "reached" is the constrained quantity and "met" counts the seeds on which it holds."""
 
 
 def measure(wanted: options.Options) -> list[Record]:
