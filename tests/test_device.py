@@ -467,3 +467,26 @@ def test_partial_fit_on_cuda_goes_on_as_on_the_cpu(cuda):
         for model in models:
             model.partial_fit(X, Y)
     assert_allclose(models[0].loss_curve_, models[1].loss_curve_, atol=1e-3)
+
+
+@pytest.mark.gpu
+def test_members_on_cuda_leave_out_the_rows_of_the_cpu(cuda):
+    model = TorchMLPClassifier(**MLP, n_members=3)
+    on_gpu, on_cpu = fitted(model, cuda), fitted(model, "cpu")
+    assert_allclose(on_gpu.oof_decision_function_, on_cpu.oof_decision_function_, atol=0.05)
+    assert [each.shape for each in on_gpu.coefs_] == [each.shape for each in on_cpu.coefs_]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "model",
+    [
+        TorchLogisticClassifier(threshold={"recall": 0.9}),
+        TorchMLPClassifier(**MLP, threshold="f1"),
+        TorchMLPClassifier(**MLP, threshold="f1", monitor="roc_auc"),
+    ],
+    ids=["logistic", "network", "monitored"],
+)
+def test_threshold_on_cuda_is_that_of_the_cpu(cuda, model):
+    on_gpu, on_cpu = fitted(model, cuda), fitted(model, "cpu")
+    assert on_gpu.threshold_ == pytest.approx(on_cpu.threshold_, abs=0.05)
