@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import make_blobs
 
-from skbinary import TorchLogisticClassifier
+from skbinary import LossCurveDisplay, TorchLogisticClassifier
 
 X, y = make_blobs(n_samples=[200, 200], random_state=2, cluster_std=1.4, n_features=2)
 
@@ -63,15 +63,13 @@ left.set(xlabel="first feature", ylabel="second feature", xlim=ends, ylim=limits
 left.set_title("What the model predicts", loc="left")
 left.legend(frameon=False, loc="upper left")
 
-epochs = np.arange(1, len(model.loss_curve_) + 1)
-right.loglog(epochs, model.loss_curve_, c=BLUE, lw=2)
-right.set(xlabel="epoch", ylabel="mean loss (nats)", ylim=(0.05, 1))
+left.spines[["top", "right"]].set_visible(False)
+
+LossCurveDisplay.from_estimator(model, ax=right, log_scale=True)
+right.set_xscale("log")
 right.set_xticks([1, 10, 100, 1_000, 5_000], ["1", "10", "100", "1,000", "5,000"])
-right.set_yticks([0.05, 0.1, 0.2, 0.5, 1], ["0.05", "0.1", "0.2", "0.5", "1"])
 right.minorticks_off()
 right.set_title("How the loss fell", loc="left")
-for axes in (left, right):
-    axes.spines[["top", "right"]].set_visible(False)
 
 # %%
 # The picture goes into ``output/`` beside this script, or the folder named on the command line.

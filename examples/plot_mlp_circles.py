@@ -20,7 +20,7 @@ from sklearn.datasets import make_circles
 from sklearn.inspection import DecisionBoundaryDisplay
 from skorch.callbacks import Callback
 
-from skbinary import TorchMLPClassifier
+from skbinary import LossCurveDisplay, TorchMLPClassifier
 
 X, y = make_circles(1000, noise=0.1, random_state=1)
 X_train, X_val, y_train, y_val = X[:500], X[500:], y[:500], y[500:]
@@ -61,19 +61,15 @@ validation = {"c": ORANGE, "lw": 2, "ls": "--", "label": "validation"}
 epochs = np.arange(1, 301)
 
 curves, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-left.plot(epochs, model.loss_curve_, **training)
-left.plot(epochs, model.validation_loss_curve_, **validation)
-left.set(xlabel="epoch", ylabel="mean loss (nats)")
+LossCurveDisplay.from_estimator(model, ax=left, show_score=False)
 left.set_title("Loss", loc="left")
-left.legend(frameon=False)
 right.plot(epochs, training_accuracy.scores, **training)
 right.plot(epochs, model.validation_scores_, **validation)
 right.set(xlabel="epoch", ylabel="rows labelled right")
 right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 right.set_title("Accuracy", loc="left")
 right.legend(frameon=False, loc="lower right")
-for axes in (left, right):
-    axes.spines[["top", "right"]].set_visible(False)
+right.spines[["top", "right"]].set_visible(False)
 
 # %%
 # The probability of class 1 over the plane, with the validation rows on top. The line is where

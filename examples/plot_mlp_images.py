@@ -17,7 +17,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from skbinary import TorchMLPClassifier
+from skbinary import LossCurveDisplay, TorchMLPClassifier
 
 random = np.random.default_rng(0)
 noise = random.random((15_000, 3, 28, 28), dtype=np.float32)
@@ -59,23 +59,15 @@ print(f"Digits, held-out images accuracy {digit_model.score(X_test, y_test):.3f}
 
 # %%
 # The losses, on one scale.
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#555555"
 curves, panels = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
-for axes, model, title, style in (
-    (panels[0], noise_model, "Noise: nothing to learn", {"marker": "o"}),
-    (panels[1], digit_model, "Digits, 3 against 8", {}),
+for axes, model, title in (
+    (panels[0], noise_model, "Noise: nothing to learn"),
+    (panels[1], digit_model, "Digits, 3 against 8"),
 ):
-    epochs = np.arange(1, len(model.loss_curve_) + 1)
-    axes.plot(epochs, model.loss_curve_, c=BLUE, lw=2, label="training", **style)
-    axes.plot(
-        epochs, model.validation_loss_curve_, c=ORANGE, lw=2, ls="--", label="held out", **style
-    )
-    axes.axhline(np.log(2), c=GREY, ls=":", lw=1.5, label="a coin, ln 2")
-    axes.set(xlabel="epoch", ylim=(0, 0.8))
+    axes.axhline(np.log(2), c="#555555", ls=":", lw=1.5, label="a coin, ln 2")
+    axes.set_ylim(0, 0.8)
+    LossCurveDisplay.from_estimator(model, ax=axes, show_score=False)
     axes.set_title(title, loc="left")
-    axes.spines[["top", "right"]].set_visible(False)
-panels[0].set(xticks=[1, 2, 3], ylabel="mean loss (nats)")
-panels[0].legend(frameon=False, loc="center")
 
 # %%
 # The held-out digits that the network finds hardest, with its probability for the right answer.

@@ -20,7 +20,7 @@ from scipy.special import expit
 from sklearn.datasets import make_moons
 from sklearn.inspection import DecisionBoundaryDisplay
 
-from skbinary import TorchMLPClassifier
+from skbinary import LossCurveDisplay, TorchMLPClassifier
 
 X, y = make_moons(10_000, noise=0.3, random_state=0)
 X_train, X_val, y_train, y_val = X[:8_000], X[8_000:], y[:8_000], y[8_000:]
@@ -84,13 +84,8 @@ left.set(xlabel="first feature", ylabel="second feature")
 left.set_title("The boundary", loc="left")
 left.legend(loc="lower right")
 
-epochs = np.arange(1, 101)
-right.plot(epochs, model.loss_curve_, c=BLUE, lw=2, label="training")
-right.plot(epochs, model.validation_loss_curve_, c=ORANGE, lw=2, ls="--", label="validation")
-right.set(xlabel="epoch", ylabel="mean loss (nats)")
+LossCurveDisplay.from_estimator(model, ax=right, show_score=False)
 right.set_title("The losses", loc="left")
-right.legend(frameon=False)
-right.spines[["top", "right"]].set_visible(False)
 
 # %%
 # Picture and model go into ``output/`` beside this script, or the folder named on the command

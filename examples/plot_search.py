@@ -20,7 +20,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skbinary import TorchMLPClassifier, VectorizedGridSearchCV
+from skbinary import SearchDisplay, TorchMLPClassifier, VectorizedGridSearchCV
 
 X, y = load_digits(return_X_y=True)
 X, y = X[(y == 3) | (y == 8)], y[(y == 3) | (y == 8)]
@@ -53,26 +53,11 @@ print(f"stacked: {np.sum(search.cv_results_['fit_mode'] == 'stacked')} candidate
 print("the best: " + ", ".join(f"{k}={v:.3g}" for k, v in search.best_params_.items()))
 
 # %%
-# The loss on the validation rows over both parameters, darker where it is lower, and the time that
+# The score on the validation rows over both parameters, which is minus the loss, and the time that
 # both searches took.
-losses = -search.cv_results_["mean_test_score"].reshape(len(penalties), len(rates))
 figure, (left, right) = plt.subplots(
     1, 2, figsize=(10, 4), width_ratios=[1.6, 1], layout="constrained"
 )
-surface = left.imshow(np.log10(losses), cmap="cividis", origin="lower", aspect="auto")
-row, column = np.unravel_index(losses.argmin(), losses.shape)
-left.plot(column, row, marker="*", ms=18, c="white", mec="black")
-left.annotate("lowest", (column, row), (0, 12), textcoords="offset points", c="white", ha="center")
-left.set_xticks(range(len(rates)), labels=rates, fontsize=9)
-left.set_yticks(range(len(penalties)), labels=penalties)
-left.set(xlabel="learning_rate_init", ylabel="alpha")
-left.set_title("Mean loss on the validation rows of 5 folds", loc="left")
-bar = figure.colorbar(surface, ax=left)
-ticks = [value for value in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2) if losses.min() < value]
-ticks = [value for value in ticks if value < losses.max()]
-bar.set_ticks(np.log10(ticks), labels=[f"{value:g}" for value in ticks])
-bar.set_label("nats")
-
 right.barh(list(seconds), list(seconds.values()), color=["#7F7F7F", "#0072B2"], height=0.5)
 for row, taken in enumerate(seconds.values()):
     right.text(taken, row, f" {taken:.1f} s", va="center")
@@ -81,6 +66,9 @@ right.invert_yaxis()
 right.set_yticks(range(2), labels=[name.replace("SearchCV", "\nSearchCV") for name in seconds])
 right.set_title("The same 240 fits", loc="left")
 right.spines[["top", "right"]].set_visible(False)
+
+SearchDisplay.from_estimator(search, params=["learning_rate_init", "alpha"], ax=left)
+left.set_title("The scores of all candidates", loc="left")
 
 # %%
 # The picture goes into ``output/`` beside this script, or the folder named on the command line.

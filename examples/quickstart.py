@@ -19,7 +19,6 @@ from pathlib import Path
 import joblib
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import PercentFormatter
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import precision_recall_curve, recall_score
@@ -33,10 +32,15 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skbinary import TorchLogisticClassifier, TorchMLPClassifier
+from skbinary import (
+    LossCurveDisplay,
+    ThresholdDisplay,
+    TorchLogisticClassifier,
+    TorchMLPClassifier,
+)
 
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
-parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output")
+parser = argparse.ArgumentParser(description=__doc__.strip().partition("\n")[0])
+parser.add_argument("--output", type=Path, default=Path(sys.argv[0]).parent / "output")
 parser.add_argument("--picture", type=Path, help="where to put a copy of the picture")
 arguments = parser.parse_args()
 arguments.output.mkdir(parents=True, exist_ok=True)
@@ -116,30 +120,14 @@ print(f"\nSaved, and loaded in a fresh process: {'the same' if same else 'other'
 # threshold would cost.
 scaler, network = mlp[0].fit(X_train), mlp[-1]
 network.fit(scaler.transform(X_train), y_train, X_val=scaler.transform(X_test), y_val=y_test)
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#555555"
 plt.rcParams["font.size"] = 12
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-epochs = np.arange(1, network.n_iter_ + 1)
-left.plot(epochs, network.loss_curve_, c=BLUE, lw=2, label="training")
-left.plot(epochs, network.validation_loss_curve_, c=ORANGE, lw=2, ls="--", label="held out")
-left.set(xlabel="epoch", ylabel="mean loss (nats)", ylim=0)
+LossCurveDisplay.from_estimator(network, ax=left, show_score=False)
 left.set_title("TorchMLPClassifier learns", loc="left")
-
-at_chosen = thresholds == chosen
-for values, colour, style, name in (
-    (recall, BLUE, "-", "recall"),
-    (precision, ORANGE, "--", "precision"),
-):
-    right.step(thresholds, values[:-1], c=colour, lw=2, ls=style, label=name)
-    right.plot(chosen, values[:-1][at_chosen], c=colour, marker="o", ms=8)
-right.axvline(chosen, c=GREY, ls=":", lw=1.5)
-right.annotate(f" chosen: {chosen:.3f}", (chosen, 0.62), c=GREY)
-right.set(xlabel="threshold", ylim=(0.6, 1.01), xlim=(0, 1))
-right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+ThresholdDisplay.from_predictions(
+    y_train, unseen, metrics=["recall", "precision"], threshold=chosen, ax=right
+)
 right.set_title("The threshold you need", loc="left")
-for axes in (left, right):
-    axes.legend(frameon=False, loc="center")
-    axes.spines[["top", "right"]].set_visible(False)
 
 picture = arguments.output / "quickstart.png"
 figure.savefig(picture, dpi=120)

@@ -1,0 +1,1 @@
+"""Pictures: losses over epochs, metrics over the threshold, the scores of a search."""
