@@ -242,8 +242,7 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
                 f"y must hold the classes {self.classes_.tolist()} to go on from the last fit. Got "
                 f"{data.classes.tolist()} instead. Set warm_start=False to start anew."
             )
-        context = self._init_callback_context(max_subtasks=self.max_iter)
-        return self._train(data, goes_on=goes_on, n_epochs=self.max_iter, context=context)
+        return self._train(data, goes_on=goes_on, n_epochs=self.max_iter)
 
     @available_if(_has_batches)
     @unchanged_on_error
@@ -307,7 +306,6 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
         *,
         goes_on: bool,
         n_epochs: int,
-        context: Any = None,
         state: dict[str, Any] | None = None,
         keep_state: bool = False,
     ) -> Self:
@@ -319,11 +317,10 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
         goes_on : bool
             Whether to start from the fitted weights.
         n_epochs : int
-        context : sklearn.callback.CallbackContext or None, default=None
         state : dict or None, default=None
             What the optimizer remembers.
         keep_state : bool, default=False
-            Whether the optimizer shall remember this training.
+            Whether the optimizer shall remember this training. Callbacks are not told of it then.
         """
 
     def _train_one(
@@ -523,16 +520,20 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
         if self.verbose:
             observers.append(Printer(int(self.verbose)))
         if context is not None and getattr(self, "_skl_callbacks", None):
-            weight = data.train.sample_weight
-            metadata = None if weight is None else {"sample_weight": weight}
-            # X as it was given: what scores it wants its names and shape.
-            seen = {"X": data.given, "y": data.train.y, "metadata": metadata}
 
             def snapshot(run: Run) -> dict[str, Any]:
                 return self._all_attributes(run.result(None), training)
 
+            seen = self._seen_by_callbacks(data)
             observers.append(ScikitLearnCallbacks(self, context, seen, snapshot))
         return observers
+
+    @staticmethod
+    def _seen_by_callbacks(data: Data) -> dict[str, Any]:
+        weight = data.train.sample_weight
+        metadata = None if weight is None else {"sample_weight": weight}
+        # X as it was given: what scores it wants its names and shape.
+        return {"X": data.given, "y": data.train.y, "metadata": metadata}
 
     def _fitted_parameters(self, architecture: Architecture) -> Tensor:
         weights, biases = self._weights()

@@ -21,6 +21,7 @@ from skbinary import _device, _inputs
 from skbinary._base import BinaryClassifier
 from skbinary._cuts import Choice, Evidence, choose
 from skbinary._objectives import Objective, parse_threshold
+from skbinary._observers import members_told
 from skbinary._prepare import Data, Fold, Split, Table, cross_folds, unweighted_problem
 from skbinary._problem import Problem
 from skbinary._settled import Training, draw_seed
@@ -43,7 +44,6 @@ class CrossFitted(BinaryClassifier):
         *,
         goes_on: bool,
         n_epochs: int,
-        context: Any = None,
         state: dict[str, Any] | None = None,
         keep_state: bool = False,
     ) -> Self:
@@ -55,11 +55,16 @@ class CrossFitted(BinaryClassifier):
                 f"n_members must be {getattr(self, 'n_members_', 1)} to go on from the last fit. "
                 f"Got {n_members} instead. Set warm_start=False to start anew."
             )
+        context = None
+        if not keep_state:
+            n_tasks = n_members if n_members > 1 else n_epochs
+            context = self._init_callback_context(max_subtasks=n_tasks)
         if n_members > 1:
             self._refuse_onlookers()
             parts = _plan_members(None, self, rows, training, n_members, goes_on=goes_on)
-            parts.train()
-            parts.finish()
+            with members_told(self, parts.members, self._seen_by_callbacks(data), context):
+                parts.train()
+                parts.finish()
         else:
             split = self._train_one(
                 training, goes_on=goes_on, n_epochs=n_epochs, context=context, keep_state=keep_state

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
+from skbinary._html import HTMLState
 from skbinary._module import LogitModule, MeanLogitModule, build_module
 from skbinary._scores import BinaryScorer
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from skbinary._host import BinaryNet
 
 
-class FittedModel(BinaryScorer):
+class FittedModel(HTMLState, BinaryScorer):
     """A fitted classifier: its curves, and its views as a torch module and as a skorch net."""
 
     history_: Any  # a dict of list of float, or a list of one for each member

@@ -33,7 +33,7 @@ _LEAST_DECREASE = 2.220446049250313e-09
 
 
 class TorchMLPClassifier(CrossFitted):
-    r"""A multi-layer perceptron for two classes, trained by PyTorch.
+    """A multi-layer perceptron for two classes, trained by PyTorch.
 
     Parameters that scikit-learn's ``MLPClassifier`` has keep their names, defaults and meaning.
     With the same ``random_state`` both start from the same weights and see the same batches.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import sklearn
@@ -18,6 +19,7 @@ __all__ = [
     "Printer",
     "ScikitLearnCallbacks",
     "SearchCallbacks",
+    "members_told",
     "task_line",
     "task_told",
 ]
@@ -72,10 +74,13 @@ class Printer:
     ----------
     every : int
         How many epochs to a line.
+    whose : str, default=""
+        What each line begins with.
     """
 
-    def __init__(self, every: int):
+    def __init__(self, every: int, whose: str = ""):
         self.every = every
+        self.whose = whose
 
     def train_begin(self, run: Run) -> None:
         """Print nothing yet."""
@@ -87,7 +92,7 @@ class Printer:
         """Print epoch, losses and seconds."""
         if run.n_iter % self.every == 0:
             history = run.history
-            line = f"epoch {run.n_iter}: training loss {history['loss'][-1]:.6f}"
+            line = f"{self.whose}epoch {run.n_iter}: training loss {history['loss'][-1]:.6f}"
             if "validation_loss" in history:
                 line += f", validation loss {history['validation_loss'][-1]:.6f}"
             sys.stdout.write(f"{line}, {sum(history['seconds'][-self.every :]):.3f} s\n")
@@ -98,7 +103,9 @@ class Printer:
 
 
 class ScikitLearnCallbacks:
-    """Tells scikit-learn's callbacks of every epoch.
+    """Tells scikit-learn's callbacks of every epoch, and of each once.
+
+    A stack for which the memory does not suffice begins anew, in halves.
 
     Parameters
     ----------
@@ -123,13 +130,18 @@ class ScikitLearnCallbacks:
         self.context = context
         self.data = data
         self.snapshot = snapshot
+        self._epoch: Any = None
+        self._n_told = 0
 
     def train_begin(self, run: Run) -> None:
         """Tell that ``fit`` begins."""
-        self.context.call_on_fit_task_begin(estimator=self.estimator, **self.data)
+        if self._epoch is None and self._n_told == 0:
+            self.context.call_on_fit_task_begin(estimator=self.estimator, **self.data)
 
     def epoch_begin(self, run: Run) -> None:
         """Tell that an epoch begins."""
+        if self._epoch is not None or run.n_iter < self._n_told:
+            return
         self._epoch = self.context.subcontext(task_name="epoch")
         self._epoch.call_on_fit_task_begin(
             estimator=self.estimator,
@@ -139,11 +151,14 @@ class ScikitLearnCallbacks:
 
     def epoch_end(self, run: Run) -> bool:
         """Tell that an epoch has ended, and pass on whether to stop."""
+        if run.n_iter <= self._n_told:
+            return False
         asked = self._epoch.call_on_fit_task_end(
             estimator=self.estimator,
             reconstruction_attributes=lambda: self.snapshot(run),
             **self.data,
         )
+        self._epoch, self._n_told = None, run.n_iter
         return bool(asked)
 
     def train_end(self, run: Run) -> None:
@@ -153,6 +168,43 @@ class ScikitLearnCallbacks:
             reconstruction_attributes=lambda: self.snapshot(run),
             **self.data,
         )
+
+
+@contextmanager
+def members_told(
+    estimator: Any, members: Sequence[Any], seen: dict[str, Any], context: Any
+) -> Iterator[None]:
+    """Tell the log and scikit-learn's callbacks of the epochs of each member.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The one that is fitted, and that has members.
+    members : sequence of Model
+        What is about to be trained. Each has observers.
+    seen : dict
+        ``X``, ``y`` and ``metadata`` as the callbacks get them.
+    context : sklearn.callback.CallbackContext or None
+        That of ``fit``.
+    """
+    for k, member in enumerate(members if estimator.verbose else ()):
+        member.observers.append(Printer(int(estimator.verbose), f"member {k}, "))
+    if context is None or not getattr(estimator, "_skl_callbacks", None):
+        yield
+        return
+
+    def snapshot(member: Any, run: Run) -> dict[str, Any]:
+        # The estimator as if this member were all of it.
+        attributes = member.classifier._all_attributes(run.result(None), member.training)
+        return {**attributes, "_threshold_for": estimator.threshold}
+
+    context.call_on_fit_task_begin(estimator=estimator, **seen)
+    for member in members:
+        own = context.subcontext(task_name="member", max_subtasks=member.plan.max_iter)
+        callbacks = ScikitLearnCallbacks(estimator, own, seen, partial(snapshot, member))
+        member.observers.append(callbacks)
+    yield
+    context.call_on_fit_task_end(estimator=estimator, reconstruction_attributes=dict, **seen)
 
 
 class SearchCallbacks:

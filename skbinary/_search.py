@@ -23,13 +23,14 @@ from sklearn.utils.validation import _check_method_params
 
 from skbinary._base import unchanged_on_error
 from skbinary._evaluation import Evaluation, Question
+from skbinary._html import SiteLinks
 from skbinary._observers import SearchCallbacks
 from skbinary._unwrap import raise_if_interrupted
 
 _MAX_STACK_MEMORY = [Interval(Real, 0, None, closed="neither"), None]
 
 
-class _VectorizedSearch:
+class _VectorizedSearch(SiteLinks):
     """What both searches share: how candidates are evaluated."""
 
     estimator: Any

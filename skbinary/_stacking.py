@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -24,7 +24,7 @@ from skbinary._prepare import Data, Fold, Split, check_data, remembered, unweigh
 from skbinary._problem import Problem
 from skbinary._settled import Training
 from skbinary._team import Team
-from skbinary._training.loop import Plan, train, train_stack
+from skbinary._training.loop import Observer, Plan, train, train_stack
 from skbinary._training.minibatch import Course
 from skbinary._training.path import PathNewton, Point
 from skbinary._training.result import DivergedError, FitResult, StopReason
@@ -121,6 +121,8 @@ class Model:
         Where its training starts.
     split : Split
         Which rows it trains and validates on.
+    observers : list of Observer
+        Who looks on while it is trained, wherever a stack has epochs.
 
     Attributes
     ----------
@@ -141,6 +143,7 @@ class Model:
     how: Course | Weighted | Alone
     start: Tensor
     split: Split
+    observers: list[Observer] = field(default_factory=list)
     error: Exception | None = None
     result: FitResult | None = None
     seconds: float = 0.0
@@ -403,14 +406,15 @@ def _in_batches(
     courses = [model.how for model in models if isinstance(model.how, Course)]
     shape = models[0].training.architecture
     step = StackedMiniBatch(shape, [model.start for model in models], courses, on_step)
-    return train_stack(step, [model.plan for model in models])
+    observers = [model.observers for model in models]
+    return train_stack(step, [model.plan for model in models], observers)
 
 
 def _solved(model: Model, team: Team) -> FitResult | Exception:
     classifier, training = model.classifier, model.training
     step = classifier._step(training, model.how.problem, model.start, team)
     try:
-        result = train(step, model.plan)
+        result = train(step, model.plan, model.observers)
     except Exception as error:
         return error
     if result.stop_reason is StopReason.INTERRUPTED:

@@ -10,9 +10,19 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="the examples draw pictures")
 
+# What the examples without a picture print, among other things.
+WORDS = {
+    "start_save": "the same: True",
+    "start_search": "trained in stacks: True",
+    "start_threshold": "recall",
+}
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PNG = b"\x89PNG\r\n\x1a\n"
 PICTURES = {
+    "plot_displays": [
+        f"plot_displays_{name}" for name in ("loss", "losses", "thresholds", "search", "sklearn")
+    ],
+    "start_loss": ["start_loss"],
     "plot_logistic_blobs": ["plot_logistic_blobs"],
     "plot_mlp_circles": ["plot_mlp_circles", "plot_mlp_circles_boundary"],
     "plot_mlp_images": ["plot_mlp_images", "plot_mlp_images_hardest"],
@@ -51,7 +61,12 @@ def report(folder):
 
 
 def test_examples_in_the_folder_are_all_tested():
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"quickstart", *PICTURES}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"quickstart", *PICTURES, *WORDS}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_example_run_by_itself_says_what_it_found(name, tmp_path):
+    assert WORDS[name] in run_example(name, folder=tmp_path)
 
 
 @pytest.mark.parametrize("name", PICTURES)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
@@ -23,6 +25,7 @@ GREY = "#7F7F7F"  # as far from white as from black
 # Where a legend may be, as shares of the room that is left: at the edges rather than between them.
 _PLACES = [(x, y) for x in (1.0, 0.0, 0.5, 0.75, 0.25) for y in (1.0, 0.0, 0.75, 0.5, 0.25)]
 _FONT_SIZES = (None, "small", "x-small")  # the first that is narrower than the axes
+_ENOUGH_POINTS = 1000
 _PADDING = 8  # pixels around a legend, for markers, and lest a little less room be too little
 _WIDEST, _HIGHEST = 1.2, 0.5  # legend below the axes, as shares of them
 _FEW_DECADES = 3
@@ -105,7 +108,7 @@ def place_legend(ax: Axes, *others: Axes) -> Legend:
     has_engine = settle_layout(ax)
     settings: dict[str, Any] = {"handles": handles, "framealpha": 0.8, "edgecolor": "none"}
     for fontsize in _FONT_SIZES:
-        legend = ax.legend(**settings, fontsize=fontsize)
+        legend = ax.legend(**settings, fontsize=fontsize, loc="upper right")
         if legend.get_window_extent().width <= ax.bbox.width:
             break
     settings["fontsize"] = fontsize
@@ -116,7 +119,7 @@ def place_legend(ax: Axes, *others: Axes) -> Legend:
             size = below.get_window_extent()
             if size.width <= _WIDEST * ax.bbox.width and size.height <= _HIGHEST * ax.bbox.height:
                 return below
-        legend = ax.legend(**settings)
+        legend = ax.legend(**settings, loc="upper right")
     legend.set_loc(corner)
     legend.set_in_layout(False)  # it is within the axes, which need no room for it
     return legend
@@ -147,7 +150,7 @@ def _best_place(ax: Axes, every: Sequence[Axes], size: BboxBase) -> tuple[int, t
 
     for each in every:
         each.get_ylim()  # fits the limits to the data, which matplotlib else does when it draws
-    lines = [_moved(line, line.get_path()) for each in every for line in each.lines]
+    lines = [_moved(line, _thinned(line.get_path())) for each in every for line in each.lines]
     points, shades = _points_and_shades(ax)
     room, margin = ax.bbox, 0.02 * ax.bbox.width
 
@@ -181,6 +184,15 @@ def _points_and_shades(ax: Axes) -> tuple[list[Any], list[Path]]:
         else:
             shades += [_moved(each, path) for path in each.get_paths()]
     return points, shades
+
+
+def _thinned(path: Path) -> Path:
+    """Leave most points of a long line out."""
+    from matplotlib.path import Path
+
+    points = np.asarray(path.vertices)
+    step = -(-len(points) // _ENOUGH_POINTS)
+    return path if step <= 1 else Path(points[::step])
 
 
 def _moved(artist: Artist, path: Path) -> Path:

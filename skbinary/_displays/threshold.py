@@ -385,13 +385,8 @@ class ThresholdDisplay(Display):
         nearest = int(np.abs(thresholds - threshold).argmin())
         for metric, line in self.lines_.items():
             value = np.asarray(self.metrics[metric], dtype=np.float64)[nearest]
-            style: dict[str, Any] = {
-                "marker": "o",
-                "ms": 7,
-                "mfc": "white",
-                "mec": line.get_color(),
-            }
-            ax.plot(threshold, value, ls="", **style)
+            colours: dict[str, Any] = {"mfc": ax.get_facecolor(), "mec": line.get_color()}
+            ax.plot(threshold, value, ls="", marker="o", **colours)
 
     def _finish(self) -> None:
         """Write what the axes are."""

@@ -125,9 +125,10 @@ class Run:
         The epoch, counted from 1, whose weights are kept.
     """
 
-    def __init__(self, step: Step, plan: Plan):
+    def __init__(self, step: Step, plan: Plan, observers: Sequence[Observer] = ()):
         self.step = step
         self.plan = plan
+        self.observers = observers
         self.problem = step.problem
         names = ["loss", "objective", "learning_rate", "seconds"]
         if self.problem.validation is not None:
@@ -233,12 +234,12 @@ def train(step: Step, plan: Plan, observers: Sequence[Observer] = ()) -> FitResu
     DivergedError
         If the loss or a weight is no finite number any more.
     """
-    run = Run(step, plan)
+    run = Run(step, plan, observers)
     reason: StopReason | DivergedError
     try:
         for observer in observers:
             observer.train_begin(run)
-        [(_, reason)] = _drive(_Solo(step), {0: run}, observers)
+        [(_, reason)] = _drive(_Solo(step), {0: run})
     except KeyboardInterrupt:
         reason = StopReason.INTERRUPTED
     if isinstance(reason, DivergedError):
@@ -250,7 +251,9 @@ def train(step: Step, plan: Plan, observers: Sequence[Observer] = ()) -> FitResu
     return run.result(reason)
 
 
-def train_stack(step: StackStep, plans: Sequence[Plan]) -> list[FitResult | DivergedError]:
+def train_stack(
+    step: StackStep, plans: Sequence[Plan], observers: Sequence[Sequence[Observer]] | None = None
+) -> list[FitResult | DivergedError]:
     """Train several models side by side, each until its own end.
 
     Parameters
@@ -259,6 +262,8 @@ def train_stack(step: StackStep, plans: Sequence[Plan]) -> list[FitResult | Dive
         The solver, which holds the models and their rows.
     plans : sequence of Plan
         When each of them stops.
+    observers : sequence of sequence of Observer, or None
+        Who looks on, model by model. They are told on the thread that trains.
 
     Returns
     -------
@@ -266,8 +271,14 @@ def train_stack(step: StackStep, plans: Sequence[Plan]) -> list[FitResult | Dive
         What became of each model. One that diverges does not keep the others from going on.
     """
     outcomes: dict[int, FitResult | DivergedError] = {}
-    runs = {k: Run(step.alone(k), plan) for k, plan in enumerate(plans)}
-    for k, reason in _drive(step, runs, ()):
+    runs = {
+        k: Run(step.alone(k), plan, observers[k] if observers else ())
+        for k, plan in enumerate(plans)
+    }
+    for run in runs.values():
+        for observer in run.observers:
+            observer.train_begin(run)
+    for k, reason in _drive(step, runs):
         outcomes[k] = reason if isinstance(reason, DivergedError) else _closed(runs[k], reason)
     return [outcomes[k] for k in range(len(plans))]
 
@@ -290,14 +301,14 @@ class _Solo:
 
 
 def _drive(
-    step: StackStep, runs: Mapping[int, Run], observers: Sequence[Observer]
+    step: StackStep, runs: Mapping[int, Run]
 ) -> Iterator[tuple[int, StopReason | DivergedError]]:
     """Train until all models are done, and tell of each as it ends, while it is still there."""
     step.start()
     live = dict(runs)
     while live:
         for run in live.values():
-            for observer in observers:
+            for observer in run.observers:
                 observer.epoch_begin(run)
         begin = time.perf_counter()
         progress = step.epoch()
@@ -305,7 +316,7 @@ def _drive(
         seconds = (time.perf_counter() - begin) / len(live)
         done = []
         for k, run in live.items():
-            reason = _after_epoch(run, progress[k], seconds, observers)
+            reason = _after_epoch(run, progress[k], seconds)
             if reason is not None:
                 yield k, reason
                 done.append(k)
@@ -314,15 +325,13 @@ def _drive(
             del live[k]
 
 
-def _after_epoch(
-    run: Run, progress: Progress, seconds: float, observers: Sequence[Observer]
-) -> StopReason | DivergedError | None:
+def _after_epoch(run: Run, progress: Progress, seconds: float) -> StopReason | DivergedError | None:
     """Record an epoch, and give the reason to stop if there is one."""
     try:
         run.record(progress, seconds)
     except DivergedError as error:
         return error
-    asked = [observer.epoch_end(run) for observer in observers]
+    asked = [observer.epoch_end(run) for observer in run.observers]
     if progress.done is not None:
         return progress.done
     if any(asked):
@@ -334,6 +343,8 @@ def _after_epoch(
 
 def _closed(run: Run, reason: StopReason) -> FitResult | DivergedError:
     run.restore_best()
+    for observer in run.observers:
+        observer.train_end(run)
     try:
         _check_finite(run)
     except DivergedError as error:
