@@ -111,7 +111,6 @@ with plt.rc_context({"axes.prop_cycle": style}):
 left.set_title("Ranking", loc="left")
 middle.set_title("Probabilities", loc="left")
 
-# %%
 # A boundary takes two features. The shades are the probability of a malignant tumour.
 two = make_pipeline(StandardScaler(), TorchMLPClassifier((16,), max_iter=500, random_state=0))
 two.fit(X_train[:, :2], y_train)

@@ -3,12 +3,10 @@ Start: the loss plot
 ====================
 
 Has the network learnt enough, or too much? The loss on the rows that train, and on rows that do
-not, tells.
+not, tells. With 1,000 rows or more the network holds a tenth of them out, stops when their loss has
+not fallen for a while, and keeps the weights of the best epoch.
 """
 
-# %%
-# With 1,000 rows or more the network holds a tenth of them out, stops when their loss has not
-# fallen for a while, and keeps the weights of the best epoch.
 import sys
 from pathlib import Path
 
@@ -23,8 +21,8 @@ network = TorchMLPClassifier(learning_rate_init=0.003, random_state=2)
 model = make_pipeline(StandardScaler(), network).fit(X, y == 9)
 
 display = LossCurveDisplay.from_estimator(model, log_scale=True)
-print(f"{network.n_iter_} epochs, the best is number {network.best_epoch_}")
-print(f"stopped because {network.stop_reason_}")
+print(f"best epoch: {network.best_epoch_} of {network.n_iter_}")
+print(f"why it stopped: {network.stop_reason_}")
 
 # %%
 # The picture goes into ``output/`` beside this script, or the folder named on the command line.

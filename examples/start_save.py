@@ -6,8 +6,6 @@ A fitted model is NumPy arrays and plain Python. ``joblib`` or ``pickle`` saves 
 it was trained on, and it loads where there is no GPU.
 """
 
-# %%
-# Save the whole pipeline, so that new rows are scaled as the training rows were.
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,12 +21,10 @@ X, y = load_breast_cancer(return_X_y=True)
 network = TorchMLPClassifier(learning_rate_init=0.01, random_state=0)
 model = make_pipeline(StandardScaler(), network).fit(X, y)
 
+# The whole pipeline, so that new rows are scaled as the training rows were.
 with TemporaryDirectory() as folder:
     path = Path(folder) / "model.joblib"
     joblib.dump(model, path)
-    print(f"{path.name}: {path.stat().st_size // 1024} KiB")
     loaded = joblib.load(path)
 
-# %%
-# The same probabilities, to the bit.
 print("the same:", np.array_equal(loaded.predict_proba(X), model.predict_proba(X)))

@@ -3,20 +3,19 @@ Start: a vectorized search
 ==========================
 
 How fast may the network learn, how strong should its penalty be, and where should it say yes? The
-candidates are trained side by side.
+grid is written as for ``GridSearchCV``; what differs is the name of the search, and that all
+candidates are trained side by side. A threshold costs no training.
 """
 
-# %%
-# The grid is written as for ``GridSearchCV``. What differs is the name of the search. A threshold
-# costs no training, and a fixed number of epochs compares fairly.
 from sklearn.datasets import load_digits
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skbinary import TorchMLPClassifier, VectorizedGridSearchCV
+from skbinary import SearchDisplay, TorchMLPClassifier, VectorizedGridSearchCV
 
 X, y = load_digits(return_X_y=True)
 
+# A fixed number of epochs, so that all candidates see as much.
 network = TorchMLPClassifier((32,), max_iter=60, n_iter_no_change=60, random_state=0)
 model = Pipeline([("scale", StandardScaler()), ("network", network)])
 grid = {
@@ -26,9 +25,10 @@ grid = {
 }
 search = VectorizedGridSearchCV(model, grid, scoring="f1", cv=5).fit(X, y == 9)
 
-# %%
-# After it, everything is as scikit-learn's search has it.
 print(f"F1 of the best: {search.best_score_:.3f}")
-for name, value in search.best_params_.items():
-    print(f"  {name}: {value}")
 print("trained in stacks:", (search.cv_results_["fit_mode"] == "stacked").all())
+for name, value in search.best_params_.items():
+    print(f"{name}: {value}")
+
+# F1 over two of the parameters, with the best threshold for each pair.
+SearchDisplay.from_estimator(search, params=["learning_rate_init", "alpha"])

@@ -843,6 +843,14 @@ def test_search_that_diverges_somewhere_keeps_its_colours_for_the_rest():
     assert (own.image_.get_clim()[0], own.image_.get_cmap().name) == (-3, "gray")
 
 
+@pytest.mark.parametrize("kind", ["line", "heatmap", "scatter"])
+def test_search_whose_scores_are_all_equal_is_drawn(kind):
+    results = {**results_of(a=[1, 1, 2, 2], b=[1, 2, 1, 2]), "mean_test_score": [0.5] * 4}
+    display = SearchDisplay.from_cv_results(results, params=["a", "b"], kind=kind)
+    assert display.kind_ == kind
+    assert display.best_index == 0
+
+
 def test_search_on_small_axes_has_no_numbers_that_run_into_each_other(search):
     _, ax = plt.subplots(figsize=(1.4, 1.2))
     display = SearchDisplay.from_estimator(search, params=["learning_rate_init", "alpha"], ax=ax)

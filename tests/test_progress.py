@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import pytest
 import sklearn
+import torch
 from numpy.testing import assert_array_equal
 from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning
@@ -160,6 +161,7 @@ def test_callback_is_told_once_where_the_memory_does_not_suffice(bad_epoch, monk
         return whole(self)
 
     monkeypatch.setattr(stacked.StackedMiniBatch, "epoch", epoch)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # so that all are in one stack
     fit(network(n_members=4).set_callbacks(recorder), X, Y)
     expected = [(("member", k), ("epoch", i)) for k in range(4) for i in range(4)]
     assert sorted(path for path in recorder.begun if len(path) == 2) == expected

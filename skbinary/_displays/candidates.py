@@ -139,17 +139,14 @@ def read_results(
     """
     key = _find_score(results, score)
     scores = np.asarray(results[key], dtype=np.float64)
-    if np.isnan(scores).all():
-        raise ValueError(
-            f"score must be a number for some candidate. Got NaN for all {len(scores)} instead. "
-            "Look at the warnings of the search."
-        )
+    _check_some_numbers(scores)
     candidates = list(results["params"])
     short = short_names(dict.fromkeys(name for each in candidates for name in each))
     scales = _scales(candidates, short)
     varying = [name for name in short if len(scales[name].labels) > 1]
     chosen = _choose(varying, scales, scores) if params is None else _find(params, short)
     kept = [i for i, each in enumerate(candidates) if all(name in each for name in chosen)]
+    _check_some_numbers(scores[kept])
     best = int(np.nanargmax(scores)) if best_index is None else best_index
     stds = results.get(key.replace("mean_", "std_", 1))
     return {
@@ -160,6 +157,14 @@ def read_results(
         "score_name": name_score(key, results),
         "others": tuple(short[name] for name in varying if name not in chosen),
     }
+
+
+def _check_some_numbers(scores: Array) -> None:
+    if np.isnan(scores).all():
+        raise ValueError(
+            f"score must be a number for some candidate. Got NaN for all {len(scores)} instead. "
+            "Look at the warnings of the search."
+        )
 
 
 def _scales(candidates: list[dict[str, Any]], names: Iterable[str]) -> dict[str, Scale]:

@@ -72,8 +72,8 @@ class SearchDisplay(Display):
     lines_ : list of matplotlib Line2D
         The scores over one parameter, or one line for each value of the second.
     image_ : matplotlib AxesImage or None
-        The heat map, the second parameter along the y axis. White numbers and black ones are the
-        scores, grey has not been tried.
+        The heat map, the second parameter along the y axis, with the scores in its cells. A grey
+        cell has none.
     points_ : matplotlib PathCollection or None
         The candidates over two parameters.
     best_ : matplotlib Artist or None
