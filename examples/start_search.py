@@ -31,4 +31,4 @@ for name, value in search.best_params_.items():
     print(f"{name}: {value}")
 
 # F1 over two of the parameters, with the best threshold for each pair.
-SearchDisplay.from_estimator(search, params=["learning_rate_init", "alpha"])
+SearchDisplay.from_estimator(search, params=["learning_rate_init", "alpha"], kind="heatmap")

@@ -358,9 +358,10 @@ def _cut(models: Sequence[Model], most_bytes: float, n_parts: int) -> list[list[
         n_close = len(models)
     size = int(max(1, min(n_close, most_bytes // largest)))
     stacks: list[list[Model]] = [[]]
+    enough = size if n_parts > 1 else size / 2
     for own in _same_rows(models):
         # Few models on the same rows share their stack with others; many have one of their own.
-        if len(stacks[-1]) + len(own) > size or len(stacks[-1]) >= size / 2:
+        if len(stacks[-1]) + len(own) > size or len(stacks[-1]) >= enough:
             stacks.append([])
         n_stacks = -(-len(own) // size)
         bounds = [i * len(own) // n_stacks for i in range(n_stacks + 1)]
