@@ -23,6 +23,7 @@ from sklearn.utils.validation import _check_method_params, _num_samples
 
 from skbinary._crossfit import Parts, plan_parts
 from skbinary._observers import task_line, task_told
+from skbinary._ranking import quick
 from skbinary._stacking import (
     SharedRows,
     bytes_of_rows,
@@ -31,6 +32,7 @@ from skbinary._stacking import (
     share_rows,
     train_models,
 )
+from skbinary._team import Team
 from skbinary._unwrap import (
     Unwrapped,
     can_be_stacked,
@@ -39,6 +41,8 @@ from skbinary._unwrap import (
     transformed,
     unwrap,
 )
+
+_HANDFULS = 8  # of models that are scored on a thread, for each thread
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,11 @@ class Question:
     def scores(self, model: Any, X: Any, y: Any, rows: Any) -> Any:
         """Score a model on rows, of which `rows` are the positions."""
         given = _check_method_params(self.X, params=self.score_params, indices=rows)
-        return _score(model, X, y, self.scorer, given, self.search.error_score)
+        return _score(model, X, y, self._quick_scorer, given, self.search.error_score)
+
+    @cached_property
+    def _quick_scorer(self) -> Any:
+        return quick(self.scorer) if self.is_of_the_scores else self.scorer
 
 
 class Task(NamedTuple):
@@ -341,10 +349,16 @@ class Evaluation:
             for fold in {id(job[1]): job[1] for job in jobs}.values():
                 for name in names:
                     fold.part(name)
+            # By the handful: to hand out a job takes as long as to do some of them.
+            size = max(1, len(jobs) // (_HANDFULS * effective_n_jobs(search.n_jobs)))
             Parallel(n_jobs=search.n_jobs, require="sharedmem")(
-                delayed(self._score_task)(*job) for job in jobs
+                delayed(self._score_tasks)(jobs[i : i + size]) for i in range(0, len(jobs), size)
             )
         else:
+            self._score_tasks(jobs)
+
+    def _score_tasks(self, jobs: Sequence[tuple[Task, _Fold, Parts, float]]) -> None:
+        with Team(1):  # so that none of them calls on threads of its own
             for job in jobs:
                 self._score_task(*job)
 

@@ -66,6 +66,8 @@ class Rows(Protocol):
     @property
     def shape(self) -> tuple[int, int]: ...
 
+    def to(self, dtype: torch.dtype) -> Rows: ...
+
     def take(self, index: Tensor) -> Rows: ...
 
     def view(self, index: Tensor) -> Rows: ...
@@ -273,6 +275,9 @@ class DenseRows:
         n_rows = self.values.shape[0] if self.index is None else len(self.index)
         return n_rows, self.values.shape[1]
 
+    def to(self, dtype: torch.dtype) -> DenseRows:
+        return replace(self, dtype=dtype)
+
     def take(self, index: Tensor) -> DenseRows:
         return replace(self, values=self.values[self.positions(index)], index=None)
 
@@ -324,6 +329,9 @@ class MappedRows:
         n_rows = len(self.values) if self.index is None else len(self.index)
         return n_rows, self.values.shape[1]
 
+    def to(self, dtype: torch.dtype) -> MappedRows:
+        return replace(self, dtype=dtype)
+
     def take(self, index: Tensor) -> MappedRows:
         index = index.cpu()
         return replace(self, index=index if self.index is None else self.index[index])
@@ -358,6 +366,9 @@ class SparseRows:
     @property
     def shape(self) -> tuple[int, int]:
         return len(self.starts) - 1, self.n_features
+
+    def to(self, dtype: torch.dtype) -> SparseRows:
+        return replace(self, dtype=dtype)
 
     def take(self, index: Tensor) -> SparseRows:
         starts, lengths = self.starts[index].long(), self._lengths()[index]

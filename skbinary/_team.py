@@ -12,6 +12,7 @@ import torch
 _Piece = TypeVar("_Piece")
 _Result = TypeVar("_Result")
 _PATIENCE = 0.2  # seconds
+_HANDFULS = 8  # for each thread: few to hand out, and no long wait for the last one
 
 
 class Team:
@@ -65,23 +66,30 @@ class Team:
             Cut by the size of the task alone.
         """
         pieces = list(pieces)
-        if self.n_threads == 1 or len(pieces) == 1 or self._before is None:
+        if self.n_threads == 1 or len(pieces) <= 1 or self._before is None:
             return map(function, pieces)
         if self._pool is None:
             # torch's setting is one of each thread.
             self._pool = ThreadPoolExecutor(
                 self.n_threads, "skbinary", initializer=torch.set_num_threads, initargs=(1,)
             )
-        return _results([self._pool.submit(function, piece) for piece in pieces])
+        # Handing out takes time, so small pieces are handed out by the handful.
+        size = -(-len(pieces) // (_HANDFULS * self.n_threads))
+        handfuls = [pieces[i : i + size] for i in range(0, len(pieces), size)]
+        return _results([self._pool.submit(_each, function, handful) for handful in handfuls])
 
 
-def _results(futures: list[Future[_Result]]) -> Iterator[_Result]:
+def _each(function: Callable[[_Piece], _Result], pieces: list[_Piece]) -> list[_Result]:
+    return [function(piece) for piece in pieces]
+
+
+def _results(futures: list[Future[list[_Result]]]) -> Iterator[_Result]:
     try:
         for future in futures:
             # Ctrl-C may reach another thread, which does not wake this one: look up now and then.
             while not future.done():
                 wait([future], timeout=_PATIENCE)
-            yield future.result()
+            yield from future.result()
     finally:
         for future in futures:
             future.cancel()

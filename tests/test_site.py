@@ -4,14 +4,11 @@ import contextlib
 import doctest
 import inspect
 import io
-import os
 import re
 import runpy
-import shutil
 import sys
 import warnings
 from html.parser import HTMLParser
-from itertools import product
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -220,65 +217,3 @@ def test_built_gallery_shows_every_example(pages):
         page = pages[BUILT / "gallery" / f"{script.stem}.html"]
         pictures = [link for link in page.links if f"sphx_glr_{script.stem}_0" in link]
         assert bool(pictures) == (script.stem != "start_save")  # which has nothing to draw
-
-
-# -- in a browser ----------------------------------------------------------------------------------
-
-SHOWN = (
-    *("index", "start", "by_hand", "gallery/plot_displays", "performance"),
-    *("reference/skbinary.SearchDisplay", "reference/skbinary.TorchMLPClassifier"),
-)
-
-# What sticks out of the page on the right, and cannot be scrolled to inside a box of its own.
-CUT_OFF = """
-() => {
-  const scrolls = (element) => {
-    for (let box = element; box && !box.matches('.bd-article-container'); box = box.parentElement) {
-      if (['auto', 'scroll'].includes(getComputedStyle(box).overflowX)) return true;
-    }
-    return false;
-  };
-  const width = document.documentElement.clientWidth;
-  return [...document.querySelectorAll('.bd-main *, .bd-header *, .bd-footer *')]
-    .filter((element) => element.checkVisibility({opacityProperty: true, visibilityProperty: true}))
-    .filter((element) => element.getClientRects().length && !element.matches('.headerlink'))
-    .filter((element) => element.getBoundingClientRect().right > width + 1 && !scrolls(element))
-    .filter((element) => !element.closest('.bd-sidebar-primary, .bd-sidebar-secondary, dialog'))
-    .map((element) => `${element.className}: ${element.textContent.slice(0, 40)}`);
-}
-"""
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install '.[browser]'")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        pytest.skip("there is no Chromium on this machine")
-    as_root = hasattr(os, "geteuid") and os.geteuid() == 0
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox"] if as_root else []
-        )
-        yield browser
-        browser.close()
-
-
-@is_built
-@pytest.mark.parametrize(("mode", "width"), list(product(("light", "dark"), (1280, 390))))
-@pytest.mark.parametrize("name", SHOWN)
-def test_built_page_is_whole_in_a_browser(name, mode, width, chromium):
-    page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=mode)
-    troubles = []
-    page.on("console", lambda message: troubles.append((message.type, message.text)))
-    page.on("pageerror", lambda error: troubles.append(("error", str(error))))
-    page.on("requestfailed", lambda request: troubles.append(("missing", request.url)))
-    page.goto((BUILT / f"{name}.html").as_uri())
-    page.wait_for_load_state("networkidle")
-    # The theme says in the log which of its looks it has chosen.
-    assert [trouble for trouble in troubles if trouble[0] not in ("log", "debug")] == []
-    assert page.evaluate("document.documentElement.dataset.theme") == mode
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.evaluate(CUT_OFF) == []
-    page.close()

@@ -1,6 +1,7 @@
 """Threads that share out work."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -37,6 +38,25 @@ def test_team_restores_the_setting_after_an_error(error):
 def test_map_gives_results_in_order(n_threads):
     with Team(n_threads) as team:
         assert list(team.map(lambda piece: piece * piece, range(20))) == [i * i for i in range(20)]
+
+
+def test_map_hands_out_many_pieces_by_the_handful(monkeypatch):
+    handed_out = []
+    submit = ThreadPoolExecutor.submit
+
+    def counted(self, *args):
+        handed_out.append(args)
+        return submit(self, *args)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", counted)
+    with Team(2) as team:
+        assert list(team.map(lambda piece: -piece, range(1000))) == [-i for i in range(1000)]
+    assert 2 < len(handed_out) <= 20
+
+
+def test_map_of_nothing_gives_nothing():
+    with Team(2) as team:
+        assert list(team.map(lambda piece: piece, [])) == []
 
 
 def test_map_works_side_by_side():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
@@ -21,9 +22,15 @@ from skbinary._training.small import linear_objective
 _MEMORY = 6  # changes of the gradient that are kept; near the optimum a few are enough
 _SHORTEST_STEP = 2.0**-40
 # The part of the rows on which the path is found first: enough to come near, cheap to go over.
-_PART, _LEAST_ROWS, _ROWS_PER_FEATURE, _ROUGH, _MOST_ROUGH_STEPS = 12, 2000, 10, 1e-3, 12
+_PART, _LEAST_ROWS, _ROWS_PER_FEATURE, _ROUGH, _MOST_ROUGH_STEPS = 4, 2000, 10, 1e-3, 12
+# A Hessian is that of the next optimum, too, while the mean square of the change of the logits,
+# times the variance of the labels, is less than this.
+_SAME = 1e-4
 # How far the mean square of a column may be from that of all rows, as a factor.
 _ALIKE = 1.5
+# Rows are gone over in float32 while steps promise more than this share of a value, for which that
+# is exact enough, and not more often than that.
+_SINGLE, _MOST_IN_SINGLE = 1e-6, 6
 
 
 class Point(NamedTuple):
@@ -50,7 +57,8 @@ class PathNewton:
     First the path of penalties is followed on a part of the rows, each optimum being the start of
     the next. Its Hessians, one for each penalty, then serve all models, whatever their row
     weights: they differ little, and L-BFGS mends what is amiss. Every model has a step length of
-    its own, halved until its objective falls.
+    its own, halved until its objective falls. While the models are far from their optima, float32
+    tells well enough where to go.
 
     Parameters
     ----------
@@ -84,8 +92,9 @@ class PathNewton:
         self._points = points
         self._weights = weights
         self._totals = weights.double().sum(dim=1).to(weights)
-        self._sign = 1 - 2 * problem.target
-        self._live = list(range(len(points)))
+        self._sign = 2 * problem.target - 1
+        # Neighbours have the same row weights.
+        self._live = sorted(range(len(points)), key=lambda k: points[k].weighting)
         self._parameters: Tensor = weights.new_zeros(len(points), architecture.n_parameters)
 
     def start(self) -> None:
@@ -103,7 +112,10 @@ class PathNewton:
             hessian = self._near_optimum(part, flat, l2, hessian)
             found[l2], before = flat[0].clone(), l2
             self._solvers[l2] = HessianSolver(hessian)
-        self._settle(torch.stack([found[point.l2] for point in self._points]))
+        self._settle(torch.stack([found[self._points[k].l2] for k in self._live]))
+        dense = not isinstance(self.problem.rows, SparseRows)
+        self._n_in_single = _MOST_IN_SINGLE if dense else 0
+        self._is_single = self._n_in_single > 0
         self._losses, self._gradients = self._evaluate(self._parameters)
         self._steps = torch.ones_like(self._losses)
         self._changes: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=_MEMORY)
@@ -114,10 +126,16 @@ class PathNewton:
         self.on_step()
         moves = self._steps[:, None] * self._directions
         trial = self._parameters + moves
-        losses, gradients = self._evaluate(trial)
-        values, before = self._values(trial, losses), self._values(self._parameters, self._losses)
+        before = self._values(self._parameters, self._losses)
         promised = (self._gradients * moves).sum(dim=1)
-        lowers = values <= before + SUFFICIENT * promised + ROUNDING * before.abs()
+        rounding = _SINGLE if self._is_single else ROUNDING
+        was_single = self._is_single
+        self._n_in_single -= 1
+        far = bool((-promised > _SINGLE * before.abs()).any())
+        self._is_single = was_single and far and self._n_in_single > 0
+        losses, gradients = self._evaluate(trial)
+        values = self._values(trial, losses)
+        lowers = values <= before + SUFFICIENT * promised + rounding * before.abs()
         taken = lowers[:, None]
         self._remember(
             torch.where(taken, moves, 0), torch.where(taken, gradients - self._gradients, 0)
@@ -125,10 +143,15 @@ class PathNewton:
         self._parameters = torch.where(taken, trial, self._parameters)
         self._losses = torch.where(lowers, losses, self._losses)
         self._gradients = torch.where(taken, gradients, self._gradients)
-        directions = -self._times_inverse(self._gradients)
-        self._directions = torch.where(taken, directions, self._directions)
         lengths = self._steps
         self._steps = torch.where(lowers, 1.0, lengths / 2)
+        if was_single and not bool(lowers.all()):
+            # It may be rounding that kept them from going on.
+            self._is_single = False
+            self._losses, self._gradients = self._evaluate(self._parameters)
+            self._steps, taken = torch.ones_like(lengths), torch.ones_like(taken)
+        directions = -self._times_inverse(self._gradients)
+        self._directions = torch.where(taken, directions, self._directions)
         return self._progress(torch.where(lowers, lengths, 0.0))
 
     def alone(self, k: int) -> _Alone:
@@ -188,7 +211,7 @@ class PathNewton:
     ) -> Tensor:
         """Bring parameters near the optimum on a part of the rows, and give the Hessian there."""
         objective = linear_objective(Stack(self.architecture, flat), part, l2, self.team)
-        newton = Newton(objective, _ROUGH)
+        newton, before = Newton(objective, _ROUGH), flat[0].clone()
         newton.start(None if hessian is None else HessianSolver(hessian))
         for _ in range(_MOST_ROUGH_STEPS):
             if newton.epoch().done is not None:
@@ -196,6 +219,9 @@ class PathNewton:
         if not bool(torch.isfinite(flat).all()):
             flat.zero_()
             objective.restart()
+        change = flat[0] - before
+        if hessian is not None and float(change @ hessian @ change) < _SAME:
+            return hessian
         return objective.hessian()
 
     def _settle(self, parameters: Tensor) -> None:
@@ -204,6 +230,10 @@ class PathNewton:
         self._parameters = parameters
         device = parameters.device
         self._weighting = torch.tensor([point.weighting for point in live], device=device)
+        self._of_weighting: dict[int, slice] = {}
+        for weighting, group in groupby(enumerate(live), lambda each: each[1].weighting):
+            places = [i for i, _ in group]
+            self._of_weighting[weighting] = slice(places[0], places[-1] + 1)
         self._strengths = parameters.new_tensor([point.l2 for point in live])
         strengths = [point.l2 for point in live]
         self._of_strength = {
@@ -214,20 +244,26 @@ class PathNewton:
     def _evaluate(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Give the mean losses, and the gradients of the whole objectives."""
         n = self.problem.n_features
-        columns = parameters[:, :n].mT.contiguous()
-        constants = parameters[:, n] if parameters.shape[1] > n else 0.0
-        rows = self.problem.rows
+        dtype = torch.float32 if self._is_single else parameters.dtype
+        rows, sign = self.problem.rows.to(dtype), self._sign.to(dtype)
+        columns = parameters[:, :n].mT.to(dtype).contiguous()
+        constants = parameters[:, n].to(dtype) if parameters.shape[1] > n else None
 
         def piece(span: slice) -> tuple[Tensor, Tensor, Tensor]:
-            batch, sign = rows.batch(span), self._sign[span, None]
-            weight = self._weights[:, span].mT[:, self._weighting]
+            batch, weight = rows.batch(span), self._weights[:, span].to(dtype)
+            signed = (weight * sign[span]).mT
+            right = batch @ columns
+            if constants is not None:
+                right += constants
             # The probability of the right label keeps its digits where it is small.
-            right = torch.sigmoid((batch @ columns).add_(constants).mul_(sign).neg_())
-            loss = torch.log(right).mul_(weight).sum(dim=0).neg_()
-            residual = (1 - right).mul_(sign).mul_(weight)
-            return loss, batch.transposed_matmul(residual), residual.sum(dim=0)
+            torch.sigmoid(right.mul_(sign[span, None]), out=right)
+            loss = (weight @ torch.log(right)).neg_()
+            for weighting, models in self._of_weighting.items():
+                own, part = signed[:, weighting, None], right[:, models]
+                torch.addcmul(own, own, part, value=-1, out=part).neg_()
+            return loss, batch.transposed_matmul(right), right.sum(dim=0)
 
-        losses = torch.zeros_like(parameters[:, 0])
+        losses = parameters.new_zeros(len(self._weights), len(parameters))
         gradients = torch.zeros_like(parameters)
         for loss, slopes, constant in self.team.map(piece, self._spans()):
             losses += loss
@@ -236,14 +272,15 @@ class PathNewton:
         totals = self._totals[self._weighting]
         gradients /= totals[:, None]
         gradients[:, :n].addcmul_(self._strengths[:, None], parameters[:, :n])
-        return losses / totals, gradients
+        return losses[self._weighting, torch.arange(len(parameters))] / totals, gradients
 
     def _spans(self) -> list[slice]:
         # Besides the rows there are a few numbers for each model.
         rows = self.problem.rows
         if isinstance(rows, SparseRows):
             return rows.spans()
-        return row_spans(rows.shape[0], rows.shape[1] + 4 * len(self._live))
+        width = rows.shape[1] + 4 * len(self._live)
+        return row_spans(rows.shape[0], -(-width // 2) if self._is_single else width)
 
     def _values(self, parameters: Tensor, losses: Tensor) -> Tensor:
         squares = parameters[:, : self.problem.n_features].square().sum(dim=1)
@@ -277,7 +314,7 @@ class PathNewton:
         for k, numbers in zip(self._live, columns.mT.tolist(), strict=True):
             loss, value, length, gap, decrement, step = numbers
             tol, done = self._points[k].tol, None
-            if gap <= tol and decrement <= tol:
+            if gap <= tol and decrement <= tol and not self._is_single:
                 done = StopReason.CONVERGED
             elif step < _SHORTEST_STEP:
                 done = StopReason.NO_DESCENT
