@@ -294,7 +294,7 @@ class Parts:
         """Give positions of rows, and their logits by the model whose own they are."""
         models = self.cross or self.members
         for fold, model in zip(self.folds, models, strict=True):
-            yield fold.own, model.classifier._logits(self.rows.data.train.X[fold.own])
+            yield fold.held_out, model.classifier._logits(self.rows.data.train.X[fold.held_out])
 
     @cached_property
     def evidence(self) -> Evidence | None:

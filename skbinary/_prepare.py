@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from skbinary import _inputs
 from skbinary._problem import Problem, Rows
-from skbinary._twins import count_different, folds, hold_out, merge_equal_rows
+from skbinary._twins import folds, hold_out, merge_equal_rows
 
 _Made = TypeVar("_Made")
 # Folds are filled up to the largest if they lack no more than this share of the rows.
-_FILLED_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -88,14 +87,11 @@ class Fold:
     train : ndarray of int
         The rows that it trains on.
     held_out : ndarray of int
-        The rows that it does not see.
-    own : ndarray of int
-        Those of them that no other model leaves out for its own.
+        The rows that it does not see, and every other model does.
     """
 
     train: NDArray[np.intp]
     held_out: NDArray[np.intp]
-    own: NDArray[np.intp]
 
 
 def check_data(
@@ -236,11 +232,7 @@ def _cut(problem: Problem, fold: Fold, *, convert: bool, validates: bool) -> Spl
 def cross_folds(
     problem: Problem, positions: NDArray[np.intp], n_folds: int, seed: int
 ) -> list[Fold]:
-    """Share rows out among folds.
-
-    Every row is one fold's own. Folds that differ by a few rows hold out some rows of other folds
-    besides, so that as many are left to train on and the models fit into one stack: not where rows
-    have weights or twins, since there is no telling which of them to part.
+    """Share rows out among folds, each row to one of them.
 
     Parameters
     ----------
@@ -253,17 +245,7 @@ def cross_folds(
         Decides which rows go where.
     """
     dealt = folds(problem, n_folds, seed).cpu().numpy()
-    n_rows, largest = len(dealt), int(np.bincount(dealt, minlength=n_folds).max())
-    random = np.random.default_rng(seed)
-    fills = problem.weight is None and sum(count_different(problem)) == n_rows
-    made = []
-    for number in range(n_folds):
-        own = dealt == number
-        held, n_short = own.copy(), largest - int(own.sum())
-        if fills and n_short <= max(2, n_rows * _FILLED_SHARE):
-            held[random.choice(np.flatnonzero(~own), n_short, replace=False)] = True
-        made.append(Fold(positions[~held], positions[held], positions[own]))
-    return made
+    return [Fold(positions[dealt != k], positions[dealt == k]) for k in range(n_folds)]
 
 
 def _merged(split: Split, up_to: int) -> Split:

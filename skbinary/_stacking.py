@@ -158,8 +158,10 @@ class Model:
         if isinstance(how, Weighted):
             return "path", shape, id(how.problem), str(training.device)
         rows = how.problem.rows
+        # Folds of members differ by a few rows; other folds keep the very batches they have alone.
+        n_rows = how.n_batches if training.fold is not None else how.problem.n_samples
         return (
-            "batches", shape, str(training.device), type(rows), how.problem.n_samples,
+            "batches", shape, str(training.device), type(rows), n_rows,
             how.batch_size, type(how.optimizer), how.dropout is None, how.ridge.per_batch,
         )  # fmt: skip
 

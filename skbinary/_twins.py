@@ -9,6 +9,8 @@ from torch import Tensor
 
 from skbinary._problem import Batch, Problem
 
+_SMALL_GROUPS = 100  # of equal rows: as many fit into a fold, or more
+
 
 def fingerprints(problem: Problem, seed: int) -> Tensor:
     """Hash each row and its target, so that equal rows can be told without comparing all pairs.
@@ -148,19 +150,44 @@ def folds(problem: Problem, n_folds: int, seed: int) -> Tensor:
         if len(members) > 0:
             weight = problem.weight
             each = torch.ones_like(problem.target) if weight is None else weight
-            dealt[members] = _deal(hashes[members], each[members].double(), n_folds, seed)
+            fold = _deal(hashes[members], each[members].double(), n_folds)
+            # Folds that have a row more of one class are not those that have one more of the other.
+            dealt[members] = n_folds - 1 - fold if label else fold
     return dealt
 
 
-def _deal(hashes: Tensor, weight: Tensor, n_folds: int, seed: int) -> Tensor:
-    """Tell the fold of each row of a class."""
-    _, group, n_rows = torch.unique(hashes, return_inverse=True, return_counts=True)
-    of_group = torch.zeros(len(n_rows), dtype=weight.dtype, device=weight.device)
+def _deal(hashes: Tensor, weight: Tensor, n_folds: int) -> Tensor:
+    """Tell the fold of each row of a class.
+
+    Where groups of equal rows are large, the folds are as even as they can be: the largest groups
+    go first, each to the fold that has least (Graham, "Bounds on multiprocessing timing anomalies",
+    1969), and the many small ones fill them up.
+    """
+    _, group = torch.unique(hashes, return_inverse=True)
+    of_group = torch.zeros(int(group.max()) + 1, dtype=weight.dtype, device=weight.device)
     of_group.index_add_(0, group, weight)
-    # The hashes are in random order, and so are the groups: each goes where its middle lies.
-    middles = torch.cumsum(of_group, 0) - of_group / 2
-    fold = (middles * (n_folds / of_group.sum())).long().clamp(max=n_folds - 1)
+    is_large = of_group > of_group.sum() / (n_folds * _SMALL_GROUPS)
+    large, small = torch.nonzero(is_large)[:, 0], torch.nonzero(~is_large)[:, 0]
+    fold = torch.zeros_like(of_group, dtype=torch.long)
+    filled = [0.0] * n_folds
+    # The hashes are in random order, and so are groups of one weight.
+    for i in large[torch.argsort(-of_group[large], stable=True)].tolist():
+        fold[i] = least = min(range(n_folds), key=filled.__getitem__)
+        filled[least] += float(of_group[i])
+    middles = torch.cumsum(of_group[small], 0) - of_group[small] / 2
+    rooms = weight.new_tensor(_rooms(filled, float(of_group[small].sum())))
+    fold[small] = torch.searchsorted(torch.cumsum(rooms, 0)[:-1], middles, right=True)
     return fold[group]
+
+
+def _rooms(filled: list[float], more: float) -> list[float]:
+    """Tell how much each fold takes of what is left, so that those that take any end level."""
+    ascending = sorted(filled)
+    for n in range(len(filled), 0, -1):
+        level = (more + sum(ascending[:n])) / n
+        if level >= ascending[n - 1]:
+            break
+    return [max(0.0, level - each) for each in filled]
 
 
 def count_different(problem: Problem) -> tuple[int, int]:

@@ -115,7 +115,7 @@ def test_no_row_is_scored_by_a_model_that_has_seen_it(monkeypatch):
     probability = np.empty(1000)
     for fold in folds[0]:
         alone = TorchLogisticClassifier(tol=1e-8).fit(X[TRAIN][fold.train], Y[TRAIN][fold.train])
-        probability[fold.own] = alone.predict_proba(X[TRAIN][fold.own])[:, 1]
+        probability[fold.held_out] = alone.predict_proba(X[TRAIN][fold.held_out])[:, 1]
     best = model.threshold_curve_["score"].max()
     found = f1_score(Y[TRAIN], probability >= model.threshold_)
     assert found == pytest.approx(best, abs=5e-3)

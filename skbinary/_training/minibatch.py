@@ -145,7 +145,8 @@ class Course:
         """Tell apart how parameters are moved."""
         rates = tuple(sorted((name, float(x)) for name, x in vars(self.schedule).items()))
         own = id(self) if self.schedule.follows_loss else 0
-        return type(self.schedule).__name__, rates, self.optimizer.settings, own
+        n_rows = self.problem.n_samples if self.schedule.counts_rows else 0
+        return type(self.schedule).__name__, rates, self.optimizer.settings, own, n_rows
 
 
 def _switches(shape: torch.Size, keep: float, generator: torch.Generator) -> Tensor:

@@ -20,9 +20,12 @@ class Schedule:
     follows_loss : bool
         Whether it depends on how the training goes. Otherwise two schedules that are made alike
         stay alike.
+    counts_rows : bool
+        Whether it depends on how many rows were seen.
     """
 
     follows_loss = False
+    counts_rows = False
 
     def __init__(self, initial: float):
         self.initial = initial
@@ -41,6 +44,8 @@ class Schedule:
 
 class InverseScaling(Schedule):
     """``initial / (1 + rows seen) ** power_t``, as in scikit-learn's MLPClassifier."""
+
+    counts_rows = True
 
     def __init__(self, initial: float, power_t: float):
         super().__init__(initial)

@@ -21,19 +21,29 @@ from skbinary._training.result import Progress
 
 
 class _Feed:
-    """The batches that some neighbouring models of a stack see."""
+    """The batches that some neighbouring models of a stack see.
 
-    def __init__(self, course: Course):
+    Parameters
+    ----------
+    course : Course
+        That of one of the models.
+    n_rows : int
+        Rows of an epoch. What the course has less is made up for by rows that do not count.
+    """
+
+    def __init__(self, course: Course, n_rows: int):
         self.models = slice(0, 0)
         self.rows = course.problem.rows
         self._course = course
         self._shuffler = copy.deepcopy(course.shuffler)
-        self._order = torch.arange(course.problem.n_samples)
+        self._order = torch.zeros(n_rows, dtype=torch.int64)
+        self._own = self._order[: course.problem.n_samples]
+        torch.arange(len(self._own), out=self._own)
 
     def shuffle(self) -> None:
         """Put the rows in the order of the coming epoch."""
         if self._shuffler is not None:
-            self._shuffler.shuffle(self._order.numpy())
+            self._shuffler.shuffle(self._own.numpy())
         self.order = self._order.to(self._course.problem.device)
 
     def batches(self) -> Iterator[Batch]:
@@ -50,6 +60,7 @@ class _Rule:
         self.models = slice(0, 0)
         self.optimizer: Optimizer = course.optimizer
         self.schedule = copy.copy(course.schedule)
+        self.n_rows = course.problem.n_samples
 
 
 class StackedMiniBatch:
@@ -65,8 +76,8 @@ class StackedMiniBatch:
     starts : sequence of Tensor of shape (n_parameters,)
         Where the training of each model starts.
     courses : sequence of Course
-        How each of them is trained. They are not changed. All have the same count of rows, batch
-        size and kind of optimizer, and either all have dropout or none.
+        How each of them is trained. They are not changed. All have the same count of batches,
+        batch size and kind of optimizer, and either all have dropout or none.
     on_step : callable or None, default=None
         Called before every step, to raise what shall end the training.
     """
@@ -81,7 +92,7 @@ class StackedMiniBatch:
         self.architecture = architecture
         self.courses = courses
         self.on_step = on_step or (lambda: None)
-        self._n_rows = courses[0].problem.n_samples
+        self._n_rows = max(course.problem.n_samples for course in courses)
         self._n_epochs = 0
         self._total_weights = [course.problem.total_weight for course in courses]
         # Neighbours that see the same batches, with the same dropout, by the same rule.
@@ -99,7 +110,8 @@ class StackedMiniBatch:
             key: _Noise(course) for key, course in zip(self._noise_of, courses, strict=True)
         }
         self._feeds = {
-            key: _Feed(course) for key, course in zip(self._feed_of, courses, strict=True)
+            key: _Feed(course, self._n_rows)
+            for key, course in zip(self._feed_of, courses, strict=True)
         }
         self._rules = {
             key: _Rule(course) for key, course in zip(self._rule_of, courses, strict=True)
@@ -125,7 +137,7 @@ class StackedMiniBatch:
             self._step(batch, targets[..., spans[i]], scales[i], ridges[i], spans[i])
         self._n_epochs += 1
         for rule in self._rules.values():
-            rule.schedule.after_epoch(self._n_epochs * self._n_rows)
+            rule.schedule.after_epoch(self._n_epochs * rule.n_rows)
         return dict(zip(self._live, self._progress(targets, weights, rates), strict=True))
 
     def alone(self, k: int) -> _Member:
@@ -194,12 +206,13 @@ class StackedMiniBatch:
         None where all are one.
         """
         problems = [self.courses[k].problem for k in self._live]
-        if all(problem.weight is None for problem in problems):
+        if all(each.weight is None and each.n_samples == self._n_rows for each in problems):
             return None
         weights = self._logits.new_ones(self._logits.shape)
         for row, k, problem in zip(weights, self._live, problems, strict=True):
             if problem.weight is not None:
                 row.copy_(problem.weight[self._feeds[self._feed_of[k]].order])
+            row[problem.n_samples :] = 0
         return weights
 
     def _scales(self, weights: Tensor | None) -> tuple[Sequence[float | Tensor], Sequence[Tensor]]:
