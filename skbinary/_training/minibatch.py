@@ -84,11 +84,55 @@ class Dropout:
         return Dropout(self.rates, self.generator.clone_state())
 
     def __call__(self, layer: int, activations: Tensor) -> Tensor:
-        keep = 1 - self.rates[layer]
-        if activations.device.type == "cpu":
-            return _switches(activations.shape, keep, self.generator).to(activations)
-        noise = torch.empty_like(activations)
-        return noise.bernoulli_(keep, generator=self.generator).div_(keep)
+        return factors_of([self], layer, activations)[0]
+
+
+def factors_of(dropouts: Sequence[Dropout], layer: int, activations: Tensor) -> Tensor:
+    """Give the factors that each of several models multiplies the outputs of a layer with.
+
+    Parameters
+    ----------
+    dropouts : sequence of Dropout
+        One for each model. Each draws what it would draw alone.
+    layer : int
+    activations : Tensor of shape (n_rows, n_units)
+        Those of one of the models.
+
+    Returns
+    -------
+    Tensor of shape (n_models, n_rows, n_units)
+        0 or ``1 / (1 - rate)``.
+    """
+    factors = activations.new_empty(len(dropouts), *activations.shape)
+    keeps = [1 - each.rates[layer] for each in dropouts]
+    if activations.device.type != "cpu":
+        for own, keep, each in zip(factors, keeps, dropouts, strict=True):
+            own.bernoulli_(keep, generator=each.generator).div_(keep)
+        return factors
+    # Four switches are read off one random number of 64 bits, a third of the time of four draws.
+    n = activations.numel()
+    words = torch.empty(len(dropouts), -(-n // 4), dtype=torch.int64)
+    for own, each in zip(words, dropouts, strict=True):
+        own.random_(-(2**63), None, generator=each.generator)
+    bits, flat = words.view(torch.int16)[:, :n], factors.view(len(dropouts), n)
+    if len(set(keeps)) == 1:
+        _switch(bits, keeps[0], flat)
+    else:
+        for own_bits, keep, own in zip(bits, keeps, flat, strict=True):
+            _switch(own_bits, keep, own)
+    return factors
+
+
+def _switch(bits: Tensor, keep: float, out: Tensor) -> None:
+    """Write 0 or one over the chance that it is not 0, which is `keep` to 2 ** -17."""
+    if keep == 1:
+        out.fill_(1)
+        return
+    # Of the 65,536 values of 16 bits, the lowest are the ones that are kept. Truth as a number is
+    # written in a third of the time of truth as such.
+    n_kept = min(max(round(keep * 65536), 1), 65535)
+    torch.lt(bits, n_kept - 32768, out=out)
+    out.mul_(65536 / n_kept)
 
 
 @dataclass(frozen=True)
@@ -147,20 +191,6 @@ class Course:
         own = id(self) if self.schedule.follows_loss else 0
         n_rows = self.problem.n_samples if self.schedule.counts_rows else 0
         return type(self.schedule).__name__, rates, self.optimizer.settings, own, n_rows
-
-
-def _switches(shape: torch.Size, keep: float, generator: torch.Generator) -> Tensor:
-    """Give 0 or one over the chance that it is not 0, which is `keep` to 2 ** -17.
-
-    Four switches are read off one random number of 64 bits, a third of the time of four draws.
-    """
-    n = shape.numel()
-    bits = torch.empty(-(-n // 4), dtype=torch.int64)
-    bits.random_(-(2**63), None, generator=generator)
-    # Of the 65,536 values of 16 bits, the lowest are the ones that are kept.
-    n_kept = min(max(round(keep * 65536), 1), 65535)
-    kept = bits.view(torch.int16)[:n] < n_kept - 32768
-    return kept.view(shape) * (65536 / n_kept) if keep < 1 else torch.ones(shape)
 
 
 class Part(NamedTuple):

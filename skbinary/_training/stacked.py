@@ -15,7 +15,7 @@ from torch.nn import functional
 from skbinary._device import full_precision
 from skbinary._problem import Batch, DenseRows, LayerInput, SharedBatch
 from skbinary._stack import Architecture, Stack, aligned
-from skbinary._training.minibatch import Course
+from skbinary._training.minibatch import Course, factors_of
 from skbinary._training.optimizers import Optimizer
 from skbinary._training.result import Progress
 
@@ -307,12 +307,13 @@ class _Noise:
 def _factors(noises: Sequence[_Noise], layer: int, activations: Tensor) -> Tensor:
     """Give the factors of dropout that each model would make alone."""
     stacked = activations if activations.ndim == 3 else activations[None]
+    factors = factors_of([noise.make for noise in noises], layer, stacked[0])
     if len(noises) == 1:
-        return noises[0].make(layer, stacked[0])
-    factors = torch.empty_like(stacked)
-    for noise in noises:
-        factors[noise.models] = noise.make(layer, stacked[0])
-    return factors
+        return factors[0]
+    if len(noises) == len(stacked):
+        return factors
+    n_models = [noise.models.stop - noise.models.start for noise in noises]
+    return factors.repeat_interleave(torch.tensor(n_models, device=factors.device), dim=0)
 
 
 _Key = TypeVar("_Key", bound=Hashable)
