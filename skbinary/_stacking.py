@@ -35,6 +35,8 @@ from skbinary._training.stacked import StackedMiniBatch
 # for Python, and two threads for waiting for each other; in larger ones numbers come from afar.
 _CLOSE_BYTES = 8 << 20
 _MOST_MODELS = 64
+# What a step of a stack multiplies, at least, for threads to gain more than they wait.
+_PRODUCTS_OF_A_STEP = 3_500_000
 # The share of the free memory that stacks take by default, and where nobody tells what is free.
 _FREE_SHARE, _UNKNOWN_FREE = 0.25, 4 << 30
 # A path ends with Hessians of a part of the rows, so it goes on until this share of tol.
@@ -174,6 +176,12 @@ class Model:
         # Value, gradient and two averages; value and error of each unit.
         units = self.how.batch_size * sum(architecture.hidden)
         return 4 * (4 * architecture.n_parameters + 2 * units)
+
+    @property
+    def n_products_of_a_step(self) -> int:
+        """How often a step multiplies a number with a weight of this model, on its way there."""
+        size = self.how.batch_size if isinstance(self.how, Course) else self.how.problem.n_samples
+        return size * self.training.architecture.n_weights
 
     @property
     def n_bytes(self) -> int:
@@ -331,8 +339,8 @@ def train_models(
                         done = _train(chunk, lambda c: [_solved(each, team) for each in c])
                     yield from _ended(done, warns)
             batches = [chunk for key, cut in chunks.items() if key[0] == "batches" for chunk in cut]
-            trained = team.map(lambda c: _train(c, lambda d: _in_batches(d, on_step)), batches)
-            for ended in trained if batches else ():
+            apply = team.map if _are_worth_threads(batches) else map
+            for ended in apply(lambda c: _train(c, lambda d: _in_batches(d, on_step)), batches):
                 yield from _ended(ended, warns)
         except BaseException:
             stop.set()
@@ -354,7 +362,7 @@ def _cut(models: Sequence[Model], most_bytes: float, n_parts: int) -> list[list[
     largest = max(model.n_bytes for model in models)
     of_a_step = max(model.n_bytes_of_a_step for model in models)
     n_close = min(_MOST_MODELS, _CLOSE_BYTES // of_a_step)
-    if n_parts > 1:
+    if n_parts > 1 and _are_worth_threads([models[::n_parts]]):
         n_close = min(n_close, max(2, -(-len(models) // n_parts)))
     if not isinstance(models[0].how, Course) or models[0].training.device.type != "cpu":
         n_close = len(models)
@@ -370,6 +378,12 @@ def _cut(models: Sequence[Model], most_bytes: float, n_parts: int) -> list[list[
         stacks[-1] += own[: bounds[1]]
         stacks += [own[a:b] for a, b in pairwise(bounds[1:])]
     return [stack for stack in stacks if stack]
+
+
+def _are_worth_threads(stacks: Sequence[Sequence[Model]]) -> bool:
+    """Tell whether stacks do enough in a step not to wait for each other at Python's lock."""
+    products = [sum(model.n_products_of_a_step for model in stack) for stack in stacks]
+    return bool(products) and sum(products) >= _PRODUCTS_OF_A_STEP * len(products)
 
 
 def _same_rows(models: Sequence[Model]) -> Iterable[list[Model]]:
