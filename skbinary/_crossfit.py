@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any, Self
 
 import numpy as np
@@ -215,7 +216,7 @@ class Parts:
 
     def train(self) -> None:
         """Train what is to be trained, here and now."""
-        for model in train_models(self.models, warns=False, spreads=True):
+        for model in chain.from_iterable(train_models(self.models, warns=False, spreads=True)):
             if model.error is not None:
                 raise model.error
         for model in self.models:

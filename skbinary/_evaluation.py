@@ -25,6 +25,7 @@ from skbinary._crossfit import Parts, plan_parts
 from skbinary._observers import task_line, task_told
 from skbinary._ranking import quick
 from skbinary._stacking import (
+    Model,
     SharedRows,
     bytes_of_rows,
     is_small,
@@ -242,9 +243,7 @@ class Evaluation:
             if split == len(self.splits) - 1 or bytes_of_rows(models) > room_for(
                 models, most_bytes
             ):
-                for _ in train_models(models, most_bytes):
-                    pass
-                self._score(waiting)
+                self._train_and_score(waiting, models)
                 waiting = []
         self._fit_alone(sorted(self._alone))
         alone = {task.candidate for task in self._alone}
@@ -326,6 +325,18 @@ class Evaluation:
             return share_rows(bare.classifier, question.X, question.y, weight)
         except Exception:  # a fold without the row that is amiss may still do
             return None
+
+    def _train_and_score(self, waiting: Sequence[Parts], models: Sequence[Model]) -> None:
+        """Train models, and score what they belong to stack by stack, so that callbacks see it."""
+        owners = {id(model): parts for parts in waiting for model in parts.models}
+        unfinished = {id(parts): len(parts.models) for parts in waiting}
+        for stack in train_models(models, self.question.search.max_stack_memory):
+            ended = []
+            for parts in (owners[id(model)] for model in stack):
+                unfinished[id(parts)] -= 1
+                if not unfinished[id(parts)]:
+                    ended.append(parts)
+            self._score(ended)
 
     def _score(self, trained: Sequence[Parts]) -> None:
         """Score what was trained, on threads where the scorer is known to bear it."""

@@ -105,7 +105,7 @@ def _weighted(score: Score) -> Score:
 
 
 # All of scikit-learn's scorers of the labels of two classes. As there, 0 / 0 is 0.
-_SCORES: dict[str, Score] = {
+SCORES: dict[str, Score] = {
     "accuracy": _micro(_recall),
     "balanced_accuracy": _macro(_recall),
     "matthews_corrcoef": _matthews,
@@ -116,10 +116,10 @@ for _name, _score in {
     "recall": _recall,
     "jaccard": _jaccard,
 }.items():
-    _SCORES[_name] = _score
-    _SCORES[f"{_name}_micro"] = _micro(_score)
-    _SCORES[f"{_name}_macro"] = _macro(_score)
-    _SCORES[f"{_name}_weighted"] = _weighted(_score)
+    SCORES[_name] = _score
+    SCORES[f"{_name}_micro"] = _micro(_score)
+    SCORES[f"{_name}_macro"] = _macro(_score)
+    SCORES[f"{_name}_weighted"] = _weighted(_score)
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Metric:
 
     def score(self, counts: Counts) -> Array:
         """Give what shall be high, for every cut."""
-        return _SCORES[self.name](counts)
+        return SCORES[self.name](counts)
 
     def ranks(self, counts: Counts) -> tuple[Array, ...]:
         """Give what shall be high, for every cut, and after it what decides between equals."""
@@ -335,12 +335,12 @@ def parse_threshold(threshold: object) -> float | Objective:
 
 
 def _parse_name(name: str) -> Metric:
-    if name in _SCORES:
+    if name in SCORES:
         return Metric(name)
     if name not in get_scorer_names():
         raise ValueError(
             "threshold must be a number in [0, 1] or the name of a score of labels. "
-            f"Got {name!r} instead. {_hint(name, _SCORES)}"
+            f"Got {name!r} instead. {_hint(name, SCORES)}"
         )
     # The attribute is private, so a scorer without it is only told what holds for all others.
     if getattr(get_scorer(name), "_response_method", "predict") != "predict":

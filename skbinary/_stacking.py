@@ -297,7 +297,7 @@ def train_models(
     *,
     warns: bool = True,
     spreads: bool = False,
-) -> Iterator[Model]:
+) -> Iterator[list[Model]]:
     """Train models in stacks.
 
     Parameters
@@ -313,8 +313,8 @@ def train_models(
 
     Yields
     ------
-    Model
-        Each of them, as its stack is done.
+    list of Model
+        Those of each stack, as it is done.
     """
     groups: dict[tuple[Hashable, ...], list[Model]] = {}
     for model in models:
@@ -337,11 +337,11 @@ def train_models(
                         done = _train(chunk, lambda c: _on_path(c, team, on_step))
                     else:
                         done = _train(chunk, lambda c: [_solved(each, team) for each in c])
-                    yield from _ended(done, warns)
+                    yield _ended(done, warns)
             batches = [chunk for key, cut in chunks.items() if key[0] == "batches" for chunk in cut]
             apply = team.map if _are_worth_threads(batches) else map
             for ended in apply(lambda c: _train(c, lambda d: _in_batches(d, on_step)), batches):
-                yield from _ended(ended, warns)
+                yield _ended(ended, warns)
         except BaseException:
             stop.set()
             raise
@@ -349,12 +349,12 @@ def train_models(
 
 def _ended(
     outcomes: Sequence[tuple[Model, FitResult | Exception, float]], warns: bool
-) -> Iterator[Model]:
+) -> list[Model]:
     for model, outcome, seconds in outcomes:
         model.end(outcome, seconds)
         if warns and isinstance(outcome, FitResult) and not model.is_left:
             model.warn(outcome)
-        yield model
+    return [model for model, *_ in outcomes]
 
 
 def _cut(models: Sequence[Model], most_bytes: float, n_parts: int) -> list[list[Model]]:

@@ -27,6 +27,7 @@ PICTURES = {
     "plot_mlp_circles": ["plot_mlp_circles", "plot_mlp_circles_boundary"],
     "plot_mlp_images": ["plot_mlp_images", "plot_mlp_images_hardest"],
     "plot_noisy_10000": ["plot_noisy_10000"],
+    "plot_random_search": ["plot_random_search"],
     "plot_search": ["plot_search"],
 }
 

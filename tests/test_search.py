@@ -32,6 +32,7 @@ from skbinary import (
     VectorizedRandomizedSearchCV,
 )
 from skbinary import _stacking as stacking
+from skbinary._evaluation import Evaluation
 from skbinary._training import loop
 from skbinary._training.path import PathNewton
 from skbinary._training.result import StopReason
@@ -198,6 +199,25 @@ def test_max_stack_memory_cuts_stacks_and_changes_no_score(table, stacks):
     cut = VectorizedGridSearchCV(network(), GRID, cv=4, max_stack_memory=1.0).fit(*table)
     assert stacks[1:] == [1] * 24
     np.testing.assert_allclose(scores(cut), scores(whole), rtol=0, atol=1e-7)
+
+
+def test_scores_of_a_stack_are_there_before_the_next_one_is_done(table, monkeypatch):
+    told = []
+    trained, scored = stacking._in_batches, Evaluation._score
+
+    def note_training(models, on_step):
+        told.append("trained")
+        return trained(models, on_step)
+
+    def note_score(self, parts):
+        told.append(len(parts))
+        scored(self, parts)
+
+    monkeypatch.setattr(stacking, "_in_batches", note_training)
+    monkeypatch.setattr(Evaluation, "_score", note_score)
+    grid = {"hidden_layer_sizes": [(4,), (5,), (6,)]}
+    VectorizedGridSearchCV(network(), grid, cv=4, refit=False).fit(*table)
+    assert told == ["trained", 4] * 3
 
 
 @pytest.mark.parametrize(("most_bytes", "most_alive"), [(None, 4), (1.0, 1)])

@@ -21,7 +21,7 @@ from skbinary._displays.drawing import (
 )
 from skbinary._displays.finding import find_classifier, the_classifier
 from skbinary._inputs import check_weight
-from skbinary._objectives import _SCORES, Constraint, Counts, Metric
+from skbinary._objectives import SCORES, Constraint, Counts, Metric
 from skbinary._threshold import check_threshold
 
 if TYPE_CHECKING:
@@ -422,8 +422,8 @@ def _measure(name: Any, counts: Counts, more_names: tuple[str, ...] = ()) -> Arr
     """Give a metric for every cut."""
     if name in _RATES:
         return Constraint(name, 0.0).reached(counts)
-    if name not in _SCORES:
-        names = [*_SCORES, *_RATES, *more_names]
+    if name not in SCORES:
+        names = [*SCORES, *_RATES, *more_names]
         near = difflib.get_close_matches(str(name), names, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else f"Use some of {', '.join(names)}."
         raise ValueError(f"metrics must be names of scores of labels. Got {name!r} instead. {hint}")
