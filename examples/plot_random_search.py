@@ -2,9 +2,9 @@
 Sixty draws, and how many of them were needed
 =============================================
 
-A grid asks the same few values again and again. Draws from distributions ask new ones each time,
-and most of what they find, they find early. Layers of two shapes, rates, penalties and dropout are
-drawn here; candidates of one shape are trained side by side.
+A grid asks the same few values again and again; draws from distributions ask new ones each time.
+The first ten bring most of the gain, and then it takes patience, or luck. Layers of two shapes,
+rates, penalties and dropout are drawn here; candidates of one shape are trained side by side.
 """
 
 # %%
@@ -42,14 +42,14 @@ search = VectorizedRandomizedSearchCV(
 # the draws come in another order.
 scores = search.cv_results_["mean_test_score"]
 shuffled = np.random.default_rng(0).permuted(np.tile(scores, (500, 1)), axis=1)
-so_far = np.maximum.accumulate(shuffled, axis=1)
-enough = int(np.argmax(so_far.mean(axis=0) > scores.max() - 0.01)) + 1
+so_far = -np.maximum.accumulate(shuffled, axis=1)
 
 for name, value in search.best_params_.items():
     shown = value if isinstance(value, tuple) else f"{value:.3g}"
     print(f"{name.removeprefix('torchmlpclassifier__')}: {shown}")
 print(f"log loss {-search.best_score_:.3f}")
-print(f"within 0.01 of it, on average, after {enough} draws")
+for n in (1, 10, 30, 60):
+    print(f"lowest of {n:2} draws, on average: {so_far[:, n - 1].mean():.3f}")
 
 # %%
 # Each draw over the two parameters that matter most, and the best of the first draws.
@@ -58,11 +58,11 @@ SearchDisplay.from_estimator(search, params=["learning_rate_init", "alpha"], ax=
 left.set_title("Sixty draws", loc="left")
 
 draws = np.arange(1, len(scores) + 1)
-low, high = np.quantile(-so_far, [0.05, 0.95], axis=0)
+low, high = np.quantile(so_far, [0.05, 0.95], axis=0)
 right.fill_between(draws, low, high, color="#0072B2", alpha=0.2, lw=0, label="nine orders of ten")
-right.plot(draws, -so_far.mean(axis=0), color="#0072B2", label="mean of all orders")
+right.plot(draws, so_far.mean(axis=0), color="#0072B2", label="mean of all orders")
 right.plot(draws, -np.maximum.accumulate(scores), color="#D55E00", ls="--", label="as drawn")
-right.set(xlabel="draws", ylabel="lowest log loss so far", yscale="log")
+right.set(xlabel="draws", ylabel="lowest log loss so far", ylim=(0, None))
 right.legend(frameon=False)
 right.set_title("The best of the first draws", loc="left")
 right.spines[["top", "right"]].set_visible(False)

@@ -67,10 +67,11 @@ def members(rows: int, *, quick: bool) -> list[Setting]:
     """Ask whether a setting next to the recommended one is better."""
     base = {"n_members": N_MEMBERS, **RECOMMENDED}
     variations: dict[str, tuple[Any, ...]] = {
-        "hidden_layer_sizes": ((64,), (128,), (256,), (64, 32), (128, 64), (256, 128)),
-        "learning_rate_init": (5e-4, 1e-3, 2e-3, 4e-3, 8e-3),
-        "dropout": (0.0, 0.1, 0.2, 0.3),
-        "weight_decay": (0.0, 1e-3, 1e-2, 1e-1),
+        "hidden_layer_sizes": ((128,), (128, 64), (64,) * 3, (128,) * 3, (256,) * 3, (128,) * 4),
+        "activation": ("tanh", "relu", "gelu", "silu"),
+        "learning_rate_init": (2e-3, 4e-3, 8e-3),
+        "dropout": (0.0, 0.1, 0.3),
+        "weight_decay": (0.0, 1e-2, 1e-1, 3e-1, 1.0),
     }
     return [Setting(rows, base, "recommended")] + [
         Setting(rows, {**base, key: value}, f"{key}={value}")
