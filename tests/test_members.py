@@ -88,19 +88,19 @@ def test_one_member_is_a_usual_classifier():
 @pytest.mark.parametrize("weighs", [False, True])
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 def test_member_is_a_fit_on_the_rows_outside_of_its_fold(n_rows, weighs, solver, folds):
-    X, Y = globals()["X"][:n_rows], globals()["Y"][:n_rows]
+    rows, labels = X[:n_rows], Y[:n_rows]
     weight = np.random.default_rng(0).uniform(0.5, 2, n_rows) if weighs else None
     settings = {"solver": solver, "learning_rate": "invscaling" if solver == "sgd" else "constant"}
-    model = members(4, **settings).fit(X, Y, weight)
+    model = members(4, **settings).fit(rows, labels, weight)
     state = np.random.RandomState(0)
     state.randint(2**31 - 1)  # the seed of the folds
     for k, fold in enumerate(folds[0]):
         alone = members(1, random_state=int(state.randint(2**31 - 1)), **settings)
-        held = {"X_val": X[fold.held_out], "y_val": Y[fold.held_out]}
+        held = {"X_val": rows[fold.held_out], "y_val": labels[fold.held_out]}
         own = None
         if weighs:
             own, held["sample_weight_val"] = weight[fold.train], weight[fold.held_out]
-        alone.fit(X[fold.train], Y[fold.train], own, **held)
+        alone.fit(rows[fold.train], labels[fold.train], own, **held)
         assert_allclose(model.coefs_[0][k], alone.coefs_[0], atol=1e-6)
         assert_allclose(model.validation_loss_curve_[k], alone.validation_loss_curve_, atol=1e-6)
 

@@ -312,8 +312,9 @@ def _factors(noises: Sequence[_Noise], layer: int, activations: Tensor) -> Tenso
         return factors[0]
     if len(noises) == len(stacked):
         return factors
-    n_models = [noise.models.stop - noise.models.start for noise in noises]
-    return factors.repeat_interleave(torch.tensor(n_models, device=factors.device), dim=0)
+    counts = [noise.models.stop - noise.models.start for noise in noises]
+    times = torch.tensor(counts, device=factors.device)
+    return factors.repeat_interleave(times, dim=0, output_size=len(stacked))
 
 
 _Key = TypeVar("_Key", bound=Hashable)
