@@ -51,13 +51,14 @@ def expected_failures(estimator):
     """Name the checks that want what a chosen threshold is there to change."""
     if isinstance(estimator.threshold, float):
         return {}
-    moved = "predict takes the class whose probability is above the chosen threshold, not above 0.5"
-    reasons = {"check_classifiers_train": moved}
-    if isinstance(estimator.threshold, dict):
-        reasons["check_class_weight_classifiers"] = (
+    return {
+        "check_classifiers_train": (
+            "predict takes the class whose probability is above the chosen threshold, not above 0.5"
+        ),
+        "check_class_weight_classifiers": (
             "class weights move the probabilities, and the threshold moves with them"
-        )
-    return reasons
+        ),
+    }
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
