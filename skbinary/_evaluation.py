@@ -33,7 +33,7 @@ from skbinary._stacking import (
     share_rows,
     train_models,
 )
-from skbinary._team import Team
+from skbinary._team import Team, handfuls
 from skbinary._unwrap import (
     Unwrapped,
     can_be_stacked,
@@ -42,8 +42,6 @@ from skbinary._unwrap import (
     transformed,
     unwrap,
 )
-
-_HANDFULS = 8  # of models that are scored on a thread, for each thread
 
 
 @dataclass(frozen=True)
@@ -360,10 +358,9 @@ class Evaluation:
             for fold in {id(job[1]): job[1] for job in jobs}.values():
                 for name in names:
                     fold.part(name)
-            # By the handful: to hand out a job takes as long as to do some of them.
-            size = max(1, len(jobs) // (_HANDFULS * effective_n_jobs(search.n_jobs)))
             Parallel(n_jobs=search.n_jobs, require="sharedmem")(
-                delayed(self._score_tasks)(jobs[i : i + size]) for i in range(0, len(jobs), size)
+                delayed(self._score_tasks)(handful)
+                for handful in handfuls(jobs, effective_n_jobs(search.n_jobs))
             )
         else:
             self._score_tasks(jobs)

@@ -15,7 +15,6 @@ from skbinary._problem import Problem, Rows
 from skbinary._twins import folds, hold_out, merge_equal_rows
 
 _Made = TypeVar("_Made")
-# Folds are filled up to the largest if they lack no more than this share of the rows.
 
 
 @dataclass(frozen=True)

@@ -161,9 +161,9 @@ class Model:
             return "path", shape, id(how.problem), str(training.device)
         rows = how.problem.rows
         # Folds of members differ by a few rows; other folds keep the very batches they have alone.
-        n_rows = how.n_batches if training.fold is not None else how.problem.n_samples
+        length = how.n_batches if training.fold is not None else how.problem.n_samples
         return (
-            "batches", shape, str(training.device), type(rows), n_rows,
+            "batches", shape, str(training.device), type(rows), length,
             how.batch_size, type(how.optimizer), how.dropout is None, how.ridge.per_batch,
         )  # fmt: skip
 
@@ -361,11 +361,11 @@ def _cut(models: Sequence[Model], most_bytes: float, n_parts: int) -> list[list[
     """Cut a group into stacks, the same rows together, and into `n_parts` at least."""
     largest = max(model.n_bytes for model in models)
     of_a_step = max(model.n_bytes_of_a_step for model in models)
-    n_close = min(_MOST_MODELS, _CLOSE_BYTES // of_a_step)
-    if n_parts > 1 and _are_worth_threads([models[::n_parts]]):
-        n_close = min(n_close, max(2, -(-len(models) // n_parts)))
-    if not isinstance(models[0].how, Course) or models[0].training.device.type != "cpu":
-        n_close = len(models)
+    n_close = len(models)
+    if isinstance(models[0].how, Course) and models[0].training.device.type == "cpu":
+        n_close = min(_MOST_MODELS, _CLOSE_BYTES // of_a_step)
+        if n_parts > 1 and _are_worth_threads([models[::n_parts]]):
+            n_close = min(n_close, max(2, -(-len(models) // n_parts)))
     size = int(max(1, min(n_close, most_bytes // largest)))
     stacks: list[list[Model]] = [[]]
     enough = size if n_parts > 1 else size / 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Self, TypeVar
@@ -73,13 +73,17 @@ class Team:
             self._pool = ThreadPoolExecutor(
                 self.n_threads, "skbinary", initializer=torch.set_num_threads, initargs=(1,)
             )
-        # Handing out takes time, so small pieces are handed out by the handful.
-        size = -(-len(pieces) // (_HANDFULS * self.n_threads))
-        handfuls = [pieces[i : i + size] for i in range(0, len(pieces), size)]
-        return _results([self._pool.submit(_each, function, handful) for handful in handfuls])
+        cut = handfuls(pieces, self.n_threads)
+        return _results([self._pool.submit(_each, function, handful) for handful in cut])
 
 
-def _each(function: Callable[[_Piece], _Result], pieces: list[_Piece]) -> list[_Result]:
+def handfuls(pieces: Sequence[_Piece], n_threads: int) -> list[Sequence[_Piece]]:
+    """Cut pieces into what threads are given at once: handing out takes as long as small ones."""
+    size = max(1, -(-len(pieces) // (_HANDFULS * n_threads)))
+    return [pieces[i : i + size] for i in range(0, len(pieces), size)]
+
+
+def _each(function: Callable[[_Piece], _Result], pieces: Sequence[_Piece]) -> list[_Result]:
     return [function(piece) for piece in pieces]
 
 

@@ -163,9 +163,7 @@ def _deal(hashes: Tensor, weight: Tensor, n_folds: int) -> Tensor:
     go first, each to the fold that has least (Graham, "Bounds on multiprocessing timing anomalies",
     1969), and the many small ones fill them up.
     """
-    _, group = torch.unique(hashes, return_inverse=True)
-    of_group = torch.zeros(int(group.max()) + 1, dtype=weight.dtype, device=weight.device)
-    of_group.index_add_(0, group, weight)
+    group, _, of_group = _grouped(hashes, weight)
     is_large = of_group > of_group.sum() / (n_folds * _SMALL_GROUPS)
     large, small = torch.nonzero(is_large)[:, 0], torch.nonzero(~is_large)[:, 0]
     fold = torch.zeros_like(of_group, dtype=torch.long)
@@ -178,6 +176,13 @@ def _deal(hashes: Tensor, weight: Tensor, n_folds: int) -> Tensor:
     rooms = weight.new_tensor(_rooms(filled, float(of_group[small].sum())))
     fold[small] = torch.searchsorted(torch.cumsum(rooms, 0)[:-1], middles, right=True)
     return fold[group]
+
+
+def _grouped(hashes: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Give the group of equal rows that each row is in, and the rows and the weight of each."""
+    _, group, n_rows = torch.unique(hashes, return_inverse=True, return_counts=True)
+    of_group = torch.zeros(len(n_rows), dtype=weight.dtype, device=weight.device)
+    return group, n_rows, of_group.index_add_(0, group, weight)
 
 
 def _rooms(filled: list[float], more: float) -> list[float]:
@@ -198,9 +203,7 @@ def count_different(problem: Problem) -> tuple[int, int]:
 
 def _draw(hashes: Tensor, weight: Tensor, fraction: float, seed: int) -> Tensor:
     """Tell which rows are held out: about `fraction` of the weight, equal rows together."""
-    _, group, n_rows = torch.unique(hashes, return_inverse=True, return_counts=True)
-    of_group = torch.zeros(len(n_rows), dtype=weight.dtype, device=weight.device)
-    of_group.index_add_(0, group, weight)
+    group, n_rows, of_group = _grouped(hashes, weight)
     divided = of_group > fraction * weight.sum()
     whole = torch.nonzero(~divided)[:, 0]
     # The hashes are in random order, and so are the groups.

@@ -66,7 +66,6 @@ CONTRASTS = """
     canvas.fillRect(0, 0, 1, 1);
     return [...canvas.getImageData(0, 0, 1, 1).data];
   };
-  const page = getComputedStyle(document.documentElement).colorScheme;
   const behind = (element) => {
     for (let box = element; box; box = box.parentElement) {
       const color = read(getComputedStyle(box).backgroundColor);

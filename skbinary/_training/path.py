@@ -128,8 +128,8 @@ class PathNewton:
         trial = self._parameters + moves
         before = self._values(self._parameters, self._losses)
         promised = (self._gradients * moves).sum(dim=1)
-        rounding = _SINGLE if self._is_single else ROUNDING
         was_single = self._is_single
+        rounding = _SINGLE if was_single else ROUNDING
         self._n_in_single -= 1
         far = bool((-promised > _SINGLE * before.abs()).any())
         self._is_single = was_single and far and self._n_in_single > 0
@@ -257,6 +257,7 @@ class PathNewton:
                 right += constants
             # The probability of the right label keeps its digits where it is small.
             torch.sigmoid(right.mul_(sign[span, None]), out=right)
+            # One product under all row weights, of which each model takes its own in the end.
             loss = (weight @ torch.log(right)).neg_()
             for weighting, models in self._of_weighting.items():
                 own, part = signed[:, weighting, None], right[:, models]

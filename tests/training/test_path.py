@@ -125,8 +125,7 @@ def test_path_objectives_never_rise():
     problem = table(40_000)
     points = [Point(k, l2, 1e-10) for l2 in (1e-6, 1e-2) for k in range(3)]
     for found in solved(problem, folds(problem), points):
-        # Where rows are still gone over in float32, values are no more exact than that.
-        assert np.all(np.diff(found.history["objective"]) <= 1e-7)
+        assert np.all(np.diff(found.history["objective"]) <= 1e-14)
 
 
 def test_path_goes_over_dense_rows_in_float32_until_the_last_digits_count():
