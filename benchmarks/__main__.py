@@ -34,6 +34,7 @@ def main() -> int:
         rounds=arguments.rounds or (3 if arguments.quick else 5),
         time_limit=arguments.time_limit or (1.0 if arguments.quick else 60.0),
         quick=arguments.quick,
+        contenders=tuple(arguments.contender) if arguments.contender else None,
     )
     output = arguments.output
     outcome = run.run(chosen, options, keep=lambda outcome: report.write_tables(outcome, output))
@@ -55,6 +56,12 @@ def _parse() -> argparse.Namespace:
         action="append",
         metavar="NAME",
         help="a case, a group or a pattern such as 'logistic/*'; may be given again",
+    )
+    parser.add_argument(
+        "--contender",
+        action="append",
+        metavar="NAME",
+        help="who takes part, such as 'skbinary' or 'plain PyTorch' (default: all)",
     )
     parser.add_argument("--list", action="store_true", help="print the names of the cases")
     parser.add_argument(

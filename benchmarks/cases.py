@@ -345,6 +345,26 @@ SEARCHES = (
     ),
 )
 
+_MANY_STRENGTHS: Grid = (("C", tuple(np.logspace(-4, 4, 200).tolist())),)
+_MANY_NETWORKS: Grid = (
+    ("learning_rate_init", tuple(np.geomspace(0.0003, 0.01, 25).tolist())),
+    ("alpha", (0.00001, 0.0001, 0.001, 0.01)),
+    _DROPOUT,
+)
+
+
+def _many(case: SearchCase) -> SearchCase:
+    """Let a search try 200 candidates."""
+    name = case.name.replace("grid/", "many/")
+    if case.draws is not None:
+        return replace(case, name=name, draws=200)
+    is_network = isinstance(case.fit, NetworkCase)
+    return replace(case, name=name, grid=_MANY_NETWORKS if is_network else _MANY_STRENGTHS)
+
+
+# Sized for a GPU: run on request only.
+MANY = tuple(_many(case) for case in SEARCHES if case.name != "grid/logistic-sms-spam")
+
 _LONG_FIT = LogisticCase("", _table(1_000_000, 20))
 _WIDE_FIT = NetworkCase("", _WIDE, (256, 256, 256), 1_024, 1)
 MEMORIES = (
@@ -398,7 +418,7 @@ _QUICK = (
 )
 
 ALL: tuple[Case, ...] = (
-    *NETWORKS, *LOGISTICS, *SEARCHES, *PREDICTIONS, *MEMORIES, *IMPORTS, *GROWTH
+    *NETWORKS, *LOGISTICS, *SEARCHES, *MANY, *PREDICTIONS, *MEMORIES, *IMPORTS, *GROWTH
 )  # fmt: skip
 
 
@@ -408,7 +428,8 @@ def select(names: list[str] | None, *, quick: bool = False) -> list[Case]:
     Parameters
     ----------
     names : list of str or None
-        Names with or without their group, groups, or shell patterns. None takes all cases.
+        Names with or without their group, groups, or shell patterns. None takes all cases but
+        those of the group ``many``.
     quick : bool, default=False
         Whether to take the small ones.
 
@@ -417,7 +438,8 @@ def select(names: list[str] | None, *, quick: bool = False) -> list[Case]:
     list of Case
     """
     if names is None:
-        names = list(_QUICK) if quick else ["*"]
+        large = {case.name for case in MANY}
+        names = list(_QUICK) if quick else [case.name for case in ALL if case.name not in large]
     chosen = [case for case in ALL if _matches(case.name, names)]
     return [case.quick() for case in chosen] if quick else chosen
 

@@ -44,7 +44,7 @@ def draw(outcome: Outcome, path: Path) -> None:
         for title, group in (
             ("Networks", "mlp/"),
             ("Logistic regression", "logistic/"),
-            ("Searches (peers: GridSearchCV)", "grid/"),
+            ("Searches (peers: GridSearchCV)", ("grid/", "many/")),
         )
     }
     panels = {title: names for title, names in panels.items() if names}

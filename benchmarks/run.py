@@ -59,6 +59,8 @@ class Options:
     time_limit : float
         Seconds of a logistic fit, above which a contender is given up.
     quick : bool
+    contenders : tuple of str or None, default=None
+        Who takes part, where it can. None for all.
     """
 
     threads: int
@@ -66,6 +68,11 @@ class Options:
     rounds: int
     time_limit: float
     quick: bool
+    contenders: tuple[str, ...] | None = None
+
+    def chosen(self, contenders: Iterable[str]) -> list[str]:
+        """Leave out those that were not asked for."""
+        return [name for name in contenders if self.contenders is None or name in self.contenders]
 
     @property
     def least_seconds(self) -> float:
@@ -206,7 +213,8 @@ class _Stage:
             self._details(case, contender)["bytes"] = answer["bytes"]
             return float(answer["multiple"])
 
-        self._interleave(case, _MEMORY_PEERS[type(case.fit)], measure)
+        peers = self.options.chosen(_MEMORY_PEERS[type(case.fit)])
+        self._interleave(case, peers, measure)
 
     def _run_import(self, case: ImportCase) -> None:
         statements = dict(case.statements)
@@ -220,7 +228,7 @@ class _Stage:
         """Give everyone the data and a rehearsal, and name those that can go on."""
         folder = self._prepare(case)
         ready = []
-        members = [self.crew.member(contender) for contender in contenders]
+        members = [self.crew.member(name) for name in self.options.chosen(contenders)]
         for member in members:
             member.start()  # all at once load their libraries
         for member in members:

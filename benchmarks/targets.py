@@ -79,6 +79,7 @@ def check(outcome: Outcome) -> list[Check]:
             "mlp": _check_network,
             "logistic": _check_logistic,
             "grid": _check_search,
+            "many": _check_search,
             "predict": _check_prediction,
             "memory": _check_memory,
             "growth": _check_growth,

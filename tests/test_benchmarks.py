@@ -41,13 +41,15 @@ def test_unknown_case_is_refused_with_a_hint():
     assert "--list shows the names" in answer.stderr
 
 
-@pytest.mark.parametrize("option", ["--quick", "--case", "--threads", "--device", "--rounds"])
+@pytest.mark.parametrize(
+    "option", ["--quick", "--case", "--threads", "--device", "--rounds", "--contender"]
+)
 def test_help_explains_every_option(option):
     assert option in listed("--help").stdout
 
 
 @pytest.mark.parametrize("quick", [False, True])
-@pytest.mark.parametrize("name", [case.name for case in cases.SEARCHES])
+@pytest.mark.parametrize("name", [case.name for case in (*cases.SEARCHES, *cases.MANY)])
 def test_contenders_of_a_search_try_as_many_candidates_of_their_own_parameters(name, quick):
     [case] = cases.select([name], quick=quick)
     for contender in suitable(case):

@@ -20,6 +20,9 @@ _REHEARSAL_ROWS = 500
 # Where there are more, newton-cholesky's Hessian takes minutes and gigabytes in every worker.
 _MOST_FEATURES_FOR_NEWTON = 1_000
 
+# With more candidates networks are not fitted one by one on a GPU, which takes half an hour.
+_MOST_ONE_BY_ONE = 100
+
 Space = dict[str, Any]
 
 
@@ -42,6 +45,8 @@ def suitable(case: SearchCase) -> list[str]:
         peers = ["GridSearchCV, MLPClassifier", "GridSearchCV, skorch"]
     else:
         peers = ["GridSearchCV, MLPClassifier"]
+    if case.candidates > _MOST_ONE_BY_ONE:
+        return ["skbinary", *(peer for peer in peers if peer != "GridSearchCV, skorch")]
     return ["skbinary", "GridSearchCV, skbinary", *peers]
 
 
