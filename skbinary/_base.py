@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 import functools
 import math
@@ -37,9 +36,10 @@ from skbinary._problem import Problem
 from skbinary._settled import MINIBATCH_SOLVERS, Training
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
-from skbinary._training.loop import Observer, Plan, Run, Step, Watched, complaint, train
+from skbinary._training.loop import Observer, Run, Step, complaint, train
 from skbinary._training.minibatch import Course, Dropout, MiniBatch, Ridge
 from skbinary._training.optimizers import SGD, Adam
+from skbinary._training.plan import Plan, Watched
 from skbinary._training.result import FitResult, StopReason
 from skbinary._training.schedules import Schedule
 
@@ -125,6 +125,13 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
     callbacks: Any
     verbose: int
     learning_rate_init: float
+
+    @classmethod
+    @functools.cache
+    def _get_param_names(cls) -> list[str]:
+        # scikit-learn reads the signature anew for every copy, which adds up in searches.
+        names: list[str] = super()._get_param_names()
+        return names
 
     # -- what a subclass says ---------------------------------------------------------------
 
@@ -337,7 +344,7 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
         split = self._split(training)
         plan = self._plan(training, split, n_epochs)
         observers = self._observers(training, split, context)
-        with Team() as team:
+        with Team.on(training.device) as team:
             step = self._step(training, split.problem, start, team)
             result = train(step, plan, observers)
         self._take_over(result, training)
@@ -379,7 +386,7 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
             solver=solver,
             architecture=self._architecture(self.n_features_in_),
             random_state=random_state,
-            before=copy.deepcopy(random_state),
+            before=None if random_state is None else random_state.get_state(),
             earlier=self.history_ if goes_on else {},
             n_seen=int(getattr(self, "t_", 0)) if goes_on else 0,
             state=state,
@@ -547,7 +554,7 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
 
     def _all_attributes(self, result: FitResult, training: Training) -> dict[str, Any]:
         architecture, earlier = training.architecture, training.earlier
-        weights, biases = architecture.unpack(result.parameters[None])
+        weights, biases = architecture.unpack(result.parameters[None].cpu())
         reason = result.stop_reason
         common = {
             "classes_": training.data.classes,

@@ -385,10 +385,12 @@ def _plan_cross(parts: Parts, *, may_be_alone: bool = False) -> list[Model]:
     classifier, rows, training = parts.classifier, parts.rows, parts.training
     # The fit itself goes the way that it goes with a number as threshold, and where nothing about
     # it is random, its threshold is not, either.
-    state = copy.deepcopy(training.before)
-    if state is None:
+    if training.before is None:
         given = 0 if classifier.random_state is None else classifier.random_state
         state = copy.deepcopy(check_random_state(given))
+    else:
+        state = np.random.RandomState()
+        state.set_state(training.before)
     n_folds = min(_THRESHOLD_FOLDS, *count_different(_own_problem(classifier, rows, training)[0]))
     if n_folds < 2:
         return []

@@ -13,6 +13,7 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from joblib import effective_n_jobs
 from sklearn.base import clone
 from sklearn.metrics._scorer import _BaseScorer, _MultimetricScorer, _PassthroughScorer
@@ -21,9 +22,11 @@ from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params, _num_samples
 
+from skbinary import _device, _inputs
 from skbinary._crossfit import Parts, plan_parts
 from skbinary._observers import task_line, task_told
 from skbinary._ranking import quick
+from skbinary._scores import BinaryScorer
 from skbinary._stacking import (
     Model,
     SharedRows,
@@ -97,7 +100,9 @@ class Question:
 
     @cached_property
     def _quick_scorer(self) -> Any:
-        return quick(self.scorer) if self.is_of_the_scores else self.scorer
+        if not self.is_of_the_scores:
+            return self.scorer
+        return quick(self.scorer, BinaryScorer.decision_function)
 
 
 class Task(NamedTuple):
@@ -161,7 +166,7 @@ class _Fold:
         if name not in self._parts:
             X, y = _safe_split(self.candidate.estimator, question.X, question.y, rows, self.train)
             if question.is_of_the_scores:
-                X = transformed(self.transformers, X)
+                X = _inputs.placed(transformed(self.transformers, X), self._device)
             self._parts[name] = (X, y, rows)
         return self._parts[name]
 
@@ -170,6 +175,10 @@ class _Fold:
         question = self.question
         X, y = _safe_split(self.candidate.estimator, question.X, question.y, self.train)
         return X, y
+
+    @property
+    def _device(self) -> torch.device:
+        return _device.resolve_device(self.candidate.classifier.device, self.question.X)
 
     @cached_property
     def _parts(self) -> dict[str, tuple[Any, Any, Any]]:

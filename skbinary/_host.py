@@ -68,7 +68,7 @@ class BinaryNet(ClassifierMixin, NeuralNet):
         with torch.no_grad():
             logits = [
                 module(torch.as_tensor(_dense(X[span])).to(parameter)).cpu().numpy()
-                for span in row_spans(X.shape[0], int(np.prod(X.shape[1:])))
+                for span in row_spans(X.shape[0], int(np.prod(X.shape[1:])), parameter.device)
             ]
         module.train(training)
         return np.concatenate(logits)
@@ -339,7 +339,7 @@ class _BatchNotifier:
         validation = self.run.problem.validation
         if validation is None:
             return
-        for span in row_spans(*validation.rows.shape):
+        for span in row_spans(*validation.rows.shape, validation.device):
             target = validation.target[span]
             batch = (validation.rows.batch(span).dense(), self._labels(target))
             self.net.notify("on_batch_begin", batch=batch, training=False)

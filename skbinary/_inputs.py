@@ -354,6 +354,12 @@ def as_rows(X: Any, device: torch.device, dtype: torch.dtype, *, convert: bool) 
     return DenseRows(values if values.device == device else values.to(device), dtype)
 
 
+def placed(X: Any, device: torch.device) -> Any:
+    """Put rows that many models will score on their device once, or leave them as they are."""
+    is_plain = type(X) is np.ndarray and X.dtype in (np.float32, np.float64)
+    return as_tensor(X, device) if is_plain and device.type == "cuda" else X
+
+
 def as_tensor(array: NDArray[Any], device: torch.device = _CPU) -> Tensor:
     """Give a tensor on the memory of an array, or on a copy where torch cannot share it."""
     tensor = torch.from_numpy(_writable(array))

@@ -9,9 +9,9 @@ with ``@`` or ``transposed_matmul``.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, reduce
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -26,6 +26,8 @@ _SPAN_NUMBERS = 1 << 19
 # Rows of mini-batches are fetched several batches at a time: 1 MiB in float32, which is about what
 # a core keeps close.
 _FETCHED_NUMBERS = 1 << 18
+# On a GPU it is the calls that cost: so many times as much at once, 256 MiB in float64.
+_TIMES_ON_GPU = 64
 
 
 class LayerInput(Protocol):
@@ -51,6 +53,8 @@ class Batch(LayerInput, Protocol):
     def split(self, n_rows: int) -> Sequence[Batch]: ...
 
     def square(self, importance: Tensor) -> Tensor: ...
+
+    def weighted_squares(self, importance: Tensor) -> Tensor: ...
 
     def row_products(self) -> Tensor: ...
 
@@ -134,6 +138,9 @@ class DenseBatch:
     def square(self, importance: Tensor) -> Tensor:
         return self.values.mT @ (self.values * importance[:, None])
 
+    def weighted_squares(self, importance: Tensor) -> Tensor:
+        return importance @ self.values.square()
+
     def row_products(self) -> Tensor:
         # What is above the diagonal is below it, too: two thirds of the time.
         values, n = self.values, len(self.values)
@@ -204,6 +211,9 @@ class SparseBatch:
         )
 
     def square(self, importance: Tensor) -> Tensor:
+        if self.values.device.type != "cpu":
+            parts = zip(*self._dense_parts(importance), strict=True)
+            return _sum(part.mT @ (part * weight[:, None]) for part, weight in parts)
         values = self.values
         each = torch.repeat_interleave(importance, torch.diff(values.crow_indices()).long())
         scaled = torch.sparse_csr_tensor(
@@ -215,8 +225,32 @@ class SparseBatch:
         )
         return torch.sparse.mm(self.transposed, scaled).to_dense()
 
+    def weighted_squares(self, importance: Tensor) -> Tensor:
+        columns = self.transposed
+        squares = torch.sparse_csr_tensor(
+            columns.crow_indices(),
+            columns.col_indices(),
+            columns.values().square(),
+            columns.shape,
+            check_invariants=False,
+        )
+        return _per_model(squares, importance)
+
     def row_products(self) -> Tensor:
+        if self.values.device.type != "cpu":
+            parts, _ = SparseBatch(self.transposed)._dense_parts()
+            return _sum(part.mT @ part for part in parts)
         return torch.sparse.mm(self.values, self.transposed).to_dense()
+
+    def _dense_parts(self, weight: Tensor | None = None) -> tuple[Iterator[Tensor], Iterator[Any]]:
+        """Give the rows a few at a time, and their weights, for products that a GPU makes densely.
+
+        Its sparse products with sparse matrices take another order, and so other bits, every time.
+        """
+        whole, n_columns = self.shape
+        n_rows = row_spans(whole, n_columns, self.values.device)[0].stop
+        weights = () if weight is None else torch.split(weight, n_rows)
+        return (part.dense() for part in self.split(n_rows)), iter(weights)
 
     def affine_into(self, bias: Tensor | None, weights: Tensor, out: Tensor) -> None:
         out.copy_(self @ weights)
@@ -257,9 +291,26 @@ def _per_model(matrix: Tensor, stacked: Tensor) -> Tensor:
     # three times as fast as a vector.
     if stacked.ndim == 3:
         return torch.stack([_per_model(matrix, each) for each in stacked])
+    if matrix.device.type == "cuda":
+        return _row_sums(matrix, stacked)
     if stacked.ndim == 2 and stacked.shape[1] == 1:
         return (matrix @ stacked[:, 0])[:, None]
     return matrix @ stacked
+
+
+def _row_sums(matrix: Tensor, dense: Tensor) -> Tensor:
+    """Multiply compressed rows with a matrix or vector, adding up in the order of the columns.
+
+    torch's own product on CUDA adds up in another order every time.
+    """
+    values = matrix.values()
+    terms = torch.index_select(dense, 0, matrix.col_indices())
+    terms.mul_(values if dense.ndim == 1 else values[:, None])
+    return torch.segment_reduce(terms, "sum", offsets=matrix.crow_indices(), axis=0, unsafe=True)
+
+
+def _sum(parts: Iterable[Tensor]) -> Tensor:
+    return reduce(torch.Tensor.add_, parts)
 
 
 @dataclass(frozen=True)
@@ -295,10 +346,17 @@ class DenseRows:
         return DenseBatch(torch.index_select(self.values, 0, index).to(self.dtype))
 
     def spans(self) -> list[slice]:
-        return row_spans(*self.shape)
+        return row_spans(*self.shape, self.values.device)
 
     def n_fetched(self, batch_size: int) -> int:
-        return _whole_batches(batch_size, self.shape[1])
+        return _whole_batches(batch_size, self.shape[1], self.values.device)
+
+    def n_fetched_of_each(self, batch_size: int, n_models: int) -> int:
+        """Tell how many rows of each model are fetched at once."""
+        # A processor multiplies what lies together, and keeps close what one batch needs.
+        if self.values.device.type == "cpu":
+            return batch_size
+        return _whole_batches(batch_size, n_models * self.shape[1], self.values.device)
 
     def shares(self, other: DenseRows) -> bool:
         """Tell whether both are rows of one table."""
@@ -347,7 +405,7 @@ class MappedRows:
         return DenseBatch(values.to(device=self.device, dtype=self.dtype))
 
     def spans(self) -> list[slice]:
-        return row_spans(*self.shape)
+        return row_spans(*self.shape, self.device)
 
     def n_fetched(self, batch_size: int) -> int:
         return batch_size
@@ -403,7 +461,7 @@ class SparseRows:
         return self._kept[begin, end]
 
     def n_fetched(self, batch_size: int) -> int:
-        return _whole_batches(batch_size, self._stored_per_row)
+        return _whole_batches(batch_size, self._stored_per_row, self.values.device)
 
     def as_tensor(self) -> Tensor:
         """Give the rows as a torch CSR tensor in the precision of the computation."""
@@ -414,7 +472,7 @@ class SparseRows:
         )  # fmt: skip
 
     def spans(self) -> list[slice]:
-        return row_spans(self.shape[0], self._stored_per_row)
+        return row_spans(self.shape[0], self._stored_per_row, self.values.device)
 
     @property
     def _stored_per_row(self) -> int:
@@ -491,11 +549,16 @@ class Problem:
         return Problem(rows, self.target[index], weight, score_weight=score_weight)
 
 
-def _whole_batches(batch_size: int, n_numbers: int) -> int:
-    return batch_size * max(1, _FETCHED_NUMBERS // (batch_size * max(1, n_numbers)))
+def _times(device: torch.device) -> int:
+    return 1 if device.type == "cpu" else _TIMES_ON_GPU
 
 
-def row_spans(n_rows: int, n_numbers: int) -> list[slice]:
+def _whole_batches(batch_size: int, n_numbers: int, device: torch.device) -> int:
+    most = _FETCHED_NUMBERS * _times(device)
+    return batch_size * max(1, most // (batch_size * max(1, n_numbers)))
+
+
+def row_spans(n_rows: int, n_numbers: int, device: torch.device) -> list[slice]:
     """Cut `n_rows` rows of `n_numbers` numbers into spans of a bounded count of numbers."""
-    size = max(8, _SPAN_NUMBERS // max(1, n_numbers))
+    size = max(8, _SPAN_NUMBERS * _times(device) // max(1, n_numbers))
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]

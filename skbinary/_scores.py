@@ -182,14 +182,18 @@ class BinaryScorer(ClassifierMixin):
             stand for.
         n_columns : int
         """
-        check_is_fitted(self)
-        # A linear score is finite only if its row is, so the rows need no look of their own.
-        linear = len(self._weights()[0]) == 1
-        rows = _inputs.check_rows(self, X, reset=False, finite=not linear)
+        rows = self._checked_rows(X)
         out, is_finite = self._score_checked(rows, write, n_columns)
         if not is_finite:
             _inputs.check_rows(self, X, reset=False)
         return out
+
+    def _checked_rows(self, X: Any) -> Any:
+        """Check rows, but for what their scores will show."""
+        check_is_fitted(self)
+        # A linear score is finite only if its row is, so the rows need no look of their own.
+        linear = len(self._weights()[0]) == 1
+        return _inputs.check_rows(self, X, reset=False, finite=not linear)
 
     def _logits(self, rows: Any) -> NDArray[np.floating]:
         """Give the logits of rows that were checked before."""
@@ -223,9 +227,9 @@ class BinaryScorer(ClassifierMixin):
             write(array, out[span])
             return not linear or bool(np.isfinite(array).all())
 
-        spans = row_spans(n_rows, sum(each[..., 0].numel() for each in weights))
+        spans = row_spans(n_rows, sum(each[..., 0].numel() for each in weights), device)
         # Also for a single span: a small product that threads share waits for all of them.
-        with Team() as team:
+        with Team.on(device) as team:
             is_finite = all(list(team.map(piece, spans)))
         return out, is_finite
 

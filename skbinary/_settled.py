@@ -29,8 +29,8 @@ class Training:
     architecture : Architecture
     random_state : RandomState or None
         None where nothing is random.
-    before : RandomState or None
-        A copy of it from before anything was drawn, for models that are trained besides.
+    before : tuple or None
+        Its state before anything was drawn, for models that are trained besides.
     earlier : dict of list of float
         The curves to go on from.
     n_seen : int

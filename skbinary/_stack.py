@@ -317,8 +317,8 @@ class Pass:
         self._weights, self._biases = views(stack.parameters)
         # A product with one column adds up in another order alone than in a batch of products, and
         # takes a tenth of the time. Model by model its bits are those of a single model.
-        on_cpu = stack.parameters.device.type == "cpu"
-        self._one_by_one = on_cpu and not single and bool(self._biases)
+        self._on_cpu = stack.parameters.device.type == "cpu"
+        self._one_by_one = self._on_cpu and not single and bool(self._biases)
         self._weight_gradients, self._bias_gradients = views(stack.gradient)
         self._single = single
         self._new = partial(_room, stack.parameters, stack.n_models, n_rows)
@@ -433,7 +433,8 @@ class Pass:
 
     def _one_row(self, row: Tensor, matrix: Tensor, out: Tensor) -> None:
         """Multiply a row with a matrix, for each model in the order of a single one."""
-        if self._single or matrix.shape[-1] * matrix.shape[-2] >= _FEWEST_OF_A_BATCH:
+        is_large = matrix.shape[-1] * matrix.shape[-2] >= _FEWEST_OF_A_BATCH
+        if self._single or is_large or not self._on_cpu:
             self._product(row, matrix, out=out)
         else:
             for own, each, result in zip(row, matrix, out, strict=True):

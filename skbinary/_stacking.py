@@ -24,9 +24,10 @@ from skbinary._prepare import Data, Fold, Split, check_data, remembered, unweigh
 from skbinary._problem import Problem
 from skbinary._settled import Training
 from skbinary._team import Team
-from skbinary._training.loop import Observer, Plan, train, train_stack
+from skbinary._training.loop import Observer, train, train_stack
 from skbinary._training.minibatch import Course
 from skbinary._training.path import PathNewton, Point
+from skbinary._training.plan import Plan
 from skbinary._training.result import DivergedError, FitResult, StopReason
 from skbinary._training.small import SMALL
 from skbinary._training.stacked import StackedMiniBatch
@@ -325,7 +326,7 @@ def train_models(
         if stop.is_set():
             raise CancelledError
 
-    with Team() as team:
+    with Team.on(_device_of(models)) as team:
         most = room_for(models, most_bytes)
         n_threads = team.n_threads
         n_parts = n_threads if spreads else 1
@@ -467,12 +468,16 @@ def _n_bytes(X: Any) -> int:
     return int(X.nbytes)
 
 
+def _device_of(models: Sequence[Model]) -> torch.device:
+    return models[0].training.device if models else torch.device("cpu")
+
+
 def room_for(models: Sequence[Model], most_bytes: float | None) -> float:
     """Give what stacks and their rows may take: what is allowed, or a share of what is free."""
     if most_bytes is not None:
         return most_bytes
-    device = models[0].training.device if models else None
-    if device is not None and device.type == "cuda":
+    device = _device_of(models)
+    if device.type == "cuda":
         return _FREE_SHARE * torch.cuda.mem_get_info(device)[0]
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

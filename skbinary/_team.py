@@ -36,6 +36,11 @@ class Team:
         self._pool: ThreadPoolExecutor | None = None
         self._before: int | None = None
 
+    @classmethod
+    def on(cls, device: torch.device) -> Self:
+        """Make one for work on a device: a GPU takes its orders from one thread."""
+        return cls(None if device.type == "cpu" else 1)
+
     def __enter__(self) -> Self:
         self._before = torch.get_num_threads()
         torch.set_num_threads(1)

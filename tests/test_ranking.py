@@ -13,6 +13,7 @@ from skbinary._ranking import QuickRocAuc, area_under_curve, quick
 
 X, Y = make_classification(400, n_features=5, flip_y=0.3, weights=[0.7], random_state=0)
 MODEL = TorchLogisticClassifier().fit(X, Y)
+USUAL = TorchLogisticClassifier.decision_function
 
 
 @pytest.mark.parametrize("seed", range(200))
@@ -69,7 +70,7 @@ def test_search_gives_labels_of_any_kind_their_area(asked):
     ids=["one class", "another class", "weights"],
 )
 def test_scikit_learn_is_asked_where_anything_is_odd(odd, asked):
-    scorer = quick(get_scorer("roc_auc"))
+    scorer = quick(get_scorer("roc_auc"), USUAL)
     assert type(scorer) is QuickRocAuc
     params = {"sample_weight": odd["sample_weight"]} if "sample_weight" in odd else {}
     expectation = odd.get("expected", contextlib.nullcontext())
@@ -84,7 +85,7 @@ def test_scores_that_are_not_finite_are_left_to_scikit_learn(monkeypatch, asked)
 
     monkeypatch.setattr(TorchLogisticClassifier, "decision_function", decision_function)
     with pytest.raises(ValueError, match="NaN"):
-        quick(get_scorer("roc_auc"))(MODEL, X, Y)
+        quick(get_scorer("roc_auc"), USUAL)(MODEL, X, Y)
     assert asked == [1]
 
 
@@ -100,4 +101,32 @@ def test_scores_that_are_not_finite_are_left_to_scikit_learn(monkeypatch, asked)
     ],
 )
 def test_other_scorers_stay_what_they_are(scorer):
-    assert quick(scorer) is scorer
+    assert quick(scorer, USUAL) is scorer
+
+
+def test_rows_are_checked_once_for_models_that_score_the_same(monkeypatch):
+    checked, original = [], TorchLogisticClassifier._checked_rows
+    monkeypatch.setattr(
+        TorchLogisticClassifier,
+        "_checked_rows",
+        lambda self, X: checked.append(1) or original(self, X),
+    )
+    scorer = quick(get_scorer("roc_auc"), USUAL)
+    weak = TorchLogisticClassifier(C=1e-4).fit(X, Y)
+    first, second = scorer(MODEL, X, Y), scorer(weak, X, Y)
+    assert len(checked) == 1
+    other = np.ascontiguousarray(X[::-1])
+    third = scorer(MODEL, other, Y[::-1])
+    assert len(checked) == 2
+    assert first == third == pytest.approx(roc_auc_score(Y, MODEL.decision_function(X)))
+    assert second == pytest.approx(roc_auc_score(Y, weak.decision_function(X)))
+
+
+def test_score_of_a_subclass_is_its_own():
+    class Backwards(TorchLogisticClassifier):
+        def decision_function(self, X):
+            return -super().decision_function(X)
+
+    scorer = quick(get_scorer("roc_auc"), USUAL)
+    backwards = Backwards().fit(X, Y)
+    assert scorer(backwards, X, Y) == pytest.approx(1 - scorer(MODEL, X, Y))

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from skbinary._problem import Problem, row_spans
+from skbinary._problem import Problem
 from skbinary._stack import Stack
+from skbinary._training.plan import Plan, Watched
 from skbinary._training.result import DivergedError, FitResult, Progress, StopReason
+from skbinary._training.validation import validate, validate_all
 
 
 class Step(Protocol):
@@ -48,6 +48,10 @@ class StackStep(Protocol):
         """Give one model as if it were alone."""
         ...
 
+    def together(self, models: Sequence[int]) -> Stack | None:
+        """Give models as a stack, to be scored at once, or None to have them scored one by one."""
+        ...
+
     def drop(self, done: Collection[int]) -> None:
         """Let models leave that are done."""
         ...
@@ -65,46 +69,6 @@ class Observer(Protocol):
         ...
 
     def train_end(self, run: Run) -> None: ...
-
-
-# What a training watches: a curve of its history.
-Watched = Literal["objective", "validation_loss", "validation_score"]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """When to stop.
-
-    Parameters
-    ----------
-    max_iter : int
-        Most epochs or iterations.
-    tol : float
-        The least improvement that counts as one.
-    n_iter_no_change : int
-        Epochs without improvement that are forgiven.
-    watches : str or None
-        The curve in whose improvement the training goes on. If it is one of the validation rows,
-        the best epoch's weights are kept. None for full-batch solvers, which know when they have
-        converged.
-    threshold : float
-        Probability from which a row counts as positive in the validation score.
-    score : callable or None
-        Takes the logits of the validation rows, a tensor of shape (n_validation_samples,), and
-        gives their score, the greater the better. None for the share of rows labelled right.
-    """
-
-    max_iter: int
-    tol: float
-    n_iter_no_change: int
-    watches: Watched | None = None
-    threshold: float = 0.5
-    score: Callable[[Tensor], float] | None = None
-
-    @property
-    def stops_early(self) -> bool:
-        """Whether the validation rows decide."""
-        return self.watches in ("validation_loss", "validation_score")
 
 
 _PLATEAUS: dict[Watched, StopReason] = {
@@ -149,8 +113,18 @@ class Run:
     def n_iter(self) -> int:
         return len(self.history["loss"])
 
-    def record(self, progress: Progress, seconds: float) -> None:
-        """Take note of an epoch: curves, improvement, best weights."""
+    def record(
+        self, progress: Progress, seconds: float, validated: tuple[float, float] | None = None
+    ) -> None:
+        """Take note of an epoch: curves, improvement, best weights.
+
+        Parameters
+        ----------
+        progress : Progress
+        seconds : float
+        validated : (loss, score) or None, default=None
+            What the validation rows say, where that is known.
+        """
         if not math.isfinite(progress.objective):
             bad = progress.objective if math.isfinite(progress.loss) else progress.loss
             raise DivergedError(
@@ -165,7 +139,7 @@ class Run:
         history["seconds"].append(seconds)
         self.gap = progress.gap
         if self.problem.validation is not None:
-            loss, score = validate(self.stack, self.problem.validation, self.plan)
+            loss, score = validated or validate(self.stack, self.problem.validation, self.plan)
             history["validation_loss"].append(loss)
             history["validation_score"].append(score)
         self._judge()
@@ -247,8 +221,9 @@ def train(step: Step, plan: Plan, observers: Sequence[Observer] = ()) -> FitResu
     run.restore_best()
     for observer in observers:
         observer.train_end(run)
-    _check_finite(run)
-    return run.result(reason)
+    result = run.result(reason)
+    _check_finite(result)
+    return result
 
 
 def train_stack(
@@ -296,6 +271,9 @@ class _Solo:
     def alone(self, k: int) -> Step:
         return self._step
 
+    def together(self, models: Sequence[int]) -> None:
+        """Leave it to be scored alone."""
+
     def drop(self, done: Collection[int]) -> None:
         """Let it be: it ends with the loop."""
 
@@ -314,9 +292,10 @@ def _drive(
         progress = step.epoch()
         # The time of an epoch is shared by the models that made it.
         seconds = (time.perf_counter() - begin) / len(live)
+        validated = _validated(step, live)
         done = []
         for k, run in live.items():
-            reason = _after_epoch(run, progress[k], seconds)
+            reason = _after_epoch(run, progress[k], seconds, validated.get(k))
             if reason is not None:
                 yield k, reason
                 done.append(k)
@@ -325,10 +304,28 @@ def _drive(
             del live[k]
 
 
-def _after_epoch(run: Run, progress: Progress, seconds: float) -> StopReason | DivergedError | None:
+def _validated(step: StackStep, live: Mapping[int, Run]) -> dict[int, tuple[float, float]]:
+    """Score the validation rows of models that have the same ones, all at once."""
+    sharing: dict[int, list[int]] = {}
+    for k, run in live.items():
+        if run.problem.validation is not None and run.plan.score is None:
+            sharing.setdefault(id(run.problem.validation), []).append(k)
+    seen: dict[int, tuple[float, float]] = {}
+    for models in sharing.values():
+        validation = live[models[0]].problem.validation
+        stack = step.together(models) if len(models) > 1 else None
+        if stack is not None and validation is not None:
+            thresholds = [live[k].plan.threshold for k in models]
+            seen.update(zip(models, validate_all(stack, validation, thresholds), strict=True))
+    return seen
+
+
+def _after_epoch(
+    run: Run, progress: Progress, seconds: float, validated: tuple[float, float] | None
+) -> StopReason | DivergedError | None:
     """Record an epoch, and give the reason to stop if there is one."""
     try:
-        run.record(progress, seconds)
+        run.record(progress, seconds, validated)
     except DivergedError as error:
         return error
     asked = [observer.epoch_end(run) for observer in run.observers]
@@ -345,62 +342,21 @@ def _closed(run: Run, reason: StopReason) -> FitResult | DivergedError:
     run.restore_best()
     for observer in run.observers:
         observer.train_end(run)
+    result = run.result(reason)
     try:
-        _check_finite(run)
+        _check_finite(result)
     except DivergedError as error:
         return error
-    return run.result(reason)
+    return result
 
 
-def _check_finite(run: Run) -> None:
-    if not bool(torch.isfinite(run.stack.parameters).all()):
+def _check_finite(result: FitResult) -> None:
+    if not bool(torch.isfinite(result.parameters).all()):
         raise DivergedError(
             "The weights must stay finite numbers. Got a weight that is not, after epoch "
-            f"{run.n_iter}. Bring the features to one scale (StandardScaler) or lower "
+            f"{result.n_iter}. Bring the features to one scale (StandardScaler) or lower "
             "learning_rate_init."
         )
-
-
-def validate(stack: Stack, validation: Problem, plan: Plan) -> tuple[float, float]:
-    """Score the validation rows.
-
-    Parameters
-    ----------
-    stack : Stack
-        One model.
-    validation : Problem
-        The rows. Their ``score_weight`` counts in the score, their ``weight`` in the loss.
-    plan : Plan
-        How they are scored.
-
-    Returns
-    -------
-    loss : float
-        Mean weighted loss, in nats.
-    score : float
-        By default the weighted share of the rows that are labelled right.
-    """
-    target = validation.target
-    logits = torch.empty_like(target)
-    width = validation.n_features + sum(stack.architecture.hidden)
-    for span in row_spans(validation.n_samples, width):
-        logits[span] = stack.logits(validation.rows.batch(span))[0]
-    each = functional.softplus(logits) - target * logits
-    loss = _mean(each, validation.weight)
-    if plan.score is not None:
-        # Scorers of other libraries refuse what is not finite, and a training that ends so is told.
-        return loss, plan.score(logits) if math.isfinite(loss) else math.nan
-    right = (torch.sigmoid(logits) >= plan.threshold) == (target > 0.5)
-    return loss, _mean(right, validation.score_weight)
-
-
-def _mean(each: Tensor, weight: Tensor | None) -> float:
-    # On the host, in float64: a share of rows must not carry the rounding of float32.
-    values = each.cpu().double()
-    if weight is None:
-        return float(values.mean())
-    weights = weight.cpu().double()
-    return float(values @ weights / weights.sum())
 
 
 def complaint(result: FitResult, plan: Plan) -> str | None:

@@ -14,7 +14,7 @@ from skbinary._device import full_precision
 from skbinary._problem import Batch, DenseRows, Problem
 from skbinary._stack import Stack
 from skbinary._team import Team
-from skbinary._training.captured import CapturedStep, Recorder, record_on_cuda
+from skbinary._training.captured import CapturedStep, Inputs, Recorder, record_on_cuda
 from skbinary._training.optimizers import Optimizer
 from skbinary._training.result import Progress
 from skbinary._training.schedules import Schedule
@@ -107,7 +107,11 @@ def factors_of(dropouts: Sequence[Dropout], layer: int, activations: Tensor) -> 
     keeps = [1 - each.rates[layer] for each in dropouts]
     if activations.device.type != "cpu":
         for own, keep, each in zip(factors, keeps, dropouts, strict=True):
-            own.bernoulli_(keep, generator=each.generator).div_(keep)
+            own.bernoulli_(keep, generator=each.generator)
+        if len(set(keeps)) == 1:
+            return factors.div_(keeps[0])
+        for own, keep in zip(factors, keeps, strict=True):
+            own.div_(keep)
         return factors
     # Four switches are read off one random number of 64 bits, a third of the time of four draws.
     n = activations.numel()
@@ -338,8 +342,8 @@ class MiniBatch:
         self._crew = Crew(stack, course.dropout, team or Team(1))
         if record is None and problem.device.type == "cuda":
             record = record_on_cuda
-        can_be = isinstance(problem.rows, DenseRows) and course.dropout is None
-        self._record = record if can_be and problem.n_samples >= batch_size else None
+        can_be = isinstance(problem.rows, DenseRows) and problem.n_samples >= batch_size
+        self._record = record if can_be else None
         self._captured: CapturedStep | None = None
 
     @property
@@ -407,11 +411,18 @@ class MiniBatch:
         rate = self.schedule.rate
         ridge = self.ridge.strength / (part.total if self.ridge.per_batch else self._total_weight)
         if self._record is not None and hooks is None and len(part.target) == self.batch_size:
+            inputs = Inputs(batch, part.target, part.scale, ridge, rate)
             if self._captured is None:
+                dropout = self.course.dropout
                 self._captured = CapturedStep(
-                    self.stack, self.optimizer, self.batch_size, self._record
+                    self.stack,
+                    self.optimizer,
+                    inputs,
+                    self._record,
+                    dropout,
+                    [] if dropout is None else [dropout.generator],
                 )
-            self._captured(batch.dense(), part.target, part.logits, part.scale, ridge, rate)
+            part.logits[:, 0] = self._captured(inputs)
             return
         if hooks is not None:
             hooks.batch_begin(part.order)

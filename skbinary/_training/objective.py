@@ -144,7 +144,7 @@ class LinearObjective:
         def piece(span: slice) -> tuple[Tensor, Tensor]:
             importance = self._importance(span)
             batch = self.problem.rows.batch(span)
-            return weighted_squares(batch, importance), importance.sum()
+            return batch.weighted_squares(importance), importance.sum()
 
         for columns, constant in self.team.map(piece, self._spans):
             squares[:n] += columns
@@ -181,7 +181,8 @@ class LinearObjective:
             return batch.square(importance), constant, importance.sum()
 
         # Where columns are chosen, sparse rows are made dense a span at a time.
-        spans = self._spans if chosen is None else row_spans(*self.problem.rows.shape)
+        rows = self.problem.rows
+        spans = self._spans if chosen is None else row_spans(*rows.shape, self.problem.device)
         for square, column, corner in self.team.map(piece, spans):
             hessian[:n, :n] += square
             if size > n:
@@ -234,17 +235,6 @@ class LinearObjective:
         self._penalty = self.l2 / 2 * float(weights @ weights)
         self.value = loss + self._penalty
         gradient[: self.problem.n_features].add_(weights, alpha=self.l2)
-
-
-def weighted_squares(batch: Batch, importance: Tensor) -> Tensor:
-    """Add up the squares of each column, weighted by a vector of shape (n_rows,)."""
-    values = batch.values
-    if values.layout != torch.sparse_csr:
-        return importance @ values.square()
-    lengths = torch.diff(values.crow_indices()).long()
-    terms = values.values().square() * torch.repeat_interleave(importance, lengths)
-    empty = terms.new_zeros(values.shape[1])
-    return empty.index_add_(0, values.col_indices().long(), terms)
 
 
 class NetworkObjective:
@@ -336,4 +326,4 @@ class NetworkObjective:
         n_numbers = sum(self.stack.architecture.hidden)
         if not isinstance(self.problem.rows, SparseRows):
             n_numbers += self.problem.n_features
-        return row_spans(self.problem.n_samples, n_numbers)
+        return row_spans(self.problem.n_samples, n_numbers, self.problem.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import groupby
@@ -15,7 +16,6 @@ from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
 from skbinary._training.line_search import ROUNDING, SUFFICIENT
 from skbinary._training.newton import HessianSolver, Newton
-from skbinary._training.objective import weighted_squares
 from skbinary._training.result import Progress, StopReason
 from skbinary._training.small import linear_objective
 
@@ -26,6 +26,9 @@ _PART, _LEAST_ROWS, _ROWS_PER_FEATURE, _ROUGH, _MOST_ROUGH_STEPS = 4, 2000, 10, 
 # A Hessian is that of the next optimum, too, while the mean square of the change of the logits,
 # times the variance of the labels, is less than this.
 _SAME = 1e-4
+# The path steps over penalties that are closer than this factor to the last one. What lies between
+# two optima lies near the line from one to the other.
+_STRIDE = 1.5
 # How far the mean square of a column may be from that of all rows, as a factor.
 _ALIKE = 1.5
 # Rows are gone over in float32 while steps promise more than this share of a value, for which that
@@ -99,19 +102,7 @@ class PathNewton:
 
     def start(self) -> None:
         """Follow the path on a part of the rows, and evaluate all models where that leads."""
-        part = self._part()
-        flat = self._weights.new_zeros(1, self.architecture.n_parameters)
-        found: dict[float, Tensor] = {}
-        self._solvers: dict[float, HessianSolver] = {}
-        hessian: Tensor | None = None
-        before = 0.0
-        for l2 in sorted({point.l2 for point in self._points}, reverse=True):
-            self.on_step()
-            if hessian is not None:
-                hessian.diagonal()[: part.n_features] += l2 - before
-            hessian = self._near_optimum(part, flat, l2, hessian)
-            found[l2], before = flat[0].clone(), l2
-            self._solvers[l2] = HessianSolver(hessian)
+        found = self._follow(self._part(), sorted({p.l2 for p in self._points}, reverse=True))
         self._settle(torch.stack([found[self._points[k].l2] for k in self._live]))
         dense = not isinstance(self.problem.rows, SparseRows)
         self._n_in_single = _MOST_IN_SINGLE if dense else 0
@@ -158,6 +149,9 @@ class PathNewton:
         """Give one model as if it were alone."""
         return _Alone(self, k)
 
+    def together(self, models: Sequence[int]) -> None:
+        """Leave them to be scored one by one: a path has no validation rows."""
+
     def drop(self, done: Collection[int]) -> None:
         """Let models leave that are done."""
         kept = [i for i, k in enumerate(self._live) if k not in done]
@@ -174,6 +168,28 @@ class PathNewton:
         """Give the parameters of a model, of shape (1, n_parameters)."""
         i = self._live.index(k)
         return self._parameters[i : i + 1]
+
+    def _follow(self, part: Problem, strengths: Sequence[float]) -> dict[float, Tensor]:
+        """Come near the optima of a part of the rows, and keep a Hessian for each."""
+        flat = self._weights.new_zeros(1, self.architecture.n_parameters)
+        found: dict[float, Tensor] = {}
+        self._solvers: dict[float, HessianSolver] = {}
+        hessian: Tensor | None = None
+        before = 0.0
+        for steps in _strides(strengths):
+            self.on_step()
+            l2, start = steps[-1], flat[0].clone()
+            if hessian is not None:
+                hessian.diagonal()[: part.n_features] += l2 - before
+            hessian = self._near_optimum(part, flat, l2, hessian)
+            for each in steps:
+                share = 1.0 if each == l2 else math.log(before / each) / math.log(before / l2)
+                found[each] = torch.lerp(start, flat[0], share)
+                own = hessian.clone()
+                own.diagonal()[: part.n_features] += each - l2
+                self._solvers[each] = HessianSolver(own)
+            before = l2
+        return found
 
     def _part(self) -> Problem:
         """Give every so manieth row, with its mean weight over all models, or all if need be."""
@@ -202,7 +218,7 @@ class PathNewton:
         weight = torch.ones_like(problem.target) if problem.weight is None else problem.weight
         rows = problem.rows
         squares = self.team.map(
-            lambda span: weighted_squares(rows.batch(span), weight[span]), rows.spans()
+            lambda span: rows.batch(span).weighted_squares(weight[span]), rows.spans()
         )
         return torch.stack(list(squares)).sum(dim=0) / weight.sum()
 
@@ -281,7 +297,8 @@ class PathNewton:
         if isinstance(rows, SparseRows):
             return rows.spans()
         width = rows.shape[1] + 4 * len(self._live)
-        return row_spans(rows.shape[0], -(-width // 2) if self._is_single else width)
+        n_numbers = -(-width // 2) if self._is_single else width
+        return row_spans(rows.shape[0], n_numbers, self.problem.device)
 
     def _values(self, parameters: Tensor, losses: Tensor) -> Tensor:
         squares = parameters[:, : self.problem.n_features].square().sum(dim=1)
@@ -321,6 +338,19 @@ class PathNewton:
                 done = StopReason.NO_DESCENT
             progress[k] = Progress(loss, value, length, gap, done)
         return progress
+
+
+def _strides(strengths: Sequence[float]) -> list[list[float]]:
+    """Cut descending strengths into strides, of which the path goes to the last one at once."""
+    strides: list[list[float]] = []
+    waiting: list[float] = []
+    before = math.inf
+    for l2, after in zip(strengths, [*strengths[1:], 0.0], strict=True):
+        waiting.append(l2)
+        if before > _STRIDE * after:
+            strides.append(waiting)
+            waiting, before = [], l2
+    return strides
 
 
 class _Alone:

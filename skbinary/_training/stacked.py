@@ -13,11 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from skbinary._device import full_precision
-from skbinary._problem import Batch, DenseRows, LayerInput, SharedBatch
-from skbinary._stack import Architecture, Stack, aligned
-from skbinary._training.minibatch import Course, factors_of
-from skbinary._training.optimizers import Optimizer
+from skbinary._problem import Batch, DenseBatch, DenseRows, LayerInput, SharedBatch
+from skbinary._stack import Architecture, Noise, Stack, aligned
+from skbinary._training.captured import CapturedStep, Inputs, Recorder, record_on_cuda
+from skbinary._training.minibatch import Course, Dropout, factors_of
 from skbinary._training.result import Progress
+from skbinary._training.rules import AllAtOnce, RuleByRule
 
 
 class _Feed:
@@ -53,16 +54,6 @@ class _Feed:
             yield from self.rows.batch(fetched).split(size)
 
 
-class _Rule:
-    """An update rule that some neighbouring models of a stack have in common."""
-
-    def __init__(self, course: Course):
-        self.models = slice(0, 0)
-        self.optimizer: Optimizer = course.optimizer
-        self.schedule = copy.copy(course.schedule)
-        self.n_rows = course.problem.n_samples
-
-
 class StackedMiniBatch:
     """Passes over shuffled batches, in which every model takes a step of its own.
 
@@ -80,6 +71,9 @@ class StackedMiniBatch:
         batch size and kind of optimizer, and either all have dropout or none.
     on_step : callable or None, default=None
         Called before every step, to raise what shall end the training.
+    record : Recorder or None, default=None
+        Records the step of whole batches, to be replayed. None to record CUDA graphs on CUDA, and
+        nothing elsewhere.
     """
 
     def __init__(
@@ -88,6 +82,7 @@ class StackedMiniBatch:
         starts: Sequence[Tensor],
         courses: Sequence[Course],
         on_step: Callable[[], None] | None = None,
+        record: Recorder | None = None,
     ):
         self.architecture = architecture
         self.courses = courses
@@ -103,22 +98,16 @@ class StackedMiniBatch:
         self._feed_of = feeds
         self._noise_of = list(zip(feeds, noises, strict=True))
         order = list(zip(feeds, noises, rules, strict=True))
-        # A rule that all have in common moves all of them at once.
-        self._rule_of = order if len(set(rules)) > 1 else [(0, 0, 0)] * len(courses)
         self._live = sorted(range(len(courses)), key=order.__getitem__)
-        self._noises = {
-            key: _Noise(course) for key, course in zip(self._noise_of, courses, strict=True)
-        }
-        self._feeds = {
-            key: _Feed(course, self._n_rows)
-            for key, course in zip(self._feed_of, courses, strict=True)
-        }
-        self._rules = {
-            key: _Rule(course) for key, course in zip(self._rule_of, courses, strict=True)
-        }
+        device = courses[0].problem.device
+        self._record = record_on_cuda if record is None and device.type == "cuda" else record
+        # What a processor does model by model a GPU does at once; so does a rule that is common.
+        at_once = self._record is not None or device.type != "cpu" or len(set(rules)) == 1
+        self._rules = AllAtOnce(courses, rules) if at_once else RuleByRule(courses, order)
+        noisy, fed = (dict(zip(keys, courses, strict=True)) for keys in (self._noise_of, feeds))
+        self._noises = {key: _Noise(course) for key, course in noisy.items()}
+        self._feeds = {key: _Feed(course, self._n_rows) for key, course in fed.items()}
         self._settle(torch.stack([starts[k] for k in self._live]))
-        for rule in self._rules.values():
-            rule.optimizer = rule.optimizer.moved(self.stack.parameters[rule.models])
 
     def start(self) -> None:
         """Get ready; batches need nothing."""
@@ -128,7 +117,7 @@ class StackedMiniBatch:
         feeds = list(self._feeds.values())
         for feed in feeds:
             feed.shuffle()
-        rates = [self._rules[self._rule_of[k]].schedule.rate for k in self._live]
+        rates = [self._rules.rate_of(k) for k in self._live]
         targets, weights = self._targets(), self._weights()
         scales, ridges = self._scales(weights)
         spans = [slice(s, s + self._batch_size) for s in range(0, self._n_rows, self._batch_size)]
@@ -136,35 +125,35 @@ class StackedMiniBatch:
             self.on_step()
             self._step(batch, targets[..., spans[i]], scales[i], ridges[i], spans[i])
         self._n_epochs += 1
-        for rule in self._rules.values():
-            rule.schedule.after_epoch(self._n_epochs * rule.n_rows)
+        self._rules.after_epoch(self._n_epochs)
         return dict(zip(self._live, self._progress(targets, weights, rates), strict=True))
 
     def alone(self, k: int) -> _Member:
         """Give one model as if it were alone."""
         return _Member(self, k)
 
+    def together(self, models: Sequence[int]) -> Stack | None:
+        """Give models as a stack, to be scored at once, where that is worth it: on a GPU."""
+        if self.stack.parameters.device.type == "cpu":
+            return None
+        places = [self._live.index(k) for k in models]
+        return Stack(self.architecture, self.stack.parameters[places])
+
     def drop(self, done: Collection[int]) -> None:
         """Let models leave, and close ranks."""
         kept = [i for i, k in enumerate(self._live) if k not in done]
         if not kept or not done:
             return
-        before = {key: rule.models for key, rule in self._rules.items()}
         self._live = [self._live[i] for i in kept]
-        self._settle(self.stack.parameters[kept])
-        for key, rule in self._rules.items():
-            start, stop = before[key].start, before[key].stop
-            rows = torch.tensor([i - start for i in kept if start <= i < stop])
-            own = self.stack.parameters[rule.models]
-            rule.optimizer = rule.optimizer.moved(own, rows.to(own.device))
+        self._settle(self.stack.parameters[kept], kept)
 
-    def _settle(self, parameters: Tensor) -> None:
+    def _settle(self, parameters: Tensor, kept: Sequence[int] | None = None) -> None:
         """Take the parameters of the models that are there, and see who stands where."""
         live = [self.courses[k] for k in self._live]
         parameters = aligned(parameters)
         self.stack = Stack(self.architecture, parameters)
         self._feeds = _placed(self._feeds, [self._feed_of[k] for k in self._live])
-        self._rules = _placed(self._rules, [self._rule_of[k] for k in self._live])
+        self._rules.settle(self._live, parameters, kept)
         self._batch_size = live[0].batch_size
         n_weights = self.architecture.n_weights
         self._penalized = parameters[:, :n_weights]
@@ -174,6 +163,10 @@ class StackedMiniBatch:
         strengths = [course.ridge.strength for course in live]
         self._strengths = torch.tensor(strengths, dtype=precision, device=parameters.device)
         self._noises = _placed(self._noises, [self._noise_of[k] for k in self._live])
+        places = {key: i for i, key in enumerate(self._noises)}
+        noise_at = [places[self._noise_of[k]] for k in self._live]
+        self._noise_at = torch.tensor(noise_at, device=parameters.device)
+        self._captured: CapturedStep | None = None
 
     def _batches(self, feeds: Sequence[_Feed]) -> Iterator[LayerInput]:
         """Give the batches of an epoch as the models see them."""
@@ -181,8 +174,10 @@ class StackedMiniBatch:
         one_each = len(rows) == len(self._live) > 1 and bool(self.architecture.hidden)
         if one_each and all(each.shares(rows[0]) for each in rows):
             orders = [r.positions(f.order) for r, f in zip(rows, feeds, strict=True)]
-            for where in torch.split(torch.stack(orders), self._batch_size, dim=1):
-                yield rows[0].batch_of_each(where)
+            n_fetched = rows[0].n_fetched_of_each(self._batch_size, len(rows))
+            for where in torch.split(torch.stack(orders), n_fetched, dim=1):
+                fetched = rows[0].batch_of_each(where).values
+                yield from map(DenseBatch, torch.split(fetched, self._batch_size, dim=1))
             return
         for parts in zip(*(feed.batches() for feed in feeds), strict=True):
             models = [(f.models, part) for f, part in zip(feeds, parts, strict=True)]
@@ -193,12 +188,11 @@ class StackedMiniBatch:
         if len(self._feeds) == 1:
             (feed,) = self._feeds.values()
             return self.courses[self._live[0]].problem.target[feed.order]
-        return torch.stack(
-            [
-                self.courses[k].problem.target[self._feeds[self._feed_of[k]].order]
-                for k in self._live
-            ]
-        )
+        ordered = {}
+        for k, key in zip(self._live, (self._feed_of[k] for k in self._live), strict=True):
+            if key not in ordered:
+                ordered[key] = self.courses[k].problem.target[self._feeds[key].order]
+        return torch.stack([ordered[self._feed_of[k]] for k in self._live])
 
     def _weights(self) -> Tensor | None:
         """Give the weight of each row for each model, in the order of the epoch.
@@ -221,30 +215,71 @@ class StackedMiniBatch:
         if weights is None:
             counts = [float(min(size, n - start)) for start in range(0, n, size)]
             return [1 / each for each in counts], self._ridges(counts)
-        parts = torch.split(weights.to(self._strengths), size, dim=1)
-        totals = [part.sum(dim=1) for part in parts]
-        scales = [(p / t[:, None]).to(weights) for p, t in zip(parts, totals, strict=True)]
-        return scales, self._ridges(totals)
+        # Rows that make up the last batch weigh nothing.
+        n_batches = -(-n // size)
+        exact = functional.pad(weights.to(self._strengths), (0, n_batches * size - n))
+        exact = exact.view(len(weights), n_batches, size)
+        totals = exact.sum(dim=2)
+        scales = (exact / totals[..., None]).to(weights).flatten(1)[:, :n]
+        return torch.split(scales, size, dim=1), self._ridges(totals)
 
-    def _ridges(self, totals: Sequence[float | Tensor]) -> list[Tensor]:
+    def _ridges(self, totals: Sequence[float] | Tensor) -> Sequence[Tensor]:
+        """Give the strength of the penalty in each batch.
+
+        Parameters
+        ----------
+        totals : sequence of float or Tensor of shape (n_models, n_batches)
+            The weight of each batch.
+        """
+        strengths = self._strengths[:, None]
+        n_batches = totals.shape[1] if isinstance(totals, Tensor) else len(totals)
         if not self.courses[0].ridge.per_batch:
-            whole = self._strengths.new_tensor([self._total_weights[k] for k in self._live])
-            totals = [whole] * len(totals)
-        return [(self._strengths / each).to(self._logits)[:, None] for each in totals]
+            whole = strengths.new_tensor([[self._total_weights[k]] for k in self._live])
+            return [(strengths / whole).to(self._logits)] * n_batches
+        if isinstance(totals, Tensor):
+            return torch.split((strengths / totals).to(self._logits), 1, dim=1)
+        made = {each: (strengths / each).to(self._logits) for each in set(totals)}
+        return [made[each] for each in totals]
 
     def _step(
         self, batch: LayerInput, target: Tensor, scale: float | Tensor, ridge: Tensor, span: slice
     ) -> None:
-        through = self.stack.for_batches_of(target.shape[-1])
         if self.stack.n_models == 1 and isinstance(scale, Tensor):
             scale = scale[0]
-        has_noise = self.courses[self._live[0]].dropout is not None
-        noise = partial(_factors, list(self._noises.values())) if has_noise else None
-        self._logits[:, span] = through.there_and_back(batch, target, scale, noise)
+        rules = self._rules
+        if isinstance(rules, AllAtOnce) and self._can_be_recorded(batch, target):
+            inputs = Inputs(batch, target, scale, ridge, rules.rate())
+            self._logits[:, span] = self._recorded(inputs, rules)(inputs)
+            rules.after_step()
+            return
+        through = self.stack.for_batches_of(target.shape[-1])
+        self._logits[:, span] = through.there_and_back(batch, target, scale, self._noise())
         self._penalized_gradient.addcmul_(self._penalized, ridge)
-        for rule in self._rules.values():
-            rule.optimizer.update(self.stack.gradient[rule.models], rule.schedule.rate)
-            rule.schedule.after_step()
+        rules.move(self.stack.gradient)
+
+    def _noise(self) -> Noise | None:
+        if self.courses[self._live[0]].dropout is None:
+            return None
+        return partial(_factors, [each.make for each in self._noises.values()], self._noise_at)
+
+    def _can_be_recorded(self, batch: LayerInput, target: Tensor) -> bool:
+        parts = [part for _, part in batch.parts] if isinstance(batch, SharedBatch) else [batch]
+        return (
+            self._record is not None
+            and target.shape[-1] == self._batch_size
+            and all(isinstance(part, DenseBatch) for part in parts)
+        )
+
+    def _recorded(self, inputs: Inputs, rules: AllAtOnce) -> CapturedStep:
+        if self._captured is None:
+            assert self._record is not None
+            noise = self._noise()
+            drawn = [] if noise is None else [each.make for each in self._noises.values()]
+            generators = [each.generator for each in drawn]
+            self._captured = CapturedStep(
+                self.stack, rules.optimizer, inputs, self._record, noise, generators
+            )
+        return self._captured
 
     def _progress(
         self, targets: Tensor, weights: Tensor | None, rates: Sequence[float]
@@ -289,7 +324,7 @@ class _Member:
 
     def plateau(self) -> bool:
         """Tell whether training shall end when nothing improves."""
-        return self._whole._rules[self._whole._rule_of[self._k]].schedule.plateau()
+        return self._whole._rules.plateau(self._k)
 
     def state(self) -> dict[str, Any]:
         """Give how many rows it has seen."""
@@ -304,21 +339,17 @@ class _Noise:
         self.make: Any = course.dropout and course.dropout.copy()
 
 
-def _factors(noises: Sequence[_Noise], layer: int, activations: Tensor) -> Tensor:
-    """Give the factors of dropout that each model would make alone."""
+def _factors(dropouts: Sequence[Dropout], at: Tensor, layer: int, activations: Tensor) -> Tensor:
+    """Give the factors of dropout that each model would make alone, which has the one at `at`."""
     stacked = activations if activations.ndim == 3 else activations[None]
-    factors = factors_of([noise.make for noise in noises], layer, stacked[0])
-    if len(noises) == 1:
+    factors = factors_of(dropouts, layer, stacked[0])
+    if len(dropouts) == 1:
         return factors[0]
-    if len(noises) == len(stacked):
-        return factors
-    counts = [noise.models.stop - noise.models.start for noise in noises]
-    times = torch.tensor(counts, device=factors.device)
-    return factors.repeat_interleave(times, dim=0, output_size=len(stacked))
+    return factors if len(dropouts) == len(stacked) else torch.index_select(factors, 0, at)
 
 
 _Key = TypeVar("_Key", bound=Hashable)
-_Placed = TypeVar("_Placed", _Feed, _Rule, _Noise)
+_Placed = TypeVar("_Placed", _Feed, _Noise)
 
 
 def _numbered(keys: Sequence[Hashable]) -> list[int]:

@@ -10,26 +10,9 @@ from skbinary._training.captured import record_on_cuda
 from skbinary._training.minibatch import Course, MiniBatch, Ridge
 from skbinary._training.optimizers import SGD, Adam
 from skbinary._training.schedules import OneCycle
+from tests.training.recorder import Recorder
 
 MAKE = {"adam": Adam, "sgd": lambda p: SGD(p, 0.9, nesterov=True), "plain sgd": SGD}
-
-
-class Recorder:
-    """Stands for a graph: records by running, as CUDA does to warm up, and replays by calling."""
-
-    def __init__(self):
-        self.n_recorded = self.n_replayed = 0
-
-    def __call__(self, function):
-        self.n_recorded += 1
-        for _ in range(3):
-            function()
-
-        def replay():
-            self.n_replayed += 1
-            function()
-
-        return replay
 
 
 def trained(record, optimizer="adam", *, weighted=False, per_batch=True, device="cpu", n_rows=45):
@@ -68,7 +51,7 @@ def test_recorded_step_equals_the_plain_one(optimizer, weighted, per_batch):
 
 
 def test_step_that_cannot_be_recorded_runs_as_it_is():
-    def refuse(function):
+    def refuse(function, generators):
         function()
         raise RuntimeError("operation not permitted when stream is capturing")
 

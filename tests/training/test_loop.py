@@ -8,8 +8,10 @@ import torch
 
 from skbinary._problem import DenseRows, Problem
 from skbinary._stack import Architecture, Stack
-from skbinary._training.loop import Plan, train, validate
+from skbinary._training.loop import train
+from skbinary._training.plan import Plan
 from skbinary._training.result import DivergedError, Progress, StopReason
+from skbinary._training.validation import validate, validate_all
 
 
 class Scripted:
@@ -182,3 +184,20 @@ def test_validate_score_uses_the_threshold(threshold, score):
     stack = Stack(Architecture(1, fit_intercept=False), torch.ones(1, 1))
     validation = validation_of([[1.0], [-1.0]], [1.0, 0.0])
     assert validate(stack, validation, Plan(1, 0, 1, threshold=threshold))[1] == score
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_validate_all_gives_each_model_what_it_has_alone(weighted):
+    generator = torch.Generator().manual_seed(0)
+    architecture = Architecture(2, (3,), "relu")
+    parameters = torch.randn(4, architecture.n_parameters, generator=generator)
+    weight = torch.rand(50, generator=generator) if weighted else None
+    X = torch.randn(50, 2, generator=generator)
+    validation = Problem(
+        DenseRows(X, torch.float32), (X[:, 0] > 0).float(), weight, score_weight=weight
+    )
+    thresholds = [0.2, 0.4, 0.5, 0.9]
+    found = validate_all(Stack(architecture, parameters), validation, thresholds)
+    for row, threshold, seen in zip(parameters, thresholds, found, strict=True):
+        plan = Plan(1, 0, 1, threshold=threshold)
+        assert seen == pytest.approx(validate(Stack(architecture, row[None]), validation, plan))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from skbinary._training.each import of_each
 from skbinary._training.optimizers import SGD, Adam
 
 START = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
@@ -79,3 +80,43 @@ def test_state_restored_goes_on_as_if_never_stopped(make):
         without_stop.update(gradient, 0.1)
         resumed.update(gradient, 0.1)
     assert torch.equal(whole, second)
+
+
+OF_EACH = {
+    "adam": (Adam, [((0.9, 0.999), 1e-8, 0.0), ((0.5, 0.99), 1e-3, 0.1), ((0.0, 0.9), 1e-8, 0.0)]),
+    "sgd": (SGD, [(0.0, False, 0.1), (0.9, True, 0.0), (0.9, False, 0.0)]),
+    "plain sgd": (SGD, [(0.0, False, 0.0)] * 3),
+}
+
+
+def of_both(name, dtype, n_steps=6):
+    """Make the parameters of three models, moved one by one and at once, the last by two alone."""
+    kind, settings = OF_EACH[name]
+    start = torch.stack([START, START / 2, -START]).to(dtype)
+    one_by_one, at_once = start.clone(), start.clone()
+    singles = [kind(row, *each) for row, each in zip(one_by_one, settings, strict=True)]
+    rule = of_each(at_once, [kind(row, *each) for row, each in zip(start, settings, strict=True)])
+    for step, gradient in enumerate(gradients(n_steps)):
+        rates = torch.tensor([0.1, 0.01, 0.05], dtype=dtype)[:, None] / (step + 1)
+        slopes = (one_by_one * gradient).to(dtype)
+        for single, slope, rate in zip(singles, slopes, rates, strict=True):
+            single.update(slope, float(rate))
+        if step == n_steps - 1:  # one leaves
+            kept = torch.tensor([0, 2])
+            rest = at_once[kept]
+            rule.moved(rest, kept).update(slopes[kept], rates[kept])
+            return one_by_one[kept], rest
+        rule.update(slopes, rates)
+    raise AssertionError("there must be a step")
+
+
+@pytest.mark.parametrize("name", OF_EACH)
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
+def test_rule_of_each_moves_models_as_their_own_rules_do(name, dtype, rtol):
+    one_by_one, at_once = of_both(name, dtype)
+    torch.testing.assert_close(at_once, one_by_one, rtol=rtol, atol=rtol)
+
+
+def test_rule_of_each_of_another_kind_is_an_error():
+    with pytest.raises(TypeError, match="must be Adam or SGD"):
+        of_each(torch.zeros(1, 3), [object.__new__(type("Other", (), {"settings": ()}))])

@@ -8,10 +8,11 @@ from sklearn.datasets import make_classification
 from skbinary._problem import DenseRows, Problem, SparseRows
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
-from skbinary._training.loop import Plan, train, train_stack
+from skbinary._training.loop import train, train_stack
 from skbinary._training.newton import Newton
 from skbinary._training.objective import LinearObjective
-from skbinary._training.path import PathNewton, Point
+from skbinary._training.path import PathNewton, Point, _strides
+from skbinary._training.plan import Plan
 from skbinary._training.result import StopReason
 
 PLAN = Plan(100, 1e-10, 10)
@@ -223,3 +224,35 @@ def test_path_asked_to_stop_raises_before_the_next_iteration():
     with pytest.raises(StoppedError):
         solved(problem, folds(problem), [Point(0, 1e-3, 1e-12)], on_step=on_step)
     assert len(calls) == 3
+
+
+@pytest.mark.parametrize(
+    ("strengths", "strides"),
+    [
+        ([4.0, 2.0, 1.0], [[4.0], [2.0], [1.0]]),
+        ([4.0, 3.9, 3.0, 2.5, 1.0], [[4.0], [3.9, 3.0], [2.5], [1.0]]),
+        ([1.2, 1.1, 1.0], [[1.2], [1.1, 1.0]]),
+        ([1.0], [[1.0]]),
+    ],
+)
+def test_path_steps_over_penalties_that_are_close(strengths, strides):
+    assert _strides(strengths) == strides
+
+
+def test_path_of_many_penalties_solves_few_of_them_on_a_part(monkeypatch):
+    solved_on_a_part, original = [], PathNewton._near_optimum
+    monkeypatch.setattr(
+        PathNewton,
+        "_near_optimum",
+        lambda self, *args: solved_on_a_part.append(1) or original(self, *args),
+    )
+    problem = table()
+    weights = folds(problem)
+    strengths = np.geomspace(1e-3, 1.0, 60)
+    points = [Point(k, l2, 1e-10) for l2 in strengths for k in range(3)]
+    results = solved(problem, weights, points)
+    assert len(solved_on_a_part) <= 22
+    for point, result in list(zip(points, results, strict=True))[::17]:
+        assert result.stop_reason is StopReason.CONVERGED
+        expected = solved_alone(problem, weights[point.weighting], point.l2)
+        torch.testing.assert_close(result.parameters, expected.parameters, rtol=1e-6, atol=1e-8)

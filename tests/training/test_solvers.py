@@ -12,9 +12,10 @@ from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
 from skbinary._training.lbfgs import LBFGS, Memory
 from skbinary._training.line_search import search
-from skbinary._training.loop import Plan, train
+from skbinary._training.loop import train
 from skbinary._training.newton import Newton
 from skbinary._training.objective import Along, LinearObjective, NetworkObjective
+from skbinary._training.plan import Plan
 from skbinary._training.result import StopReason
 from skbinary._training.row_space import RowSpaceNewton
 from skbinary._training.small import SmallLinearObjective

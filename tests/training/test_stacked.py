@@ -6,12 +6,14 @@ import torch
 
 from skbinary._problem import DenseRows, Problem, SparseRows
 from skbinary._stack import Architecture, Stack
-from skbinary._training.loop import Plan, train, train_stack
+from skbinary._training.loop import train, train_stack
 from skbinary._training.minibatch import Course, Dropout, MiniBatch, Ridge
 from skbinary._training.optimizers import SGD, Adam
+from skbinary._training.plan import Plan
 from skbinary._training.result import DivergedError, StopReason
 from skbinary._training.schedules import Adaptive, Cosine, InverseScaling, OneCycle, Schedule
 from skbinary._training.stacked import StackedMiniBatch
+from tests.training.recorder import Recorder
 
 N_FEATURES = 6
 
@@ -73,15 +75,15 @@ class Setup:
         return train(MiniBatch(stack, self.course(parameters)), self.plan)
 
 
-def together(setups):
+def together(setups, record=None):
     starts = [setup.start() for setup in setups]
     courses = [setup.course(start[None]) for setup, start in zip(setups, starts, strict=True)]
-    step = StackedMiniBatch(setups[0].architecture(), starts, courses)
+    step = StackedMiniBatch(setups[0].architecture(), starts, courses, record=record)
     return train_stack(step, [setup.plan for setup in setups])
 
 
-def assert_equal(setups, rtol=2e-4):
-    for setup, found in zip(setups, together(setups), strict=True):
+def assert_equal(setups, rtol=2e-4, record=None):
+    for setup, found in zip(setups, together(setups, record), strict=True):
         expected = setup.alone()
         assert found.stop_reason is expected.stop_reason
         assert found.n_iter == expected.n_iter
@@ -129,6 +131,46 @@ RULES = {
 @pytest.mark.parametrize("name", RULES)
 def test_stack_trains_each_model_as_if_it_were_alone(name):
     assert_equal(RULES[name])
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_stack_recorded_trains_each_model_as_if_it_were_alone(name):
+    recorder = Recorder()
+    assert_equal(RULES[name], record=recorder)
+    # Sparse rows, and a table smaller than a batch, cannot be recorded.
+    n_steps = 0 if name in ("sparse", "one batch") else 16
+    assert (recorder.n_recorded, recorder.n_replayed) == (min(1, n_steps), n_steps)
+
+
+def test_stack_recorded_is_recorded_anew_when_models_leave():
+    recorder = Recorder()
+    plans = [Plan(n, 1e-4, 10, watches="objective") for n in (1, 6, 3, 3, 6)]
+    setups = [
+        Setup(COMMON, plan=plan, dropout=0.3, seed=k % 2, schedule=lambda k=k: Schedule(0.01 * k))
+        for k, plan in enumerate(plans, start=1)
+    ]
+    assert_equal(setups, record=recorder)
+    assert recorder.n_recorded == 3
+
+
+def test_stack_validated_at_once_has_the_curves_of_each(monkeypatch):
+    asked, problem = [], table(60, validation=True)
+
+    def at_once(self, models):
+        asked.append(len(models))
+        return Stack(
+            self.architecture, self.stack.parameters[[self._live.index(k) for k in models]]
+        )
+
+    monkeypatch.setattr(StackedMiniBatch, "together", at_once)
+    plans = [
+        Plan(8, 1e-4, n, watches="validation_loss", threshold=t) for n, t in ((1, 0.3), (9, 0.5))
+    ]
+    plans.append(
+        Plan(8, 1e-4, 9, watches="validation_score", score=lambda logits: float(logits[0]))
+    )
+    assert_equal([Setup(problem, seed=s, plan=plan) for s, plan in enumerate(plans)])
+    assert set(asked) == {2}
 
 
 def test_stack_early_stopping_each_model_keeps_its_best_epoch():
