@@ -32,7 +32,7 @@ from benchmarks.quality import (
     thresholds,
 )
 from benchmarks.quality.objectives import Counts, Objective
-from skbinary import TorchLogisticClassifier
+from skbinary import PiecewiseLinearEncoder, TorchLogisticClassifier
 
 ROOT = Path(__file__).parent.parent
 RNG = np.random.RandomState(0)
@@ -197,8 +197,12 @@ def test_objectives_are_taken_by_our_classifier_and_value_it_as_its_curve_does()
 
 def test_contenders_have_the_seed_and_members_the_recommended_setting():
     contenders = models.contenders(3)
-    assert {model.get_params()["random_state"] for model in contenders.values()} == {3}
-    eight, one = (contenders[name].get_params() for name in (models.MEMBERS, models.ONE_MEMBER))
+    encoded = [contenders[name] for name in (models.MEMBERS, models.ONE_MEMBER)]
+    assert {type(pipeline[0]) for pipeline in encoded} == {PiecewiseLinearEncoder}
+    bare = {**contenders, models.MEMBERS: encoded[0][-1], models.ONE_MEMBER: encoded[1][-1]}
+    assert {model.get_params()["random_state"] for model in bare.values()} == {3}
+    assert bare[models.PLAIN_MEMBERS].get_params() == bare[models.MEMBERS].get_params()
+    eight, one = (pipeline[-1].get_params() for pipeline in encoded)
     assert (eight.pop("n_members"), one.pop("n_members")) == (8, 1)
     assert eight == one
     assert {key: eight[key] for key in models.RECOMMENDED} == models.RECOMMENDED

@@ -8,9 +8,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import TunedThresholdClassifierCV
 from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
 
 from benchmarks.quality.objectives import Objective
-from skbinary import TorchLogisticClassifier, TorchMLPClassifier
+from skbinary import PiecewiseLinearEncoder, TorchLogisticClassifier, TorchMLPClassifier
 
 # The setting that the documentation recommends for a table when probabilities count.
 RECOMMENDED: dict[str, Any] = {
@@ -25,6 +26,7 @@ N_MEMBERS = 8
 DEFAULT = "skbinary"
 MEMBERS = f"skbinary, {N_MEMBERS} members"
 ONE_MEMBER = "skbinary, 1 member"
+PLAIN_MEMBERS = f"skbinary, {N_MEMBERS} members, no encoder"
 MLP = "MLPClassifier"
 STOPPED_MLP = "MLPClassifier, early stopping"
 BOOSTING = "HistGradientBoosting"
@@ -36,17 +38,23 @@ PEER = "peer"
 
 
 def members(seed: int, **others: Any) -> TorchMLPClassifier:
-    """Make the recommended classifier of several members."""
+    """Make a classifier of several members."""
     parameters = {"n_members": N_MEMBERS, **RECOMMENDED, "random_state": seed, **others}
     return TorchMLPClassifier(**parameters)
+
+
+def recommended(seed: int, **others: Any) -> Pipeline:
+    """Make the recommended pipeline: columns are encoded, and several members see them."""
+    return make_pipeline(PiecewiseLinearEncoder(), members(seed, **others))
 
 
 def contenders(seed: int) -> dict[str, Any]:
     """Make those whose probabilities are compared, each by its name."""
     return {
         DEFAULT: TorchMLPClassifier(random_state=seed),
-        MEMBERS: members(seed),
-        ONE_MEMBER: members(seed, n_members=1),
+        MEMBERS: recommended(seed),
+        ONE_MEMBER: recommended(seed, n_members=1),
+        PLAIN_MEMBERS: members(seed),
         MLP: MLPClassifier(random_state=seed),
         STOPPED_MLP: MLPClassifier(early_stopping=True, random_state=seed),
         BOOSTING: HistGradientBoostingClassifier(random_state=seed),

@@ -15,7 +15,7 @@ _WORDS = f"""\
 Means over {{seeds}} seed(s), on test rows that nobody was trained on. Everyone has the same
 prepared float32 columns and `random_state`. Probabilities count as at least 1.2e-7 and at most one
 minus that. "{models.DEFAULT}" is `TorchMLPClassifier()`; {models.N_MEMBERS} members and 1 member
-have the recommended setting {{recommended}}."""
+have the recommended setting {{recommended}} behind a `PiecewiseLinearEncoder`."""
 
 
 @dataclass(frozen=True)

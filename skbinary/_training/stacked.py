@@ -18,7 +18,7 @@ from skbinary._stack import Architecture, Noise, Stack, aligned
 from skbinary._training.captured import CapturedStep, Inputs, Recorder, record_on_cuda
 from skbinary._training.minibatch import Course, Dropout, factors_of
 from skbinary._training.result import Progress
-from skbinary._training.rules import AllAtOnce, RuleByRule
+from skbinary._training.rules import AllAtOnce, RuleByRule, Rules
 
 
 class _Feed:
@@ -103,7 +103,7 @@ class StackedMiniBatch:
         self._record = record_on_cuda if record is None and device.type == "cuda" else record
         # What a processor does model by model a GPU does at once; so does a rule that is common.
         at_once = self._record is not None or device.type != "cpu" or len(set(rules)) == 1
-        self._rules = AllAtOnce(courses, rules) if at_once else RuleByRule(courses, order)
+        self._rules: Rules = AllAtOnce(courses, rules) if at_once else RuleByRule(courses, order)
         noisy, fed = (dict(zip(keys, courses, strict=True)) for keys in (self._noise_of, feeds))
         self._noises = {key: _Noise(course) for key, course in noisy.items()}
         self._feeds = {key: _Feed(course, self._n_rows) for key, course in fed.items()}
