@@ -36,13 +36,13 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
     ----------
     bin_edges_ : list of ndarray of shape (n_pieces + 1,)
         Where each column is cut. Empty for columns without pieces.
-    mean_ : ndarray of shape (n_features_in_,)
+    mean_ : ndarray of shape (n_features,)
         Mean of each column.
-    scale_ : ndarray of shape (n_features_in_,)
+    scale_ : ndarray of shape (n_features,)
         Standard deviation of each column, 1 where it is 0.
     n_features_in_ : int
         Number of columns that ``fit`` has seen.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, if all of them are strings.
 
     Notes
@@ -112,7 +112,7 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features_out)
+        ndarray of shape (n_samples, n_columns)
             First the bounded columns, then the pieces, column by column, in the precision of X.
 
         Examples
@@ -142,7 +142,7 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of str of shape (n_features_out,)
+        ndarray of str of shape (n_columns,)
             The names that go in, and after them, for each column, name_piece0, name_piece1, ...
 
         Examples
