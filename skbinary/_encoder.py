@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +65,9 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
     True
     """
 
-    _parameter_constraints = {"n_bins": [Interval(Integral, 2, None, closed="left")]}  # noqa: RUF012
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_bins": [Interval(Integral, 2, None, closed="left")]
+    }
 
     def __init__(self, n_bins: int = 8):
         self.n_bins = n_bins

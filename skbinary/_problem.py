@@ -212,8 +212,7 @@ class SparseBatch:
 
     def square(self, importance: Tensor) -> Tensor:
         if self.values.device.type != "cpu":
-            parts = zip(*self._dense_parts(importance), strict=True)
-            return _sum(part.mT @ (part * weight[:, None]) for part, weight in parts)
+            return _sum(part.square(importance[span]) for span, part in self._dense_parts())
         values = self.values
         each = torch.repeat_interleave(importance, torch.diff(values.crow_indices()).long())
         scaled = torch.sparse_csr_tensor(
@@ -238,19 +237,19 @@ class SparseBatch:
 
     def row_products(self) -> Tensor:
         if self.values.device.type != "cpu":
-            parts, _ = SparseBatch(self.transposed)._dense_parts()
-            return _sum(part.mT @ part for part in parts)
+            columns = SparseBatch(self.transposed)._dense_parts()
+            return _sum(part.values.mT @ part.values for _, part in columns)
         return torch.sparse.mm(self.values, self.transposed).to_dense()
 
-    def _dense_parts(self, weight: Tensor | None = None) -> tuple[Iterator[Tensor], Iterator[Any]]:
-        """Give the rows a few at a time, and their weights, for products that a GPU makes densely.
+    def _dense_parts(self) -> Iterator[tuple[slice, DenseBatch]]:
+        """Give the rows a few at a time, for products that a GPU makes densely.
 
         Its sparse products with sparse matrices take another order, and so other bits, every time.
         """
-        whole, n_columns = self.shape
-        n_rows = row_spans(whole, n_columns, self.values.device)[0].stop
-        weights = () if weight is None else torch.split(weight, n_rows)
-        return (part.dense() for part in self.split(n_rows)), iter(weights)
+        n_rows, n_columns = self.shape
+        spans = row_spans(n_rows, n_columns, self.values.device)
+        for span, part in zip(spans, self.split(spans[0].stop), strict=True):
+            yield span, DenseBatch(part.dense())
 
     def affine_into(self, bias: Tensor | None, weights: Tensor, out: Tensor) -> None:
         out.copy_(self @ weights)

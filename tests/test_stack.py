@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+from skbinary import _problem
 from skbinary._module import build_module
-from skbinary._problem import DenseBatch, SparseRows
+from skbinary._problem import DenseBatch, SparseBatch, SparseRows
 from skbinary._stack import ACTIVATIONS, Architecture, Stack
 from skbinary._training.minibatch import Dropout
 
@@ -162,3 +163,43 @@ def test_loss_of_extreme_logits_is_finite():
     batch, _, target = make_rows()
     assert bool(torch.isfinite(stack.loss_and_gradient(batch, target, None)).all())
     assert bool(torch.isfinite(stack.gradient).all())
+
+
+def compressed(n_rows=40, n_columns=7):
+    generator = torch.Generator().manual_seed(0)
+    dense = torch.randn(n_rows, n_columns, generator=generator, dtype=torch.float64)
+    dense *= torch.rand(n_rows, n_columns, generator=generator) < 0.3
+    dense[3] = 0.0  # an empty row
+    return SparseBatch(dense.to_sparse_csr()), dense
+
+
+@pytest.mark.parametrize("n_models", [None, 1, 3])
+def test_sparse_rows_added_up_in_their_order_give_the_product(n_models):
+    batch, dense = compressed()
+    shape = (7,) if n_models is None else (7, n_models)
+    weights = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    torch.testing.assert_close(_problem._row_sums(batch.values, weights), dense @ weights)
+    torch.testing.assert_close(
+        _problem._row_sums(batch.transposed, dense @ weights), dense.mT @ (dense @ weights)
+    )
+
+
+def test_sparse_rows_made_dense_in_parts_give_the_same_products(monkeypatch):
+    batch, dense = compressed()
+    monkeypatch.setattr(_problem, "_SPAN_NUMBERS", 70)  # parts of ten rows, or eight columns
+    parts = list(batch._dense_parts())
+    assert [span.stop - span.start for span, _ in parts] == [10] * 4
+    torch.testing.assert_close(torch.cat([part.values for _, part in parts]), dense)
+    importance = torch.rand(40, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    squares = sum(part.square(importance[span]) for span, part in parts)
+    torch.testing.assert_close(squares, batch.square(importance))
+    columns = SparseBatch(batch.transposed)._dense_parts()
+    products = sum(part.values.mT @ part.values for _, part in columns)
+    torch.testing.assert_close(products, batch.row_products())
+
+
+def test_weighted_squares_of_sparse_rows_are_those_of_dense_ones():
+    batch, dense = compressed()
+    importance = torch.rand(40, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    expected = DenseBatch(dense).weighted_squares(importance)
+    torch.testing.assert_close(batch.weighted_squares(importance), expected)

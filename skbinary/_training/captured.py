@@ -115,7 +115,8 @@ class CapturedStep:
         return self._logits
 
     def _fill(self, inputs: Inputs) -> None:
-        _copy(inputs.batch, self._batch)
+        for room, table in zip(_tables(self._batch), _tables(inputs.batch), strict=True):
+            room.copy_(table)
         self._target.copy_(inputs.target)
         for number, value in zip(self._numbers, inputs[2:], strict=True):
             number.set(value)
@@ -161,16 +162,16 @@ class _Number:
 
 
 def _room_for(batch: LayerInput) -> LayerInput:
+    copies = [DenseBatch(each.clone()) for each in _tables(batch)]
     if isinstance(batch, SharedBatch):
-        return SharedBatch([(models, DenseBatch(part.dense().clone()))
-                            for models, part in batch.parts])  # fmt: skip
-    assert isinstance(batch, DenseBatch), "only dense rows are recorded"
-    return DenseBatch(batch.values.clone())
+        return SharedBatch(
+            [(models, own) for (models, _), own in zip(batch.parts, copies, strict=True)]
+        )
+    return copies[0]
 
 
-def _copy(batch: LayerInput, room: LayerInput) -> None:
-    if isinstance(batch, SharedBatch) and isinstance(room, SharedBatch):
-        for (_, part), (_, own) in zip(batch.parts, room.parts, strict=True):
-            own.values.copy_(part.values)
-    elif isinstance(batch, DenseBatch) and isinstance(room, DenseBatch):
-        room.values.copy_(batch.values)
+def _tables(batch: LayerInput) -> list[Tensor]:
+    parts = [part for _, part in batch.parts] if isinstance(batch, SharedBatch) else [batch]
+    tables = [part.values for part in parts if isinstance(part, DenseBatch)]
+    assert len(tables) == len(parts), "only dense rows are recorded"
+    return tables

@@ -6,8 +6,9 @@ settings are columns, and the formulas of ``optimizers`` are written with them.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -16,15 +17,15 @@ from skbinary._device import full_precision
 from skbinary._training.optimizers import SGD, Adam, Optimizer
 
 
-class AdamOfEach:
-    """``Adam`` for several models.
+class _OfEach(ABC):
+    """One rule for several models.
 
     Parameters
     ----------
     parameters : Tensor of shape (n_models, n_parameters)
         What is moved, in place.
     settings : sequence of tuple
-        Those of each model's ``Adam``.
+        Those of each model's own rule.
     state : dict of str to Tensor or None
         What ``state`` gave, of these models.
     """
@@ -37,17 +38,42 @@ class AdamOfEach:
     ):
         self.parameters = parameters
         self.settings = tuple(settings)
+        self._prepare(state or {})
+
+    @abstractmethod
+    def _prepare(self, state: dict[str, Tensor]) -> None:
+        """Lay the settings out as columns, and take up the state or begin anew."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Give what the rule remembers between steps."""
+
+    def tensors(self) -> list[Tensor]:
+        return list(self.state().values())
+
+    def moved(self, parameters: Tensor, rows: Tensor | None = None) -> Self:
+        if rows is None:
+            return type(self)(parameters, self.settings, self.state())
+        state = {name: each[rows] for name, each in self.state().items()}
+        return type(self)(parameters, [self.settings[i] for i in rows.tolist()], state)
+
+
+class AdamOfEach(_OfEach):
+    """``Adam`` for several models."""
+
+    def _prepare(self, state: dict[str, Tensor]) -> None:
+        parameters = self.parameters
         exact = full_precision(parameters.device)  # one minus a beta loses digits
-        rows = [[*betas, epsilon, decay] for betas, epsilon, decay in settings]
+        rows = [[*betas, epsilon, decay] for betas, epsilon, decay in self.settings]
         columns = torch.tensor(rows, dtype=exact, device=parameters.device)
         self._betas = columns[:, :2]
         self._shares = (1 - self._betas).to(parameters)
         self._square_kept = columns[:, 1:2].to(parameters)
         self._epsilon = columns[:, 2:3].to(parameters)
         self._decay = columns[:, 3:].to(parameters) if any(row[3] for row in rows) else None
-        self._powers = state["powers"] if state else torch.ones_like(self._betas)
-        self._mean = state["mean"] if state else torch.zeros_like(parameters)
-        self._square = state["square"] if state else torch.zeros_like(parameters)
+        self._powers = state.get("powers", torch.ones_like(self._betas))
+        self._mean = state.get("mean", torch.zeros_like(parameters))
+        self._square = state.get("square", torch.zeros_like(parameters))
         self._root = torch.empty_like(self._square)
 
     def update(self, gradient: Tensor, rate: float | Tensor) -> None:
@@ -65,42 +91,20 @@ class AdamOfEach:
         self._root.mul_(corrections[:, 1:].rsqrt().to(gradient)).add_(self._epsilon)
         self.parameters.add_(torch.div(self._mean, self._root, out=self._root).mul_(scale))
 
-    def tensors(self) -> list[Tensor]:
-        return [self._mean, self._square, self._powers]
-
     def state(self) -> dict[str, Any]:
         return {"mean": self._mean, "square": self._square, "powers": self._powers}
 
-    def moved(self, parameters: Tensor, rows: Tensor | None = None) -> AdamOfEach:
-        return AdamOfEach(parameters, *_of_rows(self, rows))
 
+class SGDOfEach(_OfEach):
+    """``SGD`` for several models."""
 
-class SGDOfEach:
-    """``SGD`` for several models.
-
-    Parameters
-    ----------
-    parameters : Tensor of shape (n_models, n_parameters)
-        What is moved, in place.
-    settings : sequence of tuple
-        Those of each model's ``SGD``.
-    state : dict of str to Tensor or None
-        What ``state`` gave, of these models.
-    """
-
-    def __init__(
-        self,
-        parameters: Tensor,
-        settings: Sequence[tuple[Any, ...]],
-        state: dict[str, Tensor] | None = None,
-    ):
-        self.parameters = parameters
-        self.settings = tuple(settings)
-        columns = parameters.new_tensor([[float(each) for each in row] for row in settings])
+    def _prepare(self, state: dict[str, Tensor]) -> None:
+        parameters = self.parameters
+        columns = parameters.new_tensor([[float(each) for each in row] for row in self.settings])
         self._momentum, self._decay = columns[:, :1], columns[:, 2:]
         self._looks_ahead = columns[:, 1:2] > 0
-        self._decays = any(decay for *_, decay in settings)
-        self._velocity = state["velocity"] if state else torch.zeros_like(parameters)
+        self._decays = any(decay for *_, decay in self.settings)
+        self._velocity = state.get("velocity", torch.zeros_like(parameters))
 
     def update(self, gradient: Tensor, rate: float | Tensor) -> None:
         """Move the parameters, at rates of shape (n_models, 1)."""
@@ -111,14 +115,8 @@ class SGDOfEach:
         ahead = self._velocity * self._momentum - change
         self.parameters.add_(torch.where(self._looks_ahead, ahead, self._velocity))
 
-    def tensors(self) -> list[Tensor]:
-        return [self._velocity]
-
     def state(self) -> dict[str, Any]:
         return {"velocity": self._velocity}
-
-    def moved(self, parameters: Tensor, rows: Tensor | None = None) -> SGDOfEach:
-        return SGDOfEach(parameters, *_of_rows(self, rows))
 
 
 def of_each(parameters: Tensor, optimizers: Sequence[Optimizer]) -> Optimizer:
@@ -136,10 +134,3 @@ def of_each(parameters: Tensor, optimizers: Sequence[Optimizer]) -> Optimizer:
     if isinstance(optimizers[0], SGD):
         return SGDOfEach(parameters, settings)
     raise TypeError(f"{type(optimizers[0]).__name__} must be Adam or SGD to move many models.")
-
-
-def _of_rows(rule: AdamOfEach | SGDOfEach, rows: Tensor | None) -> tuple[Any, dict[str, Tensor]]:
-    if rows is None:
-        return rule.settings, rule.state()
-    state = {name: each[rows] for name, each in rule.state().items()}
-    return [rule.settings[i] for i in rows.tolist()], state

@@ -189,7 +189,8 @@ class StackedMiniBatch:
             (feed,) = self._feeds.values()
             return self.courses[self._live[0]].problem.target[feed.order]
         ordered = {}
-        for k, key in zip(self._live, (self._feed_of[k] for k in self._live), strict=True):
+        for k in self._live:
+            key = self._feed_of[k]
             if key not in ordered:
                 ordered[key] = self.courses[k].problem.target[self._feeds[key].order]
         return torch.stack([ordered[self._feed_of[k]] for k in self._live])
