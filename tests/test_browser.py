@@ -18,6 +18,14 @@ QUIET = ("log", "debug")
 KNOWN = "Expected copy-paste icon is missing from the DOM structure"
 READERS = list(product(("light", "dark"), (1280, 390)))
 
+# Letters have their shapes, and what the scripts changed at the end of loading is laid out. Of a
+# page that lies on the disk nothing else is to come; "networkidle" has waited for it in vain.
+SETTLED = """
+() => document.fonts.ready
+  .then(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))))
+  .then(() => true)
+"""
+
 # What sticks out of the page on the right, and cannot be scrolled to inside a box of its own.
 CUT_OFF = """
 () => {
@@ -117,8 +125,8 @@ def open_page(chromium):
         page.on("console", lambda message: troubles.append((message.type, message.text)))
         page.on("pageerror", lambda error: troubles.append(("error", str(error))))
         page.on("requestfailed", lambda request: troubles.append(("missing", request.url)))
-        page.goto(path.as_uri())
-        page.wait_for_load_state("networkidle")
+        page.goto(path.as_uri(), wait_until="load")
+        page.evaluate(SETTLED)
         opened.append((page, troubles))
         return page
 
