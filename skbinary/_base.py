@@ -31,8 +31,8 @@ from skbinary._fitted import FittedModel
 from skbinary._monitor import check_monitor, validation_rows, validation_score
 from skbinary._objectives import parse_threshold
 from skbinary._observers import CallbackSupport, Printer, ScikitLearnCallbacks
-from skbinary._prepare import Data, Fold, Split, build_problem, check_data
-from skbinary._problem import Problem
+from skbinary._prepare import Data, Fold, Split, build_problem, check_data, compressed_rows
+from skbinary._problem import Problem, Source
 from skbinary._settled import MINIBATCH_SOLVERS, Training
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
@@ -395,6 +395,7 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
             threshold=wanted if isinstance(wanted, float) else _USUAL_THRESHOLD,
             scorer=scorer,
             fold=fold,
+            is_partial=is_partial,
         )
 
     def _take_over(self, result: FitResult, training: Training) -> None:
@@ -513,7 +514,16 @@ class BinaryClassifier(FittedModel, CallbackSupport, BaseEstimator):
             ridge=self._ridge(),
             shuffler=training.random_state if self.shuffle else None,
             dropout=dropout,
+            compressed=self._compressed(training, problem, batch_size),
         )
+
+    @staticmethod
+    def _compressed(training: Training, problem: Problem, batch_size: int) -> Source | None:
+        # A single pass is over before compression pays.
+        if training.is_partial:
+            return None
+        width = training.architecture.layers[0][1]
+        return compressed_rows(training.data, problem.rows, width, batch_size)
 
     def _observers(self, training: Training, split: Split, context: Any) -> list[Observer]:
         data = training.data

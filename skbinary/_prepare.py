@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from skbinary import _inputs
-from skbinary._problem import Problem, Rows
+from skbinary._compressed import CompressedRows, can_pay, compress
+from skbinary._problem import DenseRows, Problem, Rows
 from skbinary._twins import folds, hold_out, merge_equal_rows
 
 _Made = TypeVar("_Made")
@@ -265,6 +266,29 @@ def unweighted_problem(data: Data, device: torch.device, dtype: torch.dtype) -> 
         return _weighed(bare, rows, data.classes, np.ones(2), device)
 
     return remembered(data, f"unweighted {device} {dtype}", build)
+
+
+def compressed_rows(data: Data, rows: Rows, width: int, batch_size: int) -> CompressedRows | None:
+    """Compress the rows that a network trains on, where its first layer gains by it.
+
+    Parameters
+    ----------
+    data : Data
+    rows : Rows
+        Those that were made of the data.
+    width, batch_size : int
+        Units of the first layer, and rows of a batch.
+    """
+    if not isinstance(rows, DenseRows) or not can_pay(rows.shape[1], width, batch_size):
+        return None
+    # The rows are kept with what was made of them, so that nothing else gets their name.
+    table = remembered(
+        data, f"compressed {id(rows.values)}", lambda: (rows.values, compress(rows))
+    )[1]
+    if table is None or not table.pays(width, batch_size):
+        return None
+    index = rows.index
+    return remembered(data, f"compressed {id(rows)}", lambda: (rows, table.view(index)))[1]
 
 
 def remembered(data: Data, what: str, make: Callable[[], _Made]) -> _Made:

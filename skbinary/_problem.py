@@ -9,11 +9,11 @@ with ``@`` or ``transposed_matmul``.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, reduce
-from itertools import pairwise
-from typing import Any, Protocol
+from itertools import islice, pairwise
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -31,14 +31,61 @@ _TIMES_ON_GPU = 64
 
 
 class LayerInput(Protocol):
-    """What a layer multiplies with its weights."""
+    """What a layer multiplies with its weights.
+
+    Attributes
+    ----------
+    pattern : hashable or None
+        Equal for batches with which the same operations are done on other tensors. None where the
+        operations cannot be recorded.
+    """
+
+    @property
+    def pattern(self) -> Hashable | None: ...
+
+    def tensors(self) -> tuple[Tensor, ...]: ...
+
+    def with_tensors(self, tensors: Sequence[Tensor]) -> LayerInput: ...
 
     def affine_into(self, bias: Tensor | None, weights: Tensor, out: Tensor) -> None: ...
 
     def transposed_matmul_into(self, residual: Tensor, out: Tensor) -> None: ...
 
 
-class Batch(LayerInput, Protocol):
+class Shareable(LayerInput, Protocol):
+    """Rows of a step, which can be shared out."""
+
+    def split(self, n_rows: int) -> Sequence[LayerInput]: ...
+
+
+class Fetch(Protocol):
+    """Rows that were fetched together, to be split into batches."""
+
+    def split(self, n_rows: int) -> Sequence[Shareable]: ...
+
+
+class Source(Protocol):
+    """A table that the rows of several mini-batches are fetched from at once."""
+
+    def n_fetched(self, batch_size: int) -> int: ...
+
+    def batch(self, index: Tensor) -> Fetch: ...
+
+
+@runtime_checkable
+class SharedTable(Source, Protocol):
+    """A table that several models can have batches of their own of, all at once."""
+
+    def shares(self, other: object) -> bool: ...
+
+    def positions(self, index: Tensor) -> Tensor: ...
+
+    def n_fetched_of_each(self, batch_size: int, n_models: int) -> int: ...
+
+    def batches_of_each(self, where: Tensor, batch_size: int) -> Sequence[LayerInput]: ...
+
+
+class Batch(Shareable, Protocol):
     """Some rows on the device, ready to be multiplied."""
 
     values: Tensor  # dense, or in compressed sparse row form
@@ -93,6 +140,16 @@ class DenseBatch:
     def __init__(self, values: Tensor):
         self.values = values
         self.shape = values.shape
+
+    @property
+    def pattern(self) -> Hashable:
+        return "dense", self.values.ndim
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        return (self.values,)
+
+    def with_tensors(self, tensors: Sequence[Tensor]) -> DenseBatch:
+        return DenseBatch(*tensors)
 
     def split(self, n_rows: int) -> list[DenseBatch]:
         return [DenseBatch(part) for part in torch.split(self.values, n_rows)]
@@ -159,9 +216,17 @@ class DenseBatch:
 class SparseBatch:
     """Rows in compressed form: products touch only the numbers that are not zero."""
 
+    pattern = None
+
     def __init__(self, values: Tensor):
         self.values = values
         self.shape = values.shape
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        return (self.values,)
+
+    def with_tensors(self, tensors: Sequence[Tensor]) -> SparseBatch:
+        return SparseBatch(*tensors)
 
     def split(self, n_rows: int) -> list[SparseBatch]:
         starts, size = self.values.crow_indices(), len(self)
@@ -268,12 +333,29 @@ class SharedBatch:
 
     Parameters
     ----------
-    parts : sequence of (slice, Batch)
+    parts : sequence of (slice, LayerInput)
         Which models see which rows, in the order of the stack.
     """
 
-    def __init__(self, parts: Sequence[tuple[slice, Batch]]):
+    def __init__(self, parts: Sequence[tuple[slice, LayerInput]]):
         self.parts = parts
+
+    @property
+    def pattern(self) -> Hashable | None:
+        known = [(models.start, models.stop, batch.pattern) for models, batch in self.parts]
+        return None if any(own is None for *_, own in known) else tuple(known)
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        return tuple(each for _, batch in self.parts for each in batch.tensors())
+
+    def with_tensors(self, tensors: Sequence[Tensor]) -> SharedBatch:
+        left = iter(tensors)
+        return SharedBatch(
+            [
+                (models, batch.with_tensors(list(islice(left, len(batch.tensors())))))
+                for models, batch in self.parts
+            ]
+        )
 
     def affine_into(self, bias: Tensor | None, weights: Tensor, out: Tensor) -> None:
         for models, batch in self.parts:
@@ -348,23 +430,26 @@ class DenseRows:
         return row_spans(*self.shape, self.values.device)
 
     def n_fetched(self, batch_size: int) -> int:
-        return _whole_batches(batch_size, self.shape[1], self.values.device)
+        return whole_batches(batch_size, self.shape[1], self.values.device)
 
     def n_fetched_of_each(self, batch_size: int, n_models: int) -> int:
         """Tell how many rows of each model are fetched at once."""
         # A processor multiplies what lies together, and keeps close what one batch needs.
         if self.values.device.type == "cpu":
             return batch_size
-        return _whole_batches(batch_size, n_models * self.shape[1], self.values.device)
+        return whole_batches(batch_size, n_models * self.shape[1], self.values.device)
 
-    def shares(self, other: DenseRows) -> bool:
+    def shares(self, other: object) -> bool:
         """Tell whether both are rows of one table."""
+        if not isinstance(other, DenseRows):
+            return False
         return self.values is other.values and self.dtype == other.dtype
 
-    def batch_of_each(self, where: Tensor) -> DenseBatch:
+    def batches_of_each(self, where: Tensor, batch_size: int) -> list[DenseBatch]:
         """Give batches of the whole table, at positions of shape (n_models, n_rows)."""
         rows = torch.index_select(self.values, 0, where.flatten()).to(self.dtype)
-        return DenseBatch(rows.view(*where.shape, -1))
+        parts = torch.split(rows.view(*where.shape, -1), batch_size, dim=1)
+        return [DenseBatch(each) for each in parts]
 
     def positions(self, index: Tensor) -> Tensor:
         """Give where rows lie in the whole table."""
@@ -460,7 +545,7 @@ class SparseRows:
         return self._kept[begin, end]
 
     def n_fetched(self, batch_size: int) -> int:
-        return _whole_batches(batch_size, self._stored_per_row, self.values.device)
+        return whole_batches(batch_size, self._stored_per_row, self.values.device)
 
     def as_tensor(self) -> Tensor:
         """Give the rows as a torch CSR tensor in the precision of the computation."""
@@ -552,7 +637,7 @@ def _times(device: torch.device) -> int:
     return 1 if device.type == "cpu" else _TIMES_ON_GPU
 
 
-def _whole_batches(batch_size: int, n_numbers: int, device: torch.device) -> int:
+def whole_batches(batch_size: int, n_numbers: int, device: torch.device) -> int:
     most = _FETCHED_NUMBERS * _times(device)
     return batch_size * max(1, most // (batch_size * max(1, n_numbers)))
 

@@ -47,6 +47,8 @@ class Training:
         What early stopping watches. None for the loss.
     fold : Fold or None
         Which rows are held out, where that was settled before.
+    is_partial : bool
+        Whether it is a single pass over the rows.
     """
 
     data: Data
@@ -63,6 +65,7 @@ class Training:
     threshold: float
     scorer: Callable[..., float] | None
     fold: Fold | None = None
+    is_partial: bool = False
 
     @property
     def in_batches(self) -> bool:

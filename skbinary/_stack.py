@@ -8,9 +8,10 @@ layers.
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 
@@ -192,7 +193,7 @@ def score(
     return signal
 
 
-def aligned(parameters: Tensor) -> Tensor:
+def aligned(parameters: Tensor, width: int) -> Tensor:
     """Copy parameters so that each model's begin where a single model's would.
 
     Matrix products take another way, and another order, where memory begins at odd places.
@@ -200,6 +201,8 @@ def aligned(parameters: Tensor) -> Tensor:
     Parameters
     ----------
     parameters : Tensor of shape (n_models, n_parameters)
+    width : int
+        Units of the first layer. Its weights begin a whole number of rows apart.
 
     Returns
     -------
@@ -207,13 +210,16 @@ def aligned(parameters: Tensor) -> Tensor:
         With gaps between the models.
     """
     n_models, n_parameters = parameters.shape
-    return _room(parameters, n_models, n_parameters).copy_(parameters)
+    return _room(parameters, n_models, (n_parameters,), width).copy_(parameters)
 
 
-def _room(like: Tensor, n_models: int, *shape: int) -> Tensor:
-    """Make room for a tensor of some shape for each model, each of them where memory may begin."""
+def _room(like: Tensor, n_models: int, shape: tuple[int, ...], width: int) -> Tensor:
+    """Make room for a tensor of some shape for each model, each of them where memory may begin.
+
+    They begin whole rows apart, too, which are `width` wide.
+    """
     size = math.prod(shape)
-    gap = -size % (_BOUNDARY // like.element_size())
+    gap = -size % math.lcm(_BOUNDARY // like.element_size(), width)
     return like.new_zeros(n_models, size + gap)[:, :size].view(n_models, *shape)
 
 
@@ -289,6 +295,17 @@ class Stack:
 _FEWEST_OF_A_BATCH = 400
 
 
+# What of a Pass is memory. Some of it is there under two names.
+_MEMORY = (
+    *("_weights", "_biases", "_weight_gradients", "_bias_gradients", "_penalized", "_slopes"),
+    *("_signals", "_errors", "_inputs", "_thinned", "_logits"),
+)
+
+
+def _listed(each: Tensor | list[Tensor]) -> list[Tensor]:
+    return each if isinstance(each, list) else [each]
+
+
 class Pass:
     """A way through a stack and back, for batches of one size, on buffers that are made once.
 
@@ -320,8 +337,12 @@ class Pass:
         self._on_cpu = stack.parameters.device.type == "cpu"
         self._one_by_one = self._on_cpu and not single and bool(self._biases)
         self._weight_gradients, self._bias_gradients = views(stack.gradient)
+        n_weights = stack.architecture.n_weights
+        self._penalized = stack.parameters[:, :n_weights]
+        self._slopes = stack.gradient[:, :n_weights]
         self._single = single
-        self._new = partial(_room, stack.parameters, stack.n_models, n_rows)
+        self._buffer_of = partial(_room, stack.parameters, stack.n_models)
+        self._n_rows = n_rows
         self._signals = [self._buffer(width) for width in stack.architecture.hidden]
         self._errors = [self._buffer(width) for width in stack.architecture.hidden]
         self._activation = ACTIVATIONS[stack.architecture.activation]
@@ -334,6 +355,10 @@ class Pass:
         self._thinned = list(self._signals)
         self._factors: list[Tensor] = []
         self._logits = self._buffer(1)
+        shape = replace(stack.architecture, dropout=())
+        self._pattern = (shape, stack.n_models, n_rows, stack.parameters.dtype)
+        self._whole: tuple[Tensor, ...] = ()
+        self._parts: list[tuple[Tensor, ...]] = []
 
     def there_and_back(
         self,
@@ -377,6 +402,8 @@ class Pass:
             Logits.
         """
         self._factors.clear()
+        if noise is not None:
+            self._make_room_for_noise()
         signal: LayerInput | Tensor = batch
         for i, hidden in enumerate(self._signals):
             self._layer(signal, i, hidden)
@@ -385,8 +412,6 @@ class Pass:
             self._activation.apply_(hidden)
             if noise is not None:
                 self._factors.append(noise(i, hidden))
-                if self._thinned[i] is hidden and not self._thins_in_place:
-                    self._thinned[i] = self._buffer(hidden.shape[-1])
                 torch.mul(hidden, self._factors[i], out=self._thinned[i])
             else:
                 self._thinned[i] = hidden
@@ -431,6 +456,59 @@ class Pass:
                 self._activation.back_(before, self._inputs[i - 1])
                 error = before
 
+    def penalize(self, strength: Tensor | float) -> None:
+        """Add the gradient of half the squared weights, times their strength, to the stack's.
+
+        Parameters
+        ----------
+        strength : Tensor of shape (n_models, 1) or float
+        """
+        if isinstance(strength, Tensor):
+            self._slopes.addcmul_(self._penalized, strength)
+        elif strength:
+            self._slopes.add_(self._penalized, alpha=strength)
+
+    @property
+    def pattern(self) -> Hashable:
+        """Equal for ways by which the same operations are done on other memory."""
+        return self._pattern
+
+    @property
+    def hidden(self) -> Sequence[Tensor]:
+        """What the hidden layers give, (..., n_rows, n_units) each, overwritten by every batch."""
+        return self._signals
+
+    def memory(self, *, noisy: bool) -> list[Tensor]:
+        """Give all tensors that are read or written besides the batch, each once.
+
+        Parameters
+        ----------
+        noisy : bool
+            Whether there is dropout.
+        """
+        if noisy:
+            self._make_room_for_noise()
+        unique = {id(each): each for name in _MEMORY for each in _listed(getattr(self, name))}
+        return list(unique.values())
+
+    def on(self, memory: Sequence[Tensor], *, noisy: bool) -> Pass:
+        """Give the same way on other memory, in the order of ``memory``."""
+        other = {id(old): new for old, new in zip(self.memory(noisy=noisy), memory, strict=True)}
+        moved = copy.copy(self)
+        for name in _MEMORY:
+            own = getattr(self, name)
+            is_list = isinstance(own, list)
+            setattr(moved, name, [other[id(x)] for x in own] if is_list else other[id(own)])
+        moved._factors, moved._whole, moved._parts = [], (), []
+        return moved
+
+    def _make_room_for_noise(self) -> None:
+        if self._thins_in_place:
+            return
+        for i, hidden in enumerate(self._signals):
+            if self._thinned[i] is hidden:
+                self._thinned[i] = self._buffer(hidden.shape[-1])
+
     def _one_row(self, row: Tensor, matrix: Tensor, out: Tensor) -> None:
         """Multiply a row with a matrix, for each model in the order of a single one."""
         is_large = matrix.shape[-1] * matrix.shape[-2] >= _FEWEST_OF_A_BATCH
@@ -440,16 +518,24 @@ class Pass:
             for own, each, result in zip(row, matrix, out, strict=True):
                 torch.mm(own, each, out=result)
 
+    def _each(self, *tensors: Tensor) -> list[tuple[Tensor, ...]]:
+        """Give the parts of each model, which are cut once as long as the tensors are the same."""
+        if any(a is not b for a, b in zip(tensors, self._whole, strict=False)) or not self._whole:
+            self._whole = tensors
+            self._parts = list(zip(*(each.unbind(0) for each in tensors), strict=True))
+        return self._parts
+
     def _buffer(self, width: int) -> Tensor:
-        room: Tensor = self._new(width)
+        room: Tensor = self._buffer_of((self._n_rows, width), width)
         return room[0] if self._single else room
 
     def _layer(self, signal: LayerInput | Tensor, i: int, out: Tensor) -> None:
         if not isinstance(signal, Tensor):
             signal.affine_into(self._biases[i] if self._biases else None, self._weights[i], out)
         elif self._one_by_one and out.shape[-1] == 1:
-            models = (each.unbind(0) for each in (self._biases[i], signal, self._weights[i], out))
-            for bias, own, weights, logits in zip(*models, strict=True):
+            for bias, own, weights, logits in self._each(
+                self._biases[i], signal, self._weights[i], out
+            ):
                 torch.addmm(bias, own, weights, out=logits)
         elif self._biases:
             self._affine(self._biases[i], signal, self._weights[i], out=out)

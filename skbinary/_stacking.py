@@ -29,6 +29,7 @@ from skbinary._training.minibatch import Course
 from skbinary._training.path import PathNewton, Point
 from skbinary._training.plan import Plan
 from skbinary._training.result import DivergedError, FitResult, StopReason
+from skbinary._training.scripted import SCRIPTS, Scripts
 from skbinary._training.small import SMALL
 from skbinary._training.stacked import StackedMiniBatch
 
@@ -340,8 +341,14 @@ def train_models(
                         done = _train(chunk, lambda c: [_solved(each, team) for each in c])
                     yield _ended(done, warns)
             batches = [chunk for key, cut in chunks.items() if key[0] == "batches" for chunk in cut]
-            apply = team.map if _are_worth_threads(batches) else map
-            for ended in apply(lambda c: _train(c, lambda d: _in_batches(d, on_step)), batches):
+            side_by_side = n_threads > 1 and len(batches) > 1 and _are_worth_threads(batches)
+            scripts = SCRIPTS if side_by_side else None
+
+            def in_batches(chunk: Sequence[Model]) -> Sequence[FitResult | Exception]:
+                return _in_batches(chunk, on_step, scripts)
+
+            apply = team.map if side_by_side else map
+            for ended in apply(lambda chunk: _train(chunk, in_batches), batches):
                 yield _ended(ended, warns)
         except BaseException:
             stop.set()
@@ -419,11 +426,13 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _in_batches(
-    models: Sequence[Model], on_step: Callable[[], None]
+    models: Sequence[Model], on_step: Callable[[], None], scripts: Scripts | None
 ) -> list[FitResult | DivergedError]:
     courses = [model.how for model in models if isinstance(model.how, Course)]
     shape = models[0].training.architecture
-    step = StackedMiniBatch(shape, [model.start for model in models], courses, on_step)
+    step = StackedMiniBatch(
+        shape, [model.start for model in models], courses, on_step, scripts=scripts
+    )
     observers = [model.observers for model in models]
     return train_stack(step, [model.plan for model in models], observers)
 

@@ -245,9 +245,9 @@ def test_members_in_a_search_score_as_alone(stacks):
 def test_rows_are_held_once(monkeypatch):
     seen, original = [], StackedMiniBatch.__init__
 
-    def noted(self, architecture, starts, courses, *args):
+    def noted(self, architecture, starts, courses, *args, **kwargs):
         seen.extend(course.problem.rows.values.data_ptr() for course in courses)
-        original(self, architecture, starts, courses, *args)
+        original(self, architecture, starts, courses, *args, **kwargs)
 
     monkeypatch.setattr(StackedMiniBatch, "__init__", noted)
     members().fit(X.astype(np.float32), Y)

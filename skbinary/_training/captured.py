@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skbinary._problem import DenseBatch, LayerInput, SharedBatch
+from skbinary._problem import LayerInput
 from skbinary._stack import Noise, Stack
 from skbinary._training.optimizers import Optimizer
 
@@ -98,12 +98,10 @@ class CapturedStep:
         self.noise = noise
         self.generators = generators
         self._numbers = tuple(_Number(stack.parameters, each) for each in example[2:])
-        self._batch = _room_for(example.batch)
+        batch = example.batch
+        self._batch = batch.with_tensors([each.clone() for each in batch.tensors()])
         self._target = example.target.clone()
         self._through = stack.for_batches_of(example.target.shape[-1])
-        n_weights = stack.architecture.n_weights
-        self._weights = stack.parameters[:, :n_weights]
-        self._slopes = stack.gradient[:, :n_weights]
         self._logits = example.target  # until the first step
         self._fill(example)
         self._replay = self._recorded(record)
@@ -115,8 +113,8 @@ class CapturedStep:
         return self._logits
 
     def _fill(self, inputs: Inputs) -> None:
-        for room, table in zip(_tables(self._batch), _tables(inputs.batch), strict=True):
-            room.copy_(table)
+        for room, tensor in zip(self._batch.tensors(), inputs.batch.tensors(), strict=True):
+            room.copy_(tensor)
         self._target.copy_(inputs.target)
         for number, value in zip(self._numbers, inputs[2:], strict=True):
             number.set(value)
@@ -124,7 +122,7 @@ class CapturedStep:
     def _step(self) -> None:
         scale, ridge, rate = (number.tensor for number in self._numbers)
         self._logits = self._through.there_and_back(self._batch, self._target, scale, self.noise)
-        self._slopes.addcmul_(self._weights, ridge)
+        self._through.penalize(ridge)
         self.optimizer.update(self.stack.gradient, rate)
 
     def _recorded(self, record: Recorder) -> Callable[[], None]:
@@ -159,19 +157,3 @@ class _Number:
         elif value != self._last:
             self.tensor.fill_(value)
         self._last = value
-
-
-def _room_for(batch: LayerInput) -> LayerInput:
-    copies = [DenseBatch(each.clone()) for each in _tables(batch)]
-    if isinstance(batch, SharedBatch):
-        return SharedBatch(
-            [(models, own) for (models, _), own in zip(batch.parts, copies, strict=True)]
-        )
-    return copies[0]
-
-
-def _tables(batch: LayerInput) -> list[Tensor]:
-    parts = [part for _, part in batch.parts] if isinstance(batch, SharedBatch) else [batch]
-    tables = [part.values for part in parts if isinstance(part, DenseBatch)]
-    assert len(tables) == len(parts), "only dense rows are recorded"
-    return tables

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from skbinary._device import full_precision
-from skbinary._problem import Batch, DenseRows, Problem
+from skbinary._problem import DenseRows, LayerInput, Problem, Shareable, Source
 from skbinary._stack import Stack
 from skbinary._team import Team
 from skbinary._training.captured import CapturedStep, Inputs, Recorder, record_on_cuda
@@ -161,6 +161,8 @@ class Course:
     shuffle_key : object
         Equal for shufflers that will do the same. None for one that is like no other.
     dropout : Dropout or None
+    compressed : Source or None
+        The rows once more, where batches of them are multiplied in less time.
     """
 
     problem: Problem
@@ -171,6 +173,12 @@ class Course:
     shuffler: Shuffler | None
     shuffle_key: object = None
     dropout: Dropout | None = None
+    compressed: Source | None = None
+
+    @property
+    def rows(self) -> Source:
+        """Where batches are fetched from."""
+        return self.problem.rows if self.compressed is None else self.compressed
 
     @property
     def n_batches(self) -> int:
@@ -180,7 +188,7 @@ class Course:
     def feed_key(self) -> tuple[Any, ...]:
         """Tell apart what the batches are made of."""
         own = id(self) if self.shuffler is not None and self.shuffle_key is None else 0
-        return id(self.problem.rows), self.shuffler is None, self.shuffle_key, own
+        return id(self.rows), self.shuffler is None, self.shuffle_key, own
 
     def noise_key(self) -> tuple[Any, ...]:
         """Tell apart what dropout will do."""
@@ -249,7 +257,7 @@ class Crew:
         self.team = team
         self._members: list[tuple[Stack, Dropout | None]] = []
 
-    def gradient(self, batch: Batch, part: Part) -> None:
+    def gradient(self, batch: Shareable, part: Part) -> None:
         """Leave the logits of a batch in ``part.logits``, and the gradient in the stack."""
         n_rows = len(part.target)
         n_shares = self._n_shares(n_rows)
@@ -280,13 +288,13 @@ class Crew:
         return self._members[:n]
 
 
-def _slope_of_share(share: tuple[tuple[Stack, Dropout | None], Batch, Part]) -> Tensor:
+def _slope_of_share(share: tuple[tuple[Stack, Dropout | None], LayerInput, Part]) -> Tensor:
     (stack, dropout), batch, part = share
     _slope(stack, dropout, batch, part)
     return stack.gradient
 
 
-def _slope(stack: Stack, dropout: Dropout | None, batch: Batch, part: Part) -> None:
+def _slope(stack: Stack, dropout: Dropout | None, batch: LayerInput, part: Part) -> None:
     through = stack.for_batches_of(len(part.target))
     through.there_and_back(batch, part.target, part.scale, dropout, part.logits)
 
@@ -342,7 +350,7 @@ class MiniBatch:
         self._crew = Crew(stack, course.dropout, team or Team(1))
         if record is None and problem.device.type == "cuda":
             record = record_on_cuda
-        can_be = isinstance(problem.rows, DenseRows) and problem.n_samples >= batch_size
+        can_be = isinstance(course.rows, DenseRows) and problem.n_samples >= batch_size
         self._record = record if can_be else None
         self._captured: CapturedStep | None = None
 
@@ -389,8 +397,8 @@ class MiniBatch:
         size = self.batch_size
         columns = (order, target, self._logits[:, None])
         parts = map(Part, *(torch.split(each, size) for each in columns), *self._scales(order))
-        for fetched in torch.split(order, self.problem.rows.n_fetched(size)):
-            for batch in self.problem.rows.batch(fetched).split(size):
+        for fetched in torch.split(order, self.course.rows.n_fetched(size)):
+            for batch in self.course.rows.batch(fetched).split(size):
                 self._step(batch, next(parts))
                 self.schedule.after_step()
 
@@ -406,7 +414,7 @@ class MiniBatch:
         shares = (weight / totals[batch]).to(self._logits)
         return torch.split(shares, size), totals.tolist()
 
-    def _step(self, batch: Batch, part: Part) -> None:
+    def _step(self, batch: Shareable, part: Part) -> None:
         hooks = self.hooks
         rate = self.schedule.rate
         ridge = self.ridge.strength / (part.total if self.ridge.per_batch else self._total_weight)

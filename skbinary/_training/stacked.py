@@ -13,12 +13,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from skbinary._device import full_precision
-from skbinary._problem import Batch, DenseBatch, DenseRows, LayerInput, SharedBatch
+from skbinary._problem import DenseBatch, LayerInput, SharedBatch, SharedTable
 from skbinary._stack import Architecture, Noise, Stack, aligned
 from skbinary._training.captured import CapturedStep, Inputs, Recorder, record_on_cuda
 from skbinary._training.minibatch import Course, Dropout, factors_of
 from skbinary._training.result import Progress
 from skbinary._training.rules import AllAtOnce, RuleByRule, Rules
+from skbinary._training.scripted import Scripts, Slope
 
 
 class _Feed:
@@ -34,7 +35,7 @@ class _Feed:
 
     def __init__(self, course: Course, n_rows: int):
         self.models = slice(0, 0)
-        self.rows = course.problem.rows
+        self.rows = course.rows
         self._course = course
         self._shuffler = copy.deepcopy(course.shuffler)
         self._order = torch.zeros(n_rows, dtype=torch.int64)
@@ -47,7 +48,7 @@ class _Feed:
             self._shuffler.shuffle(self._own.numpy())
         self.order = self._order.to(self._course.problem.device)
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator[LayerInput]:
         """Give the batches of an epoch."""
         size = self._course.batch_size
         for fetched in torch.split(self.order, self.rows.n_fetched(size)):
@@ -74,6 +75,9 @@ class StackedMiniBatch:
     record : Recorder or None, default=None
         Records the step of whole batches, to be replayed. None to record CUDA graphs on CUDA, and
         nothing elsewhere.
+    scripts : Scripts or None, default=None
+        Where gradients are computed without Python's lock. None to compute them step by step,
+        which one thread does in the same time.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class StackedMiniBatch:
         courses: Sequence[Course],
         on_step: Callable[[], None] | None = None,
         record: Recorder | None = None,
+        scripts: Scripts | None = None,
     ):
         self.architecture = architecture
         self.courses = courses
@@ -100,6 +105,7 @@ class StackedMiniBatch:
         order = list(zip(feeds, noises, rules, strict=True))
         self._live = sorted(range(len(courses)), key=order.__getitem__)
         device = courses[0].problem.device
+        self._scripts = scripts
         self._record = record_on_cuda if record is None and device.type == "cuda" else record
         # What a processor does model by model a GPU does at once; so does a rule that is common.
         at_once = self._record is not None or device.type != "cpu" or len(set(rules)) == 1
@@ -150,14 +156,13 @@ class StackedMiniBatch:
     def _settle(self, parameters: Tensor, kept: Sequence[int] | None = None) -> None:
         """Take the parameters of the models that are there, and see who stands where."""
         live = [self.courses[k] for k in self._live]
-        parameters = aligned(parameters)
+        parameters = aligned(parameters, self.architecture.layers[0][1])
         self.stack = Stack(self.architecture, parameters)
         self._feeds = _placed(self._feeds, [self._feed_of[k] for k in self._live])
         self._rules.settle(self._live, parameters, kept)
         self._batch_size = live[0].batch_size
         n_weights = self.architecture.n_weights
         self._penalized = parameters[:, :n_weights]
-        self._penalized_gradient = self.stack.gradient[:, :n_weights]
         self._logits = parameters.new_zeros(len(live), self._n_rows)
         precision = full_precision(parameters.device)
         strengths = [course.ridge.strength for course in live]
@@ -170,14 +175,13 @@ class StackedMiniBatch:
 
     def _batches(self, feeds: Sequence[_Feed]) -> Iterator[LayerInput]:
         """Give the batches of an epoch as the models see them."""
-        rows = [feed.rows for feed in feeds if isinstance(feed.rows, DenseRows)]
+        rows = [feed.rows for feed in feeds if isinstance(feed.rows, SharedTable)]
         one_each = len(rows) == len(self._live) > 1 and bool(self.architecture.hidden)
         if one_each and all(each.shares(rows[0]) for each in rows):
             orders = [r.positions(f.order) for r, f in zip(rows, feeds, strict=True)]
             n_fetched = rows[0].n_fetched_of_each(self._batch_size, len(rows))
             for where in torch.split(torch.stack(orders), n_fetched, dim=1):
-                fetched = rows[0].batch_of_each(where).values
-                yield from map(DenseBatch, torch.split(fetched, self._batch_size, dim=1))
+                yield from rows[0].batches_of_each(where, self._batch_size)
             return
         for parts in zip(*(feed.batches() for feed in feeds), strict=True):
             models = [(f.models, part) for f, part in zip(feeds, parts, strict=True)]
@@ -254,8 +258,9 @@ class StackedMiniBatch:
             rules.after_step()
             return
         through = self.stack.for_batches_of(target.shape[-1])
-        self._logits[:, span] = through.there_and_back(batch, target, scale, self._noise())
-        self._penalized_gradient.addcmul_(self._penalized, ridge)
+        slope = Slope(batch, target, scale, ridge, self._noise())
+        taken = slope.take(through) if self._scripts is None else self._scripts.take(through, slope)
+        self._logits[:, span] = taken
         rules.move(self.stack.gradient)
 
     def _noise(self) -> Noise | None:
