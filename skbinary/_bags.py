@@ -40,10 +40,10 @@ class Bags(NamedTuple):
         -------
         Tensor of shape (n_tables, n_bags, n_columns)
         """
-        n_tables, _, n_columns = tables.shape
+        n_tables, n_columns = _sizes(tables)
         if n_tables == 1:
             return self._of(tables[0])[None]
-        table, distance = _as_one(tables)
+        table, distance = _as_one(tables, n_columns)
         return self._in_one(n_tables, distance)._of(table).view(n_tables, -1, n_columns)
 
     def _of(self, table: Tensor) -> Tensor:
@@ -69,15 +69,23 @@ def _counted(n: int, step: int, dtype: torch.dtype) -> Tensor:
     return torch.arange(n, dtype=dtype).mul_(step)[:, None]
 
 
-def _as_one(tables: Tensor) -> tuple[Tensor, int]:
+def _sizes(tables: Tensor) -> tuple[int, int]:
+    """Give the count of tables, and of their columns, as numbers."""
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        # Where torch records a script, sizes are tensors. What it records lies row by row.
+        return len(tables.unbind(0)), tables.stride(1)
+    return tables.shape[0], tables.shape[2]
+
+
+def _as_one(tables: Tensor, n_columns: int) -> tuple[Tensor, int]:
     """Give tables one below the other, and how many rows lie between their first rows.
 
     They are not copied where their memory is laid out so.
     """
-    n_tables, n_rows, n_columns = tables.shape
+    n_rows = tables.shape[1]
     gap, *within = tables.stride()
     if within != [n_columns, 1] or gap % n_columns:
         return tables.reshape(-1, n_columns), n_rows
     distance = gap // n_columns
-    n_rows += (n_tables - 1) * distance
-    return tables.as_strided((n_rows, n_columns), (n_columns, 1)), distance
+    end = (tables.shape[0] - 1) * distance + n_rows
+    return tables.as_strided((end, n_columns), (n_columns, 1)), distance

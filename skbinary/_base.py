@@ -32,7 +32,8 @@ from skbinary._monitor import check_monitor, validation_rows, validation_score
 from skbinary._objectives import parse_threshold
 from skbinary._observers import CallbackSupport, Printer, ScikitLearnCallbacks
 from skbinary._prepare import Data, Fold, Split, build_problem, check_data, compressed_rows
-from skbinary._problem import Problem, Source
+from skbinary._problem import Problem
+from skbinary._rows import Source
 from skbinary._settled import MINIBATCH_SOLVERS, Training
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team

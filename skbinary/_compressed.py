@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skbinary._bags import Bags
-from skbinary._problem import DenseRows, Rows, row_spans, whole_batches
+from skbinary._rows import DenseRows, Rows
+from skbinary._spans import row_spans, whole_batches
 
 # At most this share of a column's rows may be unusual: each such number is multiplied in four
 # times the time that it takes among others, and is put in order for every batch.
@@ -70,18 +70,23 @@ class CompressedBatch:
         For each row of each group, the columns that are not as usual, and by how much.
     by_column : Bags
         The same, for each column of each group.
+    keeps : bool
+        Whether there are columns that are not compressed.
     """
 
-    def __init__(self, columns: Columns, dense: Tensor, by_row: Bags, by_column: Bags):
+    def __init__(
+        self, columns: Columns, dense: Tensor, by_row: Bags, by_column: Bags, *, keeps: bool
+    ):
         self._columns = columns
         self._dense = dense
         self._by_row = by_row
         self._by_column = by_column
+        self._keeps = keeps
 
     @property
     def pattern(self) -> Hashable:
         """Tell what is done with the tensors."""
-        return "compressed", self._dense.shape[0], self._dense.shape[2] == 0
+        return "compressed", self._dense.shape[0], self._keeps
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Give the numbers that products go over."""
@@ -94,7 +99,8 @@ class CompressedBatch:
         dense, kept, usual, *stored = tensors
         columns, own = Columns(kept, usual, Bags(*stored[:3])), stored[3:]
         half = len(own) // 2
-        return CompressedBatch(columns, dense, Bags(*own[:half]), Bags(*own[half:]))
+        bags = (Bags(*own[:half]), Bags(*own[half:]))
+        return CompressedBatch(columns, dense, *bags, keeps=self._keeps)
 
     def split(self, n_rows: int) -> list[CompressedBatch]:
         """Cut rows that all models see into smaller batches."""
@@ -112,7 +118,7 @@ class CompressedBatch:
         if bias is not None:
             shift += bias
         sums = self._by_row.sums(weights)
-        if self._columns.kept.shape[0] == 0:
+        if not self._keeps:
             torch.add(sums, shift, out=out)
             return
         kept = torch.index_select(weights, 1, self._columns.kept)
@@ -126,7 +132,7 @@ class CompressedBatch:
         sums = self._by_column.sums(residual)
         total = torch.sum(residual, dim=1, keepdim=True)
         torch.addcmul(sums, self._columns.usual, total, out=out)
-        if self._columns.kept.shape[0]:
+        if self._keeps:
             dense = self._dense.expand(residual.shape[0], -1, -1)
             out.index_copy_(1, self._columns.kept, torch.bmm(dense.mT, residual))
 
@@ -189,7 +195,10 @@ def _batches(
         (ordered.indptr, within, ordered.data),
         tables, np.full(len(parts), n_groups * n_features), n_terms,
     )  # fmt: skip
-    return list(map(CompressedBatch, repeat(columns), parts, by_row, by_column))
+    return [
+        CompressedBatch(columns, *each, keeps=len(columns.kept) > 0)
+        for each in zip(parts, by_row, by_column, strict=True)
+    ]
 
 
 def _cut(

@@ -27,7 +27,7 @@ from torch.utils.data import Subset
 
 from skbinary._module import LogitModule, MeanLogitModule, build_module
 from skbinary._prepare import Data, Split
-from skbinary._problem import row_spans
+from skbinary._spans import row_spans
 from skbinary._training.loop import Run
 from skbinary._training.minibatch import MiniBatch
 from skbinary._training.schedules import Schedule

@@ -21,7 +21,7 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor
 
-from skbinary._problem import DenseRows, MappedRows, Rows, SparseRows
+from skbinary._rows import DenseRows, MappedRows, Rows, SparseRows
 
 _CPU = torch.device("cpu")
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from skbinary import _inputs
 from skbinary._compressed import CompressedRows, can_pay, compress
-from skbinary._problem import DenseRows, Problem, Rows
+from skbinary._problem import Problem
+from skbinary._rows import DenseRows, Rows
 from skbinary._twins import folds, hold_out, merge_equal_rows
 
 _Made = TypeVar("_Made")

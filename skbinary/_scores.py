@@ -16,7 +16,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skbinary import _device, _inputs
-from skbinary._problem import row_spans
+from skbinary._spans import row_spans
 from skbinary._stack import Architecture, score
 from skbinary._team import Team
 from skbinary._threshold import check_threshold, decide

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from skbinary._problem import Batch, LayerInput
+from skbinary._batches import Batch, LayerInput
 
 _aten = torch.ops.aten
 _BOUNDARY = 64  # bytes, where torch lets memory begin
@@ -343,6 +343,9 @@ class Pass:
         self._single = single
         self._buffer_of = partial(_room, stack.parameters, stack.n_models)
         self._n_rows = n_rows
+        # How many products the last weights take. A linear model has no such layer.
+        n_products = n_rows * stack.architecture.layers[-1][0]
+        self._is_large = n_products >= _FEWEST_OF_A_BATCH
         self._signals = [self._buffer(width) for width in stack.architecture.hidden]
         self._errors = [self._buffer(width) for width in stack.architecture.hidden]
         self._activation = ACTIVATIONS[stack.architecture.activation]
@@ -511,11 +514,10 @@ class Pass:
 
     def _one_row(self, row: Tensor, matrix: Tensor, out: Tensor) -> None:
         """Multiply a row with a matrix, for each model in the order of a single one."""
-        is_large = matrix.shape[-1] * matrix.shape[-2] >= _FEWEST_OF_A_BATCH
-        if self._single or is_large or not self._on_cpu:
+        if self._single or self._is_large or not self._on_cpu:
             self._product(row, matrix, out=out)
         else:
-            for own, each, result in zip(row, matrix, out, strict=True):
+            for own, each, result in zip(*(x.unbind(0) for x in (row, matrix, out)), strict=True):
                 torch.mm(own, each, out=result)
 
     def _each(self, *tensors: Tensor) -> list[tuple[Tensor, ...]]:
@@ -532,7 +534,7 @@ class Pass:
     def _layer(self, signal: LayerInput | Tensor, i: int, out: Tensor) -> None:
         if not isinstance(signal, Tensor):
             signal.affine_into(self._biases[i] if self._biases else None, self._weights[i], out)
-        elif self._one_by_one and out.shape[-1] == 1:
+        elif self._one_by_one and i == len(self._signals):
             for bias, own, weights, logits in self._each(
                 self._biases[i], signal, self._weights[i], out
             ):

@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from skbinary._problem import Batch, Problem
+from skbinary._batches import Batch
+from skbinary._problem import Problem
 
 _SMALL_GROUPS = 100  # of equal rows: as many fit into a fold, or more
 

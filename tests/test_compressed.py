@@ -13,7 +13,7 @@ from sklearn.preprocessing import scale
 from skbinary import TorchMLPClassifier, VectorizedGridSearchCV, _compressed
 from skbinary._bags import Bags
 from skbinary._compressed import CompressedBatch, compress
-from skbinary._problem import DenseRows
+from skbinary._rows import DenseRows
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

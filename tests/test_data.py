@@ -16,8 +16,9 @@ from sklearn.exceptions import DataConversionWarning
 from sklearn.linear_model import LogisticRegression
 from skorch.callbacks import GradientNormClipping
 
-from skbinary import TorchLogisticClassifier, TorchMLPClassifier, _problem
-from skbinary._problem import DenseRows, Problem, SparseRows
+from skbinary import TorchLogisticClassifier, TorchMLPClassifier, _rows, _spans
+from skbinary._problem import Problem
+from skbinary._rows import DenseRows, SparseRows
 from skbinary._twins import hold_out
 
 pytestmark = [
@@ -341,7 +342,7 @@ def dense_rows(monkeypatch):
     for kind in (sparse.csr_array, sparse.csr_matrix, sparse.csc_array, sparse.coo_array):
         for name in ("toarray", "todense"):
             monkeypatch.setattr(kind, name, refuse)
-    monkeypatch.setattr(_problem, "_SPAN_NUMBERS", 1)
+    monkeypatch.setattr(_spans, "_SPAN_NUMBERS", 1)
     return sizes
 
 
@@ -414,15 +415,15 @@ def mapped(tmp_path, values):
 def reads(monkeypatch):
     """Count the rows of every read from a memory map, with spans as short as they get."""
     sizes = []
-    batch = _problem.MappedRows.batch
+    batch = _rows.MappedRows.batch
 
     def spy(self, index):
         rows = batch(self, index)
         sizes.append(rows.shape[0])
         return rows
 
-    monkeypatch.setattr(_problem.MappedRows, "batch", spy)
-    monkeypatch.setattr(_problem, "_SPAN_NUMBERS", 1)
+    monkeypatch.setattr(_rows.MappedRows, "batch", spy)
+    monkeypatch.setattr(_spans, "_SPAN_NUMBERS", 1)
     return sizes
 
 
@@ -811,7 +812,7 @@ def test_score_of_a_row_is_that_of_the_row_alone(model, kind):
 
 
 def test_score_of_a_row_in_a_long_table_is_that_of_the_row_alone(monkeypatch):
-    monkeypatch.setattr(_problem, "_SPAN_NUMBERS", 1)
+    monkeypatch.setattr(_spans, "_SPAN_NUMBERS", 1)
     model = fitted(WITH_BATCHES["mlp"], REALS)
     X = np.random.RandomState(0).normal(size=(3000, 6))
     together = model.decision_function(X)

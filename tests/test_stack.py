@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from skbinary import _problem
+from skbinary import _batches, _spans
+from skbinary._batches import DenseBatch, SparseBatch
 from skbinary._module import build_module
-from skbinary._problem import DenseBatch, SparseBatch, SparseRows
+from skbinary._rows import SparseRows
 from skbinary._stack import ACTIVATIONS, Architecture, Stack
 from skbinary._training.minibatch import Dropout
 
@@ -178,15 +179,15 @@ def test_sparse_rows_added_up_in_their_order_give_the_product(n_models):
     batch, dense = compressed()
     shape = (7,) if n_models is None else (7, n_models)
     weights = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    torch.testing.assert_close(_problem._row_sums(batch.values, weights), dense @ weights)
+    torch.testing.assert_close(_batches._row_sums(batch.values, weights), dense @ weights)
     torch.testing.assert_close(
-        _problem._row_sums(batch.transposed, dense @ weights), dense.mT @ (dense @ weights)
+        _batches._row_sums(batch.transposed, dense @ weights), dense.mT @ (dense @ weights)
     )
 
 
 def test_sparse_rows_made_dense_in_parts_give_the_same_products(monkeypatch):
     batch, dense = compressed()
-    monkeypatch.setattr(_problem, "_SPAN_NUMBERS", 70)  # parts of ten rows, or eight columns
+    monkeypatch.setattr(_spans, "_SPAN_NUMBERS", 70)  # parts of ten rows, or eight columns
     parts = list(batch._dense_parts())
     assert [span.stop - span.start for span, _ in parts] == [10] * 4
     torch.testing.assert_close(torch.cat([part.values for _, part in parts]), dense)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skbinary._problem import LayerInput
+from skbinary._batches import LayerInput
 from skbinary._stack import Noise, Stack
 from skbinary._training.optimizers import Optimizer
 

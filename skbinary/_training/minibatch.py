@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from skbinary._batches import LayerInput, Shareable
 from skbinary._device import full_precision
-from skbinary._problem import DenseRows, LayerInput, Problem, Shareable, Source
+from skbinary._problem import Problem
+from skbinary._rows import DenseRows, Source
 from skbinary._stack import Stack
 from skbinary._team import Team
 from skbinary._training.captured import CapturedStep, Inputs, Recorder, record_on_cuda

@@ -16,7 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from skbinary._problem import Batch, DenseBatch, Problem, SparseRows, row_spans
+from skbinary._batches import Batch, DenseBatch
+from skbinary._problem import Problem
+from skbinary._rows import SparseRows
+from skbinary._spans import row_spans
 from skbinary._stack import Stack
 from skbinary._team import Team
 

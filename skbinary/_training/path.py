@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from skbinary._problem import Problem, SparseRows, row_spans
+from skbinary._problem import Problem
+from skbinary._rows import SparseRows
+from skbinary._spans import row_spans
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
 from skbinary._training.line_search import ROUNDING, SUFFICIENT

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skbinary._problem import DenseRows, Problem
+from skbinary._problem import Problem
+from skbinary._rows import DenseRows
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
 from skbinary._training.newton import SINGULAR, Newton

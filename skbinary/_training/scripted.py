@@ -8,7 +8,6 @@ all stacks of a shape, in every thread.
 from __future__ import annotations
 
 import threading
-import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
@@ -17,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skbinary._problem import LayerInput
+from skbinary._batches import LayerInput
 from skbinary._stack import Noise, Pass
 
 # Recording takes as long as a few dozen steps do, and spares a step a part of its time.
@@ -124,9 +123,6 @@ def _record(through: Pass, slope: Slope) -> Script:
             own = own._replace(noise=lambda layer, _: given[layer])
         return own.take(through.on(tensors[:n_memory], noisy=noisy))
 
-    # Shapes become numbers of the script, as they should: the pattern tells them apart.
-    known = torch.jit.TracerWarning  # type: ignore[attr-defined]
-    warnings.filterwarnings("ignore", category=known, module=r"skbinary\.")
     script: Script = torch.jit.trace(  # type: ignore[no-untyped-call]
         take, (_arguments(through, slope, factors),), check_trace=False
     )

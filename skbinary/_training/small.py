@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from skbinary._problem import DenseRows, Problem
+from skbinary._problem import Problem
+from skbinary._rows import DenseRows
 from skbinary._stack import Stack
 from skbinary._team import Team
 from skbinary._training.objective import Along, LinearObjective

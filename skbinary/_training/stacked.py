@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from skbinary._batches import DenseBatch, LayerInput, SharedBatch
 from skbinary._device import full_precision
-from skbinary._problem import DenseBatch, LayerInput, SharedBatch, SharedTable
+from skbinary._rows import SharedTable
 from skbinary._stack import Architecture, Noise, Stack, aligned
 from skbinary._training.captured import CapturedStep, Inputs, Recorder, record_on_cuda
 from skbinary._training.minibatch import Course, Dropout, factors_of

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from skbinary._device import full_precision
-from skbinary._problem import Problem, row_spans
+from skbinary._problem import Problem
+from skbinary._spans import row_spans
 from skbinary._stack import Stack
 from skbinary._training.plan import Plan
 

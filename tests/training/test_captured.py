@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from skbinary._problem import DenseRows, Problem
+from skbinary._problem import Problem
+from skbinary._rows import DenseRows
 from skbinary._stack import Architecture, Stack
 from skbinary._training.captured import record_on_cuda
 from skbinary._training.minibatch import Course, MiniBatch, Ridge

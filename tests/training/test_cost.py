@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from skbinary._problem import DenseRows, Problem
+from skbinary._problem import Problem
+from skbinary._rows import DenseRows
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
 from skbinary._training.minibatch import Course, Dropout, MiniBatch, Ridge

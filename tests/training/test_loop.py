@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from skbinary._problem import DenseRows, Problem
+from skbinary._problem import Problem
+from skbinary._rows import DenseRows
 from skbinary._stack import Architecture, Stack
 from skbinary._training.loop import train
 from skbinary._training.plan import Plan

@@ -5,7 +5,8 @@ import pytest
 import torch
 from sklearn.datasets import make_classification
 
-from skbinary._problem import DenseRows, Problem, SparseRows
+from skbinary._problem import Problem
+from skbinary._rows import DenseRows, SparseRows
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
 from skbinary._training.loop import train, train_stack

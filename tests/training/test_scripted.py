@@ -10,8 +10,9 @@ from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 
 from skbinary import TorchMLPClassifier, VectorizedGridSearchCV, _stacking
+from skbinary._batches import DenseBatch, SharedBatch
 from skbinary._compressed import compress
-from skbinary._problem import DenseBatch, DenseRows, SharedBatch, SparseRows
+from skbinary._rows import DenseRows, SparseRows
 from skbinary._stack import ACTIVATIONS, Architecture, Stack, aligned
 from skbinary._training import scripted
 from skbinary._training.scripted import Scripts, Slope

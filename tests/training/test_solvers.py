@@ -7,7 +7,8 @@ from sklearn.datasets import load_breast_cancer, make_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from skbinary._problem import DenseRows, Problem
+from skbinary._problem import Problem
+from skbinary._rows import DenseRows
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
 from skbinary._training.lbfgs import LBFGS, Memory

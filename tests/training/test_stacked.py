@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from skbinary._problem import DenseRows, Problem, SparseRows
+from skbinary._problem import Problem
+from skbinary._rows import DenseRows, SparseRows
 from skbinary._stack import Architecture, Stack
 from skbinary._training.loop import train, train_stack
 from skbinary._training.minibatch import Course, Dropout, MiniBatch, Ridge
