@@ -309,21 +309,38 @@ def compress(rows: Rows) -> CompressedRows | None:
     sample = values[:: -(-n_rows // _SAMPLE)]
     usual = sample.median(dim=0).values
     is_chosen = (sample != usual).float().mean(dim=0) <= 2 * _MOST_UNUSUAL
+    where, columns = _unusual(values, usual, is_chosen)
+    n_unusual = torch.from_numpy(np.bincount(columns, minlength=n_features))
+    is_chosen &= n_unusual <= _MOST_UNUSUAL * n_rows
     if not bool(is_chosen.any()):
         return None
-    table, n_unusual = values.numpy(), np.zeros(n_features, dtype=np.intp)
-    found = []
-    for span in row_spans(n_rows, n_features, values.device):
-        found.append((table[span] != usual.numpy()) & is_chosen.numpy())
-        n_unusual += np.count_nonzero(found[-1], axis=0)
-    is_chosen &= torch.from_numpy(n_unusual <= _MOST_UNUSUAL * n_rows)
-    if not bool(is_chosen.any()):
-        return None
+    counts = is_chosen.numpy()[columns]
+    where, columns = where[counts], columns[counts]
     usual = torch.where(is_chosen, usual, 0)
-    where = np.flatnonzero(np.concatenate(found) & is_chosen.numpy())
-    columns = (where % n_features).astype(np.int32)
-    differences = table.reshape(-1)[where] - usual.numpy()[columns]
+    differences = values.numpy().reshape(-1)[where] - usual.numpy()[columns]
     starts = np.searchsorted(where, np.arange(n_rows + 1) * n_features)
     unusual = sp.csr_array((differences, columns, starts), shape=(n_rows, n_features))
     kinds = Columns.of(~is_chosen, usual)
     return CompressedRows(kinds, values[:, kinds.kept].contiguous(), unusual)
+
+
+def _unusual(
+    values: Tensor, usual: Tensor, is_chosen: Tensor
+) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+    """Find the numbers of the chosen columns that are not as usual.
+
+    Returns
+    -------
+    where : ndarray of int of shape (n_unusual,)
+        Where they are in the table, row after row.
+    columns : ndarray of int of shape (n_unusual,)
+    """
+    n_rows, n_features = values.shape
+    if not bool(is_chosen.any()):
+        return np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.int32)
+    found = [
+        np.flatnonzero((values[span] != usual).logical_and_(is_chosen)) + span.start * n_features
+        for span in row_spans(n_rows, n_features, values.device)
+    ]
+    where = np.concatenate(found)
+    return where, (where % n_features).astype(np.int32)

@@ -21,6 +21,8 @@ from skbinary._stack import Noise, Pass
 
 # Recording takes as long as a few dozen steps do, and spares a step a part of its time.
 _STEPS_BEFORE = 40
+# torch keeps what it has recorded as long as the process lives, a third of a megabyte each.
+_MOST_SCRIPTS = 100
 
 
 class Slope(NamedTuple):
@@ -83,9 +85,10 @@ class Scripts:
         )
         script = self.recorded.get(key)
         if script is None:
-            self._n_steps[key] += 1
-            if key not in self.recorded and self._n_steps[key] > _STEPS_BEFORE:
-                self._record(key, through, slope)
+            if key not in self.recorded and len(self.recorded) < _MOST_SCRIPTS:
+                self._n_steps[key] += 1
+                if self._n_steps[key] > _STEPS_BEFORE:
+                    self._record(key, through, slope)
             return slope.take(through)
         noise = slope.noise
         factors = [] if noise is None else [noise(i, x) for i, x in enumerate(through.hidden)]

@@ -147,6 +147,14 @@ def test_a_script_is_recorded_once_it_pays(monkeypatch):
     assert len(recorded) == 1
 
 
+def test_scripts_are_no_more_than_a_process_shall_keep(monkeypatch, early):
+    monkeypatch.setattr(scripted, "_MOST_SCRIPTS", 1)
+    scripts = Scripts()
+    for kind in ("dense", "compressed"):
+        epoch(made_stack(), slopes(kind), scripts.take)
+    assert len(scripts.recorded) == 1
+
+
 @pytest.mark.parametrize("error", [RuntimeError, NotImplementedError, DeprecationWarning])
 def test_where_torch_records_nothing_steps_go_on(error, monkeypatch, early):
     def refuse(*args, **kwargs):
