@@ -71,6 +71,7 @@ def _counted(n: int, step: int, dtype: torch.dtype) -> Tensor:
 
 def _sizes(tables: Tensor) -> tuple[int, int]:
     """Give the count of tables, and of their columns, as numbers."""
+    # torch.jit does not list what it exports, and gives it no types.
     if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         # Where torch records a script, sizes are tensors. What it records lies row by row.
         return len(tables.unbind(0)), tables.stride(1)

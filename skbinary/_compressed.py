@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skbinary._bags import Bags
-from skbinary._rows import DenseRows, Rows
+from skbinary._rows import DenseRows
 from skbinary._spans import row_spans, whole_batches
 
 # At most this share of a column's rows may be unusual: each such number is multiplied in four
@@ -279,7 +279,7 @@ class CompressedRows:
 
     @property
     def _numbers_per_row(self) -> int:
-        return self.dense.shape[1] + 2 * self.unusual.nnz // max(1, self.unusual.shape[0])
+        return self.dense.shape[1] + 2 * self.unusual.nnz // self.unusual.shape[0]
 
 
 def can_pay(n_columns: float, width: int, batch_size: int) -> bool:
@@ -287,12 +287,12 @@ def can_pay(n_columns: float, width: int, batch_size: int) -> bool:
     return width >= _LEAST_WIDTH and n_columns * width * batch_size >= _FEWEST_PRODUCTS
 
 
-def compress(rows: Rows) -> CompressedRows | None:
+def compress(rows: DenseRows) -> CompressedRows | None:
     """Compress the columns that mostly hold one value.
 
     Parameters
     ----------
-    rows : Rows
+    rows : DenseRows
 
     Returns
     -------
@@ -300,10 +300,9 @@ def compress(rows: Rows) -> CompressedRows | None:
         The whole table in which the rows lie. None if it is not a table of float32 in the memory
         of the processor, or has no such columns.
     """
-    if not isinstance(rows, DenseRows) or rows.dtype != torch.float32:
-        return None
     values = rows.values
-    if values.device.type != "cpu" or values.dtype != torch.float32 or len(values) == 0:
+    single = rows.dtype == values.dtype == torch.float32
+    if not single or values.device.type != "cpu" or len(values) == 0:
         return None
     n_rows, n_features = values.shape
     sample = values[:: -(-n_rows // _SAMPLE)]

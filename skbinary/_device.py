@@ -1,13 +1,15 @@
-"""Which device, which precision, which random numbers."""
+"""Which device, which precision, how much memory, which random numbers."""
 
 from __future__ import annotations
 
 import difflib
+import os
 
 import torch
 
 _PREFERRED = ("cuda", "mps", "xpu")
 _KNOWN = ("auto", "cpu", "cuda", "mps", "xpu", "meta", "hpu", "xla")
+_UNKNOWN_FREE = 4 << 30  # bytes, where nobody tells what is free
 
 
 def is_available(device: torch.device) -> bool:
@@ -74,3 +76,13 @@ def full_precision(device: torch.device) -> torch.dtype:
 def generator(seed: int, device: torch.device) -> torch.Generator:
     """Make a random generator of our own, so that torch's global one never moves."""
     return torch.Generator(device=device).manual_seed(seed)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Give how much memory is free on a device, or a guess where nobody tells."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return _UNKNOWN_FREE

@@ -459,17 +459,14 @@ class Pass:
                 self._activation.back_(before, self._inputs[i - 1])
                 error = before
 
-    def penalize(self, strength: Tensor | float) -> None:
+    def penalize(self, strength: Tensor) -> None:
         """Add the gradient of half the squared weights, times their strength, to the stack's.
 
         Parameters
         ----------
-        strength : Tensor of shape (n_models, 1) or float
+        strength : Tensor of shape (n_models, 1) or ()
         """
-        if isinstance(strength, Tensor):
-            self._slopes.addcmul_(self._penalized, strength)
-        elif strength:
-            self._slopes.add_(self._penalized, alpha=strength)
+        self._slopes.addcmul_(self._penalized, strength)
 
     @property
     def pattern(self) -> Hashable:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -39,8 +39,8 @@ _CLOSE_BYTES = 8 << 20
 _MOST_MODELS = 64
 # What a step of a stack multiplies, at least, for threads to gain more than they wait.
 _PRODUCTS_OF_A_STEP = 3_500_000
-# The share of the free memory that stacks take by default, and where nobody tells what is free.
-_FREE_SHARE, _UNKNOWN_FREE = 0.25, 4 << 30
+# The share of the free memory that stacks take by default.
+_FREE_SHARE = 0.25
 # A path ends with Hessians of a part of the rows, so it goes on until this share of tol.
 _PATH_SHARE = 0.01
 
@@ -343,12 +343,9 @@ def train_models(
             batches = [chunk for key, cut in chunks.items() if key[0] == "batches" for chunk in cut]
             side_by_side = n_threads > 1 and len(batches) > 1 and _are_worth_threads(batches)
             scripts = SCRIPTS if side_by_side else None
-
-            def in_batches(chunk: Sequence[Model]) -> Sequence[FitResult | Exception]:
-                return _in_batches(chunk, on_step, scripts)
-
+            together = partial(_in_batches, on_step=on_step, scripts=scripts)
             apply = team.map if side_by_side else map
-            for ended in apply(lambda chunk: _train(chunk, in_batches), batches):
+            for ended in apply(lambda chunk: _train(chunk, together), batches):
                 yield _ended(ended, warns)
         except BaseException:
             stop.set()
@@ -485,11 +482,4 @@ def room_for(models: Sequence[Model], most_bytes: float | None) -> float:
     """Give what stacks and their rows may take: what is allowed, or a share of what is free."""
     if most_bytes is not None:
         return most_bytes
-    device = _device_of(models)
-    if device.type == "cuda":
-        return _FREE_SHARE * torch.cuda.mem_get_info(device)[0]
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        free = _UNKNOWN_FREE
-    return _FREE_SHARE * free
+    return _FREE_SHARE * _device.free_bytes(_device_of(models))

@@ -205,9 +205,9 @@ def test_scores_of_a_stack_are_there_before_the_next_one_is_done(table, monkeypa
     told = []
     trained, scored = stacking._in_batches, Evaluation._score
 
-    def note_training(*args):
+    def note_training(*args, **kwargs):
         told.append("trained")
-        return trained(*args)
+        return trained(*args, **kwargs)
 
     def note_score(self, parts):
         told.append(len(parts))

@@ -92,6 +92,7 @@ class Scripts:
             return slope.take(through)
         noise = slope.noise
         factors = [] if noise is None else [noise(i, x) for i, x in enumerate(through.hidden)]
+        # The operations as they were recorded. torch.jit does not list what it exports.
         with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             return script(_arguments(through, slope, factors))
 
@@ -126,7 +127,7 @@ def _record(through: Pass, slope: Slope) -> Script:
             own = own._replace(noise=lambda layer, _: given[layer])
         return own.take(through.on(tensors[:n_memory], noisy=noisy))
 
-    script: Script = torch.jit.trace(  # type: ignore[no-untyped-call]
+    script: Script = torch.jit.trace(  # type: ignore[no-untyped-call]  # torch gives it no types
         take, (_arguments(through, slope, factors),), check_trace=False
     )
     return script
