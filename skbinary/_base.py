@@ -38,7 +38,8 @@ from skbinary._settled import MINIBATCH_SOLVERS, Training
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
 from skbinary._training.loop import Observer, Run, Step, complaint, train
-from skbinary._training.minibatch import Course, Dropout, MiniBatch, Ridge
+from skbinary._training.minibatch import Course, MiniBatch, Ridge
+from skbinary._training.noise import Dropout
 from skbinary._training.optimizers import SGD, Adam
 from skbinary._training.plan import Plan, Watched
 from skbinary._training.result import FitResult, StopReason

@@ -26,6 +26,7 @@ from skbinary._settled import Training
 from skbinary._team import Team
 from skbinary._training.loop import Observer, train, train_stack
 from skbinary._training.minibatch import Course
+from skbinary._training.noise import bytes_ahead
 from skbinary._training.path import PathNewton, Point
 from skbinary._training.plan import Plan
 from skbinary._training.result import DivergedError, FitResult, StopReason
@@ -188,7 +189,10 @@ class Model:
     @property
     def n_bytes(self) -> int:
         """What a stack takes for this model, with a few numbers for each row."""
-        return self.n_bytes_of_a_step + 16 * self.how.problem.n_samples
+        how, noise = self.how, 0
+        if isinstance(how, Course) and how.dropout is not None and how.problem.device.type != "cpu":
+            noise = bytes_ahead(how.batch_size, self.training.architecture.hidden)
+        return self.n_bytes_of_a_step + 16 * how.problem.n_samples + noise
 
     def end(self, outcome: FitResult | Exception, seconds: float) -> None:
         """Take note of what became of it."""
@@ -367,13 +371,15 @@ def _cut(models: Sequence[Model], most_bytes: float, n_parts: int) -> list[list[
     largest = max(model.n_bytes for model in models)
     of_a_step = max(model.n_bytes_of_a_step for model in models)
     n_close = len(models)
-    if isinstance(models[0].how, Course) and models[0].training.device.type == "cpu":
+    on_cpu = models[0].training.device.type == "cpu"
+    if isinstance(models[0].how, Course) and on_cpu:
         n_close = min(_MOST_MODELS, _CLOSE_BYTES // of_a_step)
         if n_parts > 1 and _are_worth_threads([models[::n_parts]]):
             n_close = min(n_close, max(2, -(-len(models) // n_parts)))
     size = int(max(1, min(n_close, most_bytes // largest)))
     stacks: list[list[Model]] = [[]]
-    enough = size if n_parts > 1 else size / 2
+    # What a GPU steps through at once takes hardly longer than a part of it.
+    enough = size / 2 if n_parts == 1 and on_cpu else size
     for own in _same_rows(models):
         # Few models on the same rows share their stack with others; many have one of their own.
         if len(stacks[-1]) + len(own) > size or len(stacks[-1]) >= enough:

@@ -1,6 +1,7 @@
 """Members: several networks that leave out a fold each, and are one classifier."""
 
 import pickle
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -14,7 +15,14 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import scale
 from skorch.callbacks import EpochTimer
 
-from skbinary import TorchLogisticClassifier, TorchMLPClassifier, VectorizedGridSearchCV, _crossfit
+from skbinary import (
+    TorchLogisticClassifier,
+    TorchMLPClassifier,
+    VectorizedGridSearchCV,
+    _crossfit,
+    _stacking,
+)
+from skbinary._training import minibatch
 from skbinary._training.stacked import StackedMiniBatch
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -229,6 +237,34 @@ def test_members_of_lbfgs_are_trained_beside_each_other():
     model = members(solver="lbfgs", max_iter=30).fit(X, Y)
     assert model.coefs_[0].shape == (3, 8, 6)
     assert model.oof_loss_ < 0.8
+
+
+def test_members_on_a_gpu_are_one_stack(monkeypatch):
+    planned, original = [], _stacking._cut
+    monkeypatch.setattr(
+        _stacking, "_cut", lambda models, *args: planned.append(models) or original(models, *args)
+    )
+    members(8).fit(X, Y)
+    [models] = planned
+    on_gpu = [replace(m, training=replace(m.training, device=torch.device("cuda"))) for m in models]
+    for n_parts in (1, 2):
+        assert [len(each) for each in original(on_gpu, 1e9, n_parts)] == [8]
+    room = 5 * max(model.n_bytes for model in on_gpu)
+    assert [len(each) for each in original(on_gpu, room, 1)] == [5, 3]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch reaches no CUDA device here")
+def test_members_on_cuda_are_recorded_once_for_each_third_that_is_done(monkeypatch):
+    recorded, original = [], minibatch.record_on_cuda
+    monkeypatch.setattr(
+        minibatch, "record_on_cuda", lambda step: recorded.append(1) or original(step)
+    )
+    model = members(8, device="cuda", early_stopping=True, n_iter_no_change=2, max_iter=100)
+    model.set_params(dropout=0.3).fit(X, Y)
+    n_epochs = [len(history["loss"]) for history in model.history_]
+    assert len(set(n_epochs)) > 1
+    assert 1 <= len(recorded) <= 4
 
 
 def test_members_in_a_search_score_as_alone(stacks):

@@ -573,6 +573,7 @@ def test_path_reaches_the_scores_of_grid_search(long_table, pipeline, weighted):
         (network(device="cuda"), {"alpha": np.logspace(-5, 1, 40), "dropout": [0.0]}),
         (network(device="cuda"), {"learning_rate_init": [0.01, 0.1], "dropout": [0.0, 0.3]}),
         (network(device="cuda", early_stopping=True), {"alpha": [0.01, 0.1, 1.0]}),
+        (network(device="cuda", early_stopping=True, n_members=3), {"dropout": [0.0, 0.3]}),
         (network(device="cuda", solver="sgd"), {"momentum": [0.0, 0.5, 0.9]}),
         (TorchLogisticClassifier(device="cuda", tol=1e-8), {"C": np.logspace(-4, 4, 40)}),
     ],

@@ -11,7 +11,7 @@ from skbinary._batches import DenseBatch, SparseBatch
 from skbinary._module import build_module
 from skbinary._rows import SparseRows
 from skbinary._stack import ACTIVATIONS, Architecture, Stack
-from skbinary._training.minibatch import Dropout
+from skbinary._training.noise import Dropout
 
 N_ROWS, N_FEATURES = 7, 5
 

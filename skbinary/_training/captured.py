@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from skbinary._batches import LayerInput
-from skbinary._stack import Noise, Stack
+from skbinary._stack import Stack
+from skbinary._training.noise import NoiseAhead
 from skbinary._training.optimizers import Optimizer
 
-# Takes a function without arguments and the generators that it draws from, and gives one that
-# repeats what it did.
-Recorder = Callable[[Callable[[], None], Sequence[torch.Generator]], Callable[[], None]]
-
-_WARM_UPS = 3  # what PyTorch asks for before a capture
+# Takes a function without arguments, and gives one that repeats what it did.
+Recorder = Callable[[Callable[[], None]], Callable[[], None]]
 
 
-def record_on_cuda(
-    function: Callable[[], None], generators: Sequence[torch.Generator]
-) -> Callable[[], None]:
+def record_on_cuda(function: Callable[[], None]) -> Callable[[], None]:
     """Capture the kernels that a function launches as a CUDA graph.
 
     A step of a small network is many short kernels, and launching them takes longer than running
@@ -31,10 +28,7 @@ def record_on_cuda(
     side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch gives it no types
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
-        for _ in range(_WARM_UPS):
-            function()
-        for each in generators:
-            graph.register_generator_state(each)
+        function()  # what libraries do when they are called for the first time cannot be captured
         # Without the garbage collection of ``torch.cuda.graph``, which takes longer than all this.
         graph.capture_begin(capture_error_mode="thread_local")
         try:
@@ -65,6 +59,28 @@ class Inputs(NamedTuple):
     rate: float | Tensor
 
 
+class StepNoise(NamedTuple):
+    """Dropout of a recorded step, which finds its factors where they are put before it.
+
+    Parameters
+    ----------
+    ahead : NoiseAhead
+    at : Tensor of shape (n_models,) or None, default=None
+        Whose noise each model has. None for its own.
+    """
+
+    ahead: NoiseAhead
+    at: Tensor | None = None
+
+    def put_into(self, room: Tensor) -> None:
+        """Write the factors of the next step, of shape (n_models, n_numbers)."""
+        factors = self.ahead.next()
+        if self.at is None:
+            room.copy_(factors)
+        else:
+            torch.index_select(factors, 0, self.at, out=room)
+
+
 class CapturedStep:
     """One step of an optimizer on buffers that stay where they are.
 
@@ -78,10 +94,8 @@ class CapturedStep:
         Has the shapes of what is coming.
     record : Recorder
         How the step is recorded.
-    noise : Noise or None, default=None
+    noise : StepNoise or None, default=None
         Dropout.
-    generators : sequence of torch.Generator, default=()
-        Where the noise comes from.
     """
 
     def __init__(
@@ -90,18 +104,20 @@ class CapturedStep:
         optimizer: Optimizer,
         example: Inputs,
         record: Recorder,
-        noise: Noise | None = None,
-        generators: Sequence[torch.Generator] = (),
+        noise: StepNoise | None = None,
     ):
         self.stack = stack
         self.optimizer = optimizer
-        self.noise = noise
-        self.generators = generators
         self._numbers = tuple(_Number(stack.parameters, each) for each in example[2:])
         batch = example.batch
         self._batch = batch.with_tensors([each.clone() for each in batch.tensors()])
         self._target = example.target.clone()
         self._through = stack.for_batches_of(example.target.shape[-1])
+        self._noise = noise
+        shapes = [each.shape for each in self._through.hidden]
+        n_factors = sum(math.prod(shape) for shape in shapes) // stack.n_models
+        self._factors = stack.parameters.new_ones(stack.n_models, n_factors if noise else 0)
+        self._of_layers = noise.ahead.of_layers(self._factors, shapes) if noise else []
         self._logits = example.target  # until the first step
         self._fill(example)
         self._replay = self._recorded(record)
@@ -109,6 +125,8 @@ class CapturedStep:
     def __call__(self, inputs: Inputs) -> Tensor:
         """Make a step, and give the logits before it, in memory that the next one overwrites."""
         self._fill(inputs)
+        if self._noise is not None:
+            self._noise.put_into(self._factors)
         self._replay()
         return self._logits
 
@@ -121,7 +139,8 @@ class CapturedStep:
 
     def _step(self) -> None:
         scale, ridge, rate = (number.tensor for number in self._numbers)
-        self._logits = self._through.there_and_back(self._batch, self._target, scale, self.noise)
+        noise = (lambda layer, _: self._of_layers[layer]) if self._of_layers else None
+        self._logits = self._through.there_and_back(self._batch, self._target, scale, noise)
         self._through.penalize(ridge)
         self.optimizer.update(self.stack.gradient, rate)
 
@@ -129,17 +148,14 @@ class CapturedStep:
         # Recording makes real steps: what they move is put back.
         moved = [self.stack.parameters, *self.optimizer.tensors()]
         before = [each.clone() for each in moved]
-        states = [each.get_state() for each in self.generators]
         try:
-            return record(self._step, self.generators)
+            return record(self._step)
         except RuntimeError:
             # A driver that cannot capture can still compute.
             return self._step
         finally:
             for each, kept in zip(moved, before, strict=True):
                 each.copy_(kept)
-            for generator, state in zip(self.generators, states, strict=True):
-                generator.set_state(state)
 
 
 class _Number:

@@ -14,7 +14,7 @@ from skbinary._problem import Problem
 from skbinary._stack import Stack
 from skbinary._training.plan import Plan, Watched
 from skbinary._training.result import DivergedError, FitResult, Progress, StopReason
-from skbinary._training.validation import validate, validate_all
+from skbinary._training.validation import Validator, validate
 
 
 class Step(Protocol):
@@ -284,6 +284,14 @@ def _drive(
     """Train until all models are done, and tell of each as it ends, while it is still there."""
     step.start()
     live = dict(runs)
+    validator = Validator(
+        {
+            k: (run.problem.validation, run.plan)
+            for k, run in runs.items()
+            if run.problem.validation is not None
+        },
+        step.together,
+    )
     while live:
         for run in live.values():
             for observer in run.observers:
@@ -292,7 +300,7 @@ def _drive(
         progress = step.epoch()
         # The time of an epoch is shared by the models that made it.
         seconds = (time.perf_counter() - begin) / len(live)
-        validated = _validated(step, live)
+        validated = validator(live)
         done = []
         for k, run in live.items():
             reason = _after_epoch(run, progress[k], seconds, validated.get(k))
@@ -302,22 +310,6 @@ def _drive(
         step.drop(done)
         for k in done:
             del live[k]
-
-
-def _validated(step: StackStep, live: Mapping[int, Run]) -> dict[int, tuple[float, float]]:
-    """Score the validation rows of models that have the same ones, all at once."""
-    sharing: dict[int, list[int]] = {}
-    for k, run in live.items():
-        if run.problem.validation is not None and run.plan.score is None:
-            sharing.setdefault(id(run.problem.validation), []).append(k)
-    seen: dict[int, tuple[float, float]] = {}
-    for models in sharing.values():
-        validation = live[models[0]].problem.validation
-        stack = step.together(models) if len(models) > 1 else None
-        if stack is not None and validation is not None:
-            thresholds = [live[k].plan.threshold for k in models]
-            seen.update(zip(models, validate_all(stack, validation, thresholds), strict=True))
-    return seen
 
 
 def _after_epoch(

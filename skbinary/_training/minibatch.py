@@ -13,10 +13,17 @@ from torch.nn import functional
 from skbinary._batches import LayerInput, Shareable
 from skbinary._device import full_precision
 from skbinary._problem import Problem
-from skbinary._rows import DenseRows, Source
+from skbinary._rows import DenseRows, MappedRows, Source
 from skbinary._stack import Stack
 from skbinary._team import Team
-from skbinary._training.captured import CapturedStep, Inputs, Recorder, record_on_cuda
+from skbinary._training.captured import (
+    CapturedStep,
+    Inputs,
+    Recorder,
+    StepNoise,
+    record_on_cuda,
+)
+from skbinary._training.noise import Dropout, NoiseAhead
 from skbinary._training.optimizers import Optimizer
 from skbinary._training.result import Progress
 from skbinary._training.schedules import Schedule
@@ -57,88 +64,6 @@ class Ridge:
 
     strength: float
     per_batch: bool
-
-
-class Dropout:
-    """Noise that switches hidden units off: Srivastava et al., "Dropout", 2014.
-
-    Parameters
-    ----------
-    rates : tuple of float
-        Share of each hidden layer's outputs that is set to zero. What is left is scaled up by
-        ``1 / (1 - rate)``, so that nothing is to be done when scoring.
-    generator : torch.Generator
-        Where the noise comes from.
-    """
-
-    def __init__(self, rates: tuple[float, ...], generator: torch.Generator):
-        self.rates = rates
-        self.generator = generator
-
-    def sibling(self) -> Dropout:
-        """Make another one, whose noise comes from a generator of its own."""
-        seed = int(torch.randint(2**62, (), generator=self.generator, device=self.generator.device))
-        generator = torch.Generator(self.generator.device).manual_seed(seed)
-        return Dropout(self.rates, generator)
-
-    def copy(self) -> Dropout:
-        """Make another one, whose noise is the same from here on."""
-        return Dropout(self.rates, self.generator.clone_state())
-
-    def __call__(self, layer: int, activations: Tensor) -> Tensor:
-        return factors_of([self], layer, activations)[0]
-
-
-def factors_of(dropouts: Sequence[Dropout], layer: int, activations: Tensor) -> Tensor:
-    """Give the factors that each of several models multiplies the outputs of a layer with.
-
-    Parameters
-    ----------
-    dropouts : sequence of Dropout
-        One for each model. Each draws what it would draw alone.
-    layer : int
-    activations : Tensor of shape (n_rows, n_units)
-        Those of one of the models.
-
-    Returns
-    -------
-    Tensor of shape (n_models, n_rows, n_units)
-        0 or ``1 / (1 - rate)``.
-    """
-    factors = activations.new_empty(len(dropouts), *activations.shape)
-    keeps = [1 - each.rates[layer] for each in dropouts]
-    if activations.device.type != "cpu":
-        for own, keep, each in zip(factors, keeps, dropouts, strict=True):
-            own.bernoulli_(keep, generator=each.generator)
-        if len(set(keeps)) == 1:
-            return factors.div_(keeps[0])
-        for own, keep in zip(factors, keeps, strict=True):
-            own.div_(keep)
-        return factors
-    # Four switches are read off one random number of 64 bits, a third of the time of four draws.
-    n = activations.numel()
-    words = torch.empty(len(dropouts), -(-n // 4), dtype=torch.int64)
-    for own, each in zip(words, dropouts, strict=True):
-        own.random_(-(2**63), None, generator=each.generator)
-    bits, flat = words.view(torch.int16)[:, :n], factors.view(len(dropouts), n)
-    if len(set(keeps)) == 1:
-        _switch(bits, keeps[0], flat)
-    else:
-        for own_bits, keep, own in zip(bits, keeps, flat, strict=True):
-            _switch(own_bits, keep, own)
-    return factors
-
-
-def _switch(bits: Tensor, keep: float, out: Tensor) -> None:
-    """Write 0 or one over the chance that it is not 0, which is `keep` to 2 ** -17."""
-    if keep == 1:
-        out.fill_(1)
-        return
-    # Of the 65,536 values of 16 bits, the lowest are the ones that are kept. Truth as a number is
-    # written in a third of the time of truth as such.
-    n_kept = min(max(round(keep * 65536), 1), 65535)
-    torch.lt(bits, n_kept - 32768, out=out)
-    out.mul_(65536 / n_kept)
 
 
 @dataclass(frozen=True)
@@ -342,18 +267,19 @@ class MiniBatch:
         self.ridge = course.ridge
         self.n_seen = n_seen
         self.hooks: BatchHooks | None = None
-        self._order = torch.arange(problem.n_samples)
+        self._record = recorder_for(course, record)
+        # What is recorded takes whole batches: the last one is made up by rows that do not count.
+        n_rows = self.n_batches * batch_size if self._record else problem.n_samples
+        self._order = torch.zeros(n_rows, dtype=torch.int64)
+        self._own_order = self._order[: problem.n_samples]
+        torch.arange(problem.n_samples, out=self._own_order)
         self._weight = None if problem.weight is None else problem.weight.cpu().double()
         self._total_weight = problem.total_weight
-        self._logits = torch.empty_like(problem.target)
+        self._logits = problem.target.new_empty(n_rows)
         n_weights = stack.architecture.n_weights
         self._penalized = stack.parameters[:, :n_weights]
         self._penalized_gradient = stack.gradient[:, :n_weights]
         self._crew = Crew(stack, course.dropout, team or Team(1))
-        if record is None and problem.device.type == "cuda":
-            record = record_on_cuda
-        can_be = isinstance(course.rows, DenseRows) and problem.n_samples >= batch_size
-        self._record = record if can_be else None
         self._captured: CapturedStep | None = None
 
     @property
@@ -366,17 +292,19 @@ class MiniBatch:
 
     def epoch(self) -> Progress:
         """Go through all rows once."""
-        rate = self.schedule.rate
+        rate, n = self.schedule.rate, self.problem.n_samples
         if self.course.shuffler is not None:
-            self.course.shuffler.shuffle(self._order.numpy())
-        order = self._order.to(self.problem.device)
+            self.course.shuffler.shuffle(self._own_order.numpy())
+        order = self._order if self._is_recorded else self._own_order
+        order = order.to(self.problem.device)
         target = self.problem.target[order]
         self._go_through(order, target)
-        self.n_seen += self.problem.n_samples
+        self.n_seen += n
         self.schedule.after_epoch(self.n_seen)
-        each = functional.softplus(self._logits) - target * self._logits
+        logits = self._logits[:n]
+        each = functional.softplus(logits) - target[:n] * logits
         if self.problem.weight is not None:
-            each *= self.problem.weight[order]
+            each *= self.problem.weight[order[:n]]
         precision = full_precision(order.device)
         sums = (each.sum(dtype=precision), self._penalized.square().sum(dtype=precision))
         total, squares = torch.stack(sums).tolist()  # the one wait for the device
@@ -397,21 +325,26 @@ class MiniBatch:
     def _go_through(self, order: Tensor, target: Tensor) -> None:
         """Make one step for each batch, and leave the logits as they were before it."""
         size = self.batch_size
-        columns = (order, target, self._logits[:, None])
-        parts = map(Part, *(torch.split(each, size) for each in columns), *self._scales(order))
+        columns = (order, target, self._logits[: len(order), None])
+        parts = map(Part, *(torch.split(each, size) for each in columns), *self._scales(len(order)))
         for fetched in torch.split(order, self.course.rows.n_fetched(size)):
             for batch in self.course.rows.batch(fetched).split(size):
                 self._step(batch, next(parts))
                 self.schedule.after_step()
 
-    def _scales(self, order: Tensor) -> tuple[Sequence[float | Tensor], Sequence[float]]:
+    @property
+    def _is_recorded(self) -> bool:
+        return self._record is not None and self.hooks is None
+
+    def _scales(self, n_rows: int) -> tuple[Sequence[float | Tensor], Sequence[float]]:
         """Give, for each batch, the factor of every row's slope and the weight of the batch."""
-        n, size = len(order), self.batch_size
-        if self._weight is None:
+        n, size = self.problem.n_samples, self.batch_size
+        if self._weight is None and n_rows == n:
             rows = [min(size, n - start) for start in range(0, n, size)]
             return [1 / each for each in rows], [float(each) for each in rows]
-        weight = self._weight[self._order]
-        batch = torch.arange(n) // size
+        weight = torch.zeros(n_rows, dtype=torch.float64)
+        weight[:n] = 1 if self._weight is None else self._weight[self._own_order]
+        batch = torch.arange(n_rows) // size
         totals = torch.zeros(self.n_batches, dtype=weight.dtype).index_add_(0, batch, weight)
         shares = (weight / totals[batch]).to(self._logits)
         return torch.split(shares, size), totals.tolist()
@@ -420,19 +353,9 @@ class MiniBatch:
         hooks = self.hooks
         rate = self.schedule.rate
         ridge = self.ridge.strength / (part.total if self.ridge.per_batch else self._total_weight)
-        if self._record is not None and hooks is None and len(part.target) == self.batch_size:
+        if self._is_recorded:
             inputs = Inputs(batch, part.target, part.scale, ridge, rate)
-            if self._captured is None:
-                dropout = self.course.dropout
-                self._captured = CapturedStep(
-                    self.stack,
-                    self.optimizer,
-                    inputs,
-                    self._record,
-                    dropout,
-                    [] if dropout is None else [dropout.generator],
-                )
-            part.logits[:, 0] = self._captured(inputs)
+            part.logits[:, 0] = self._recorded(inputs)(inputs)
             return
         if hooks is not None:
             hooks.batch_begin(part.order)
@@ -446,3 +369,31 @@ class MiniBatch:
             logits = part.logits[:, 0]
             each = functional.softplus(logits) - part.target * logits
             hooks.batch_end(part.order, (each * part.scale).sum())
+
+    def _recorded(self, inputs: Inputs) -> CapturedStep:
+        if self._captured is None:
+            assert self._record is not None
+            noise, dropout = None, self.course.dropout
+            if dropout is not None:
+                hidden = self.stack.architecture.hidden
+                ahead = NoiseAhead([dropout], self.batch_size, hidden, self._logits)
+                noise = StepNoise(ahead)
+            self._captured = CapturedStep(self.stack, self.optimizer, inputs, self._record, noise)
+        return self._captured
+
+
+def recorder_for(course: Course, record: Recorder | None) -> Recorder | None:
+    """Give what records the steps of a course, or None where they go as they are.
+
+    Parameters
+    ----------
+    course : Course
+    record : Recorder or None
+        None to record CUDA graphs on CUDA, and nothing elsewhere.
+    """
+    problem = course.problem
+    if record is None and problem.device.type == "cuda":
+        record = record_on_cuda
+    # A table that is smaller than a batch has batches of its own size.
+    can_be = isinstance(course.rows, DenseRows | MappedRows)
+    return record if can_be and problem.n_samples >= course.batch_size else None

@@ -8,6 +8,10 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
+# The fused kernel goes over each tensor with one of a GPU's processors for every 65,536 numbers,
+# and over a few dozen tensors in one launch: smaller pieces keep all processors busy.
+_LEAST_NUMBERS, _MOST_PIECES = 2048, 72
+
 
 class Optimizer(Protocol):
     """A rule that moves parameters against their gradient."""
@@ -75,9 +79,9 @@ class Adam:
         fused = getattr(torch, "_fused_adamw_", None)
         self._fused = fused if parameters.device.type in ("cpu", "cuda") else None
         self._step = torch.tensor(float(n_steps), device=parameters.device)
-        # Model by model, so that the bits of one do not depend on how many there are.
-        self._moved = [list(each.unbind(0)) if each.ndim > 1 else [each]
-                       for each in (parameters, self._mean, self._square)]  # fmt: skip
+        self._piece = _piece_size(parameters)
+        tensors = (parameters, self._mean, self._square)
+        self._moved = [_pieces(each, self._piece) for each in tensors]
         self._steps = [self._step] * len(self._moved[0])
         self._gradients: tuple[int, list[Tensor]] = (0, [])
 
@@ -88,8 +92,7 @@ class Adam:
         self._step += 1
         beta_1, beta_2 = self.betas
         if self._gradients[0] != gradient.data_ptr():
-            rows = list(gradient.unbind(0)) if gradient.ndim > 1 else [gradient]
-            self._gradients = (gradient.data_ptr(), rows)
+            self._gradients = (gradient.data_ptr(), _pieces(gradient, self._piece))
         parameters, mean, square = self._moved
         self._fused(
             parameters, self._gradients[1], mean, square, [], self._steps,
@@ -184,6 +187,20 @@ class SGD:
 
     def state(self) -> dict[str, Tensor | int]:
         return {"velocity": self._velocity}
+
+
+def _piece_size(parameters: Tensor) -> int:
+    """Tell how many numbers the fused kernel is given at a time."""
+    n_own = parameters.shape[-1]
+    if parameters.device.type == "cpu":
+        return n_own  # model by model, so that the bits of one do not depend on the others
+    size = parameters.numel() // _MOST_PIECES
+    return min(max(size - size % _LEAST_NUMBERS, _LEAST_NUMBERS), n_own)
+
+
+def _pieces(tensor: Tensor, size: int) -> list[Tensor]:
+    rows = tensor.unbind(0) if tensor.ndim > 1 else [tensor]
+    return [piece for row in rows for piece in torch.split(row, size)]
 
 
 def _of_rows(state: dict[str, Tensor | int], rows: Tensor | None) -> dict[str, Tensor | int] | None:

@@ -12,15 +12,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from skbinary._batches import DenseBatch, LayerInput, SharedBatch
+from skbinary._batches import LayerInput, SharedBatch
 from skbinary._device import full_precision
 from skbinary._rows import SharedTable
 from skbinary._stack import Architecture, Noise, Stack, aligned
-from skbinary._training.captured import CapturedStep, Inputs, Recorder, record_on_cuda
-from skbinary._training.minibatch import Course, Dropout, factors_of
+from skbinary._training.captured import CapturedStep, Inputs, Recorder, StepNoise
+from skbinary._training.minibatch import Course, recorder_for
+from skbinary._training.noise import Dropout, NoiseAhead, factors_of
 from skbinary._training.result import Progress
 from skbinary._training.rules import AllAtOnce, RuleByRule, Rules
 from skbinary._training.scripted import Scripts, Slope
+
+# What the weights of the rows are, and what a row's loss and the penalty count in each batch.
+_Counts = tuple[Tensor | None, Sequence[float | Tensor], Sequence[Tensor]]
+# Of the models of a recorded stack, so many may be done before the rest is recorded anew.
+_IDLE_SHARE = 1 / 3
 
 
 class _Feed:
@@ -93,7 +99,12 @@ class StackedMiniBatch:
         self.architecture = architecture
         self.courses = courses
         self.on_step = on_step or (lambda: None)
-        self._n_rows = max(course.problem.n_samples for course in courses)
+        longest = max(courses, key=lambda course: course.problem.n_samples)
+        self._record = recorder_for(longest, record)
+        self._n_rows = longest.problem.n_samples
+        if self._record is not None:
+            # What is recorded takes whole batches.
+            self._n_rows = longest.n_batches * longest.batch_size
         self._n_epochs = 0
         self._total_weights = [course.problem.total_weight for course in courses]
         # Neighbours that see the same batches, with the same dropout, by the same rule.
@@ -107,14 +118,19 @@ class StackedMiniBatch:
         self._live = sorted(range(len(courses)), key=order.__getitem__)
         device = courses[0].problem.device
         self._scripts = scripts
-        self._record = record_on_cuda if record is None and device.type == "cuda" else record
         # What a processor does model by model a GPU does at once; so does a rule that is common.
         at_once = self._record is not None or device.type != "cpu" or len(set(rules)) == 1
         self._rules: Rules = AllAtOnce(courses, rules) if at_once else RuleByRule(courses, order)
         noisy, fed = (dict(zip(keys, courses, strict=True)) for keys in (self._noise_of, feeds))
         self._noises = {key: _Noise(course) for key, course in noisy.items()}
         self._feeds = {key: _Feed(course, self._n_rows) for key, course in fed.items()}
+        self._ahead: NoiseAhead | None = None
+        self._ended: set[int] = set()
         self._settle(torch.stack([starts[k] for k in self._live]))
+        if self._record is not None and courses[0].dropout is not None:
+            drawn = [each.make for each in self._noises.values()]
+            hidden = architecture.hidden
+            self._ahead = NoiseAhead(drawn, self._batch_size, hidden, self._logits)
 
     def start(self) -> None:
         """Get ready; batches need nothing."""
@@ -125,8 +141,7 @@ class StackedMiniBatch:
         for feed in feeds:
             feed.shuffle()
         rates = [self._rules.rate_of(k) for k in self._live]
-        targets, weights = self._targets(), self._weights()
-        scales, ridges = self._scales(weights)
+        targets, (weights, scales, ridges) = self._targets(), self._counts()
         spans = [slice(s, s + self._batch_size) for s in range(0, self._n_rows, self._batch_size)]
         for i, batch in enumerate(self._batches(feeds)):
             self.on_step()
@@ -147,12 +162,18 @@ class StackedMiniBatch:
         return Stack(self.architecture, self.stack.parameters[places])
 
     def drop(self, done: Collection[int]) -> None:
-        """Let models leave, and close ranks."""
-        kept = [i for i, k in enumerate(self._live) if k not in done]
-        if not kept or not done:
-            return
-        self._live = [self._live[i] for i in kept]
-        self._settle(self.stack.parameters[kept], kept)
+        """Let models leave, and close ranks.
+
+        Where steps are recorded, some of those that are done stay, whatever becomes of them, until
+        they are so many that another recording pays.
+        """
+        self._ended.update(done)
+        kept = [i for i, k in enumerate(self._live) if k not in self._ended]
+        n_idle = len(self._live) - len(kept)
+        most_idle = 0.0 if self._record is None else _IDLE_SHARE * len(self._live)
+        if kept and n_idle > most_idle:
+            self._live = [self._live[i] for i in kept]
+            self._settle(self.stack.parameters[kept], kept)
 
     def _settle(self, parameters: Tensor, kept: Sequence[int] | None = None) -> None:
         """Take the parameters of the models that are there, and see who stands where."""
@@ -168,7 +189,11 @@ class StackedMiniBatch:
         precision = full_precision(parameters.device)
         strengths = [course.ridge.strength for course in live]
         self._strengths = torch.tensor(strengths, dtype=precision, device=parameters.device)
+        self._counted: _Counts | None = None
+        before = list(self._noises)
         self._noises = _placed(self._noises, [self._noise_of[k] for k in self._live])
+        if self._ahead is not None and len(before) > len(self._noises):
+            self._ahead.keep([before.index(key) for key in self._noises])
         places = {key: i for i, key in enumerate(self._noises)}
         noise_at = [places[self._noise_of[k]] for k in self._live]
         self._noise_at = torch.tensor(noise_at, device=parameters.device)
@@ -200,6 +225,16 @@ class StackedMiniBatch:
                 ordered[key] = self.courses[k].problem.target[self._feeds[key].order]
         return torch.stack([ordered[self._feed_of[k]] for k in self._live])
 
+    def _counts(self) -> _Counts:
+        """Give the weights of the rows, and what they and the penalty count in each batch."""
+        if self._counted is not None:
+            return self._counted
+        weights = self._weights()
+        counts = (weights, *self._scales(weights))
+        if all(self.courses[k].problem.weight is None for k in self._live):
+            self._counted = counts  # whatever the order of the rows
+        return counts
+
     def _weights(self) -> Tensor | None:
         """Give the weight of each row for each model, in the order of the epoch.
 
@@ -208,11 +243,12 @@ class StackedMiniBatch:
         problems = [self.courses[k].problem for k in self._live]
         if all(each.weight is None and each.n_samples == self._n_rows for each in problems):
             return None
-        weights = self._logits.new_ones(self._logits.shape)
+        n_own = torch.tensor([each.n_samples for each in problems], device=self._logits.device)
+        places = torch.arange(self._n_rows, device=self._logits.device)
+        weights = (places < n_own[:, None]).to(self._logits)
         for row, k, problem in zip(weights, self._live, problems, strict=True):
             if problem.weight is not None:
-                row.copy_(problem.weight[self._feeds[self._feed_of[k]].order])
-            row[problem.n_samples :] = 0
+                row.mul_(problem.weight[self._feeds[self._feed_of[k]].order])
         return weights
 
     def _scales(self, weights: Tensor | None) -> tuple[Sequence[float | Tensor], Sequence[Tensor]]:
@@ -253,7 +289,7 @@ class StackedMiniBatch:
         if self.stack.n_models == 1 and isinstance(scale, Tensor):
             scale = scale[0]
         rules = self._rules
-        if isinstance(rules, AllAtOnce) and self._can_be_recorded(batch, target):
+        if self._record is not None and isinstance(rules, AllAtOnce):
             inputs = Inputs(batch, target, scale, ridge, rules.rate())
             self._logits[:, span] = self._recorded(inputs, rules)(inputs)
             rules.after_step()
@@ -269,23 +305,14 @@ class StackedMiniBatch:
             return None
         return partial(_factors, [each.make for each in self._noises.values()], self._noise_at)
 
-    def _can_be_recorded(self, batch: LayerInput, target: Tensor) -> bool:
-        parts = [part for _, part in batch.parts] if isinstance(batch, SharedBatch) else [batch]
-        return (
-            self._record is not None
-            and target.shape[-1] == self._batch_size
-            and all(isinstance(part, DenseBatch) for part in parts)
-        )
-
     def _recorded(self, inputs: Inputs, rules: AllAtOnce) -> CapturedStep:
         if self._captured is None:
             assert self._record is not None
-            noise = self._noise()
-            drawn = [] if noise is None else [each.make for each in self._noises.values()]
-            generators = [each.generator for each in drawn]
-            self._captured = CapturedStep(
-                self.stack, rules.optimizer, inputs, self._record, noise, generators
-            )
+            noise = None
+            if self._ahead is not None:
+                one_each = len(self._noises) == len(self._live)
+                noise = StepNoise(self._ahead, None if one_each else self._noise_at)
+            self._captured = CapturedStep(self.stack, rules.optimizer, inputs, self._record, noise)
         return self._captured
 
     def _progress(

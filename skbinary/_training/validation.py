@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from skbinary._batches import Batch
 from skbinary._device import full_precision
 from skbinary._problem import Problem
+from skbinary._rows import DenseRows, Rows
 from skbinary._spans import row_spans
 from skbinary._stack import Stack
 from skbinary._training.plan import Plan
@@ -36,7 +39,7 @@ def validate(stack: Stack, validation: Problem, plan: Plan) -> tuple[float, floa
         By default the weighted share of the rows that are labelled right.
     """
     target = validation.target
-    logits = _logits(stack, validation)[0]
+    logits = _Shown.of([validation]).logits(stack)[0]
     each = functional.softplus(logits) - target * logits
     loss = _mean(each, validation.weight)
     if plan.score is not None:
@@ -46,38 +49,137 @@ def validate(stack: Stack, validation: Problem, plan: Plan) -> tuple[float, floa
     return loss, _mean(right, validation.score_weight)
 
 
-def validate_all(
-    stack: Stack, validation: Problem, thresholds: Sequence[float]
-) -> list[tuple[float, float]]:
-    """Score the same validation rows with several models, waiting for the device once.
+class Validator:
+    """Scores the validation rows of several models at once, waiting for the device once.
 
     Parameters
     ----------
-    stack : Stack
-    validation : Problem
-    thresholds : sequence of float
-        Probability from which a row counts as positive, for each model.
-
-    Returns
-    -------
-    list of (loss, score)
-        As ``validate`` gives them, one for each model.
+    wanted : mapping of int to (Problem, Plan)
+        The validation rows of each model, and how they are scored.
+    together : callable(models) -> Stack or None
+        Gives models, told by number, as a stack, or None to have them scored one by one.
     """
-    target = validation.target
-    logits = _logits(stack, validation)
+
+    def __init__(
+        self,
+        wanted: Mapping[int, tuple[Problem, Plan]],
+        together: Callable[[Sequence[int]], Stack | None],
+    ):
+        self._wanted = {k: each for k, each in wanted.items() if each[1].score is None}
+        self._together = together
+        self._groups: tuple[Collection[int], list[list[int]]] = ((), [])
+        self._shown: dict[tuple[int, ...], _Shown] = {}
+
+    def __call__(self, live: Collection[int]) -> dict[int, tuple[float, float]]:
+        """Give (loss, score) of those of the models that are scored together, each by its number.
+
+        They are what ``validate`` gives.
+        """
+        if self._groups[0] != tuple(live):
+            self._groups, self._shown = (tuple(live), self._grouped(live)), {}
+        seen: dict[int, tuple[float, float]] = {}
+        for models in self._groups[1]:
+            stack = self._together(models)
+            if stack is None:
+                continue
+            key = tuple(models)
+            if key not in self._shown:
+                self._shown[key] = _Shown.of([self._wanted[k][0] for k in models])
+            thresholds = [self._wanted[k][1].threshold for k in models]
+            scores = _validate_all(stack, self._shown[key], thresholds)
+            seen.update(zip(models, scores, strict=True))
+        return seen
+
+    def _grouped(self, live: Collection[int]) -> list[list[int]]:
+        """Put models together that see the same rows, or rows of their own of one table."""
+        sharing: dict[int, list[int]] = {}
+        for k in live:
+            if k in self._wanted:
+                sharing.setdefault(id(self._wanted[k][0]), []).append(k)
+        groups = [models for models in sharing.values() if len(models) > 1]
+        of_table: dict[int, list[int]] = {}
+        for k in (models[0] for models in sharing.values() if len(models) == 1):
+            rows = self._wanted[k][0].rows
+            if isinstance(rows, DenseRows):
+                of_table.setdefault(id(rows.values), []).append(k)
+        return groups + [models for models in of_table.values() if len(models) > 1]
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What several models are shown: the same rows, or rows of one table, to each its own.
+
+    Parameters
+    ----------
+    rows : Rows
+    where : Tensor of shape (n_models, n_rows) or None
+        Which rows of the table each model sees. None for all rows.
+    target : Tensor of shape (n_rows,) or (n_models, n_rows)
+    weight, score_weight : Tensor of the shape of `target` or None
+    """
+
+    rows: Rows
+    where: Tensor | None
+    target: Tensor
+    weight: Tensor | None
+    score_weight: Tensor | None
+
+    @classmethod
+    def of(cls, problems: Sequence[Problem]) -> _Shown:
+        first = problems[0]
+        if all(each is first for each in problems):
+            return cls(first.rows, None, first.target, first.weight, first.score_weight)
+        sizes = torch.tensor([each.n_samples for each in problems], device=first.device)
+        # A model that has fewer rows than another sees its first one again, which does not count.
+        places = torch.arange(int(sizes.max()), device=first.device)
+        counts = places < sizes[:, None]
+        own = torch.where(counts, places, 0)
+
+        def gathered(columns: Sequence[Tensor | None]) -> Tensor:
+            each = [
+                torch.ones_like(p.target) if column is None else column
+                for p, column in zip(problems, columns, strict=True)
+            ]
+            return torch.stack([column[at] for column, at in zip(each, own, strict=True)])
+
+        tables = [p.rows for p in problems if isinstance(p.rows, DenseRows)]
+        where = [rows.positions(at) for rows, at in zip(tables, own, strict=True)]
+        return cls(
+            first.rows,
+            torch.stack(where),
+            gathered([each.target for each in problems]),
+            gathered([each.weight for each in problems]) * counts,
+            gathered([each.score_weight for each in problems]) * counts,
+        )
+
+    def logits(self, stack: Stack) -> Tensor:
+        """Score the rows, of shape (n_models, n_rows)."""
+        n_rows = self.target.shape[-1]
+        scores = self.target.new_empty(stack.n_models, n_rows)
+        n_inputs = self.rows.shape[1] * (1 if self.where is None else stack.n_models)
+        width = n_inputs + stack.n_models * sum(stack.architecture.hidden)
+        for span in row_spans(n_rows, width, scores.device):
+            scores[:, span] = stack.logits(self._batch(span))
+        return scores
+
+    def _batch(self, span: slice) -> Batch:
+        if self.where is None:
+            return self.rows.batch(span)
+        assert isinstance(self.rows, DenseRows)
+        where = self.where[:, span]
+        return self.rows.batches_of_each(where, where.shape[1])[0]
+
+
+def _validate_all(
+    stack: Stack, shown: _Shown, thresholds: Sequence[float]
+) -> list[tuple[float, float]]:
+    target = shown.target
+    logits = shown.logits(stack)
     each = functional.softplus(logits) - target * logits
     cut = target.new_tensor(thresholds)[:, None]
     right = (torch.sigmoid(logits) >= cut) == (target > 0.5)
-    means = [_means(each, validation.weight), _means(right, validation.score_weight)]
+    means = [_means(each, shown.weight), _means(right, shown.score_weight)]
     return [(loss, score) for loss, score in torch.stack(means, dim=1).tolist()]
-
-
-def _logits(stack: Stack, validation: Problem) -> Tensor:
-    logits = validation.target.new_empty(stack.n_models, validation.n_samples)
-    width = validation.n_features + stack.n_models * sum(stack.architecture.hidden)
-    for span in row_spans(validation.n_samples, width, validation.device):
-        logits[:, span] = stack.logits(validation.rows.batch(span))
-    return logits
 
 
 def _mean(each: Tensor, weight: Tensor | None) -> float:
@@ -94,4 +196,4 @@ def _means(each: Tensor, weight: Tensor | None) -> Tensor:
     if weight is None:
         return values.mean(dim=1)
     weights = weight.to(values.dtype)
-    return values @ weights / weights.sum()
+    return (values * weights).sum(dim=-1) / weights.sum(dim=-1)

@@ -11,7 +11,8 @@ from skbinary._problem import Problem
 from skbinary._rows import DenseRows
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
-from skbinary._training.minibatch import Course, Dropout, MiniBatch, Ridge
+from skbinary._training.minibatch import Course, MiniBatch, Ridge
+from skbinary._training.noise import Dropout
 from skbinary._training.optimizers import SGD, Adam
 from skbinary._training.schedules import OneCycle, Schedule
 

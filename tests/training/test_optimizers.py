@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from skbinary._training import optimizers
 from skbinary._training.each import of_each
 from skbinary._training.optimizers import SGD, Adam
 
@@ -37,6 +38,27 @@ def test_adam_equals_torch(weight_decay, fused):
         torch.optim.AdamW, lr=0.05, betas=(0.8, 0.95), eps=1e-3, weight_decay=weight_decay
     )
     torch.testing.assert_close(parameters, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [2, 3, 100])
+def test_adam_in_pieces_moves_like_adam(size, monkeypatch):
+    start, gradient = torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(1))
+    whole, cut = start.clone(), start.clone()
+    monkeypatch.setattr(optimizers, "_piece_size", lambda parameters: size)
+    Adam(cut).update(gradient, 0.1)
+    monkeypatch.setattr(optimizers, "_piece_size", lambda parameters: 8)
+    Adam(whole).update(gradient, 0.1)
+    torch.testing.assert_close(cut, whole, rtol=1e-6, atol=0)
+    assert not torch.equal(cut, start)
+
+
+@pytest.mark.parametrize(
+    ("shape", "n_pieces"), [((46_000,), 23), ((8, 46_000), 96), ((1000, 9_000), 1000)]
+)
+def test_adam_on_a_gpu_keeps_its_processors_busy(shape, n_pieces):
+    parameters = torch.empty(shape, device="meta")
+    size = optimizers._piece_size(parameters)
+    assert len(optimizers._pieces(parameters, size)) == n_pieces
 
 
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])

@@ -1,0 +1,175 @@
+"""Dropout: the factors that switch hidden units off in training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+# How many factors of a model are drawn at once where the draws of several steps are: 2 MiB.
+_NUMBERS_AHEAD = 1 << 19
+
+
+class Dropout:
+    """Noise that switches hidden units off: Srivastava et al., "Dropout", 2014.
+
+    Parameters
+    ----------
+    rates : tuple of float
+        Share of each hidden layer's outputs that is set to zero. What is left is scaled up by
+        ``1 / (1 - rate)``, so that nothing is to be done when scoring.
+    generator : torch.Generator
+        Where the noise comes from.
+    """
+
+    def __init__(self, rates: tuple[float, ...], generator: torch.Generator):
+        self.rates = rates
+        self.generator = generator
+
+    def sibling(self) -> Dropout:
+        """Make another one, whose noise comes from a generator of its own."""
+        seed = int(torch.randint(2**62, (), generator=self.generator, device=self.generator.device))
+        generator = torch.Generator(self.generator.device).manual_seed(seed)
+        return Dropout(self.rates, generator)
+
+    def copy(self) -> Dropout:
+        """Make another one, whose noise is the same from here on."""
+        return Dropout(self.rates, self.generator.clone_state())
+
+    def __call__(self, layer: int, activations: Tensor) -> Tensor:
+        return factors_of([self], layer, activations)[0]
+
+
+def factors_of(dropouts: Sequence[Dropout], layer: int, activations: Tensor) -> Tensor:
+    """Give the factors that each of several models multiplies the outputs of a layer with.
+
+    Parameters
+    ----------
+    dropouts : sequence of Dropout
+        One for each model. Each draws what it would draw alone.
+    layer : int
+    activations : Tensor of shape (n_rows, n_units)
+        Those of one of the models.
+
+    Returns
+    -------
+    Tensor of shape (n_models, n_rows, n_units)
+        0 or ``1 / (1 - rate)``.
+    """
+    factors = activations.new_empty(len(dropouts), *activations.shape)
+    keeps = [1 - each.rates[layer] for each in dropouts]
+    if activations.device.type != "cpu":
+        for own, keep, each in zip(factors, keeps, dropouts, strict=True):
+            own.bernoulli_(keep, generator=each.generator)
+        if len(set(keeps)) == 1:
+            return factors.div_(keeps[0])
+        for own, keep in zip(factors, keeps, strict=True):
+            own.div_(keep)
+        return factors
+    # Four switches are read off one random number of 64 bits, a third of the time of four draws.
+    n = activations.numel()
+    words = torch.empty(len(dropouts), -(-n // 4), dtype=torch.int64)
+    for own, each in zip(words, dropouts, strict=True):
+        own.random_(-(2**63), None, generator=each.generator)
+    bits, flat = words.view(torch.int16)[:, :n], factors.view(len(dropouts), n)
+    if len(set(keeps)) == 1:
+        _switch(bits, keeps[0], flat)
+    else:
+        for own_bits, keep, own in zip(bits, keeps, flat, strict=True):
+            _switch(own_bits, keep, own)
+    return factors
+
+
+def _switch(bits: Tensor, keep: float, out: Tensor) -> None:
+    """Write 0 or one over the chance that it is not 0, which is `keep` to 2 ** -17."""
+    if keep == 1:
+        out.fill_(1)
+        return
+    # Of the 65,536 values of 16 bits, the lowest are the ones that are kept. Truth as a number is
+    # written in a third of the time of truth as such.
+    n_kept = min(max(round(keep * 65536), 1), 65535)
+    torch.lt(bits, n_kept - 32768, out=out)
+    out.mul_(65536 / n_kept)
+
+
+class NoiseAhead:
+    """The factors of whole steps of several models, drawn some steps ahead.
+
+    A GPU takes as long for a call as for a hundred thousand numbers, and a step that is recorded
+    cannot draw without telling the generators at every replay. How far ahead does not depend on
+    how many models there are, so that each has the noise that it would have alone.
+
+    Parameters
+    ----------
+    dropouts : sequence of Dropout
+        One for each model. All have as many rates as there are layers.
+    n_rows : int
+        Rows of a batch.
+    widths : tuple of int
+        Units of each hidden layer.
+    like : Tensor
+        Has the type and the device of the factors.
+    """
+
+    def __init__(
+        self, dropouts: Sequence[Dropout], n_rows: int, widths: tuple[int, ...], like: Tensor
+    ):
+        self.dropouts = list(dropouts)
+        self._ends = list(accumulate(n_rows * width for width in widths))
+        self._n_steps = _n_steps_ahead(self._ends[-1])
+        self._like = like
+        self._drawn = like.new_empty(0)
+        self._next = self._n_steps
+
+    def next(self) -> Tensor:
+        """Give the factors of the next step, of shape (n_models, n_numbers), layer after layer.
+
+        What belongs to a layer is (n_rows, n_units), row by row.
+        """
+        if self._next == self._n_steps:
+            self._drawn, self._next = self._draw(), 0
+        self._next += 1
+        return self._drawn[:, self._next - 1]
+
+    def keep(self, places: Sequence[int]) -> None:
+        """Go on with some of the models."""
+        self.dropouts = [self.dropouts[i] for i in places]
+        if self._drawn.ndim > 1:
+            self._drawn = self._drawn[places]
+
+    def of_layers(self, factors: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
+        """Give views of the factors as each layer multiplies with them.
+
+        Parameters
+        ----------
+        factors : Tensor of shape (n_models, n_numbers)
+            In memory without gaps.
+        shapes : sequence of shape
+            Of each layer's outputs: (n_rows, n_units) or (n_models, n_rows, n_units).
+        """
+        bounds = zip([0, *self._ends], self._ends, strict=False)
+        return [factors[:, a:b].view(s) for (a, b), s in zip(bounds, shapes, strict=True)]
+
+    def _draw(self) -> Tensor:
+        drawn = self._like.new_empty(len(self.dropouts), self._n_steps, self._ends[-1])
+        for own, each in zip(drawn, self.dropouts, strict=True):
+            own.uniform_(generator=each.generator)
+        # A uniform number is below 1, so that a rate of 0 keeps every unit.
+        keeps = 1 - self._like.new_tensor([each.rates for each in self.dropouts])
+        for layer, (begin, end) in enumerate(zip([0, *self._ends], self._ends, strict=False)):
+            part, keep = drawn[:, :, begin:end], keeps[:, layer, None, None]
+            torch.lt(part, keep, out=part)
+            part.div_(keep)
+        return drawn
+
+
+def bytes_ahead(n_rows: int, widths: tuple[int, ...]) -> int:
+    """Tell what ``NoiseAhead`` holds for a model."""
+    n_numbers = n_rows * sum(widths)
+    return 4 * n_numbers * _n_steps_ahead(n_numbers)
+
+
+def _n_steps_ahead(n_numbers: int) -> int:
+    return max(1, _NUMBERS_AHEAD // n_numbers)
