@@ -8,8 +8,8 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-# How many factors of a model are drawn at once where the draws of several steps are: 2 MiB.
-_NUMBERS_AHEAD = 1 << 19
+# How many factors of a model are drawn at once where those of several steps are: 4 MiB.
+_NUMBERS_AHEAD = 1 << 20
 
 
 class Dropout:
@@ -120,6 +120,7 @@ class NoiseAhead:
         self._ends = list(accumulate(n_rows * width for width in widths))
         self._n_steps = _n_steps_ahead(self._ends[-1])
         self._like = like
+        self._keeps = 1 - like.new_tensor([each.rates for each in self.dropouts])
         self._drawn = like.new_empty(0)
         self._next = self._n_steps
 
@@ -136,6 +137,7 @@ class NoiseAhead:
     def keep(self, places: Sequence[int]) -> None:
         """Go on with some of the models."""
         self.dropouts = [self.dropouts[i] for i in places]
+        self._keeps = self._keeps[places]
         if self._drawn.ndim > 1:
             self._drawn = self._drawn[places]
 
@@ -157,9 +159,8 @@ class NoiseAhead:
         for own, each in zip(drawn, self.dropouts, strict=True):
             own.uniform_(generator=each.generator)
         # A uniform number is below 1, so that a rate of 0 keeps every unit.
-        keeps = 1 - self._like.new_tensor([each.rates for each in self.dropouts])
         for layer, (begin, end) in enumerate(zip([0, *self._ends], self._ends, strict=False)):
-            part, keep = drawn[:, :, begin:end], keeps[:, layer, None, None]
+            part, keep = drawn[:, :, begin:end], self._keeps[:, layer, None, None]
             torch.lt(part, keep, out=part)
             part.div_(keep)
         return drawn

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from skbinary._batches import Batch
+from skbinary._batches import Batch, DenseBatch
 from skbinary._device import full_precision
 from skbinary._problem import Problem
-from skbinary._rows import DenseRows, Rows
+from skbinary._rows import DenseRows
 from skbinary._spans import row_spans
 from skbinary._stack import Stack
 from skbinary._training.plan import Plan
@@ -38,8 +38,10 @@ def validate(stack: Stack, validation: Problem, plan: Plan) -> tuple[float, floa
     score : float
         By default the weighted share of the rows that are labelled right.
     """
-    target = validation.target
-    logits = _Shown.of([validation]).logits(stack)[0]
+    target, shown = validation.target, _Shown.of([validation])
+    if target.device.type != "cpu" and plan.score is None:
+        return _validate_all(stack, shown, [plan.threshold])[0]
+    logits = shown.logits(stack)[0]
     each = functional.softplus(logits) - target * logits
     loss = _mean(each, validation.weight)
     if plan.score is not None:
@@ -91,62 +93,62 @@ class Validator:
         return seen
 
     def _grouped(self, live: Collection[int]) -> list[list[int]]:
-        """Put models together that see the same rows, or rows of their own of one table."""
+        """Put models together that see the same rows, and those whose own rows are dense."""
         sharing: dict[int, list[int]] = {}
         for k in live:
             if k in self._wanted:
                 sharing.setdefault(id(self._wanted[k][0]), []).append(k)
         groups = [models for models in sharing.values() if len(models) > 1]
-        of_table: dict[int, list[int]] = {}
-        for k in (models[0] for models in sharing.values() if len(models) == 1):
-            rows = self._wanted[k][0].rows
-            if isinstance(rows, DenseRows):
-                of_table.setdefault(id(rows.values), []).append(k)
-        return groups + [models for models in of_table.values() if len(models) > 1]
+        lone = [models[0] for models in sharing.values() if len(models) == 1]
+        dense = [k for k in lone if isinstance(self._wanted[k][0].rows, DenseRows)]
+        return [*groups, dense] if len(dense) > 1 else groups
 
 
 @dataclass(frozen=True)
 class _Shown:
-    """What several models are shown: the same rows, or rows of one table, to each its own.
+    """What several models are shown: the same rows, or to each its own.
 
     Parameters
     ----------
-    rows : Rows
-    where : Tensor of shape (n_models, n_rows) or None
-        Which rows of the table each model sees. None for all rows.
+    batch : callable(slice) -> Batch
+        Gives some of the rows, of shape (n_rows, n_features) or (n_models, n_rows, n_features).
+    n_numbers : int
+        How many numbers a row is, for all models.
     target : Tensor of shape (n_rows,) or (n_models, n_rows)
     weight, score_weight : Tensor of the shape of `target` or None
     """
 
-    rows: Rows
-    where: Tensor | None
+    batch: Callable[[slice], Batch]
+    n_numbers: int
     target: Tensor
     weight: Tensor | None
     score_weight: Tensor | None
 
     @classmethod
     def of(cls, problems: Sequence[Problem]) -> _Shown:
-        first = problems[0]
-        if all(each is first for each in problems):
-            return cls(first.rows, None, first.target, first.weight, first.score_weight)
-        sizes = torch.tensor([each.n_samples for each in problems], device=first.device)
+        """Give what one model after the other is shown."""
+        one = problems[0]
+        if all(each is one for each in problems):
+            return cls(one.rows.batch, one.n_features, one.target, one.weight, one.score_weight)
+        sizes = torch.tensor([each.n_samples for each in problems], device=one.device)
         # A model that has fewer rows than another sees its first one again, which does not count.
-        places = torch.arange(int(sizes.max()), device=first.device)
+        places = torch.arange(int(sizes.max()), device=one.device)
         counts = places < sizes[:, None]
         own = torch.where(counts, places, 0)
 
         def gathered(columns: Sequence[Tensor | None]) -> Tensor:
             each = [
-                torch.ones_like(p.target) if column is None else column
-                for p, column in zip(problems, columns, strict=True)
+                torch.ones_like(problem.target) if column is None else column
+                for problem, column in zip(problems, columns, strict=True)
             ]
             return torch.stack([column[at] for column, at in zip(each, own, strict=True)])
 
-        tables = [p.rows for p in problems if isinstance(p.rows, DenseRows)]
-        where = [rows.positions(at) for rows, at in zip(tables, own, strict=True)]
+        values = torch.stack(
+            [each.rows.batch(at).values for each, at in zip(problems, own, strict=True)]
+        )
         return cls(
-            first.rows,
-            torch.stack(where),
+            lambda span: DenseBatch(values[:, span]),
+            len(problems) * one.n_features,
             gathered([each.target for each in problems]),
             gathered([each.weight for each in problems]) * counts,
             gathered([each.score_weight for each in problems]) * counts,
@@ -156,18 +158,10 @@ class _Shown:
         """Score the rows, of shape (n_models, n_rows)."""
         n_rows = self.target.shape[-1]
         scores = self.target.new_empty(stack.n_models, n_rows)
-        n_inputs = self.rows.shape[1] * (1 if self.where is None else stack.n_models)
-        width = n_inputs + stack.n_models * sum(stack.architecture.hidden)
+        width = self.n_numbers + stack.n_models * sum(stack.architecture.hidden)
         for span in row_spans(n_rows, width, scores.device):
-            scores[:, span] = stack.logits(self._batch(span))
+            scores[:, span] = stack.logits(self.batch(span))
         return scores
-
-    def _batch(self, span: slice) -> Batch:
-        if self.where is None:
-            return self.rows.batch(span)
-        assert isinstance(self.rows, DenseRows)
-        where = self.where[:, span]
-        return self.rows.batches_of_each(where, where.shape[1])[0]
 
 
 def _validate_all(

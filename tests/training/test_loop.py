@@ -12,7 +12,7 @@ from skbinary._stack import Architecture, Stack
 from skbinary._training.loop import train
 from skbinary._training.plan import Plan
 from skbinary._training.result import DivergedError, Progress, StopReason
-from skbinary._training.validation import validate, validate_all
+from skbinary._training.validation import Validator, validate
 
 
 class Scripted:
@@ -188,7 +188,7 @@ def test_validate_score_uses_the_threshold(threshold, score):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_validate_all_gives_each_model_what_it_has_alone(weighted):
+def test_validator_gives_each_model_what_it_has_alone(weighted):
     generator = torch.Generator().manual_seed(0)
     architecture = Architecture(2, (3,), "relu")
     parameters = torch.randn(4, architecture.n_parameters, generator=generator)
@@ -197,8 +197,10 @@ def test_validate_all_gives_each_model_what_it_has_alone(weighted):
     validation = Problem(
         DenseRows(X, torch.float32), (X[:, 0] > 0).float(), weight, score_weight=weight
     )
-    thresholds = [0.2, 0.4, 0.5, 0.9]
-    found = validate_all(Stack(architecture, parameters), validation, thresholds)
-    for row, threshold, seen in zip(parameters, thresholds, found, strict=True):
-        plan = Plan(1, 0, 1, threshold=threshold)
-        assert seen == pytest.approx(validate(Stack(architecture, row[None]), validation, plan))
+    plans = [Plan(1, 0, 1, threshold=threshold) for threshold in (0.2, 0.4, 0.5, 0.9)]
+    wanted = {k: (validation, plan) for k, plan in enumerate(plans)}
+    seen = Validator(wanted, lambda models: Stack(architecture, parameters[models]))([0, 2, 3])
+    assert list(seen) == [0, 2, 3]
+    for k, found in seen.items():
+        alone = validate(Stack(architecture, parameters[k : k + 1]), *wanted[k])
+        assert found == pytest.approx(alone)

@@ -77,7 +77,7 @@ def test_layers_of_a_stack_have_a_leading_axis():
     assert torch.equal(torch.cat([each.flatten(1) for each in layers], dim=1), factors)
 
 
-@pytest.mark.parametrize(("n_rows", "n_steps"), [(200, 6), (100_000, 1)])
+@pytest.mark.parametrize(("n_rows", "n_steps"), [(200, 13), (100_000, 1)])
 def test_what_is_drawn_ahead_is_bounded(n_rows, n_steps):
     source = NoiseAhead([dropout(0, (0.5,))], n_rows, (384,), torch.empty(0))
     assert source.next().numel() == n_rows * 384

@@ -202,9 +202,10 @@ def test_stack_members_validated_at_once_have_the_curves_of_each(asked, weighted
     assert asked == [3] * 8
 
 
-def test_stack_members_without_a_table_in_common_are_validated_one_by_one(asked):
-    setups = [Setup(table(60, s, validation=True), seed=s) for s in (0, 1)]
-    assert_equal(setups)
+def test_stack_sparse_rows_of_their_own_are_validated_one_by_one(asked):
+    held = [table(n, n, sparse=True) for n in (20, 21)]
+    problem = table(60, sparse=True)
+    assert_equal([Setup(replace(problem, validation=each), seed=1) for each in held])
     assert asked == []
 
 
