@@ -101,10 +101,9 @@ class StackedMiniBatch:
         self.on_step = on_step or (lambda: None)
         longest = max(courses, key=lambda course: course.problem.n_samples)
         self._record = recorder_for(longest, record)
-        self._n_rows = longest.problem.n_samples
-        if self._record is not None:
-            # What is recorded takes whole batches.
-            self._n_rows = longest.n_batches * longest.batch_size
+        # What is recorded takes whole batches.
+        whole = longest.n_batches * longest.batch_size
+        self._n_rows = longest.problem.n_samples if self._record is None else whole
         self._n_epochs = 0
         self._total_weights = [course.problem.total_weight for course in courses]
         # Neighbours that see the same batches, with the same dropout, by the same rule.
@@ -129,8 +128,8 @@ class StackedMiniBatch:
         self._settle(torch.stack([starts[k] for k in self._live]))
         if self._record is not None and courses[0].dropout is not None:
             drawn = [each.make for each in self._noises.values()]
-            hidden = architecture.hidden
-            self._ahead = NoiseAhead(drawn, self._batch_size, hidden, self._logits)
+            size, hidden = self._batch_size, architecture.hidden
+            self._ahead = NoiseAhead(drawn, size, hidden, self._logits)
 
     def start(self) -> None:
         """Get ready; batches need nothing."""
