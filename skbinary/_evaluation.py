@@ -23,8 +23,8 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params, _num_samples
 
 from skbinary import _device, _inputs
-from skbinary._crossfit import Parts, plan_parts
 from skbinary._observers import task_line, task_told
+from skbinary._parts import Parts, plan_parts
 from skbinary._ranking import quick
 from skbinary._scores import BinaryScorer
 from skbinary._stacking import (

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from skbinary import _inputs
 from skbinary._compressed import CompressedRows, can_pay, compress
@@ -209,15 +210,20 @@ def build_problem(
             return Split(replace(problem, validation=given), problem.n_samples)
         if hold_out_fraction is None:
             return Split(problem, problem.n_samples)
-        learnt, held = hold_out(problem, hold_out_fraction, seed)
-        validation = problem.take(held)
-        problem = replace(problem.take(learnt), validation=validation)
-        if kept is not None:
-            learnt, held = kept[learnt], kept[held]
-        return Split(problem, problem.n_samples, learnt.cpu().numpy(), held.cpu().numpy())
+        return _held_out(problem, kept, hold_out_fraction, seed)
 
     settings = (of_class.tolist(), hold_out_fraction, seed, merge_up_to, id(fold))
     return remembered(data, f"problem {device} {dtype} {convert} {settings}", build)
+
+
+def _held_out(problem: Problem, kept: Tensor | None, fraction: float, seed: int) -> Split:
+    """Hold rows out. `kept` tells where they were before some were left out."""
+    learnt, held = hold_out(problem, fraction, seed)
+    validation = problem.take(held)
+    problem = replace(problem.take(learnt), validation=validation)
+    if kept is not None:
+        learnt, held = kept[learnt], kept[held]
+    return Split(problem, problem.n_samples, learnt.cpu().numpy(), held.cpu().numpy())
 
 
 def _cut(problem: Problem, fold: Fold, *, convert: bool, validates: bool) -> Split:

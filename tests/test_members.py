@@ -19,7 +19,7 @@ from skbinary import (
     TorchLogisticClassifier,
     TorchMLPClassifier,
     VectorizedGridSearchCV,
-    _crossfit,
+    _parts,
     _stacking,
 )
 from skbinary._training import minibatch
@@ -39,13 +39,13 @@ def members(n_members=3, **params):
 @pytest.fixture
 def folds(monkeypatch):
     """Give the folds of every fit."""
-    made, original = [], _crossfit.cross_folds
+    made, original = [], _parts.cross_folds
 
     def noted(*args):
         made.append(original(*args))
         return made[-1]
 
-    monkeypatch.setattr(_crossfit, "cross_folds", noted)
+    monkeypatch.setattr(_parts, "cross_folds", noted)
     return made
 
 
@@ -146,7 +146,7 @@ def test_large_groups_of_equal_rows_leave_folds_as_even_as_can_be(folds):
 def test_no_label_reaches_the_logit_of_its_own_row(monkeypatch, folds):
     members().fit(X, Y)
     fixed, y = folds[0], Y.copy()
-    monkeypatch.setattr(_crossfit, "cross_folds", lambda *args: fixed)
+    monkeypatch.setattr(_parts, "cross_folds", lambda *args: fixed)
     rows = fixed[1].held_out
     y[rows] = 1 - y[rows]
     after = members(early_stopping=False).fit(X, y)

@@ -179,29 +179,12 @@ class ThresholdDisplay(Display):
             display = cls._from_curve(estimator, sample_weight, metrics, name)
             return display.plot(ax, **kwargs)
         model = find_classifier(estimator)
-        if not hasattr(estimator, "predict_proba"):
-            raise ValueError(
-                "estimator must have predict_proba. Got "
-                f"{type(estimator).__name__} instead. Wrap it in "
-                "sklearn.calibration.CalibratedClassifierCV."
-            )
-        classes = estimator.classes_
-        if len(classes) != 2:
-            raise ValueError(
-                f"estimator must know two classes. Got {len(classes)} instead. Draw one class "
-                "against the others with ThresholdDisplay.from_predictions."
-            )
-        labels = column_or_1d(y)
-        if not np.isin(labels, classes).all():
-            raise ValueError(
-                f"y must hold the labels that the estimator knows, {classes.tolist()}. Got "
-                f"{np.unique(labels)[:5].tolist()} instead. Pass labels as they were in fit."
-            )
+        labels = _labels_for(estimator, y)
         return cls.from_predictions(
             labels,
             estimator.predict_proba(X)[:, 1],
             sample_weight=sample_weight,
-            pos_label=classes[1],
+            pos_label=estimator.classes_[1],
             metrics=metrics,
             threshold=None if model is None else model._own_threshold(),
             interval=None if model is None else _interval(model),
@@ -491,3 +474,26 @@ def _count(
     np.cumsum(of_class[:, ::-1], axis=1, out=above[:, -2::-1])
     (fp, tp), (negatives, positives) = above[:, first], above[:, 0]
     return Counts(tn=negatives - fp, fp=fp, fn=positives - tp, tp=tp)
+
+
+def _labels_for(estimator: Any, y: Any) -> NDArray[Any]:
+    """Check that a classifier can be drawn, and give the labels of the rows."""
+    if not hasattr(estimator, "predict_proba"):
+        raise ValueError(
+            "estimator must have predict_proba. Got "
+            f"{type(estimator).__name__} instead. Wrap it in "
+            "sklearn.calibration.CalibratedClassifierCV."
+        )
+    classes = estimator.classes_
+    if len(classes) != 2:
+        raise ValueError(
+            f"estimator must know two classes. Got {len(classes)} instead. Draw one class "
+            "against the others with ThresholdDisplay.from_predictions."
+        )
+    labels = column_or_1d(y)
+    if not np.isin(labels, classes).all():
+        raise ValueError(
+            f"y must hold the labels that the estimator knows, {classes.tolist()}. Got "
+            f"{np.unique(labels)[:5].tolist()} instead. Pass labels as they were in fit."
+        )
+    return labels
