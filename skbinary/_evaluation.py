@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,8 +14,7 @@ import numpy as np
 import torch
 from joblib import effective_n_jobs
 from sklearn.base import clone
-from sklearn.metrics._scorer import _BaseScorer, _MultimetricScorer, _PassthroughScorer
-from sklearn.model_selection._validation import _fit_and_score, _score
+from sklearn.model_selection._validation import _fit_and_score
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params, _num_samples
@@ -25,8 +22,7 @@ from sklearn.utils.validation import _check_method_params, _num_samples
 from skbinary import _device, _inputs
 from skbinary._observers import task_line, task_told
 from skbinary._parts import Parts, plan_parts
-from skbinary._ranking import quick
-from skbinary._scores import BinaryScorer
+from skbinary._question import Known, Question, Table, known_areas
 from skbinary._stacking import (
     Model,
     SharedRows,
@@ -45,64 +41,6 @@ from skbinary._unwrap import (
     transformed,
     unwrap,
 )
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a search asks of every candidate on every split.
-
-    Parameters
-    ----------
-    search : BaseSearchCV
-        Its parameters say how it is asked: ``error_score``, ``n_jobs``, ``verbose`` and so on.
-    X, y : indexable
-        All rows.
-    scorer : callable
-    fit_params, score_params : dict
-        What ``fit`` and the scorer are given besides.
-    """
-
-    search: Any
-    X: Any
-    y: Any
-    scorer: Any
-    fit_params: dict[str, Any]
-    score_params: dict[str, Any]
-
-    @cached_property
-    def is_of_the_scores(self) -> bool:
-        """Whether the scorer asks a model for its answers alone, and looks at nothing else."""
-        scorers = getattr(self.scorer, "_scorers", {"score": self.scorer})
-        known = (_BaseScorer, _PassthroughScorer)
-        return all(isinstance(each, known) for each in scorers.values())
-
-    def failed(self, error: Exception, seconds: float) -> dict[str, Any]:
-        """Give the result of a fit that has failed, or raise if that is what the search says."""
-        if self.search.error_score == "raise":
-            raise error
-        scores = self.search.error_score
-        if isinstance(self.scorer, _MultimetricScorer):
-            scores = dict.fromkeys(self.scorer._scorers, scores)
-        result = {
-            "fit_error": "".join(traceback.format_exception(error)),
-            "test_scores": scores,
-            "fit_time": seconds,
-            "score_time": 0.0,
-        }
-        if self.search.return_train_score:
-            result["train_scores"] = copy.copy(scores)
-        return result
-
-    def scores(self, model: Any, X: Any, y: Any, rows: Any) -> Any:
-        """Score a model on rows, of which `rows` are the positions."""
-        given = _check_method_params(self.X, params=self.score_params, indices=rows)
-        return _score(model, X, y, self._quick_scorer, given, self.search.error_score)
-
-    @cached_property
-    def _quick_scorer(self) -> Any:
-        if not self.is_of_the_scores:
-            return self.scorer
-        return quick(self.scorer, BinaryScorer.decision_function)
 
 
 class Task(NamedTuple):
@@ -130,6 +68,7 @@ class _Fold:
         self.train, self.test = train, test
         self.n_parts = 0
         self.seconds = 0.0
+        self._checked: dict[str, Any] = {}
 
     @cached_property
     def transformers(self) -> list[list[Any]]:
@@ -166,9 +105,20 @@ class _Fold:
         if name not in self._parts:
             X, y = _safe_split(self.candidate.estimator, question.X, question.y, rows, self.train)
             if question.is_of_the_scores:
-                X = _inputs.placed(transformed(self.transformers, X), self._device)
+                X = _inputs.placed(transformed(self.transformers, X), self.device)
             self._parts[name] = (X, y, rows)
         return self._parts[name]
+
+    def checked(self, name: str, classifier: Any) -> Any:
+        """Give the rows of a part as classifiers compute with them, or None if they are amiss."""
+        if name not in self._checked:
+            try:
+                self._checked[name] = _inputs.check_rows(
+                    classifier, self.part(name)[0], reset=False
+                )
+            except Exception:  # comes again where a classifier is asked, and is told by who asks
+                self._checked[name] = None
+        return self._checked[name]
 
     def given(self) -> tuple[Any, Any]:
         """Give the training rows and their labels as the user gave them."""
@@ -177,7 +127,8 @@ class _Fold:
         return X, y
 
     @property
-    def _device(self) -> torch.device:
+    def device(self) -> torch.device:
+        """Where the rows are scored."""
         return _device.resolve_device(self.candidate.classifier.device, self.question.X)
 
     @cached_property
@@ -228,6 +179,7 @@ class Evaluation:
         self._contexts = dict(zip(self.tasks, contexts or (), strict=False))
         self._results: dict[Task, dict[str, Any]] = {}
         self._alone: set[Task] = set()
+        self._known: dict[tuple[str, int], Known] = {}
 
     def run(self) -> tuple[list[dict[str, Any]], list[str]]:
         """Fit and score everything.
@@ -363,16 +315,30 @@ class Evaluation:
                 else:
                     jobs.append((task, order.fold, parts, seconds))
         if self.question.is_of_the_scores:
-            names = ("test", "train") if search.return_train_score else ("test",)
-            for fold in {id(job[1]): job[1] for job in jobs}.values():
-                for name in names:
-                    fold.part(name)
+            # What differs in its threshold alone has the same scores.
+            self._prepare_scores(list({id(job[2]): job[1:3] for job in jobs}.values()))
             Parallel(n_jobs=search.n_jobs, require="sharedmem")(
                 delayed(self._score_tasks)(handful)
                 for handful in handfuls(jobs, effective_n_jobs(search.n_jobs))
             )
         else:
             self._score_tasks(jobs)
+
+    def _prepare_scores(self, trained: Sequence[tuple[_Fold, Parts]]) -> None:
+        """Prepare what is scored, and work out the scores that need no scorer."""
+        models: dict[_Fold, list[Any]] = {}
+        for fold, parts in trained:
+            models.setdefault(fold, []).append(parts.classifier)
+        tables = []
+        for fold, own in models.items():
+            for name in self.question.parts:
+                _, y, _ = fold.part(name)
+                if (
+                    self.question.asks_for_areas
+                    and (rows := fold.checked(name, own[0])) is not None
+                ):
+                    tables.append(Table(name, rows, y, own))
+        self._known = known_areas(tables, trained[0][0].device) if tables else {}
 
     def _score_tasks(self, jobs: Sequence[tuple[Task, _Fold, Parts, float]]) -> None:
         with Team(1):  # so that none of them calls on threads of its own
@@ -396,11 +362,14 @@ class Evaluation:
                 begin = time.perf_counter()
             whole = fold.whole(candidate, own)
             result = {"fit_error": None, "fit_time": seconds}
-            result["test_scores"] = question.scores(whole, *fold.part("test"))
-            result["score_time"] = time.perf_counter() - begin
+            for name in question.parts:
+                known = self._known.get((name, id(parts.classifier)))
+                score = question.scores(whole, *fold.part(name)) if known is None else known.score
+                result[f"{name}_scores"] = score
+                if name == "test":
+                    before = 0.0 if known is None else known.seconds
+                    result["score_time"] = before + time.perf_counter() - begin
             result["n_test_samples"] = _num_samples(fold.part("test")[2])
-            if question.search.return_train_score:
-                result["train_scores"] = question.scores(whole, *fold.part("train"))
         self._keep(task, result)
 
     def _keep(self, task: Task, result: dict[str, Any]) -> None:

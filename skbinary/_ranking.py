@@ -1,4 +1,4 @@
-"""The area under the ROC curve as searches ask for it: of one model after another, at once."""
+"""The area under the ROC curve as searches ask for it: of many models on the same rows."""
 
 from __future__ import annotations
 
@@ -30,69 +30,36 @@ def area_under_curve(positives: NDArray[Any], negatives: NDArray[Any]) -> float:
     return share if len(positives) <= len(negatives) else 1 - share
 
 
-class QuickRocAuc:
-    """scikit-learn's scorer ``"roc_auc"`` for classifiers of this package, in a sixth of its time.
-
-    Rows and labels that were given the last time, too, are not looked at again.
+def areas_under_curves(scores: NDArray[Any], y: Any, classes: NDArray[Any]) -> list[float] | None:
+    """Give the area under the ROC curve of each model, in a sixth of scikit-learn's time.
 
     Parameters
     ----------
-    scorer : callable
-        scikit-learn's, which is asked where anything is out of the ordinary: weights, a class that
-        that is not there, scores that are not finite.
-    usual : callable
-        The ``decision_function`` of this package, of which it is known what it checks. Another one
-        is asked anew every time.
+    scores : ndarray of shape (n_models, n_samples)
+    y : array-like of shape (n_samples,)
+        Labels of the rows.
+    classes : ndarray of shape (2,)
+        The labels there should be, the second one being positive.
+
+    Returns
+    -------
+    list of float, or None
+        None where anything is out of the ordinary, and scikit-learn knows what to say: a class that
+        is not there, or a third one, or scores that are not finite.
     """
-
-    def __init__(self, scorer: Any, usual: Any):
-        self.scorer = scorer
-        self.usual = usual
-        self._rows: tuple[Any, Any] = (None, None)
-        self._places: tuple[Any, Any, list[NDArray[Any]]] = (None, None, [])
-
-    def __call__(self, model: Any, X: Any, y: Any, **params: Any) -> Any:
-        negative, positive = self._places_of(y, model.classes_)
-        n_known = len(negative) + len(positive)
-        if not params and len(negative) and len(positive) and n_known == len(y):
-            scores = self._scores(model, X)
-            if np.isfinite(scores).all():
-                return area_under_curve(scores[positive], scores[negative])
-        return self.scorer(model, X, y, **params)
-
-    def _places_of(self, y: Any, classes: Any) -> list[NDArray[Any]]:
-        """Tell where each class is."""
-        last, known, places = self._places
-        if y is not last or not np.array_equal(classes, known):
-            places = [np.flatnonzero(np.asarray(y) == label) for label in classes]
-            self._places = (y, classes, places)
-        return places
-
-    def _scores(self, model: Any, X: Any) -> NDArray[Any]:
-        if type(model).decision_function is not self.usual:
-            return np.asarray(model.decision_function(X))
-        last, rows = self._rows
-        if X is not last:
-            rows = model._checked_rows(X)
-            self._rows = (X, rows)
-        scores: NDArray[Any] = model._logits(rows)
-        return scores
+    labels = np.asarray(y)
+    negative, positive = (np.flatnonzero(labels == label) for label in classes)
+    both = len(negative) and len(positive) and len(negative) + len(positive) == len(labels)
+    if not both or not np.isfinite(scores).all():
+        return None
+    return [area_under_curve(each[positive], each[negative]) for each in scores]
 
 
-def quick(scorer: Any, usual: Any) -> Any:
-    """Give what scores as a scorer does, but sooner, or the scorer itself.
-
-    Parameters
-    ----------
-    scorer : callable
-    usual : callable
-        As in ``QuickRocAuc``.
-    """
-    if (
+def is_plain_roc_auc(scorer: Any) -> bool:
+    """Tell whether a scorer is scikit-learn's ``"roc_auc"``, or works as it does."""
+    return (
         type(scorer) is _Scorer
         and scorer._score_func is roc_auc_score
         and (scorer._sign, scorer._kwargs) == (1, {})
         and tuple(scorer._response_method) == ("decision_function", "predict_proba")
-    ):
-        return QuickRocAuc(scorer, usual)
-    return scorer
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
 
@@ -21,8 +21,10 @@ from skbinary._stack import Architecture, score
 from skbinary._team import Team
 from skbinary._threshold import check_threshold, decide
 
-# Writes what logits, of shape (n_rows, 1), stand for into an array of as many rows.
+# Writes what logits, of shape (n_rows, n_models), stand for into an array of as many rows.
 Writer = Callable[[NDArray[np.floating], NDArray[np.floating]], None]
+# Weights of each layer and its biases, if there are any.
+Weights = tuple[list[NDArray[Any]], list[NDArray[Any]]]
 
 
 def _probabilities(logits: NDArray[np.floating], out: NDArray[np.floating]) -> None:
@@ -31,6 +33,10 @@ def _probabilities(logits: NDArray[np.floating], out: NDArray[np.floating]) -> N
         odds = np.exp(logits[:, 0])
     odds += 1
     np.reciprocal(odds, out=out[:, 0])  # expit(-logit), to the last digit, in a third of its time
+
+
+def _as_they_are(logits: NDArray[np.floating], out: NDArray[np.floating]) -> None:
+    np.copyto(out, logits)
 
 
 class BinaryScorer(ClassifierMixin):
@@ -55,7 +61,7 @@ class BinaryScorer(ClassifierMixin):
         """Give the shape of the model."""
 
     @abstractmethod
-    def _weights(self) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
+    def _weights(self) -> Weights:
         """Give the fitted weights, each of shape (n_in, n_out), and the biases, of shape (n_out,).
 
         Members are a leading axis: (n_members, n_in, n_out) and (n_members, 1, n_out).
@@ -83,7 +89,7 @@ class BinaryScorer(ClassifierMixin):
         >>> model.decision_function([[-1.0], [2.0]]).round(2)
         array([-0.67,  1.35])
         """
-        return self._score(X, lambda logits, out: np.copyto(out, logits), 1)[:, 0]
+        return self._score(X, _as_they_are, 1)[:, 0]
 
     def predict_proba(self, X: Any) -> NDArray[np.floating]:
         """Give the probability of both classes.
@@ -183,7 +189,7 @@ class BinaryScorer(ClassifierMixin):
         n_columns : int
         """
         rows = self._checked_rows(X)
-        out, is_finite = self._score_checked(rows, write, n_columns)
+        out, is_finite = self._score_checked(rows, self._weights(), write, n_columns)
         if not is_finite:
             _inputs.check_rows(self, X, reset=False)
         return out
@@ -197,13 +203,12 @@ class BinaryScorer(ClassifierMixin):
 
     def _logits(self, rows: Any) -> NDArray[np.floating]:
         """Give the logits of rows that were checked before."""
-        return self._score_checked(rows, lambda logits, out: np.copyto(out, logits), 1)[0][:, 0]
+        return self._score_checked(rows, self._weights(), _as_they_are, 1)[0][:, 0]
 
     def _score_checked(
-        self, rows: Any, write: Writer, n_columns: int
+        self, rows: Any, arrays: Weights, write: Writer, n_columns: int
     ) -> tuple[NDArray[np.floating], bool]:
         """Score rows that were checked before, and tell whether all linear scores are finite."""
-        arrays = self._weights()
         linear = len(arrays[0]) == 1
         device = self._scoring_device()
         single = rows.dtype in (np.float32, torch.float32)
@@ -243,3 +248,29 @@ class BinaryScorer(ClassifierMixin):
             stacklevel=3,
         )
         return torch.device("cpu")
+
+
+def logits_of(models: Sequence[BinaryScorer], rows: Any) -> NDArray[np.floating]:
+    """Give the logits of several classifiers on the same rows.
+
+    Linear ones share one product, so that the rows are read once.
+
+    Parameters
+    ----------
+    models : sequence of BinaryScorer
+        Fitted on rows of one kind.
+    rows : ndarray, CSR matrix or tensor of shape (n_samples, n_features)
+        Checked, and finite.
+
+    Returns
+    -------
+    ndarray of shape (n_models, n_samples)
+        Up to rounding those of ``decision_function``.
+    """
+    arrays = [model._weights() for model in models]
+    if len(models) == 1 or not all(len(w) == 1 and w[0].ndim == 2 for w, _ in arrays):
+        return np.stack([model._logits(rows) for model in models])
+    columns = np.concatenate([weights[0] for weights, _ in arrays], axis=1)
+    constants = np.concatenate([biases[0] if biases else np.zeros(1) for _, biases in arrays])
+    scored, _ = models[0]._score_checked(rows, ([columns], [constants]), _as_they_are, len(models))
+    return scored.T.copy()

@@ -22,9 +22,10 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_method_params
 
 from skbinary._base import unchanged_on_error
-from skbinary._evaluation import Evaluation, Question
+from skbinary._evaluation import Evaluation
 from skbinary._html import SiteLinks
 from skbinary._observers import SearchCallbacks
+from skbinary._question import Question
 from skbinary._unwrap import raise_if_interrupted
 
 _MAX_STACK_MEMORY = [Interval(Real, 0, None, closed="neither"), None]
@@ -196,8 +197,8 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
     scoring : str, callable, list, tuple or dict, default=None
         How candidates are scored, as in ``GridSearchCV``. None takes the estimator's ``score``.
     n_jobs : int or None, default=None
-        Processes for what is fitted alone, and threads for scoring. Stacks are trained on as many
-        threads as torch is set to use.
+        Processes for what is fitted alone, and threads for scoring. Stacks are trained, and their
+        ROC AUC is worked out, on as many threads as torch is set to use.
     refit : bool, str or callable, default=True
         Whether the best candidate is fitted on all rows, and by which score or rule it is chosen.
     cv : int, splitter or iterable, default=None
@@ -327,8 +328,8 @@ class VectorizedRandomizedSearchCV(_VectorizedSearch, RandomizedSearchCV):
         How candidates are scored, as in ``RandomizedSearchCV``. None takes the estimator's
         ``score``.
     n_jobs : int or None, default=None
-        Processes for what is fitted alone, and threads for scoring. Stacks are trained on as many
-        threads as torch is set to use.
+        Processes for what is fitted alone, and threads for scoring. Stacks are trained, and their
+        ROC AUC is worked out, on as many threads as torch is set to use.
     refit : bool, str or callable, default=True
         Whether the best candidate is fitted on all rows, and by which score or rule it is chosen.
     cv : int, splitter or iterable, default=None

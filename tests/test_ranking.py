@@ -1,19 +1,21 @@
 """The area under the ROC curve, as searches work it out, against scikit-learn's."""
 
-import contextlib
-
 import numpy as np
 import pytest
+import torch
+from scipy.sparse import csr_array
 from sklearn.datasets import make_classification
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import get_scorer, make_scorer, roc_auc_score
+from sklearn.model_selection import GridSearchCV, PredefinedSplit
 
-from skbinary import TorchLogisticClassifier, VectorizedGridSearchCV
-from skbinary._ranking import QuickRocAuc, area_under_curve, quick
+from skbinary import TorchLogisticClassifier, TorchMLPClassifier, VectorizedGridSearchCV, _inputs
+from skbinary._batches import DenseBatch
+from skbinary._ranking import area_under_curve, areas_under_curves, is_plain_roc_auc
+from skbinary._scores import logits_of
 
 X, Y = make_classification(400, n_features=5, flip_y=0.3, weights=[0.7], random_state=0)
-MODEL = TorchLogisticClassifier().fit(X, Y)
-USUAL = TorchLogisticClassifier.decision_function
+GRID = {"C": [0.01, 1.0, 100.0]}
 
 
 @pytest.mark.parametrize("seed", range(200))
@@ -42,51 +44,154 @@ def asked(monkeypatch):
     return calls
 
 
-def test_search_works_the_area_out_itself(asked):
-    grid = {"C": [0.01, 1.0, 100.0]}
-    search = VectorizedGridSearchCV(TorchLogisticClassifier(), grid, scoring="roc_auc", cv=4)
-    search.fit(X, Y)
-    assert asked == []
-    assert type(search.scorer_) is type(get_scorer("roc_auc"))
+def searched(model, grid=GRID, kind=VectorizedGridSearchCV, y=Y, table=X, **settings):
+    settings = {"scoring": "roc_auc", "cv": 4, "refit": False, **settings}
+    return kind(model, grid, **settings).fit(table, y)
 
 
-def test_search_gives_labels_of_any_kind_their_area(asked):
-    words = np.where(Y == 1, "yes", "no")
-    searches = [
-        VectorizedGridSearchCV(TorchLogisticClassifier(), {"C": [1.0]}, scoring="roc_auc").fit(X, y)
-        for y in (Y, words, words.astype(object))
-    ]
-    assert asked == []
-    assert len({search.best_score_ for search in searches}) == 1
+def scores(search, part="test"):
+    return np.array([search.cv_results_[f"split{i}_{part}_score"] for i in range(search.n_splits_)])
+
+
+def test_areas_are_those_of_each_model():
+    rows = np.random.default_rng(0).normal(size=(3, 400)) + Y
+    expected = [roc_auc_score(Y, each) for each in rows]
+    assert areas_under_curves(rows, Y, np.array([0, 1])) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(
     "odd",
     [
-        {"y": np.ones(400, dtype=int), "expected": pytest.warns(UndefinedMetricWarning)},
-        {"y": np.arange(400) % 3, "expected": pytest.raises(ValueError, match="multi_class")},
-        {"y": Y, "sample_weight": 1.0 + Y},
+        {"y": np.ones(400, dtype=int)},
+        {"y": np.arange(400) % 3},
+        {"value": np.nan},
+        {"value": np.inf},
     ],
-    ids=["one class", "another class", "weights"],
+    ids=["one class", "another class", "NaN", "infinity"],
 )
-def test_scikit_learn_is_asked_where_anything_is_odd(odd, asked):
-    scorer = quick(get_scorer("roc_auc"), USUAL)
-    assert type(scorer) is QuickRocAuc
-    params = {"sample_weight": odd["sample_weight"]} if "sample_weight" in odd else {}
-    expectation = odd.get("expected", contextlib.nullcontext())
-    with expectation:
-        scorer(MODEL, X, odd["y"], **params)
-    assert asked == [1]
+def test_areas_of_what_is_odd_are_not_known(odd):
+    rows = np.ones((2, 400))
+    rows[1, 7] = odd.get("value", 1.0)
+    assert areas_under_curves(rows, odd.get("y", Y), np.array([0, 1])) is None
 
 
-def test_scores_that_are_not_finite_are_left_to_scikit_learn(monkeypatch, asked):
-    def decision_function(self, X):
-        return np.where(X[:, 0] > 0, np.nan, 0.0)
+def test_search_works_the_area_out_itself(asked):
+    search = searched(TorchLogisticClassifier(), refit=True, return_train_score=True)
+    assert asked == []
+    assert type(search.scorer_) is type(get_scorer("roc_auc"))
+    theirs = searched(TorchLogisticClassifier(), kind=GridSearchCV, return_train_score=True)
+    for part in ("test", "train"):
+        np.testing.assert_allclose(scores(search, part), scores(theirs, part), atol=1e-6)
 
-    monkeypatch.setattr(TorchLogisticClassifier, "decision_function", decision_function)
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("n_candidates", [1, 9, 10, 11, 25])
+def test_search_scores_each_of_many_models(n_candidates, n_jobs):
+    grid = {"C": np.logspace(-4, 4, n_candidates)}
+    ours = searched(TorchLogisticClassifier(), grid, n_jobs=n_jobs)
+    theirs = searched(TorchLogisticClassifier(), grid, kind=GridSearchCV)
+    np.testing.assert_allclose(scores(ours), scores(theirs), rtol=0, atol=1e-6)
+
+
+def test_search_gives_labels_of_any_kind_their_area(asked):
+    words = np.where(Y == 1, "yes", "no")
+    found = [searched(TorchLogisticClassifier(), y=y) for y in (Y, words, words.astype(object))]
+    assert asked == []
+    assert len({scores(search).tobytes() for search in found}) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "grid"),
+    [
+        (TorchMLPClassifier((4,), max_iter=2, random_state=0), {"alpha": [1e-4, 1.0]}),
+        (TorchMLPClassifier((4,), max_iter=2, random_state=0, n_members=3), {"alpha": [1e-4, 1.0]}),
+        (TorchMLPClassifier(max_iter=2, random_state=0), {"hidden_layer_sizes": [(), (4,)]}),
+        (TorchLogisticClassifier(), {"fit_intercept": [False, True], "C": [0.01, 1.0]}),
+    ],
+    ids=["network", "members", "layers", "intercept"],
+)
+def test_search_scores_models_of_any_shape(model, grid, asked):
+    ours = searched(model, grid)
+    assert asked == []
+    np.testing.assert_allclose(scores(ours), scores(searched(model, grid, GridSearchCV)), atol=1e-6)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_search_scores_do_not_depend_on_threads(threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = searched(TorchLogisticClassifier(), {"C": np.logspace(-4, 4, 25)})
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    expected = searched(TorchLogisticClassifier(), {"C": np.logspace(-4, 4, 25)})
+    assert scores(found).tobytes() == scores(expected).tobytes()
+
+
+@pytest.fixture
+def products(monkeypatch):
+    """Note with how many models the rows of a fold, 4000 of them, are multiplied."""
+    found, original = [], DenseBatch.__matmul__
+
+    def counted(self, weights):
+        if self.shape[0] == 4000:
+            found.append(weights.shape[1])
+        return original(self, weights)
+
+    monkeypatch.setattr(DenseBatch, "__matmul__", counted)
+    return found
+
+
+@pytest.fixture(scope="module")
+def long_table():
+    # Longer than tables on which linear models are solved one by one.
+    return make_classification(16_000, n_features=5, flip_y=0.3, random_state=0)
+
+
+def test_search_multiplies_the_rows_of_a_fold_with_ten_models_at_once(long_table, products):
+    grid = {"C": np.logspace(-4, 4, 12)}
+    searched(TorchLogisticClassifier(), grid, table=long_table[0], y=long_table[1])
+    assert sorted(products) == [2] * 4 + [10] * 4
+
+
+def test_search_scores_what_differs_in_its_threshold_alone_once(long_table, products):
+    grid = {"threshold": [0.1, 0.2, 0.3]}
+    search = searched(TorchLogisticClassifier(), grid, table=long_table[0], y=long_table[1])
+    assert products == [1] * 4
+    assert np.ptp(scores(search), axis=1).max() == 0
+
+
+def test_search_leaves_what_is_odd_to_scikit_learn(asked):
+    rest = np.arange(100, 400)
+    splits = [(rest, np.flatnonzero(Y[:100] == 1)), (rest, np.arange(100))]
+    with pytest.warns(UndefinedMetricWarning):
+        found = searched(TorchLogisticClassifier(), cv=splits)
+    assert asked == [1] * 3
+    assert np.isnan(scores(found)[0]).all()
+    assert np.isfinite(scores(found)[1]).all()
+
+
+def test_search_with_weights_of_scores_asks_scikit_learn(asked):
+    import sklearn
+
+    with sklearn.config_context(enable_metadata_routing=True):
+        scorer = get_scorer("roc_auc").set_score_request(sample_weight=True)
+        model = TorchLogisticClassifier().set_fit_request(sample_weight=False)
+        search = VectorizedGridSearchCV(model, GRID, scoring=scorer, cv=4, refit=False)
+        search.fit(X, Y, sample_weight=1.0 + Y)
+    assert asked == [1] * 12
+
+
+def test_rows_that_are_not_finite_fail_as_scikit_learn_says(asked):
+    table = X.copy()
+    table[3, 2] = np.nan
+    settings = {"cv": PredefinedSplit(np.r_[np.zeros(100), -np.ones(300)])}
+    with pytest.warns(UserWarning, match="Scoring failed"):
+        found = searched(TorchLogisticClassifier(), table=table, **settings)
+    assert np.isnan(scores(found)).all()
     with pytest.raises(ValueError, match="NaN"):
-        quick(get_scorer("roc_auc"), USUAL)(MODEL, X, Y)
-    assert asked == [1]
+        searched(TorchLogisticClassifier(), table=table, error_score="raise", **settings)
 
 
 @pytest.mark.parametrize(
@@ -101,32 +206,40 @@ def test_scores_that_are_not_finite_are_left_to_scikit_learn(monkeypatch, asked)
     ],
 )
 def test_other_scorers_stay_what_they_are(scorer):
-    assert quick(scorer, USUAL) is scorer
+    assert is_plain_roc_auc(get_scorer("roc_auc"))
+    assert not is_plain_roc_auc(scorer)
 
 
-def test_rows_are_checked_once_for_models_that_score_the_same(monkeypatch):
-    checked, original = [], TorchLogisticClassifier._checked_rows
-    monkeypatch.setattr(
-        TorchLogisticClassifier,
-        "_checked_rows",
-        lambda self, X: checked.append(1) or original(self, X),
-    )
-    scorer = quick(get_scorer("roc_auc"), USUAL)
-    weak = TorchLogisticClassifier(C=1e-4).fit(X, Y)
-    first, second = scorer(MODEL, X, Y), scorer(weak, X, Y)
-    assert len(checked) == 1
-    other = np.ascontiguousarray(X[::-1])
-    third = scorer(MODEL, other, Y[::-1])
-    assert len(checked) == 2
-    assert first == third == pytest.approx(roc_auc_score(Y, MODEL.decision_function(X)))
-    assert second == pytest.approx(roc_auc_score(Y, weak.decision_function(X)))
-
-
-def test_score_of_a_subclass_is_its_own():
+def test_score_of_a_subclass_is_its_own(asked):
     class Backwards(TorchLogisticClassifier):
         def decision_function(self, X):
             return -super().decision_function(X)
 
-    scorer = quick(get_scorer("roc_auc"), USUAL)
-    backwards = Backwards().fit(X, Y)
-    assert scorer(backwards, X, Y) == pytest.approx(1 - scorer(MODEL, X, Y))
+    backwards, usual = searched(Backwards()), searched(TorchLogisticClassifier())
+    assert len(asked) == 12
+    np.testing.assert_allclose(scores(backwards), 1 - scores(usual), atol=1e-12)
+
+
+def test_rows_are_checked_once_for_all_models(monkeypatch):
+    checked, original = [], _inputs.check_rows
+
+    def counted(*args, reset, **settings):
+        checked.extend([] if reset else [1])
+        return original(*args, reset=reset, **settings)
+
+    monkeypatch.setattr(_inputs, "check_rows", counted)
+    searched(TorchLogisticClassifier())
+    assert len(checked) == 4
+
+
+@pytest.mark.parametrize("kind", [np.asarray, csr_array, lambda X: X.astype(np.float32)])
+def test_logits_of_several_models_are_those_of_each(kind):
+    rows = kind(X)
+    models = [
+        TorchLogisticClassifier(C=C, fit_intercept=C != 1.0).fit(rows, Y) for C in (0.01, 1.0, 9.0)
+    ]
+    together = logits_of(models, rows)
+    expected = [model.decision_function(rows) for model in models]
+    assert together.dtype == expected[0].dtype
+    atol = 1e-5 if together.dtype == np.float32 else 1e-12
+    np.testing.assert_allclose(together, expected, rtol=0, atol=atol)
