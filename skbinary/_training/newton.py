@@ -51,21 +51,19 @@ class Newton:
         n_rows, n_features = self.problem.rows.shape
         self._good_enough = 0.0 if n_rows * n_features**2 < _CHEAP else _GOOD_ENOUGH
 
-    def start(self, solver: HessianSolver | None = None) -> None:
-        """Evaluate the objective at the parameters as they are now, or near the solution.
-
-        Parameters
-        ----------
-        solver : HessianSolver or None, default=None
-            A Hessian that is close to the one there.
-        """
-        self._solver = solver
-        self._memory.clear()
-        self._origin = self.stack.parameters.clone()
+    def start(self) -> None:
+        """Evaluate the objective at the parameters as they are now, or near the solution."""
+        self.resume(None)
         if not bool(self.stack.parameters.any()):
             self._start_from_a_part()
         self._is_borrowed = self._solver is not None
         self.objective.restart()
+
+    def resume(self, solver: HessianSolver | None) -> None:
+        """Go on from where the objective stands, with a Hessian that is close to the one there."""
+        self._solver, self._is_borrowed = solver, solver is not None
+        self._memory.clear()
+        self._origin = self.stack.parameters.clone()
 
     def epoch(self) -> Progress:
         """Make one iteration."""

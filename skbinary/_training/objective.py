@@ -102,6 +102,14 @@ class LinearObjective:
 
         self._arrive(*self._gather(piece))
 
+    def penalize(self, l2: float) -> None:
+        """Take another strength of the penalty, which moves no logit."""
+        n = self.problem.n_features
+        weights = self.parameters[:n]
+        self.gradient[:n].add_(weights, alpha=l2 - self.l2)
+        self._penalty = l2 / 2 * float(weights @ weights)
+        self.l2, self.value = l2, self.loss + self._penalty
+
     def ray(self, direction: Tensor) -> Along:
         """Look along a direction of shape (n_parameters,)."""
         columns, constant = self._split(direction)

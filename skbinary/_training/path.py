@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import groupby
@@ -18,6 +17,7 @@ from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
 from skbinary._training.line_search import ROUNDING, SUFFICIENT
 from skbinary._training.newton import HessianSolver, Newton
+from skbinary._training.objective import LinearObjective
 from skbinary._training.result import Progress, StopReason
 from skbinary._training.small import linear_objective
 
@@ -28,9 +28,9 @@ _PART, _LEAST_ROWS, _ROWS_PER_FEATURE, _ROUGH, _MOST_ROUGH_STEPS = 4, 2000, 10, 
 # A Hessian is that of the next optimum, too, while the mean square of the change of the logits,
 # times the variance of the labels, is less than this.
 _SAME = 1e-4
-# The path steps over penalties that are closer than this factor to the last one. What lies between
-# two optima lies near the line from one to the other.
-_STRIDE = 1.5
+# What lies nearer than this to a point where the rows were gone over, measured likewise, is stepped
+# to at once: what such a step misses is less than what a part of the rows does not know.
+_NEAR = 1e-3
 # How far the mean square of a column may be from that of all rows, as a factor.
 _ALIKE = 1.5
 # Rows are gone over in float32 while steps promise more than this share of a value, for which that
@@ -172,25 +172,29 @@ class PathNewton:
         return self._parameters[i : i + 1]
 
     def _follow(self, part: Problem, strengths: Sequence[float]) -> dict[float, Tensor]:
-        """Come near the optima of a part of the rows, and keep a Hessian for each."""
+        """Come near the optima of a part of the rows, and keep a Hessian for each.
+
+        The rows are gone over at a few points of the path. What lies near one of them is a step of
+        Newton's away, which reads no rows.
+        """
         flat = self._weights.new_zeros(1, self.architecture.n_parameters)
+        stack = Stack(self.architecture, flat)
+        newton = Newton(linear_objective(stack, part, strengths[0], self.team), _ROUGH)
+        newton.start()
+        hessian = self._approach(newton, None)
         found: dict[float, Tensor] = {}
         self._solvers: dict[float, HessianSolver] = {}
-        hessian: Tensor | None = None
-        before = 0.0
-        for steps in _strides(strengths):
+        for l2 in strengths:
             self.on_step()
-            l2, start = steps[-1], flat[0].clone()
-            if hessian is not None:
-                hessian.diagonal()[: part.n_features] += l2 - before
-            hessian = self._near_optimum(part, flat, l2, hessian)
-            for each in steps:
-                share = 1.0 if each == l2 else math.log(before / each) / math.log(before / l2)
-                found[each] = torch.lerp(start, flat[0], share)
-                own = hessian.clone()
-                own.diagonal()[: part.n_features] += each - l2
-                self._solvers[each] = HessianSolver(own)
-            before = l2
+            hessian.diagonal()[: part.n_features] += l2 - newton.objective.l2
+            newton.objective.penalize(l2)
+            solver, change = _aim(newton.objective, hessian)
+            if change is None:
+                newton.resume(solver)
+                hessian = self._approach(newton, hessian)
+                solver, change = _aim(newton.objective, hessian)
+            found[l2] = flat[0].clone() if change is None else flat[0] + change
+            self._solvers[l2] = solver
         return found
 
     def _part(self) -> Problem:
@@ -224,13 +228,10 @@ class PathNewton:
         )
         return torch.stack(list(squares)).sum(dim=0) / weight.sum()
 
-    def _near_optimum(
-        self, part: Problem, flat: Tensor, l2: float, hessian: Tensor | None
-    ) -> Tensor:
-        """Bring parameters near the optimum on a part of the rows, and give the Hessian there."""
-        objective = linear_objective(Stack(self.architecture, flat), part, l2, self.team)
-        newton, before = Newton(objective, _ROUGH), flat[0].clone()
-        newton.start(None if hessian is None else HessianSolver(hessian))
+    def _approach(self, newton: Newton, hessian: Tensor | None) -> Tensor:
+        """Come near the optimum on a part of the rows, and give the Hessian there."""
+        objective, flat = newton.objective, newton.stack.parameters
+        before = flat[0].clone()
         for _ in range(_MOST_ROUGH_STEPS):
             if newton.epoch().done is not None:
                 break
@@ -342,17 +343,11 @@ class PathNewton:
         return progress
 
 
-def _strides(strengths: Sequence[float]) -> list[list[float]]:
-    """Cut descending strengths into strides, of which the path goes to the last one at once."""
-    strides: list[list[float]] = []
-    waiting: list[float] = []
-    before = math.inf
-    for l2, after in zip(strengths, [*strengths[1:], 0.0], strict=True):
-        waiting.append(l2)
-        if before > _STRIDE * after:
-            strides.append(waiting)
-            waiting, before = [], l2
-    return strides
+def _aim(objective: LinearObjective, hessian: Tensor) -> tuple[HessianSolver, Tensor | None]:
+    """Factorize a Hessian, and give the step to the optimum, or None if that is not near."""
+    solver = HessianSolver(hessian)
+    change = -solver.solve(objective.gradient)
+    return solver, change if float(change @ hessian @ change) < _NEAR else None
 
 
 class _Alone:

@@ -42,6 +42,11 @@ class SmallLinearObjective(LinearObjective):
         torch.mv(self._table, self.parameters, out=self._logits)
         self._arrive(*self._look(self._logits))
 
+    def penalize(self, l2: float) -> None:
+        """Take another strength of the penalty, which moves no logit."""
+        super().penalize(l2)
+        self._strengths[: self.problem.n_features] = l2
+
     def ray(self, direction: Tensor) -> Along:
         """Look along a direction of shape (n_parameters,)."""
         torch.mv(self._table, direction, out=self._ahead)

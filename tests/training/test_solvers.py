@@ -177,6 +177,24 @@ def test_newton_float32_rows_accumulate_in_float64():
     assert torch.equal(one.parameters, two.parameters)
 
 
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("kind", [LinearObjective, SmallLinearObjective])
+def test_objective_under_another_penalty_equals_a_new_one(kind, fit_intercept):
+    problem = problem_of(*PROBLEMS["wide"]())
+    objective = linear_objective(problem, 1.0, fit_intercept, kind)
+    objective.parameters.copy_(torch.linspace(-0.1, 0.1, len(objective.parameters)))
+    objective.restart()
+    objective.penalize(0.25)
+    other = linear_objective(problem, 0.25, fit_intercept, kind)
+    other.parameters.copy_(objective.parameters)
+    other.restart()
+    assert objective.value == pytest.approx(other.value, rel=1e-14)
+    torch.testing.assert_close(objective.gradient, other.gradient, rtol=1e-12, atol=1e-14)
+    direction = -objective.gradient
+    assert objective.ray(direction).at(0.5) == pytest.approx(other.ray(direction).at(0.5))
+    torch.testing.assert_close(objective.hessian(), other.hessian(), rtol=1e-12, atol=1e-14)
+
+
 @pytest.mark.parametrize("kind", [LinearObjective, SmallLinearObjective])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_linear_objective_derivatives_equal_autograd(weighted, kind):
