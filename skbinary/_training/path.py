@@ -20,17 +20,16 @@ from skbinary._training.newton import HessianSolver, Newton
 from skbinary._training.objective import LinearObjective
 from skbinary._training.result import Progress, StopReason
 from skbinary._training.small import linear_objective
+from skbinary._training.sums import WeightedSums
 
 _MEMORY = 6  # changes of the gradient that are kept; near the optimum a few are enough
 _SHORTEST_STEP = 2.0**-40
 # The part of the rows on which the path is found first: enough to come near, cheap to go over.
 _PART, _LEAST_ROWS, _ROWS_PER_FEATURE, _ROUGH, _MOST_ROUGH_STEPS = 4, 2000, 10, 1e-3, 12
-# A Hessian is that of the next optimum, too, while the mean square of the change of the logits,
-# times the variance of the labels, is less than this.
-_SAME = 1e-4
-# What lies nearer than this to a point where the rows were gone over, measured likewise, is stepped
-# to at once: what such a step misses is less than what a part of the rows does not know.
-_NEAR = 1e-3
+# A point of the path is near another while the mean square of the change of the logits, times the
+# variance of the labels, is less than this. The Hessian is then the same, too, and what a step of
+# Newton's misses is less than what a part of the rows does not know.
+_NEAR = 3e-3
 # How far the mean square of a column may be from that of all rows, as a factor.
 _ALIKE = 1.5
 # Rows are gone over in float32 while steps promise more than this share of a value, for which that
@@ -97,7 +96,7 @@ class PathNewton:
         self._points = points
         self._weights = weights
         self._totals = weights.double().sum(dim=1).to(weights)
-        self._sign = 2 * problem.target - 1
+        self._sums = WeightedSums(problem, weights)
         # Neighbours have the same row weights.
         self._live = sorted(range(len(points)), key=lambda k: points[k].weighting)
         self._parameters: Tensor = weights.new_zeros(len(points), architecture.n_parameters)
@@ -181,7 +180,7 @@ class PathNewton:
         stack = Stack(self.architecture, flat)
         newton = Newton(linear_objective(stack, part, strengths[0], self.team), _ROUGH)
         newton.start()
-        hessian = self._approach(newton, None)
+        hessian = self._approach(newton)
         found: dict[float, Tensor] = {}
         self._solvers: dict[float, HessianSolver] = {}
         for l2 in strengths:
@@ -191,7 +190,7 @@ class PathNewton:
             solver, change = _aim(newton.objective, hessian)
             if change is None:
                 newton.resume(solver)
-                hessian = self._approach(newton, hessian)
+                hessian = self._approach(newton)
                 solver, change = _aim(newton.objective, hessian)
             found[l2] = flat[0].clone() if change is None else flat[0] + change
             self._solvers[l2] = solver
@@ -228,19 +227,15 @@ class PathNewton:
         )
         return torch.stack(list(squares)).sum(dim=0) / weight.sum()
 
-    def _approach(self, newton: Newton, hessian: Tensor | None) -> Tensor:
+    def _approach(self, newton: Newton) -> Tensor:
         """Come near the optimum on a part of the rows, and give the Hessian there."""
         objective, flat = newton.objective, newton.stack.parameters
-        before = flat[0].clone()
         for _ in range(_MOST_ROUGH_STEPS):
             if newton.epoch().done is not None:
                 break
         if not bool(torch.isfinite(flat).all()):
             flat.zero_()
             objective.restart()
-        change = flat[0] - before
-        if hessian is not None and float(change @ hessian @ change) < _SAME:
-            return hessian
         return objective.hessian()
 
     def _settle(self, parameters: Tensor) -> None:
@@ -264,35 +259,13 @@ class PathNewton:
         """Give the mean losses, and the gradients of the whole objectives."""
         n = self.problem.n_features
         dtype = torch.float32 if self._is_single else parameters.dtype
-        rows, sign = self.problem.rows.to(dtype), self._sign.to(dtype)
-        columns = parameters[:, :n].mT.to(dtype).contiguous()
-        constants = parameters[:, n].to(dtype) if parameters.shape[1] > n else None
-
-        def piece(span: slice) -> tuple[Tensor, Tensor, Tensor]:
-            batch, weight = rows.batch(span), self._weights[:, span].to(dtype)
-            signed = (weight * sign[span]).mT
-            right = batch @ columns
-            if constants is not None:
-                right += constants
-            # The probability of the right label keeps its digits where it is small.
-            torch.sigmoid(right.mul_(sign[span, None]), out=right)
-            # One product under all row weights, of which each model takes its own in the end.
-            loss = (weight @ torch.log(right)).neg_()
-            for weighting, models in self._of_weighting.items():
-                own, part = signed[:, weighting, None], right[:, models]
-                torch.addcmul(own, own, part, value=-1, out=part).neg_()
-            return loss, batch.transposed_matmul(right), right.sum(dim=0)
-
-        losses = parameters.new_zeros(len(self._weights), len(parameters))
-        gradients = torch.zeros_like(parameters)
-        for loss, slopes, constant in self.team.map(piece, self._spans()):
-            losses += loss
-            gradients[:, :n] += slopes.mT
-            gradients[:, n:] += constant[:, None]
+        losses, gradients = self._sums.at(
+            parameters, self._of_weighting, dtype, self._spans(), self.team
+        )
         totals = self._totals[self._weighting]
         gradients /= totals[:, None]
         gradients[:, :n].addcmul_(self._strengths[:, None], parameters[:, :n])
-        return losses[self._weighting, torch.arange(len(parameters))] / totals, gradients
+        return losses / totals, gradients
 
     def _spans(self) -> list[slice]:
         # Besides the rows there are a few numbers for each model.
