@@ -180,6 +180,8 @@ class Evaluation:
         self._results: dict[Task, dict[str, Any]] = {}
         self._alone: set[Task] = set()
         self._known: dict[tuple[str, int], Known] = {}
+        # While stacks are trained, torch itself has one.
+        self._n_threads = torch.get_num_threads()
 
     def run(self) -> tuple[list[dict[str, Any]], list[str]]:
         """Fit and score everything.
@@ -338,7 +340,9 @@ class Evaluation:
                     and (rows := fold.checked(name, own[0])) is not None
                 ):
                     tables.append(Table(name, rows, y, own))
-        self._known = known_areas(tables, trained[0][0].device) if tables else {}
+        self._known = {}
+        if tables:
+            self._known = known_areas(tables, trained[0][0].device, self._n_threads)
 
     def _score_tasks(self, jobs: Sequence[tuple[Task, _Fold, Parts, float]]) -> None:
         with Team(1):  # so that none of them calls on threads of its own

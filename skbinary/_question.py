@@ -106,7 +106,9 @@ class Question:
         return not self.score_params and is_plain_roc_auc(self.scorer)
 
 
-def known_areas(tables: Sequence[Table], device: torch.device) -> dict[tuple[str, int], Known]:
+def known_areas(
+    tables: Sequence[Table], device: torch.device, n_threads: int
+) -> dict[tuple[str, int], Known]:
     """Give the areas under ROC curves that are known without asking the scorer.
 
     Parameters
@@ -114,6 +116,8 @@ def known_areas(tables: Sequence[Table], device: torch.device) -> dict[tuple[str
     tables : sequence of Table
     device : torch.device
         Where the rows are.
+    n_threads : int
+        How many threads share the work on a CPU.
 
     Returns
     -------
@@ -127,7 +131,7 @@ def known_areas(tables: Sequence[Table], device: torch.device) -> dict[tuple[str
         for i in range(0, len(table.models), _AT_ONCE)
     ]
     known: dict[tuple[str, int], Known] = {}
-    with Team.on(device) as team:
+    with Team.on(device, n_threads) as team:
         for piece, found in zip(pieces, team.map(_areas, pieces), strict=True):
             names = [(piece.name, id(model)) for model in piece.models]
             known.update(zip(names, found, strict=False))

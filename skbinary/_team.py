@@ -37,9 +37,9 @@ class Team:
         self._before: int | None = None
 
     @classmethod
-    def on(cls, device: torch.device) -> Self:
+    def on(cls, device: torch.device, n_threads: int | None = None) -> Self:
         """Make one for work on a device: a GPU takes its orders from one thread."""
-        return cls(None if device.type == "cpu" else 1)
+        return cls(n_threads if device.type == "cpu" else 1)
 
     def __enter__(self) -> Self:
         self._before = torch.get_num_threads()

@@ -9,10 +9,17 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import get_scorer, make_scorer, roc_auc_score
 from sklearn.model_selection import GridSearchCV, PredefinedSplit
 
-from skbinary import TorchLogisticClassifier, TorchMLPClassifier, VectorizedGridSearchCV, _inputs
+from skbinary import (
+    TorchLogisticClassifier,
+    TorchMLPClassifier,
+    VectorizedGridSearchCV,
+    _inputs,
+    _question,
+)
 from skbinary._batches import DenseBatch
 from skbinary._ranking import area_under_curve, areas_under_curves, is_plain_roc_auc
 from skbinary._scores import logits_of
+from skbinary._team import Team
 
 X, Y = make_classification(400, n_features=5, flip_y=0.3, weights=[0.7], random_state=0)
 GRID = {"C": [0.01, 1.0, 100.0]}
@@ -127,6 +134,25 @@ def test_search_scores_do_not_depend_on_threads(threads):
         torch.set_num_threads(before)
     expected = searched(TorchLogisticClassifier(), {"C": np.logspace(-4, 4, 25)})
     assert scores(found).tobytes() == scores(expected).tobytes()
+
+
+def test_search_shares_scoring_out_among_the_threads_of_torch(long_table, monkeypatch):
+    teams, original = [], Team.map
+
+    def noted(self, function, pieces):
+        if function is _question._areas:
+            teams.append((self.n_threads, len(pieces)))
+        return original(self, function, pieces)
+
+    monkeypatch.setattr(Team, "map", noted)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        grid = {"C": np.logspace(-4, 4, 12)}
+        searched(TorchLogisticClassifier(), grid, table=long_table[0], y=long_table[1])
+    finally:
+        torch.set_num_threads(before)
+    assert teams == [(3, 8)]
 
 
 @pytest.fixture
