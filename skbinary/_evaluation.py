@@ -259,7 +259,7 @@ class Evaluation:
 
     def _parts(self, order: _Order) -> Parts | None:
         fold, candidate = order.fold, order.candidate
-        classifier = clone(candidate.classifier)
+        classifier = clone(candidate.checked)
         linear = not candidate.pipelines and classifier._sees_all_rows()
         if linear and not is_small(self.question.X) and self._whole is not None:
             # All folds are weights of the same rows, which are held once.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -42,14 +43,20 @@ def check_monitor(monitor: Any) -> Callable[..., float] | None:
         return monitor
     names = ["loss", *get_scorer_names()]
     if isinstance(monitor, str) and monitor in names:
-        scorer: Callable[..., float] = get_scorer(monitor)
-        return scorer
+        return _scorer_named(monitor)
     near = difflib.get_close_matches(str(monitor), names, n=1)
     hint = f"Did you mean {near[0]!r}?" if near else "sklearn.metrics.get_scorer_names() has them."
     raise ValueError(
         "monitor must be 'loss', the name of a scorer or a callable(estimator, X, y). Got "
         f"{monitor!r} instead. {hint}"
     )
+
+
+@cache
+def _scorer_named(name: str) -> Callable[..., float]:
+    # scikit-learn makes a copy whenever it is asked, which adds up in searches.
+    scorer: Callable[..., float] = get_scorer(name)
+    return scorer
 
 
 def validation_score(

@@ -195,7 +195,7 @@ def plan_parts(name: Any, classifier: Any, rows: SharedRows, *, decides: bool) -
     name : object
         What the caller knows it by.
     classifier : CrossFitted
-        Not fitted. It is the one that will be.
+        Its parameters are checked. Not fitted: it is the one that will be.
     rows : SharedRows
         What it is trained on.
     decides : bool
@@ -205,7 +205,6 @@ def plan_parts(name: Any, classifier: Any, rows: SharedRows, *, decides: bool) -
     if classifier.n_members == 1:
         model = plan_model(None, classifier, rows)
     else:
-        classifier._validate_params()
         classifier.__dict__.update(rows.features)
         training = classifier._settle(rows.data)
         n_members = classifier._count_members(training, rows)

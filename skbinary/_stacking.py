@@ -226,7 +226,7 @@ def plan_model(
     name : object
         What the caller knows it by.
     classifier : BinaryClassifier
-        Not fitted, unless it goes on. It is the one that will be.
+        Its parameters are checked. Not fitted, unless it goes on. It is the one that will be.
     rows : SharedRows
         What it is trained on.
     fold : Fold or None, default=None
@@ -236,7 +236,6 @@ def plan_model(
     may_be_alone : bool, default=False
         Whether one that cannot be in a stack is planned to be trained beside it.
     """
-    classifier._validate_params()
     classifier.__dict__.update(rows.features)
     training = classifier._settle(rows.data, goes_on=goes_on, fold=fold)
     start = classifier._start(training, goes_on=goes_on)
@@ -281,9 +280,11 @@ def _weigh(
     table, classes = rows.data.train, rows.data.classes
     chosen = np.arange(len(table.y)) if rows.chosen is None else rows.chosen
     given = None if table.sample_weight is None else table.sample_weight[chosen]
-    _inputs.two_classes(classifier, table.y[chosen])
-    _inputs.check_both_classes(table.y[chosen], given)
-    of_class = _inputs.weigh_classes(classifier.class_weight, classes, table.y[chosen], given)
+    labels = table.y[chosen]
+    if not 0 < np.count_nonzero(labels == classes[1]) < len(labels):
+        _inputs.two_classes(classifier, labels)  # says which one is there
+    _inputs.check_both_classes(labels, given)
+    of_class = _inputs.weigh_classes(classifier.class_weight, classes, labels, given)
     seen = chosen if fold is None else fold.train
     each = of_class[_inputs.encode(table.y[seen], classes).astype(np.intp)]
     if table.sample_weight is not None:

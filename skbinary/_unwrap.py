@@ -62,6 +62,12 @@ class Unwrapped:
         except Exception:  # what cannot be pickled (a lambda) is like nothing else
             return f"of {id(self)} alone"
 
+    @cached_property
+    def checked(self) -> Any:
+        """The classifier, after a look at its parameters that raises if one is amiss."""
+        self.classifier._validate_params()
+        return self.classifier
+
     def divide(self, fit_params: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """Give what of the fit parameters belongs to each pipeline's steps, and to the classifier.
 

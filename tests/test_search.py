@@ -17,7 +17,7 @@ import sklearn
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.datasets import load_breast_cancer, make_classification
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -137,6 +137,37 @@ def test_logistic_folds_are_weights_of_rows_held_once(long_table, stacks, monkey
     VectorizedGridSearchCV(TorchLogisticClassifier(), grid, cv=4, refit=False).fit(*long_table)
     assert stacks == [28]
     assert len(checked) == 1
+
+
+def test_parameters_of_a_candidate_are_checked_once_for_all_splits(long_table, monkeypatch):
+    checked, original = [], TorchLogisticClassifier._validate_params
+    monkeypatch.setattr(
+        TorchLogisticClassifier,
+        "_validate_params",
+        lambda self: checked.append(self.C) or original(self),
+    )
+    grid = {"C": [0.1, 1.0, 10.0]}
+    VectorizedGridSearchCV(TorchLogisticClassifier(), grid, cv=4, refit=False).fit(*long_table)
+    assert sorted(checked) == grid["C"]
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_parameters_that_are_amiss_fail_on_every_split(table, members):
+    grid = {"alpha": [-1.0, 1e-4]}
+    search = VectorizedGridSearchCV(network(n_members=members), grid, cv=3, refit=False)
+    with pytest.warns(FitFailedWarning, match="3 fits failed with the following error") as caught:
+        search.fit(*table)
+    assert "The 'alpha' parameter of TorchMLPClassifier" in str(caught[0].message)
+    assert np.isnan(scores(search)).tolist() == [[True, False]] * 3
+
+
+def test_fold_with_one_class_says_so_where_rows_are_shared(long_table):
+    X, y = long_table
+    splits = [(np.flatnonzero(y == 1), np.arange(9)), (np.arange(2000), np.arange(2000, 3000))]
+    search = VectorizedGridSearchCV(TorchLogisticClassifier(), {"C": [1.0]}, cv=splits, refit=False)
+    with pytest.warns(FitFailedWarning, match="Got one class, 1, instead"):
+        search.fit(X, y)
+    assert np.isnan(scores(search)[:, 0]).tolist() == [True, False]
 
 
 class Counted(TransformerMixin, BaseEstimator):
