@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,25 +11,6 @@ from torch import Tensor
 from skbinary._batches import Batch, DenseBatch
 from skbinary._problem import Problem
 from skbinary._team import Team
-
-
-class Share(NamedTuple):
-    """What some rows add for neighbouring models.
-
-    Parameters
-    ----------
-    models : slice
-        Which of them.
-    losses : Tensor of shape (n_chosen,)
-    slopes : Tensor of shape (n_chosen, n_features)
-    constants : Tensor of shape (n_chosen,)
-        Slopes in the intercepts.
-    """
-
-    models: slice
-    losses: Tensor
-    slopes: Tensor
-    constants: Tensor
 
 
 class WeightedSums:
@@ -81,20 +61,19 @@ class WeightedSums:
         columns = parameters[:, :n].mT.to(dtype).contiguous()
         constants = parameters[:, n].to(dtype) if parameters.shape[1] > n else None
 
-        def piece(span: slice) -> list[Share]:
+        def piece(span: slice) -> list[tuple[slice, Tensor]]:
             batch, weight = rows.batch(span), self.weights[:, span].to(dtype)
             return [
                 _share(batch, weight, sign[span], columns, constants, run)
                 for run in _runs(weight, models)
             ]
 
-        losses, gradients = parameters.new_zeros(len(parameters)), torch.zeros_like(parameters)
+        # Both in one table: who adds up keeps the others waiting.
+        sums = parameters.new_zeros(len(parameters), parameters.shape[1] + 1)
         for shares in team.map(piece, spans):
-            for own, loss, slopes, constant in shares:
-                losses[own] += loss
-                gradients[own, :n] += slopes
-                gradients[own, n:] += constant[:, None]
-        return losses, gradients
+            for own, share in shares:
+                sums[own] += share
+        return sums[:, -1], sums[:, :-1]
 
 
 def _runs(weight: Tensor, models: Mapping[int, slice]) -> list[list[tuple[int, slice]]]:
@@ -114,7 +93,11 @@ def _share(
     columns: Tensor,
     constants: Tensor | None,
     run: Sequence[tuple[int, slice]],
-) -> Share:
+) -> tuple[slice, Tensor]:
+    """Give what some rows add for neighbouring models: slopes, and the losses in the last column.
+
+    The slopes in the intercepts, if there are any, come after those in the weights.
+    """
     start, stop = run[0][1].start, run[-1][1].stop
     own = slice(start, stop)
     right = _logits(batch, columns[:, own], None if constants is None else constants[own])
@@ -128,7 +111,10 @@ def _share(
         losses.append(logs[:, block].mT @ each)
         wrong = (-each * sign)[:, None]
         torch.addcmul(wrong, wrong, part, value=-1, out=part)
-    return Share(own, -torch.cat(losses), _slopes(batch, right), right.sum(dim=0))
+    slopes, loss = _slopes(batch, right), -torch.cat(losses)[:, None]
+    if constants is None:
+        return own, torch.cat([slopes, loss], dim=1)
+    return own, torch.cat([slopes, right.sum(dim=0)[:, None], loss], dim=1)
 
 
 # With the numbers of a model lying together, those of a weighting are one block, and products with
