@@ -346,8 +346,10 @@ class MiniBatch:
         weight[:n] = 1 if self._weight is None else self._weight[self._own_order]
         batch = torch.arange(n_rows) // size
         totals = torch.zeros(self.n_batches, dtype=weight.dtype).index_add_(0, batch, weight)
-        shares = (weight / totals[batch]).to(self._logits)
-        return torch.split(shares, size), totals.tolist()
+        *whole, last = torch.split((weight / totals[batch]).to(self._logits), size)
+        if self._weight is None:  # only the last batch has fewer rows
+            whole = whole[:1] * len(whole)
+        return [*whole, last], totals.tolist()
 
     def _step(self, batch: Shareable, part: Part) -> None:
         hooks = self.hooks

@@ -157,6 +157,8 @@ class StackedMiniBatch:
         """Give models as a stack, to be scored at once, where that is worth it: on a GPU."""
         if self.stack.parameters.device.type == "cpu":
             return None
+        if list(models) == self._live:
+            return self.stack
         places = [self._live.index(k) for k in models]
         return Stack(self.architecture, self.stack.parameters[places])
 
@@ -229,10 +231,17 @@ class StackedMiniBatch:
         if self._counted is not None:
             return self._counted
         weights = self._weights()
-        counts = (weights, *self._scales(weights))
-        if all(self.courses[k].problem.weight is None for k in self._live):
-            self._counted = counts  # whatever the order of the rows
-        return counts
+        scales, ridges = self._scales(weights)
+        if any(self.courses[k].problem.weight is not None for k in self._live):
+            return weights, scales, ridges
+        # Whatever the order of the rows. Only the last batch can have fewer of them.
+        whole = len(scales) - 1
+        self._counted = (
+            weights,
+            [*[scales[0]] * whole, scales[-1]],
+            [*[ridges[0]] * whole, ridges[-1]],
+        )
+        return self._counted
 
     def _weights(self) -> Tensor | None:
         """Give the weight of each row for each model, in the order of the epoch.
@@ -341,12 +350,17 @@ class _Member:
         self._whole = whole
         self._k = k
         self.problem = whole.courses[k].problem
+        self._cut_from: Stack | None = None
 
     @property
     def stack(self) -> Stack:
         """A stack of one, on the same memory."""
-        i = self._whole._live.index(self._k)
-        return Stack(self._whole.architecture, self._whole.stack.parameters[i : i + 1])
+        whole = self._whole.stack
+        if self._cut_from is not whole:
+            i = self._whole._live.index(self._k)
+            self._own = Stack(whole.architecture, whole.parameters[i : i + 1])
+            self._cut_from = whole
+        return self._own
 
     def start(self) -> None:
         """Get ready; the whole stack does."""
