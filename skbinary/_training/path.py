@@ -272,7 +272,7 @@ class PathNewton:
         rows = self.problem.rows
         if isinstance(rows, SparseRows):
             return rows.spans()
-        width = rows.shape[1] + 4 * len(self._live)
+        width = rows.shape[1] + 2 * len(self._live)
         n_numbers = -(-width // 2) if self._is_single else width
         return row_spans(rows.shape[0], n_numbers, self.problem.device)
 
