@@ -10,12 +10,16 @@ from numbers import Real
 from typing import Any
 
 import joblib
+import numpy as np
 from sklearn import get_config
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from skbinary._crossfit import CrossFitted
 from skbinary._training.result import StopReason
+
+# What is written out whole is told apart by that, without a hash.
+_PLAIN = (str, int, float, bool, type(None), np.float64)
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Unwrapped:
         if self.classifier.early_stopping and self.classifier.monitor != "loss":
             # The labels of the validation rows may decide when to stop.
             parameters["threshold"] = threshold if isinstance(threshold, Real) else None
+        if all(type(value) in _PLAIN for value in parameters.values()):
+            return repr((type(self.classifier).__name__, parameters))
         return self._key((type(self.classifier).__name__, parameters))
 
     def _key(self, thing: Any) -> str:
