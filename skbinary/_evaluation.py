@@ -15,13 +15,12 @@ import torch
 from joblib import effective_n_jobs
 from sklearn.base import clone
 from sklearn.model_selection._validation import _fit_and_score
-from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _check_method_params, _num_samples
+from sklearn.utils.validation import _num_samples
 
-from skbinary import _device, _inputs
 from skbinary._observers import task_line, task_told
 from skbinary._parts import Parts, plan_parts
+from skbinary._prepared import PreparedSplit
 from skbinary._question import Known, Question, Table, known_areas
 from skbinary._stacking import (
     Model,
@@ -36,9 +35,7 @@ from skbinary._team import Team, handfuls
 from skbinary._unwrap import (
     Unwrapped,
     can_be_stacked,
-    prepared,
     raise_if_interrupted,
-    transformed,
     unwrap,
 )
 
@@ -50,103 +47,11 @@ class Task(NamedTuple):
     split: int
 
 
-class _Fold:
-    """A split, with the rows as the classifiers of some candidates see them.
-
-    Parameters
-    ----------
-    question : Question
-    candidate : Unwrapped
-        One of those that prepare the rows alike.
-    train, test : ndarray of int
-        Positions of the rows.
-    """
-
-    def __init__(self, question: Question, candidate: Unwrapped, train: Any, test: Any):
-        self.question = question
-        self.candidate = candidate
-        self.train, self.test = train, test
-        self.n_parts = 0
-        self.seconds = 0.0
-        self._checked: dict[str, Any] = {}
-
-    @cached_property
-    def transformers(self) -> list[list[Any]]:
-        """The fitted steps of each pipeline around the classifier."""
-        return self._prepared[0] if self.candidate.pipelines else []
-
-    @cached_property
-    def rows(self) -> SharedRows:
-        """The training rows, prepared and checked."""
-        _, X, y, own = self._prepared
-        begin = time.perf_counter()
-        rows = share_rows(self.candidate.classifier, X, y, own.get("sample_weight"))
-        self.seconds += time.perf_counter() - begin
-        return rows
-
-    @cached_property
-    def _prepared(self) -> tuple[list[list[Any]], Any, Any, dict[str, Any]]:
-        begin = time.perf_counter()
-        question, candidate = self.question, self.candidate
-        X, y = self.given()
-        given = _check_method_params(question.X, params=question.fit_params, indices=self.train)
-        of_steps, own = candidate.divide(given)
-        transformers = []
-        for (_, pipeline), params in zip(candidate.pipelines, of_steps, strict=True):
-            steps, X = prepared(pipeline, X, y, params)
-            transformers.append(steps)
-        self.seconds += time.perf_counter() - begin
-        return transformers, X, y, own
-
-    def part(self, name: str) -> tuple[Any, Any, Any]:
-        """Give rows, labels and positions of ``"train"`` or ``"test"``, as they are scored."""
-        rows = self.train if name == "train" else self.test
-        question = self.question
-        if name not in self._parts:
-            X, y = _safe_split(self.candidate.estimator, question.X, question.y, rows, self.train)
-            if question.is_of_the_scores:
-                X = _inputs.placed(transformed(self.transformers, X), self.device)
-            self._parts[name] = (X, y, rows)
-        return self._parts[name]
-
-    def checked(self, name: str, classifier: Any) -> Any:
-        """Give the rows of a part as classifiers compute with them, or None if they are amiss."""
-        if name not in self._checked:
-            try:
-                self._checked[name] = _inputs.check_rows(
-                    classifier, self.part(name)[0], reset=False
-                )
-            except Exception:  # comes again where a classifier is asked, and is told by who asks
-                self._checked[name] = None
-        return self._checked[name]
-
-    def given(self) -> tuple[Any, Any]:
-        """Give the training rows and their labels as the user gave them."""
-        question = self.question
-        X, y = _safe_split(self.candidate.estimator, question.X, question.y, self.train)
-        return X, y
-
-    @property
-    def device(self) -> torch.device:
-        """Where the rows are scored."""
-        return _device.resolve_device(self.candidate.classifier.device, self.question.X)
-
-    @cached_property
-    def _parts(self) -> dict[str, tuple[Any, Any, Any]]:
-        return {}
-
-    def whole(self, candidate: Unwrapped, classifier: Any) -> Any:
-        """Give what is scored: the classifier where it sees prepared rows, else all of it."""
-        if self.question.is_of_the_scores:
-            return classifier
-        return candidate.put_together(self.transformers, classifier)
-
-
 @dataclass
 class _Order:
     """What is trained at once: candidates on a split that differ in their threshold alone."""
 
-    fold: _Fold
+    fold: PreparedSplit
     candidate: Unwrapped
     tasks: list[Task] = field(default_factory=list)
 
@@ -219,7 +124,7 @@ class Evaluation:
 
     def _plan(self, split: int) -> list[Parts]:
         """Prepare the rows of a split, and settle how each candidate is trained on them."""
-        folds: dict[str, _Fold | Exception] = {}
+        folds: dict[str, PreparedSplit | Exception] = {}
         orders: dict[Any, _Order] = {}
         for c, candidate in enumerate(self._unwrapped):
             if candidate is None:
@@ -249,8 +154,8 @@ class Evaluation:
             order.fold.n_parts += 1
         return parts
 
-    def _fold(self, candidate: Unwrapped, split: int) -> _Fold | Exception:
-        fold = _Fold(self.question, candidate, *self.splits[split])
+    def _fold(self, candidate: Unwrapped, split: int) -> PreparedSplit | Exception:
+        fold = PreparedSplit(self.question, candidate, *self.splits[split])
         try:
             _ = fold.transformers  # once, also where they fail
         except Exception as error:
@@ -326,9 +231,9 @@ class Evaluation:
         else:
             self._score_tasks(jobs)
 
-    def _prepare_scores(self, trained: Sequence[tuple[_Fold, Parts]]) -> None:
+    def _prepare_scores(self, trained: Sequence[tuple[PreparedSplit, Parts]]) -> None:
         """Prepare what is scored, and work out the scores that need no scorer."""
-        models: dict[_Fold, list[Any]] = {}
+        models: dict[PreparedSplit, list[Any]] = {}
         for fold, parts in trained:
             models.setdefault(fold, []).append(parts.classifier)
         tables = []
@@ -344,12 +249,12 @@ class Evaluation:
         if tables:
             self._known = known_areas(tables, trained[0][0].device, self._n_threads)
 
-    def _score_tasks(self, jobs: Sequence[tuple[Task, _Fold, Parts, float]]) -> None:
+    def _score_tasks(self, jobs: Sequence[tuple[Task, PreparedSplit, Parts, float]]) -> None:
         with Team(1):  # so that none of them calls on threads of its own
             for job in jobs:
                 self._score_task(*job)
 
-    def _score_task(self, task: Task, fold: _Fold, parts: Parts, seconds: float) -> None:
+    def _score_task(self, task: Task, fold: PreparedSplit, parts: Parts, seconds: float) -> None:
         question, candidate = self.question, self._unwrapped[task.candidate]
         if candidate is None:
             raise AssertionError("what is scored here was taken apart before")

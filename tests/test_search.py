@@ -265,7 +265,7 @@ def test_max_stack_memory_bounds_the_splits_that_are_held(
         seen.append(sum(each() is not None for each in made))
         return rows
 
-    monkeypatch.setattr("skbinary._evaluation.share_rows", share)
+    monkeypatch.setattr("skbinary._prepared.share_rows", share)
     VectorizedGridSearchCV(network(), GRID, cv=4, max_stack_memory=most_bytes).fit(*table)
     assert max(seen) == most_alive
 
