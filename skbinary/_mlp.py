@@ -99,7 +99,7 @@ class TorchMLPClassifier(CrossFitted):
         Keeps Adam from dividing by zero, above 0.
     n_iter_no_change : int, default=10
         Epochs without improvement that are forgiven. Where ``early_stopping="auto"`` watches
-        validation rows, 10 stands for 24, as far as `max_iter` allows.
+        validation rows, 10 stands for 24, as far as `max_iter` allows, and with members for 5.
     max_fun : int, default=15000
         Most evaluations of the objective by ``"lbfgs"``.
     dropout : float or array-like of float, default=0.0

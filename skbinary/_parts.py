@@ -236,10 +236,11 @@ def plan_members(
     if training.data.validation is None:
         folds = _folds(classifier, rows, training, n_members, draw_seed(state))
     bare = _bare(classifier, rows)
+    patience = classifier._patience(training, classifier.max_iter, is_member=True)
     members = []
     for k in range(n_members):
-        early = classifier.early_stopping
-        member = _lone(classifier, draw_seed(state), early_stopping=early)
+        member = _lone(classifier, draw_seed(state), early_stopping=classifier.early_stopping)
+        member.n_iter_no_change = patience
         if goes_on:
             member.__dict__.update(classifier._member_of(k))
         model = plan_model(

@@ -1,6 +1,7 @@
 """Members: several networks that leave out a fold each, and are one classifier."""
 
 import pickle
+import warnings
 from dataclasses import replace
 from itertools import product
 
@@ -265,6 +266,39 @@ def test_members_on_cuda_are_recorded_once_for_each_third_that_is_done(monkeypat
     n_epochs = [len(history["loss"]) for history in model.history_]
     assert len(set(n_epochs)) > 1
     assert 1 <= len(recorded) <= 4
+
+
+def n_missed(history):
+    """Count the epochs since the validation loss has last fallen by more than tol."""
+    best, missed = np.inf, 0
+    for loss in history["validation_loss"]:
+        missed = 0 if loss <= best - 1e-4 else missed + 1
+        best = min(best, loss)
+    return missed
+
+
+@pytest.mark.parametrize("given", [{}, {"X_val": X[300:], "y_val": Y[300:]}])
+@pytest.mark.parametrize(
+    ("params", "patience"),
+    [
+        ({}, 5),
+        ({"n_iter_no_change": 7}, 7),
+        ({"early_stopping": True}, 10),
+    ],
+)
+def test_members_left_to_themselves_forgive_five_epochs(params, patience, given):
+    rows = slice(300) if given else slice(None)
+    model = members(learning_rate_init=0.02, max_iter=200).set_params(**params)
+    model.fit(X[rows], Y[rows], **given)
+    assert [n_missed(history) for history in model.history_] == [patience + 1] * 3
+
+
+def test_members_of_as_many_epochs_as_are_forgiven_have_all_of_them():
+    model = members(max_iter=10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(X, Y)
+    assert [len(history["loss"]) for history in model.history_] == [10] * 3
 
 
 def test_members_in_a_search_score_as_alone(stacks):
