@@ -49,7 +49,7 @@ def unchanged_on_error(method: _Method) -> _Method:
             self.__dict__.update(before)
             raise
 
-    return guarded  # type: ignore[return-value]
+    return guarded  # type: ignore[return-value]  # with the signature of `method`
 
 
 def _has_batches(self: BinaryClassifier) -> bool:

@@ -99,11 +99,11 @@ class Parts:
         """Make the classifier of its members."""
         if len(self.members) == 1:
             return
-        unfinished = [m for m in self.members if m.result and complaint(m.result, m.plan)]
+        complaints = [complaint(m.result, m.plan) for m in self.members if m.result is not None]
+        unfinished = [text for text in complaints if text is not None]
         if unfinished:
-            text = complaint(unfinished[0].result, unfinished[0].plan)  # type: ignore[arg-type]
             warnings.warn(
-                f"{len(unfinished)} of {len(self.members)} members: {text}",
+                f"{len(unfinished)} of {len(self.members)} members: {unfinished[0]}",
                 ConvergenceWarning,
                 stacklevel=7,
             )

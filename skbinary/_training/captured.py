@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -114,10 +113,12 @@ class CapturedStep:
         self._target = example.target.clone()
         self._through = stack.for_batches_of(example.target.shape[-1])
         self._noise = noise
-        shapes = [each.shape for each in self._through.hidden]
-        n_factors = sum(math.prod(shape) for shape in shapes) // stack.n_models
-        self._factors = stack.parameters.new_ones(stack.n_models, n_factors if noise else 0)
-        self._of_layers = noise.ahead.of_layers(self._factors, shapes) if noise else []
+        n_factors = 0 if noise is None else noise.ahead.n_numbers
+        self._factors = stack.parameters.new_ones(stack.n_models, n_factors)
+        self._of_layers: list[Tensor] = []
+        if noise is not None:
+            shapes = [each.shape for each in self._through.hidden]
+            self._of_layers = noise.ahead.of_layers(self._factors, shapes)
         self._logits = example.target  # until the first step
         self._fill(example)
         self._replay = self._recorded(record)

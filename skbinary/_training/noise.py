@@ -111,6 +111,11 @@ class NoiseAhead:
         Units of each hidden layer.
     like : Tensor
         Has the type and the device of the factors.
+
+    Attributes
+    ----------
+    n_numbers : int
+        Factors of a model in a step.
     """
 
     def __init__(
@@ -118,7 +123,8 @@ class NoiseAhead:
     ):
         self.dropouts = list(dropouts)
         self._ends = list(accumulate(n_rows * width for width in widths))
-        self._n_steps = _n_steps_ahead(self._ends[-1])
+        self.n_numbers = self._ends[-1]
+        self._n_steps = _n_steps_ahead(self.n_numbers)
         self._like = like
         self._keeps = 1 - like.new_tensor([each.rates for each in self.dropouts])
         self._drawn = like.new_empty(0)
@@ -155,7 +161,7 @@ class NoiseAhead:
         return [factors[:, a:b].view(s) for (a, b), s in zip(bounds, shapes, strict=True)]
 
     def _draw(self) -> Tensor:
-        drawn = self._like.new_empty(len(self.dropouts), self._n_steps, self._ends[-1])
+        drawn = self._like.new_empty(len(self.dropouts), self._n_steps, self.n_numbers)
         for own, each in zip(drawn, self.dropouts, strict=True):
             own.uniform_(generator=each.generator)
         # A uniform number is below 1, so that a rate of 0 keeps every unit.

@@ -316,10 +316,7 @@ class StackedMiniBatch:
     def _recorded(self, inputs: Inputs, rules: AllAtOnce) -> CapturedStep:
         if self._captured is None:
             assert self._record is not None
-            noise = None
-            if self._ahead is not None:
-                one_each = len(self._noises) == len(self._live)
-                noise = StepNoise(self._ahead, None if one_each else self._noise_at)
+            noise = None if self._ahead is None else StepNoise(self._ahead, self._noise_at)
             self._captured = CapturedStep(self.stack, rules.optimizer, inputs, self._record, noise)
         return self._captured
 

@@ -176,8 +176,13 @@ def _validate_all(
     return [(loss, score) for loss, score in torch.stack(means, dim=1).tolist()]
 
 
+def _exact(each: Tensor) -> Tensor:
+    # A share of rows must not carry the rounding of float32, also where a device has nothing else.
+    has_double = full_precision(each.device) == torch.float64
+    return (each if has_double else each.cpu()).double()
+
+
 def _mean(each: Tensor, weight: Tensor | None) -> float:
-    # On the host, in float64: a share of rows must not carry the rounding of float32.
     values = each.cpu().double()
     if weight is None:
         return float(values.mean())
@@ -186,8 +191,8 @@ def _mean(each: Tensor, weight: Tensor | None) -> float:
 
 
 def _means(each: Tensor, weight: Tensor | None) -> Tensor:
-    values = each.to(full_precision(each.device))
+    values = _exact(each)
     if weight is None:
         return values.mean(dim=1)
-    weights = weight.to(values.dtype)
+    weights = _exact(weight)
     return (values * weights).sum(dim=-1) / weights.sum(dim=-1)
