@@ -10,6 +10,7 @@ from numbers import Real
 from typing import Any, Self, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import (
@@ -24,8 +25,9 @@ from skbinary import _device, _inputs
 from skbinary._monitor import check_monitor
 from skbinary._objectives import parse_threshold
 from skbinary._observers import CallbackSupport
-from skbinary._prepare import Data, Fold, check_data
+from skbinary._prepare import Data, Fold, Table, check_data
 from skbinary._settled import MINIBATCH_SOLVERS, Training
+from skbinary._threshold import positive_index
 from skbinary._trained import TrainedModel
 
 # From so many rows on early_stopping="auto" is on: there it betters log loss and ROC AUC on the
@@ -45,11 +47,21 @@ def unchanged_on_error(method: _Method) -> _Method:
         try:
             return method(self, *args, **kwargs)
         except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
+            self.__dict__ = before  # at once, lest Ctrl-C comes in between
             raise
 
     return guarded  # type: ignore[return-value]  # with the signature of `method`
+
+
+def _check_can_choose(validation: Table, classes: NDArray[np.generic]) -> None:
+    """Check that a threshold can be chosen on the validation rows that were given."""
+    y, weight = validation.y, validation.sample_weight
+    found = np.unique(y if weight is None else y[weight > 0])
+    if len(found) < 2:
+        raise ValueError(
+            f"y_val must hold both classes, {classes.tolist()}, to choose a threshold on. Got "
+            f"{found.tolist()} instead. Add rows of the other class, or set threshold to a number."
+        )
 
 
 def _has_batches(self: BinaryClassifier) -> bool:
@@ -85,6 +97,7 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
 
     solver: str
     batch_size: int | str
+    pos_label: Any
     warm_start: bool
     random_state: Any
     device: str
@@ -122,6 +135,7 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
         y: Any,
         sample_weight: Any = None,
         *,
+        groups: Any = None,
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
@@ -138,6 +152,10 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
             Any two labels. The positive class is the second one in sorted order.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows, zero or more. A row of weight 2 counts like the row twice.
+        groups : array-like of shape (n_samples,), default=None
+            The group of each row: a patient, a customer, a day. Rows of one group are held out
+            together wherever ``fit`` holds rows out: for early stopping, for the folds of an
+            ensemble, and for the folds on which a threshold is chosen.
         X_val : like X, default=None
             Rows that are scored after every epoch and never trained on. With early stopping they
             decide when to stop, and a threshold that is to be chosen is chosen on them.
@@ -172,6 +190,7 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
             (X, y, sample_weight),
             (X_val, y_val, sample_weight_val),
             reset=not goes_on,
+            groups=groups,
         )
         if goes_on and not np.array_equal(data.classes, self.classes_):
             raise ValueError(
@@ -183,7 +202,7 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
     @available_if(_has_batches)
     @unchanged_on_error
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train one epoch more on labelled rows. Mini-batch solvers only.
 
         Parameters
@@ -193,10 +212,10 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
             The rows, as in ``fit``.
         y : array-like of shape (n_samples,)
             Their labels.
-        classes : array-like of shape (2,), default=None
-            Both labels. Needed at the first call unless `y` holds both.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
+        classes : array-like of shape (2,), default=None
+            Both labels. Needed at the first call unless `y` holds both.
 
         Returns
         -------
@@ -270,6 +289,9 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
     ) -> Training:
         """Settle what a call of fit, or of partial_fit, will do."""
         wanted = parse_threshold(self.threshold)
+        positive = positive_index(self.pos_label, data.classes)
+        if not isinstance(wanted, float) and data.validation is not None:
+            _check_can_choose(data.validation, data.classes)
         solver = self._choose_solver(data.train.X)
         scorer = check_monitor(self.monitor)
         watches = scorer is not None or fold is not None
@@ -295,6 +317,7 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
             stops_early=early,
             objective=None if isinstance(wanted, float) else wanted,
             threshold=wanted if isinstance(wanted, float) else _USUAL_THRESHOLD,
+            positive=positive,
             scorer=scorer,
             fold=fold,
             is_partial=is_partial,

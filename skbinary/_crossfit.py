@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from skbinary import _inputs
-from skbinary._base import BinaryClassifier
+from skbinary._base import BinaryClassifier, unchanged_on_error
 from skbinary._cuts import Choice, Evidence, choose
-from skbinary._objectives import parse_threshold
+from skbinary._interrupt import is_raised
+from skbinary._objectives import Objective, parse_threshold
 from skbinary._observers import members_told
-from skbinary._parts import Parts, own_problem, plan_cross, plan_members
+from skbinary._parts import Parts, candidates_of, plan_cross, plan_members
 from skbinary._prepare import Data
 from skbinary._settled import Training
 from skbinary._stacking import SharedRows
-from skbinary._twins import count_different
+from skbinary._threshold import positive_index
+from skbinary._training.result import StopReason
+from skbinary._warning import warn
 
 
 class CrossFitted(BinaryClassifier):
@@ -47,23 +51,57 @@ class CrossFitted(BinaryClassifier):
             n_tasks = n_members if n_members > 1 else n_epochs
             context = self._init_callback_context(max_subtasks=n_tasks)
         if n_members > 1:
-            self._refuse_onlookers()
-            parts = plan_members(None, self, rows, training, n_members, goes_on=goes_on)
-            with members_told(self, parts.members, self._seen_by_callbacks(data), context):
-                parts.train()
-                parts.finish()
+            parts, interrupted = self._train_members(training, rows, n_members, goes_on, context)
         else:
-            split = self._train_one(
+            split, result = self._train_one(
                 training, goes_on=goes_on, n_epochs=n_epochs, context=context, keep_state=keep_state
             )
             parts = Parts(None, self, training, rows, [], split=split)
-            if training.objective is not None and split.problem.validation is None:
-                parts.cross = plan_cross(parts, may_be_alone=True)
-                parts.train()
+            interrupted = result.stop_reason is StopReason.INTERRUPTED
+        if interrupted and (keep_state or is_raised()):
+            raise KeyboardInterrupt
         if training.objective is not None:
-            parts.decide(self, training.objective)
+            self._choose_threshold(parts, training.objective, interrupted=interrupted)
         return self
 
+    def _train_members(
+        self, training: Training, rows: SharedRows, n_members: int, goes_on: bool, context: Any
+    ) -> tuple[Parts, bool]:
+        """Train an ensemble, and tell whether the training was interrupted."""
+        self._refuse_onlookers()
+        parts = plan_members(None, self, rows, training, n_members, goes_on=goes_on)
+        interrupted = False
+        with members_told(self, parts.members, self._seen_by_callbacks(rows.data), context):
+            try:
+                parts.train()
+            except KeyboardInterrupt:
+                interrupted = True
+                parts.keep_trained()
+            else:
+                parts.warn()
+            parts.finish()
+        return parts, interrupted
+
+    def _choose_threshold(self, parts: Parts, objective: Objective, *, interrupted: bool) -> None:
+        """Choose the threshold of a trained model. Ctrl-C leaves it at 0.5."""
+        self._warn_of_majority(parts.rows.data.train.y)
+        try:
+            if parts.needs_folds:
+                if interrupted:
+                    raise KeyboardInterrupt
+                parts.cross = plan_cross(parts, may_be_alone=True)
+                parts.train()
+            parts.decide(self, objective)
+        except KeyboardInterrupt:
+            if is_raised():
+                raise
+            warn(
+                "The threshold was not chosen, since fit was interrupted by the user. It is 0.5. "
+                "Call tune_threshold to choose one."
+            )
+            self._keep_threshold(0.5)
+
+    @unchanged_on_error
     def tune_threshold(self, X: Any, y: Any, objective: Any, *, sample_weight: Any = None) -> Self:
         """Choose the threshold on rows of one's choice, without training.
 
@@ -110,32 +148,49 @@ class CrossFitted(BinaryClassifier):
         rows = _inputs.check_rows(self, X, reset=False)
         labels = _inputs.check_labels(self, rows, y)
         weight = _inputs.check_weight(sample_weight, rows)
-        target = _inputs.encode(labels, self.classes_)
-        evidence = Evidence(self._logits(rows), target, weight, self.classes_)
+        _inputs.encode(labels, self.classes_)
+        positive = positive_index(self.pos_label, self.classes_)
+        evidence = Evidence.of(self._logits(rows), labels, weight, self.classes_, positive)
+        self._warn_of_majority(labels)
         self._keep_choice(choose(wanted, evidence))
         return self
 
     def _keep_choice(self, choice: Choice) -> None:
         """Become one whose threshold was chosen."""
         for text in choice.complaints:
-            warnings.warn(text, UserWarning, stacklevel=7)
-        self.threshold_ = choice.threshold
+            warn(text)
+        self._keep_threshold(choice.threshold)
         self.threshold_curve_ = choice.curve
         self.threshold_interval_ = choice.interval
-        self._threshold_for = self.threshold
+
+    def _keep_threshold(self, threshold: float) -> None:
+        """Use a threshold until the parameters that it was chosen for are set anew."""
+        self.threshold_ = threshold
+        self._threshold_for, self._pos_label_for = self.threshold, self.pos_label
+
+    def _warn_of_majority(self, y: NDArray[np.generic]) -> None:
+        """Warn where the threshold is probably chosen for the wrong one of two words."""
+        first, second = self.classes_.tolist()
+        is_majority = np.count_nonzero(y == self.classes_[1]) > len(y) / 2
+        if self.pos_label is None and isinstance(second, str) and is_majority:
+            warn(
+                f"threshold is chosen for the class {second!r}, which is the more frequent one: "
+                "without pos_label, the second label in sorted order is the positive one. Set "
+                f"pos_label={first!r} if you are interested in that class, or "
+                f"pos_label={second!r} to confirm."
+            )
 
     def _count_members(self, training: Training, rows: SharedRows) -> int:
-        """Give how many members there can be: each leaves out a row of the rarer class."""
+        """Give how many members there can be: each holds out a row of the rarer class."""
         if self.n_members == 1 or training.data.validation is not None:
             return self.n_members
-        fewest = min(count_different(own_problem(self, rows, training)[0]))
+        fewest = candidates_of(self, rows).most_folds()
         if fewest >= self.n_members:
             return self.n_members
-        warnings.warn(
-            "n_members must be at most the number of different rows of the rarer class, "
-            f"{fewest}. Got {self.n_members} instead. {max(fewest, 1)} are trained.",
-            UserWarning,
-            stacklevel=6,
+        what = "rows" if rows.data.groups is None else "groups with a row"
+        warn(
+            f"n_members must be at most the number of {what} of the rarer class, {fewest}. Got "
+            f"{self.n_members} instead. {max(fewest, 1)} are trained."
         )
         return max(fewest, 1)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
 from skbinary._objectives import CallableMetric, Constraint, Costs, Counts, Metric, Objective
-from skbinary._threshold import decide
+from skbinary._threshold import decide, towards
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -31,19 +32,38 @@ class Evidence:
     Parameters
     ----------
     logit : ndarray of shape (n_samples,)
-        Scores of rows that the model should not have been trained on.
+        Logit of the positive label, of rows that the model should not have been trained on.
     target : ndarray of shape (n_samples,)
-        0 or 1.
+        1 for the positive label, 0 for the other.
     weight : ndarray of shape (n_samples,) or None
         Rows of weight zero do not count.
     classes : ndarray of shape (2,)
-        The labels.
+        The labels, the positive one last.
     """
 
     logit: NDArray[np.floating]
     target: NDArray[np.floating]
     weight: NDArray[np.floating] | None
     classes: NDArray[np.generic]
+
+    @classmethod
+    def of(
+        cls,
+        logit: NDArray[np.floating],
+        y: NDArray[np.generic],
+        weight: NDArray[np.floating] | None,
+        classes: NDArray[np.generic],
+        positive: int,
+    ) -> Self:
+        """Make it of logits of ``classes[1]``, with ``classes[positive]`` as the positive label."""
+        own, ordered = towards(logit, classes, positive)
+        return cls(own, (y == ordered[1]).astype(np.float64), weight, ordered)
+
+    @property
+    def has_both_classes(self) -> bool:
+        """Whether there are rows of both classes with a weight."""
+        counted = self.target if self.weight is None else self.target[self.weight > 0]
+        return bool(0 < np.count_nonzero(counted) < len(counted))
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ from sklearn.model_selection._validation import _fit_and_score
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples
 
+from skbinary._interrupt import raising_interrupts
 from skbinary._observers import task_line, task_told
 from skbinary._parts import Parts, plan_parts
 from skbinary._prepared import PreparedSplit
@@ -32,12 +33,8 @@ from skbinary._stacking import (
     train_models,
 )
 from skbinary._team import Team, handfuls
-from skbinary._unwrap import (
-    Unwrapped,
-    can_be_stacked,
-    raise_if_interrupted,
-    unwrap,
-)
+from skbinary._unwrap import Unwrapped, can_be_stacked, unwrap
+from skbinary._warning import Collected, collecting, warn
 
 
 class Task(NamedTuple):
@@ -85,6 +82,7 @@ class Evaluation:
         self._results: dict[Task, dict[str, Any]] = {}
         self._alone: set[Task] = set()
         self._known: dict[tuple[str, int], Known] = {}
+        self._warnings: list[tuple[Task, Collected]] = []
         # While stacks are trained, torch itself has one.
         self._n_threads = torch.get_num_threads()
 
@@ -112,6 +110,7 @@ class Evaluation:
                 self._train_and_score(waiting, models)
                 waiting = []
         self._fit_alone(sorted(self._alone))
+        self._summarize_warnings()
         alone = {task.candidate for task in self._alone}
         modes = ["single" if c in alone else "stacked" for c in range(len(self.candidates))]
         return [self._results[task] for task in self.tasks], modes
@@ -142,17 +141,36 @@ class Evaluation:
         return [parts for parts in planned if parts is not None]
 
     def _plan_order(self, order: _Order) -> Parts | None:
-        try:
-            parts = self._parts(order)
-        except Exception as error:
-            for task in order.tasks:
-                self._fail(task, error)
-            return None
+        with collecting() as warned:
+            try:
+                parts = self._parts(order)
+            except Exception as error:
+                for task in order.tasks:
+                    self._fail(task, error)
+                return None
         if parts is None:
             self._alone.update(order.tasks)
         else:
             order.fold.n_parts += 1
+            self._note_warnings(order.tasks, warned)
         return parts
+
+    def _note_warnings(self, tasks: Sequence[Task], warned: Sequence[Collected]) -> None:
+        self._warnings += [(task, each) for task in tasks for each in warned]
+
+    def _summarize_warnings(self) -> None:
+        """Show each kind of warning once, with the number of fits that gave it."""
+        kinds: dict[Any, list[tuple[Task, Collected]]] = {}
+        for task, each in sorted(self._warnings, key=lambda noted: noted[0]):
+            kinds.setdefault(each.kind, []).append((task, each))
+        for noted in kinds.values():
+            first, warned = noted[0]
+            n_fits = len({task for task, _ in noted})
+            warn(
+                f"{n_fits} of {len(self.tasks)} fits of this search, the first of them with "
+                f"{self.candidates[first.candidate]}: {warned.message}",
+                warned.category,
+            )
 
     def _fold(self, candidate: Unwrapped, split: int) -> PreparedSplit | Exception:
         fold = PreparedSplit(self.question, candidate, *self.splits[split])
@@ -187,8 +205,7 @@ class Evaluation:
         bare = next(u for u in self._unwrapped if u is not None and not u.pipelines)
         _, own = bare.divide(question.fit_params)
         try:
-            weight = own.get("sample_weight")
-            return share_rows(bare.classifier, question.X, question.y, weight)
+            return share_rows(bare.classifier, question.X, question.y, own)
         except Exception:  # a fold without the row that is amiss may still do
             return None
 
@@ -213,7 +230,10 @@ class Evaluation:
                 self._alone.update(order.tasks)
                 continue
             if parts.error is None:
-                parts.finish()
+                with collecting() as warned:
+                    parts.warn()
+                    parts.finish()
+                self._note_warnings(order.tasks, warned)
             shared = order.fold.seconds / max(1, order.fold.n_parts)
             for task in order.tasks:
                 seconds = parts.seconds / n_tasks + shared
@@ -261,11 +281,13 @@ class Evaluation:
         context = self._contexts.get(task)
         with task_told(context, question.search, fold.given):
             begin = time.perf_counter()
-            try:
-                own = parts.deciding(candidate.classifier.threshold)
-            except Exception as error:
-                self._fail(task, error, seconds)
-                return
+            with collecting() as warned:
+                try:
+                    own = parts.deciding(candidate.classifier.threshold)
+                except Exception as error:
+                    self._fail(task, error, seconds)
+                    return
+            self._note_warnings([task], warned)
             if self._objective(task) is not None:
                 seconds += time.perf_counter() - begin
                 begin = time.perf_counter()
@@ -305,9 +327,8 @@ class Evaluation:
             for task, context in self._contexts.items()
         }
         parallel = Parallel(n_jobs=search.n_jobs, pre_dispatch=search.pre_dispatch)
-        in_this_process = effective_n_jobs(search.n_jobs) == 1
         results = parallel(
-            delayed(_fit_unless_interrupted)(
+            delayed(_fit_collecting_warnings)(
                 clone(search.estimator),
                 question.X,
                 question.y,
@@ -322,7 +343,6 @@ class Evaluation:
                 return_n_test_samples=True,
                 return_times=True,
                 return_parameters=False,
-                return_estimator=in_this_process,
                 split_progress=(task.split, len(self.splits)),
                 candidate_progress=(task.candidate, len(self.candidates)),
                 error_score=search.error_score,
@@ -330,13 +350,14 @@ class Evaluation:
             )
             for task in tasks
         )
-        self._results.update(zip(tasks, results, strict=True))
+        for task, (result, warned) in zip(tasks, results, strict=True):
+            self._results[task] = result
+            self._note_warnings([task], warned)
 
 
-def _fit_unless_interrupted(*args: Any, **kwargs: Any) -> dict[str, Any]:
-    result: dict[str, Any] = _fit_and_score(*args, **kwargs)
-    raise_if_interrupted(result.pop("estimator", None))
-    return result
+def _fit_collecting_warnings(*args: Any, **kwargs: Any) -> tuple[dict[str, Any], list[Collected]]:
+    with raising_interrupts(), collecting() as warned:
+        return _fit_and_score(*args, **kwargs), warned
 
 
 def _positions(rows: Any) -> Any:

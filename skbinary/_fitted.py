@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from skbinary._html import HTMLState
 from skbinary._module import LogitModule, MeanLogitModule, build_module
 from skbinary._scores import BinaryScorer
+from skbinary._threshold import positive_index
 
 if TYPE_CHECKING:
     from skbinary._host import BinaryNet
@@ -89,6 +90,7 @@ class FittedModel(HTMLState, BinaryScorer):
             self.module_,
             self.classes_,
             self._own_threshold(),
+            positive_index(self.pos_label, self.classes_),
             history=None if isinstance(self.history_, list) else self.history_,
             **self._net_settings(self._scoring_device()),
         )

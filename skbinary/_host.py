@@ -28,6 +28,7 @@ from torch.utils.data import Subset
 from skbinary._module import LogitModule, MeanLogitModule, build_module
 from skbinary._prepare import Data, Split
 from skbinary._spans import row_spans
+from skbinary._threshold import label
 from skbinary._training.loop import Run
 from skbinary._training.minibatch import MiniBatch
 from skbinary._training.schedules import Schedule
@@ -54,6 +55,7 @@ class BinaryNet(ClassifierMixin, NeuralNet):
 
     classes_: NDArray[np.generic]
     threshold_: float
+    positive_: int  # index of the label that the threshold refers to
 
     @property
     def _default_callbacks(self) -> list[Any]:
@@ -80,8 +82,7 @@ class BinaryNet(ClassifierMixin, NeuralNet):
 
     def predict(self, X: Any) -> NDArray[np.generic]:
         """Give the labels, of shape (n_samples,)."""
-        positive = self.predict_proba(X)[:, 1] >= self.threshold_
-        return self.classes_[positive.astype(np.intp)]
+        return label(self.decision_function(X), self.threshold_, self.classes_, self.positive_)
 
     def get_dataset(self, X: Any, y: Any = None) -> Any:
         """Give torch what it can learn from: dense rows and targets of 0 and 1."""
@@ -122,6 +123,7 @@ def view(
     module: LogitModule | MeanLogitModule,
     classes: NDArray[np.generic],
     threshold: float,
+    positive: int = 1,
     *,
     callbacks: Sequence[Any] = (),
     history: dict[str, list[float]] | None = None,
@@ -135,6 +137,8 @@ def view(
         Used as it is, not copied.
     classes : ndarray of shape (2,)
     threshold : float
+    positive : int, default=1
+        Index of the label that the threshold refers to.
     callbacks : sequence of skorch callbacks
     history : dict of list of float
         The curves of a finished training, to be shown in the net's own history.
@@ -156,7 +160,7 @@ def view(
     )
     net.initialize()
     net.classes_ = classes
-    net.threshold_ = threshold
+    net.threshold_, net.positive_ = threshold, positive
     for i in range(len(history["loss"]) if history else 0):
         net.history.new_epoch()
         net.history.record("epoch", i + 1)
@@ -200,7 +204,12 @@ class SkorchHost:
             stack.architecture, [w[0] for w in stack.weights], [b[0] for b in stack.biases]
         )
         self.net = view(
-            module, self.classes, run.plan.threshold, callbacks=self.callbacks, **self.settings
+            module,
+            self.classes,
+            run.plan.threshold,
+            run.plan.positive,
+            callbacks=self.callbacks,
+            **self.settings,
         )
         self._datasets = self.rows.datasets()
         self._batches: _BatchNotifier | None = None

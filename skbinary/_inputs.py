@@ -274,6 +274,34 @@ def check_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> Any
     return weight
 
 
+def check_groups(groups: Any, X: Any, name: str = "groups") -> NDArray[np.intp] | None:
+    """Check the groups of rows, and number them.
+
+    Returns
+    -------
+    ndarray of int of shape (n_samples,) or None
+    """
+    if groups is None:
+        return None
+    groups = groups.detach().cpu().numpy() if isinstance(groups, Tensor) else groups
+    groups = check_array(
+        column_or_1d(groups, warn=True), ensure_2d=False, dtype=None, input_name=name
+    )
+    if len(groups) != X.shape[0]:
+        raise ValueError(
+            f"{name} must have one entry for each row, {X.shape[0]}. Got {len(groups)} instead. "
+            "Give every row a group."
+        )
+    try:
+        codes: NDArray[np.intp] = np.unique(groups, return_inverse=True)[1]
+    except TypeError:
+        raise ValueError(
+            f"{name} must be of one type that can be sorted, such as int or str. Got values of "
+            "several types instead. Convert them, and replace missing values."
+        ) from None
+    return codes
+
+
 def weigh_classes(
     class_weight: Any,
     classes: NDArray[np.generic],

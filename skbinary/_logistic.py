@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 from torch import Tensor
 
 from skbinary._crossfit import CrossFitted
@@ -56,7 +56,8 @@ class TorchLogisticClassifier(CrossFitted):
         Weights of the classes, as ``{label: weight}``. ``"balanced"`` gives both classes the same
         total weight. They multiply ``sample_weight``.
     threshold : float, str, callable or dict, default=0.5
-        ``predict`` labels a row positive when its probability is at least this number in [0, 1],
+        ``predict`` gives a row the positive label when the probability of that label is at least
+        this number in [0, 1],
         or at least the one that ``fit`` chooses: the name of a scikit-learn metric on labels to
         maximize (``"f1"``, ``"balanced_accuracy"``) or a ``callable(y_true, y_pred, *,
         sample_weight=None)``; a constraint, ``{"recall": 0.9}`` for the highest precision with
@@ -64,7 +65,11 @@ class TorchLogisticClassifier(CrossFitted):
         for the highest recall; or what mistakes cost, ``{"cost_fp": 1, "cost_fn": 20}`` with
         ``"cost_tp"`` and ``"cost_tn"`` if need be, for the least cost. It is chosen on rows that
         did not train the model that scored them: ``X_val``, the rows of
-        early stopping, or five folds that are fitted besides, as one stack.
+        early stopping, or five folds that are fitted besides, in one batch.
+    pos_label : int, float, bool, str or None, default=None
+        The positive label, which `threshold` is about: its recall, its precision, its
+        probability. None takes ``classes_[1]``, the second one in sorted order. The columns of
+        ``predict_proba`` and the sign of ``decision_function`` do not depend on it.
     solver : {"auto", "newton-cholesky", "lbfgs", "prox-newton", "adam", "sgd"}, default="auto"
         The first four work on all rows at once and reach the optimum; ``"auto"`` takes
         ``"newton-cholesky"`` up to 500 features or rows, ``"lbfgs"`` above, and
@@ -94,8 +99,9 @@ class TorchLogisticClassifier(CrossFitted):
         a ``callable(estimator, X, y)``, the greater the better.
     validation_fraction : float, default=0.1
         That share, in (0, 1).
-    n_iter_no_change : int, default=10
-        Epochs without improvement that are forgiven.
+    n_iter_no_change : int, inf or "auto", default="auto"
+        Patience: epochs without improvement before training stops. ``"auto"`` is 10. ``np.inf``
+        always trains for `max_iter` epochs. Mini-batch solvers and early stopping only.
     warm_start : bool, default=False
         Whether ``fit`` goes on from the last solution.
     random_state : int, RandomState instance or None, default=None
@@ -185,6 +191,7 @@ class TorchLogisticClassifier(CrossFitted):
         "fit_intercept": ["boolean"],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "threshold": "no_validation",  # by hand, since it may be no number
+        "pos_label": [Real, str, "boolean", None],
         "solver": [StrOptions({"auto", "newton-cholesky", "lbfgs", "prox-newton", "adam", "sgd"})],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
@@ -196,7 +203,11 @@ class TorchLogisticClassifier(CrossFitted):
         "early_stopping": ["boolean"],
         "monitor": [str, callable],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "n_iter_no_change": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+            Options(Real, {np.inf}),
+        ],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "device": [str, torch.device],
@@ -215,6 +226,7 @@ class TorchLogisticClassifier(CrossFitted):
         fit_intercept: bool = True,
         class_weight: Any = None,
         threshold: Any = 0.5,
+        pos_label: Any = None,
         solver: str = "auto",
         max_iter: int = 100,
         tol: float = 1e-4,
@@ -226,7 +238,7 @@ class TorchLogisticClassifier(CrossFitted):
         early_stopping: bool = False,
         monitor: Any = "accuracy",
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: float | str = "auto",
         warm_start: bool = False,
         random_state: Any = None,
         device: Any = "auto",
@@ -238,6 +250,7 @@ class TorchLogisticClassifier(CrossFitted):
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
         self.threshold = threshold
+        self.pos_label = pos_label
         self.solver = solver
         self.max_iter = max_iter
         self.tol = tol

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -97,9 +97,10 @@ class TorchMLPClassifier(CrossFitted):
         Decay of Adam's average of the squared gradient, in [0, 1).
     epsilon : float, default=1e-8
         Keeps Adam from dividing by zero, above 0.
-    n_iter_no_change : int, default=10
-        Epochs without improvement that are forgiven. Where ``early_stopping="auto"`` watches
-        validation rows, 10 stands for 24, as far as `max_iter` allows, and with members for 5.
+    n_iter_no_change : int, inf or "auto", default="auto"
+        Patience: epochs without improvement before training stops. ``np.inf`` always trains for
+        `max_iter` epochs. ``"auto"`` is 10, as in scikit-learn; where ``early_stopping="auto"``
+        watches validation rows it is 24, and 5 for each member of an ensemble.
     max_fun : int, default=15000
         Most evaluations of the objective by ``"lbfgs"``.
     dropout : float or array-like of float, default=0.0
@@ -111,7 +112,8 @@ class TorchMLPClassifier(CrossFitted):
         Weights of the classes, as ``{label: weight}``. ``"balanced"`` gives both classes the same
         total weight. They multiply ``sample_weight``.
     threshold : float, str, callable or dict, default=0.5
-        ``predict`` labels a row positive when its probability is at least this number in [0, 1],
+        ``predict`` gives a row the positive label when the probability of that label is at least
+        this number in [0, 1],
         or at least the one that ``fit`` chooses: the name of a scikit-learn metric on labels to
         maximize (``"f1"``, ``"balanced_accuracy"``) or a ``callable(y_true, y_pred, *,
         sample_weight=None)``; a constraint, ``{"recall": 0.9}`` for the highest precision with
@@ -120,6 +122,10 @@ class TorchMLPClassifier(CrossFitted):
         ``"cost_tp"`` and ``"cost_tn"`` if need be, for the least cost. It is chosen on rows that
         did not train the model that scored them: the members' folds, ``X_val``, the
         rows of early stopping, or five folds that are trained besides.
+    pos_label : int, float, bool, str or None, default=None
+        The positive label, which `threshold` is about: its recall, its precision, its
+        probability. None takes ``classes_[1]``, the second one in sorted order. The columns of
+        ``predict_proba`` and the sign of ``decision_function`` do not depend on it.
     n_members : int, default=1
         With more than one, as many networks from different seeds are trained side by side, each on
         all rows but its own stratified fold, on which it is validated (or on all rows, if ``X_val``
@@ -243,12 +249,17 @@ class TorchMLPClassifier(CrossFitted):
         "beta_1": [Interval(Real, 0, 1, closed="left")],
         "beta_2": [Interval(Real, 0, 1, closed="left")],
         "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "n_iter_no_change": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+            Options(Real, {np.inf}),
+        ],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "threshold": "no_validation",  # by hand, since it may be no number
+        "pos_label": [Real, str, "boolean", None],
         "n_members": [Interval(Integral, 1, None, closed="left")],
         "device": [str, torch.device],
         "callbacks": [list, tuple, None],
@@ -284,12 +295,13 @@ class TorchMLPClassifier(CrossFitted):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: float | str = "auto",
         max_fun: int = 15000,
         dropout: Any = 0.0,
         weight_decay: float = 0.0,
         class_weight: Any = None,
         threshold: Any = 0.5,
+        pos_label: Any = None,
         n_members: int = 1,
         device: Any = "auto",
         callbacks: Any = None,
@@ -322,6 +334,7 @@ class TorchMLPClassifier(CrossFitted):
         self.weight_decay = weight_decay
         self.class_weight = class_weight
         self.threshold = threshold
+        self.pos_label = pos_label
         self.n_members = n_members
         self.device = device
         self.callbacks = callbacks

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import warnings
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -18,7 +17,8 @@ from torch import Tensor
 
 from skbinary._prepare import Split, Table
 from skbinary._problem import Problem
-from skbinary._threshold import decide
+from skbinary._threshold import label
+from skbinary._warning import warn
 
 # With fewer rows of a class a score jumps from epoch to epoch.
 _FEWEST_OF_A_CLASS = 5
@@ -63,8 +63,7 @@ def validation_score(
     scorer: Callable[..., float],
     rows: Table,
     validation: Problem,
-    classes: NDArray[np.generic],
-    threshold: float,
+    model: ModelUnderTraining,
 ) -> Callable[[Tensor], float] | None:
     """Give what makes a score of logits, or None where there are too few rows to score.
 
@@ -76,22 +75,18 @@ def validation_score(
         The validation rows as the user gave them.
     validation : Problem
         The same rows, with the weights that count in the score.
-    classes : ndarray of shape (2,)
-    threshold : float
-        Probability from which a row counts as positive.
+    model : ModelUnderTraining
+        Is given the logits, and is what the scorer sees.
     """
     n_positive = int((validation.target > 0.5).sum())
     fewest = min(n_positive, validation.n_samples - n_positive)
     if fewest < _FEWEST_OF_A_CLASS:
-        warnings.warn(
+        warn(
             f"monitor must have at least {_FEWEST_OF_A_CLASS} validation rows of each class. Got "
             f"{fewest} instead, so the loss is watched. Raise validation_fraction, or pass X_val "
-            "and y_val.",
-            UserWarning,
-            stacklevel=2,
+            "and y_val."
         )
         return None
-    model = ModelUnderTraining(classes, threshold)
     known = isinstance(scorer, _BaseScorer) and validation.score_weight is not None
     weight = validation.score_weight.cpu().numpy() if known else None  # type: ignore[union-attr]
 
@@ -118,12 +113,15 @@ class ModelUnderTraining(ClassifierMixin, BaseEstimator):
     ----------
     classes : ndarray of shape (2,)
     threshold : float
-        Probability from which a row counts as positive.
+        Probability from which a row gets the positive label.
+    positive : int, default=1
+        Index of the positive label.
     """
 
-    def __init__(self, classes: NDArray[np.generic], threshold: float):
+    def __init__(self, classes: NDArray[np.generic], threshold: float, positive: int = 1):
         self.classes = classes
         self.threshold = threshold
+        self.positive = positive
         self.classes_ = classes
         self.logits: NDArray[np.float64] = np.empty(0)
 
@@ -146,4 +144,4 @@ class ModelUnderTraining(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> NDArray[np.generic]:
         """Give the labels."""
-        return decide(expit(self.decision_function(X)), self.threshold, self.classes)
+        return label(self.decision_function(X), self.threshold, self.classes, self.positive)

@@ -196,7 +196,11 @@ def members_told(
     def snapshot(member: Any, run: Run) -> dict[str, Any]:
         # The estimator as if this member were all of it.
         attributes = member.classifier._all_attributes(run.result(None), member.training)
-        return {**attributes, "_threshold_for": estimator.threshold}
+        return {
+            **attributes,
+            "_threshold_for": estimator.threshold,
+            "_pos_label_for": estimator.pos_label,
+        }
 
     context.call_on_fit_task_begin(estimator=estimator, **seen)
     for member in members:

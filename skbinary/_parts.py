@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,21 +10,19 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from skbinary import _device, _inputs
+from skbinary import _inputs
 from skbinary._cuts import Evidence, choose
 from skbinary._objectives import Objective, parse_threshold
-from skbinary._prepare import Data, Fold, Split, Table, cross_folds, unweighted_problem
-from skbinary._problem import Problem
+from skbinary._prepare import Candidates, Fold, Split, Table
 from skbinary._settled import Training, draw_seed
 from skbinary._stacking import Model, SharedRows, plan_model, train_models
 from skbinary._training.loop import complaint
-from skbinary._twins import count_different
+from skbinary._warning import warn
 
 # Rows on which a threshold is chosen, where no others were held out.
 _THRESHOLD_FOLDS = 5
@@ -53,6 +50,8 @@ class Parts:
         Models that score the rows that they leave out, and are then forgotten.
     split : Split or None
         Which rows a single model has validated on.
+    unscored : list of int
+        Positions of the rows that were held out by models that were not trained.
     """
 
     name: Any
@@ -63,11 +62,18 @@ class Parts:
     folds: list[Fold] = field(default_factory=list)
     cross: list[Model] = field(default_factory=list)
     split: Split | None = None
+    unscored: list[int] = field(default_factory=list)
 
     @property
     def models(self) -> list[Model]:
         """All that is to be trained."""
         return self.members + self.cross
+
+    @property
+    def needs_folds(self) -> bool:
+        """Whether models must be trained besides, to score rows that they have not seen."""
+        validated = self.split is not None and self.split.problem.validation is not None
+        return not (validated or self.folds or self.members)
 
     @property
     def error(self) -> Exception | None:
@@ -85,29 +91,73 @@ class Parts:
         return sum(model.seconds for model in self.models)
 
     def train(self) -> None:
-        """Train what is to be trained, here and now."""
-        for model in chain.from_iterable(train_models(self.models, warns=False, spreads=True)):
+        """Train what is to be trained, here and now.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            When the training is interrupted. Models then keep the weights so far.
+        """
+        for model in chain.from_iterable(train_models(self.models, spreads=True)):
             if model.error is not None:
                 raise model.error
         for model in self.models:
             if model.is_left:
-                model.classifier._train_one(
+                _, model.result = model.classifier._train_one(
                     model.training, goes_on=False, n_epochs=model.plan.max_iter
                 )
+                if model.is_interrupted:
+                    raise KeyboardInterrupt
+
+    def keep_trained(self) -> None:
+        """Go on with the members that have weights, after an interrupt.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If there is none.
+        """
+        kept = [i for i, member in enumerate(self.members) if member.result is not None]
+        if not kept:
+            raise KeyboardInterrupt
+        warn(
+            "Training was interrupted by the user. The weights so far of "
+            f"{len(kept)} of {len(self.members)} ensemble members are kept."
+        )
+        if self.folds:
+            missing = [fold for i, fold in enumerate(self.folds) if i not in kept]
+            self.unscored = [where for fold in missing for where in fold.held_out.tolist()]
+            self.folds = [self.folds[i] for i in kept]
+        self.members = [self.members[i] for i in kept]
+
+    def warn(self) -> None:
+        """Say what is unfinished about the training."""
+        if len(self.members) == 1:
+            self.members[0].warn()
+            return
+        unfinished = [
+            m
+            for m in self.members
+            if m.result is not None and complaint(m.result, m.plan) is not None
+        ]
+        if unfinished and unfinished[0].result is not None:
+            whose = f" for {len(unfinished)} of {len(self.members)} ensemble members"
+            text = complaint(unfinished[0].result, unfinished[0].plan, whose)
+            warn(str(text), ConvergenceWarning)
 
     def finish(self) -> None:
         """Make the classifier of its members."""
-        if len(self.members) == 1:
+        if len(self.members) == 1 and self.members[0].classifier is self.classifier:
             return
-        complaints = [complaint(m.result, m.plan) for m in self.members if m.result is not None]
-        unfinished = [text for text in complaints if text is not None]
-        if unfinished:
-            warnings.warn(
-                f"{len(unfinished)} of {len(self.members)} members: {unfinished[0]}",
-                ConvergenceWarning,
-                stacklevel=7,
-            )
         fitted = [model.classifier for model in self.members]
+        if len(fitted) == 1 and self.members[0].result is not None:
+            self.classifier._take_over(self.members[0].result, self.members[0].training)
+        else:
+            self._unite(fitted)
+        if self.folds:
+            self.classifier.__dict__.update(self._out_of_fold())
+
+    def _unite(self, fitted: list[Any]) -> None:
         common: dict[str, Any] = {
             "classes_": self.training.data.classes,
             "device_": str(self.training.device),
@@ -117,10 +167,9 @@ class Parts:
             "stop_reason_": [each.stop_reason_ for each in fitted],
             "threshold_": self.training.threshold,
             "_threshold_for": self.classifier.threshold,
+            "_pos_label_for": self.classifier.pos_label,
         }
         self.classifier._become(common | self.classifier._as_one(fitted))
-        if self.folds:
-            self.classifier.__dict__.update(self._out_of_fold())
 
     def deciding(self, threshold: Any) -> Any:
         """Give the fitted classifier with another threshold, chosen if that is what it says."""
@@ -134,17 +183,15 @@ class Parts:
     def decide(self, classifier: Any, objective: Objective) -> None:
         """Choose the threshold of the classifier, or of a copy of it."""
         evidence = self.evidence
-        if evidence is not None:
+        if evidence is not None and evidence.has_both_classes:
             classifier._keep_choice(choose(objective, evidence))
             return
-        warnings.warn(
-            "Choosing a threshold must have two different rows of each class, one to train on and "
-            "one to choose on. Got one of the rarer class instead, so the threshold is 0.5. Pass "
-            "X_val and y_val, or set a number.",
-            UserWarning,
-            stacklevel=6,
+        warn(
+            "Choosing a threshold must have two rows of each class, one to train on and one to "
+            "choose on. Got one of the rarer class instead, so the threshold is 0.5. Pass X_val "
+            "and y_val, or set a number."
         )
-        classifier.threshold_, classifier._threshold_for = 0.5, classifier.threshold
+        classifier._keep_threshold(0.5)
 
     def _out_of_fold(self) -> dict[str, Any]:
         """Give the logit of each row by the member that left it out, and their loss."""
@@ -156,9 +203,10 @@ class Parts:
             logits[where], seen_by_none[where] = logit, False
         if seen_by_none.any():  # rows without weight
             logits[seen_by_none] = self.classifier._logits(table.X[seen_by_none])
+        logits[self.unscored] = np.nan
         target = _inputs.encode(table.y, data.classes)
-        each = np.logaddexp(0, logits) - target * logits
-        loss = float(np.average(each, weights=table.sample_weight))
+        each, known = np.logaddexp(0, logits) - target * logits, ~np.isnan(logits)
+        loss = float(np.average(each[known], weights=_of(table.sample_weight, known)))
         return {"oof_decision_function_": logits, "oof_loss_": loss}
 
     def _scored(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.floating]]]:
@@ -183,8 +231,7 @@ class Parts:
             where = self.split.held_out
             held = Table(None, data.train.y[where], _of(data.train.sample_weight, where))
             logits = self.classifier._logits(data.train.X[where])
-        target = _inputs.encode(held.y, data.classes)
-        return Evidence(logits, target, held.sample_weight, data.classes)
+        return Evidence.of(logits, held.y, held.sample_weight, data.classes, self.training.positive)
 
 
 def plan_parts(name: Any, classifier: Any, rows: SharedRows, *, decides: bool) -> Parts | None:
@@ -234,7 +281,7 @@ def plan_members(
     state = training.random_state
     folds: list[Fold] = []
     if training.data.validation is None:
-        folds = _folds(classifier, rows, training, n_members, draw_seed(state))
+        folds = candidates_of(classifier, rows).folds(n_members, draw_seed(state))
     bare = _bare(classifier, rows)
     patience = classifier._patience(training, classifier.max_iter, is_member=True)
     members = []
@@ -261,10 +308,11 @@ def plan_cross(parts: Parts, *, may_be_alone: bool = False) -> list[Model]:
     else:
         state = np.random.RandomState()
         state.set_state(training.before)
-    n_folds = min(_THRESHOLD_FOLDS, *count_different(own_problem(classifier, rows, training)[0]))
+    candidates = candidates_of(classifier, rows)
+    n_folds = min(_THRESHOLD_FOLDS, candidates.most_folds())
     if n_folds < 2:
         return []
-    parts.folds = _folds(classifier, rows, training, n_folds, draw_seed(state))
+    parts.folds = candidates.folds(n_folds, draw_seed(state))
     bare = _bare(classifier, rows)
     models = []
     for fold in parts.folds:
@@ -274,44 +322,12 @@ def plan_cross(parts: Parts, *, may_be_alone: bool = False) -> list[Model]:
     return models
 
 
-def _folds(
-    classifier: Any, rows: SharedRows, training: Training, n_folds: int, seed: int
-) -> list[Fold]:
-    return cross_folds(*own_problem(classifier, rows, training), n_folds, seed)
+def candidates_of(classifier: Any, rows: SharedRows) -> Candidates:
+    """Give the rows that a fold of the classifier can hold out."""
+    return Candidates.of(rows.data, classifier.class_weight, rows.chosen)
 
 
-def own_problem(
-    classifier: Any, rows: SharedRows, training: Training
-) -> tuple[Problem, NDArray[np.intp]]:
-    """Give the rows that have a weight, and where they are among all rows."""
-    data, device = rows.data, training.device
-    dtype = torch.float32 if training.in_batches else _device.full_precision(device)
-    where = _weighty(classifier, data, rows.chosen)
-    problem = unweighted_problem(data, device, dtype).view(torch.as_tensor(where, device=device))
-    if data.train.sample_weight is not None:
-        weight = _inputs.as_tensor(data.train.sample_weight[where])
-        problem = replace(problem, weight=weight.to(problem.target))
-    return problem, where
-
-
-def _weighty(
-    classifier: Any, data: Data, chosen: NDArray[np.intp] | None = None
-) -> NDArray[np.intp]:
-    """Give the positions of the rows that have a weight: a row without is no row."""
-    table = data.train
-    where = np.arange(len(table.y)) if chosen is None else chosen
-    given = _of(table.sample_weight, where)
-    of_class = _inputs.weigh_classes(classifier.class_weight, data.classes, table.y[where], given)
-    each = of_class[_encoded(data, where)]
-    return where[(each if given is None else each * given) > 0]
-
-
-def _encoded(data: Data, where: NDArray[np.intp]) -> NDArray[np.intp]:
-    encoded: NDArray[np.intp] = _inputs.encode(data.train.y[where], data.classes).astype(np.intp)
-    return encoded
-
-
-def _of(weight: NDArray[np.float64] | None, where: NDArray[np.intp]) -> Any:
+def _of(weight: NDArray[np.float64] | None, where: NDArray[Any]) -> Any:
     return None if weight is None else weight[where]
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from skbinary import _inputs
 from skbinary._compressed import CompressedRows, can_pay, compress
+from skbinary._duplicates import merge_duplicates
 from skbinary._problem import Problem
 from skbinary._rows import DenseRows, Rows
-from skbinary._twins import folds, hold_out, merge_equal_rows
+from skbinary._splits import count_units, folds, hold_out
 
 _Made = TypeVar("_Made")
 
@@ -50,6 +50,8 @@ class Data:
         The labels; the second one is positive.
     given : object
         The training rows before they were checked.
+    groups : ndarray of int of shape (n_samples,) or None
+        The group of each training row. Rows of one group are held out together.
     made : dict or None
         What was made of them so far, for those who train several models on the same data.
     """
@@ -58,7 +60,8 @@ class Data:
     validation: Table | None
     classes: NDArray[np.generic]
     given: Any
-    made: dict[str, Any] | None = None
+    groups: NDArray[np.intp] | None = None
+    made: dict[Hashable, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,14 +85,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Fold:
-    """What one of several models that are fitted together leaves out. All are positions of rows.
+    """Which rows a model trains on, and which are held out. All are positions of rows.
 
     Parameters
     ----------
     train : ndarray of int
         The rows that it trains on.
     held_out : ndarray of int
-        The rows that it does not see, and every other model does.
+        The rows that it does not see.
     """
 
     train: NDArray[np.intp]
@@ -102,6 +105,7 @@ def check_data(
     validation: tuple[Any, Any, Any],
     *,
     reset: bool,
+    groups: Any = None,
     classes: NDArray[np.generic] | None = None,
 ) -> Data:
     """Check everything that ``fit`` is given.
@@ -114,6 +118,8 @@ def check_data(
         The rows to train on, and those to validate on or three times None.
     reset : bool
         Whether this is the first look at the data.
+    groups : array-like of shape (n_samples,) or None
+        The group of each row to train on.
     classes : ndarray of shape (2,) or None
         The labels, where they are known beforehand.
     """
@@ -126,7 +132,8 @@ def check_data(
         _inputs.check_both_classes(y, weight)
     _inputs.encode(y, classes)
     held = _check_validation(estimator, validation, classes)
-    return Data(Table(X, y, weight), held, classes, given)
+    codes = _inputs.check_groups(groups, X)
+    return Data(Table(X, y, weight), held, classes, given, codes)
 
 
 def _check_validation(
@@ -156,10 +163,10 @@ def build_problem(
     device: torch.device,
     dtype: torch.dtype,
     convert: bool,
-    hold_out_fraction: float | None,
-    seed: int,
     merge_up_to: int = 0,
     fold: Fold | None = None,
+    validates: bool = False,
+    shares: bool = False,
 ) -> Split:
     """Put the data on a device and set validation rows aside.
 
@@ -172,15 +179,14 @@ def build_problem(
         The precision of the computation.
     convert : bool
         Whether dense rows are converted to `dtype` at once.
-    hold_out_fraction : float or None
-        Share of the training rows to validate on. Not used if there are given ones.
-    seed : int
-        Decides which rows are held out.
     merge_up_to : int, default=0
         Equal rows become one if there are at most so many rows.
     fold : Fold or None, default=None
-        Which rows are held out, where that was settled before. They validate if
-        `hold_out_fraction` is given.
+        Which rows are trained on and which are held out. None for all rows that have a weight.
+    validates : bool, default=False
+        Whether the rows that are held out are the validation set.
+    shares : bool, default=False
+        Whether other folds of the same rows will be trained on, so that they share one table.
     """
     train = data.train
     of_class = _inputs.weigh_classes(class_weight, data.classes, train.y, train.sample_weight)
@@ -198,67 +204,107 @@ def build_problem(
         rows = place(train, "training", convert=convert)
         problem = _weighed(train, rows, data.classes, of_class, device)
         if fold is not None:
-            return _cut(problem, fold, convert=convert, validates=hold_out_fraction is not None)
-        kept = None
+            return _cut(problem, fold, views=convert and shares, validates=validates)
         if problem.weight is not None and not bool((problem.weight > 0).all()):
             # A row without weight is a row that is not there.
-            kept = torch.nonzero(problem.weight > 0)[:, 0]
-            problem = problem.take(kept)
+            problem = problem.take(torch.nonzero(problem.weight > 0)[:, 0])
         if data.validation is not None:
             held_rows = place(data.validation, "validation", convert=False)
             given = _weighed(data.validation, held_rows, data.classes, of_class, device)
             return Split(replace(problem, validation=given), problem.n_samples)
-        if hold_out_fraction is None:
-            return Split(problem, problem.n_samples)
-        return _held_out(problem, kept, hold_out_fraction, seed)
+        return Split(problem, problem.n_samples)
 
-    settings = (of_class.tolist(), hold_out_fraction, seed, merge_up_to, id(fold))
+    settings = (of_class.tolist(), merge_up_to, id(fold), validates)
     return remembered(data, f"problem {device} {dtype} {convert} {settings}", build)
 
 
-def _held_out(problem: Problem, kept: Tensor | None, fraction: float, seed: int) -> Split:
-    """Hold rows out. `kept` tells where they were before some were left out."""
-    learnt, held = hold_out(problem, fraction, seed)
-    validation = problem.take(held)
-    problem = replace(problem.take(learnt), validation=validation)
-    if kept is not None:
-        learnt, held = kept[learnt], kept[held]
-    return Split(problem, problem.n_samples, learnt.cpu().numpy(), held.cpu().numpy())
-
-
-def _cut(problem: Problem, fold: Fold, *, convert: bool, validates: bool) -> Split:
-    """Cut the rows as a fold says. Rows that were converted as a whole are shared by the folds."""
+def _cut(problem: Problem, fold: Fold, *, views: bool, validates: bool) -> Split:
+    """Cut the rows as a fold says. With views, folds share the memory of the rows."""
     learnt = torch.as_tensor(fold.train, device=problem.device)
     held = torch.as_tensor(fold.held_out, device=problem.device)
-    part = problem.view(learnt) if convert else problem.take(learnt)
+    part = problem.view(learnt) if views else problem.take(learnt)
     if validates:
         part = replace(part, validation=problem.take(held))
     return Split(part, len(learnt), fold.train, fold.held_out if validates else None)
 
 
-def cross_folds(
-    problem: Problem, positions: NDArray[np.intp], n_folds: int, seed: int
-) -> list[Fold]:
-    """Share rows out among folds, each row to one of them.
+@dataclass(frozen=True)
+class Candidates:
+    """The training rows that can be held out: those that have a weight.
 
     Parameters
     ----------
-    problem : Problem
-        The rows that have a weight.
-    positions : ndarray of int of shape (n_samples,)
-        Where they are among all rows.
-    n_folds : int
-    seed : int
-        Decides which rows go where.
+    positions : ndarray of int of shape (n_candidates,)
+        Where they are among all training rows.
+    target : ndarray of shape (n_candidates,)
+        1 for the positive class, 0 for the other.
+    groups : ndarray of int of shape (n_candidates,) or None
     """
-    dealt = folds(problem, n_folds, seed).cpu().numpy()
-    return [Fold(positions[dealt != k], positions[dealt == k]) for k in range(n_folds)]
+
+    positions: NDArray[np.intp]
+    target: NDArray[np.float64]
+    groups: NDArray[np.intp] | None
+
+    @classmethod
+    def of(
+        cls, data: Data, class_weight: Any, chosen: NDArray[np.intp] | None = None
+    ) -> Candidates:
+        """Find them, among the chosen rows or all."""
+        table = data.train
+        where = np.arange(len(table.y)) if chosen is None else chosen
+        target = _inputs.encode(table.y[where], data.classes)
+        if table.sample_weight is not None or class_weight is not None:
+            given = None if table.sample_weight is None else table.sample_weight[where]
+            of_class = _inputs.weigh_classes(class_weight, data.classes, table.y[where], given)
+            each = of_class[target.astype(np.intp)]
+            kept = (each if given is None else each * given) > 0
+            where, target = where[kept], target[kept]
+        return cls(where, target, None if data.groups is None else data.groups[where])
+
+    def hold_out(self, fraction: float, random_state: Any) -> Fold:
+        """Draw the validation set of early stopping."""
+        return self._fold(hold_out(self.target, self.groups, fraction, random_state))
+
+    def folds(self, n_folds: int, seed: int) -> list[Fold]:
+        """Deal them into folds, each row into one."""
+        return [self._fold(each) for each in folds(self.target, self.groups, n_folds, seed)]
+
+    def most_folds(self) -> int:
+        """Count the rows of the rarer class, or the groups that contain one."""
+        return min(count_units(self.target, self.groups))
+
+    def _fold(self, parts: tuple[NDArray[np.intp], NDArray[np.intp]]) -> Fold:
+        train, held_out = parts
+        return Fold(self.positions[train], self.positions[held_out])
+
+
+def draw_hold_out(data: Data, class_weight: Any, fraction: float, random_state: Any) -> Fold:
+    """Draw the validation set of early stopping, once for all models that draw the same.
+
+    Parameters
+    ----------
+    data : Data
+    class_weight : None, "balanced" or dict
+    fraction : float
+    random_state : RandomState
+        Moves on as if it had been drawn from, wherever the rows come from.
+    """
+
+    def draw() -> tuple[Fold, Any]:
+        fold = Candidates.of(data, class_weight).hold_out(fraction, random_state)
+        return fold, random_state.get_state()
+
+    _, keys, position, *_ = random_state.get_state()
+    what = ("hold-out", repr(class_weight), fraction, keys.tobytes(), position)
+    fold, after = remembered(data, what, draw)
+    random_state.set_state(after)
+    return fold
 
 
 def _merged(split: Split, up_to: int) -> Split:
     if split.n_samples > up_to:
         return split
-    return replace(split, problem=merge_equal_rows(split.problem, seed=0))
+    return replace(split, problem=merge_duplicates(split.problem, seed=0))
 
 
 def unweighted_problem(data: Data, device: torch.device, dtype: torch.dtype) -> Problem:
@@ -298,7 +344,7 @@ def compressed_rows(data: Data, rows: Rows, width: int, batch_size: int) -> Comp
     return remembered(data, f"compressed {id(rows)}", lambda: (rows, table.view(index)))[1]
 
 
-def remembered(data: Data, what: str, make: Callable[[], _Made]) -> _Made:
+def remembered(data: Data, what: Hashable, make: Callable[[], _Made]) -> _Made:
     """Make something of the data, or take it where it was made before."""
     if data.made is None:
         return make()

@@ -46,7 +46,7 @@ class PreparedSplit:
         """The training rows, prepared and checked."""
         _, X, y, own = self._prepared
         begin = time.perf_counter()
-        rows = share_rows(self.candidate.classifier, X, y, own.get("sample_weight"))
+        rows = share_rows(self.candidate.classifier, X, y, own)
         self.seconds += time.perf_counter() - begin
         return rows
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from numbers import Real
@@ -19,7 +18,8 @@ from skbinary import _device, _inputs
 from skbinary._spans import row_spans
 from skbinary._stack import Architecture, score
 from skbinary._team import Team
-from skbinary._threshold import check_threshold, decide
+from skbinary._threshold import check_threshold, label, positive_index
+from skbinary._warning import warn
 
 # Writes what logits, of shape (n_rows, n_models), stand for into an array of as many rows.
 Writer = Callable[[NDArray[np.floating], NDArray[np.floating]], None]
@@ -50,8 +50,11 @@ class BinaryScorer(ClassifierMixin):
     activation = "identity"
 
     threshold: Any
+    pos_label: Any
     threshold_: float
-    _threshold_for: Any  # the parameter when threshold_ was settled
+    # The parameters when threshold_ was chosen.
+    _threshold_for: Any
+    _pos_label_for: Any
     classes_: NDArray[np.generic]
     n_features_in_: int
     device_: str
@@ -146,8 +149,10 @@ class BinaryScorer(ClassifierMixin):
         X : {array-like, sparse matrix, data frame, tensor} of shape (n_samples, n_features)
             The rows.
         threshold : float, default=None
-            A row is positive when its probability is at least this number in [0, 1]. None takes
-            ``threshold_``, or the number that the parameter ``threshold`` was set to since.
+            A row gets the positive label when the probability of that label is at least this
+            number in [0, 1]. None takes ``threshold_``, or the number that the parameter
+            ``threshold`` was set to since. The positive label is ``pos_label``, by default
+            ``classes_[1]``.
 
         Returns
         -------
@@ -163,18 +168,19 @@ class BinaryScorer(ClassifierMixin):
         """
         check_is_fitted(self)
         chosen = self._own_threshold() if threshold is None else check_threshold(threshold)
-        return decide(expit(self.decision_function(X)), chosen, self.classes_)
+        logit = self.decision_function(X)
+        return label(logit, chosen, self.classes_, positive_index(self.pos_label, self.classes_))
 
     def _own_threshold(self) -> float:
         """Give the threshold in force: a number that was set since ``fit``, or the fitted one."""
         given = self.threshold
-        if given == self._threshold_for:
+        if given == self._threshold_for and self.pos_label == self._pos_label_for:
             return self.threshold_
         if isinstance(given, Real):
             return check_threshold(given)
         raise ValueError(
-            "threshold must be a number in [0, 1] to be set after fit. Got "
-            f"{given!r} instead. Call fit again, or tune_threshold, to choose one."
+            "threshold must be a number in [0, 1] to be set after fit, or to be used with another "
+            f"pos_label. Got {given!r} instead. Call fit again, or tune_threshold, to choose one."
         )
 
     def _score(self, X: Any, write: Writer, n_columns: int) -> NDArray[np.floating]:
@@ -242,11 +248,7 @@ class BinaryScorer(ClassifierMixin):
         device = torch.device(self.device_)
         if _device.is_available(device):
             return device
-        warnings.warn(
-            f"The model was fitted on {self.device_}, which is not there. It predicts on the CPU.",
-            UserWarning,
-            stacklevel=3,
-        )
+        warn(f"The model was fitted on {self.device_}, which is not there. It predicts on the CPU.")
         return torch.device("cpu")
 
 

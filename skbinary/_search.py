@@ -24,9 +24,9 @@ from sklearn.utils.validation import _check_method_params
 from skbinary._base import unchanged_on_error
 from skbinary._evaluation import Evaluation
 from skbinary._html import SiteLinks
+from skbinary._interrupt import raising_interrupts
 from skbinary._observers import SearchCallbacks
 from skbinary._question import Question
-from skbinary._unwrap import raise_if_interrupted
 
 _MAX_STACK_MEMORY = [Interval(Real, 0, None, closed="neither"), None]
 
@@ -116,9 +116,8 @@ class _VectorizedSearch(SiteLinks):
         """Fit the best candidate on all rows, the ordinary way."""
         best = clone(self.estimator).set_params(**clone(self.best_params_, safe=False))
         begin = time.time()
-        with callbacks.refit(best):
+        with callbacks.refit(best), raising_interrupts():
             best.fit(question.X, question.y, **question.fit_params)
-        raise_if_interrupted(best)
         self.refit_time_ = time.time() - begin
         self.best_estimator_ = best
         if hasattr(best, "feature_names_in_"):

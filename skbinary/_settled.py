@@ -43,6 +43,8 @@ class Training:
         What the threshold shall achieve, where it is no number.
     threshold : float
         The threshold while training.
+    positive : int
+        Index of the label that the threshold refers to.
     scorer : callable or None
         What early stopping watches. None for the loss.
     fold : Fold or None
@@ -63,6 +65,7 @@ class Training:
     stops_early: bool
     objective: Objective | None
     threshold: float
+    positive: int
     scorer: Callable[..., float] | None
     fold: Fold | None = None
     is_partial: bool = False

@@ -29,7 +29,7 @@ from skbinary._training.minibatch import Course
 from skbinary._training.noise import bytes_ahead
 from skbinary._training.path import PathNewton, Point
 from skbinary._training.plan import Plan
-from skbinary._training.result import DivergedError, FitResult, StopReason
+from skbinary._training.result import CancelledError, DivergedError, FitResult, StopReason
 from skbinary._training.scripted import SCRIPTS, Scripts
 from skbinary._training.small import SMALL
 from skbinary._training.stacked import StackedMiniBatch
@@ -42,6 +42,7 @@ _MOST_MODELS = 64
 _PRODUCTS_OF_A_STEP = 3_500_000
 # The share of the free memory that stacks take by default.
 _FREE_SHARE = 0.25
+_ENDS_OF_A_PATH = (StopReason.CONVERGED, StopReason.INTERRUPTED)
 # A path ends with Hessians of a part of the rows, so it goes on until this share of tol.
 _PATH_SHARE = 0.01
 
@@ -65,10 +66,14 @@ class SharedRows:
     chosen: NDArray[np.intp] | None = None
 
 
-def share_rows(classifier: BinaryClassifier, X: Any, y: Any, sample_weight: Any) -> SharedRows:
+def share_rows(
+    classifier: BinaryClassifier, X: Any, y: Any, fit_params: dict[str, Any]
+) -> SharedRows:
     """Check rows once for all models of a kind that train on them."""
     prototype = clone(classifier)
-    data = check_data(prototype, (X, y, sample_weight), (None,) * 3, reset=True)
+    table = (X, y, fit_params.get("sample_weight"))
+    groups = fit_params.get("groups")
+    data = check_data(prototype, table, (None,) * 3, reset=True, groups=groups)
     parameters = prototype.get_params(deep=False)
     features = {name: value for name, value in vars(prototype).items() if name not in parameters}
     return SharedRows(replace(data, made={}), features)
@@ -194,20 +199,28 @@ class Model:
             noise = bytes_ahead(how.batch_size, self.training.architecture.hidden)
         return self.n_bytes_of_a_step + 16 * how.problem.n_samples + noise
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether its training has not come to its end."""
+        if self.result is None:
+            return self.error is None and not self.is_left
+        return self.result.stop_reason is StopReason.INTERRUPTED
+
     def end(self, outcome: FitResult | Exception, seconds: float) -> None:
         """Take note of what became of it."""
         self.seconds = seconds
         if isinstance(outcome, Exception):
             self.error = outcome
-        elif isinstance(self.how, Weighted) and outcome.stop_reason is not StopReason.CONVERGED:
+        elif isinstance(self.how, Weighted) and outcome.stop_reason not in _ENDS_OF_A_PATH:
             self.is_left = True
         else:
-            self.result = outcome
             self.classifier._take_over(outcome, self.training)
+            self.result = outcome  # last, since what has a result is fitted
 
-    def warn(self, result: FitResult) -> None:
+    def warn(self) -> None:
         """Say what is unfinished about the training."""
-        self.classifier._warn_unless_finished(result, self.plan)
+        if self.result is not None:
+            self.classifier._warn_unless_finished(self.result, self.plan)
 
 
 def plan_model(
@@ -294,15 +307,10 @@ def _weigh(
     return _inputs.as_tensor(weight).to(problem.target), float(each.sum())
 
 
-class CancelledError(Exception):
-    """Another thread has asked to stop."""
-
-
 def train_models(
     models: Sequence[Model],
     most_bytes: float | None = None,
     *,
-    warns: bool = True,
     spreads: bool = False,
 ) -> Iterator[list[Model]]:
     """Train models in stacks.
@@ -313,8 +321,6 @@ def train_models(
         They are changed: each ends fitted, or with an error, or left to be fitted alone.
     most_bytes : float or None, default=None
         What the stacks may take together. None for a share of what is free.
-    warns : bool, default=True
-        Whether to say what is unfinished about a training.
     spreads : bool, default=False
         Whether a few models are cut into as many stacks as there are threads.
 
@@ -322,6 +328,11 @@ def train_models(
     ------
     list of Model
         Those of each stack, as it is done.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        When the training is interrupted. Models then keep the weights so far.
     """
     groups: dict[tuple[Hashable, ...], list[Model]] = {}
     for model in models:
@@ -341,30 +352,18 @@ def train_models(
             for key, cut in chunks.items():
                 for chunk in () if key[0] == "batches" else cut:
                     if key[0] == "path":
-                        done = _train(chunk, lambda c: _on_path(c, team, on_step))
+                        yield _train(chunk, lambda c: _on_path(c, team, on_step))
                     else:
-                        done = _train(chunk, lambda c: [_solved(each, team) for each in c])
-                    yield _ended(done, warns)
+                        yield _train(chunk, lambda c: _one_by_one(c, team))
             batches = [chunk for key, cut in chunks.items() if key[0] == "batches" for chunk in cut]
             side_by_side = n_threads > 1 and len(batches) > 1 and _are_worth_threads(batches)
             scripts = SCRIPTS if side_by_side else None
             together = partial(_in_batches, on_step=on_step, scripts=scripts)
             apply = team.map if side_by_side else map
-            for ended in apply(lambda chunk: _train(chunk, together), batches):
-                yield _ended(ended, warns)
+            yield from apply(lambda chunk: _train(chunk, together), batches)
         except BaseException:
             stop.set()
             raise
-
-
-def _ended(
-    outcomes: Sequence[tuple[Model, FitResult | Exception, float]], warns: bool
-) -> list[Model]:
-    for model, outcome, seconds in outcomes:
-        model.end(outcome, seconds)
-        if warns and isinstance(outcome, FitResult) and not model.is_left:
-            model.warn(outcome)
-    return [model for model, *_ in outcomes]
 
 
 def _cut(models: Sequence[Model], most_bytes: float, n_parts: int) -> list[list[Model]]:
@@ -407,12 +406,12 @@ def _same_rows(models: Sequence[Model]) -> Iterable[list[Model]]:
 
 def _train(
     models: Sequence[Model],
-    together: Callable[[Sequence[Model]], Sequence[FitResult | Exception]],
-) -> list[tuple[Model, FitResult | Exception, float]]:
+    together: Callable[[Sequence[Model]], Sequence[FitResult | Exception | None]],
+) -> list[Model]:
     """Train a stack, in halves where the memory does not suffice."""
     begin = time.perf_counter()
     try:
-        outcomes: Sequence[FitResult | Exception] = together(models)
+        outcomes: Sequence[FitResult | Exception | None] = together(models)
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
@@ -421,7 +420,12 @@ def _train(
             return _train(models[:half], together) + _train(models[half:], together)
         outcomes = [error]
     seconds = (time.perf_counter() - begin) / len(models)
-    return [(model, each, seconds) for model, each in zip(models, outcomes, strict=True)]
+    for model, outcome in zip(models, outcomes, strict=True):
+        if outcome is not None:
+            model.end(outcome, seconds)
+    if any(model.is_interrupted for model in models):
+        raise KeyboardInterrupt
+    return list(models)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -431,7 +435,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def _in_batches(
     models: Sequence[Model], on_step: Callable[[], None], scripts: Scripts | None
-) -> list[FitResult | DivergedError]:
+) -> list[FitResult | DivergedError | None]:
     courses = [model.how for model in models if isinstance(model.how, Course)]
     shape = models[0].training.architecture
     step = StackedMiniBatch(
@@ -441,21 +445,27 @@ def _in_batches(
     return train_stack(step, [model.plan for model in models], observers)
 
 
+def _one_by_one(models: Sequence[Model], team: Team) -> list[FitResult | Exception | None]:
+    outcomes: list[FitResult | Exception | None] = [None] * len(models)
+    for i, model in enumerate(models):
+        outcomes[i] = outcome = _solved(model, team)
+        if isinstance(outcome, FitResult) and outcome.stop_reason is StopReason.INTERRUPTED:
+            break
+    return outcomes
+
+
 def _solved(model: Model, team: Team) -> FitResult | Exception:
     classifier, training = model.classifier, model.training
     step = classifier._step(training, model.how.problem, model.start, team)
     try:
-        result = train(step, model.plan, model.observers)
+        return train(step, model.plan, model.observers)
     except Exception as error:
         return error
-    if result.stop_reason is StopReason.INTERRUPTED:
-        raise KeyboardInterrupt
-    return result
 
 
 def _on_path(
     models: Sequence[Model], team: Team, on_step: Callable[[], None]
-) -> list[FitResult | DivergedError]:
+) -> list[FitResult | DivergedError | None]:
     places = [model.how for model in models if isinstance(model.how, Weighted)]
     weightings = {id(place.weight): place.weight for place in places}
     numbers = {key: i for i, key in enumerate(weightings)}

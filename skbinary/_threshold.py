@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 
 def check_threshold(threshold: object) -> float:
@@ -24,17 +26,86 @@ def check_threshold(threshold: object) -> float:
     )
 
 
+def positive_index(pos_label: Any, classes: NDArray[np.generic]) -> int:
+    """Return the index of the class that thresholds refer to.
+
+    Parameters
+    ----------
+    pos_label : object
+        One of the labels, or None for the second one.
+    classes : ndarray of shape (2,)
+        The labels, sorted.
+
+    Raises
+    ------
+    ValueError
+        If it is none of the labels.
+    """
+    if pos_label is None:
+        return 1
+    known = classes.tolist()
+    if pos_label in known:
+        return known.index(pos_label)
+    raise ValueError(
+        f"pos_label must be one of the labels {known}. Got {pos_label!r} instead. Correct it, or "
+        f"leave it out to take {known[1]!r}."
+    )
+
+
+def towards(
+    logit: NDArray[np.floating], classes: NDArray[np.generic], positive: int
+) -> tuple[NDArray[np.floating], NDArray[np.generic]]:
+    """Return the logits of a class, and the labels with that class last.
+
+    Parameters
+    ----------
+    logit : ndarray of shape (n_samples,)
+        Logit of ``classes[1]``.
+    classes : ndarray of shape (2,)
+    positive : int
+        Index of the class that is asked for.
+    """
+    return (logit, classes) if positive else (-logit, classes[::-1])
+
+
+def label(
+    logit: NDArray[np.floating],
+    threshold: float,
+    classes: NDArray[np.generic],
+    positive: int = 1,
+) -> NDArray[np.generic]:
+    """Label rows by their logits.
+
+    Parameters
+    ----------
+    logit : ndarray of shape (n_samples,)
+        Logit of ``classes[1]``.
+    threshold : float
+        A row gets the positive label when the probability of that is at least this.
+    classes : ndarray of shape (2,)
+        The labels.
+    positive : int, default=1
+        Index of the positive label.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+    """
+    own, ordered = towards(logit, classes, positive)
+    return decide(expit(own), threshold, ordered)
+
+
 def decide(
     probability: NDArray[np.floating], threshold: float, classes: NDArray[np.generic]
 ) -> NDArray[np.generic]:
-    """Label rows.
+    """Label rows by their probabilities.
 
     Parameters
     ----------
     probability : ndarray of shape (n_samples,)
-        Probability of the positive class, ``classes[1]``.
+        Probability of ``classes[1]``.
     threshold : float
-        A row is positive when its probability is at least this.
+        A row gets that label when its probability is at least this.
     classes : ndarray of shape (2,)
         The labels.
 

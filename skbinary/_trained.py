@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from abc import abstractmethod
 from typing import Any
 
@@ -15,9 +14,9 @@ from torch import Tensor
 
 from skbinary import _device, _inputs
 from skbinary._fitted import FittedModel
-from skbinary._monitor import validation_rows, validation_score
+from skbinary._monitor import ModelUnderTraining, validation_rows, validation_score
 from skbinary._observers import Printer, ScikitLearnCallbacks
-from skbinary._prepare import Data, Split, build_problem, compressed_rows
+from skbinary._prepare import Data, Split, build_problem, compressed_rows, draw_hold_out
 from skbinary._problem import Problem
 from skbinary._rows import Source
 from skbinary._settled import Training
@@ -30,15 +29,16 @@ from skbinary._training.optimizers import SGD, Adam
 from skbinary._training.plan import Plan, Watched
 from skbinary._training.result import FitResult, StopReason
 from skbinary._training.schedules import Schedule
+from skbinary._warning import warn
 
 _OF_SOME_FITS = (
     *("_optimizer_state", "threshold_curve_", "threshold_interval_"),
     *("oof_decision_function_", "oof_loss_"),
 )
-# scikit-learn's patience, and those that early_stopping="auto" has in its place, for a network and
-# for each of several members. On the tables of docs/quality.md more gains a network nothing, and
-# less costs ROC AUC where positives are few; members, whose mean forgives one that stops too soon,
-# take two fifths of the time for a thousandth of a nat.
+# What n_iter_no_change="auto" means: scikit-learn's patience, and with early_stopping="auto" that
+# of a single network and of each member of an ensemble. On the tables of docs/quality.md more gains
+# a network nothing, and less costs ROC AUC where positives are few; for an ensemble, 5 instead of
+# 24 takes two fifths of the time and costs a thousandth of a nat.
 _USUAL_PATIENCE, _LONG_PATIENCE, _MEMBER_PATIENCE = 10, 24, 5
 _BATCH_ROWS = 200  # the batch_size="auto" of scikit-learn's MLPClassifier
 
@@ -57,7 +57,7 @@ class TrainedModel(FittedModel):
     early_stopping: bool | str
     monitor: Any
     validation_fraction: float
-    n_iter_no_change: int
+    n_iter_no_change: float | str
     class_weight: Any
     callbacks: Any
 
@@ -103,7 +103,7 @@ class TrainedModel(FittedModel):
         n_epochs: int,
         context: Any = None,
         keep_state: bool = False,
-    ) -> Split:
+    ) -> tuple[Split, FitResult]:
         """Train one model, and tell which rows it has seen."""
         start = self._start(training, goes_on=goes_on)
         split = self._split(training)
@@ -117,7 +117,7 @@ class TrainedModel(FittedModel):
             self._optimizer_state = {name: _plain(value) for name, value in result.state.items()}
         else:
             self._warn_unless_finished(result, plan)
-        return split
+        return split, result
 
     def _start(self, training: Training, *, goes_on: bool) -> Tensor:
         if goes_on:
@@ -127,25 +127,27 @@ class TrainedModel(FittedModel):
     def _split(self, training: Training) -> Split:
         data, device, batches = training.data, training.device, training.in_batches
         holds_out = training.stops_early and data.validation is None
-        wanted = self._wanted_rows()
+        wanted, fold = self._wanted_rows(), training.fold
+        if holds_out and fold is None:
+            fold = draw_hold_out(
+                data, self.class_weight, self.validation_fraction, training.random_state
+            )
         split = build_problem(
             data,
             class_weight=self.class_weight,
             device=device,
             dtype=torch.float32 if batches else _device.full_precision(device),
             convert=batches,
-            hold_out_fraction=self.validation_fraction if holds_out else None,
-            seed=training.seed() if holds_out and training.fold is None else 0,
             # One batch is the whole objective, in which equal rows can be one row.
             merge_up_to=wanted if batches else 0,
-            fold=training.fold,
+            fold=fold,
+            validates=holds_out,
+            shares=training.fold is not None,
         )
         if batches and self.batch_size != "auto" and wanted > split.n_samples:
-            warnings.warn(
+            warn(
                 f"batch_size must be at most the number of training rows, {split.n_samples}. Got "
-                f"{self.batch_size} instead. One batch of all rows is used.",
-                UserWarning,
-                stacklevel=7,
+                f"{self.batch_size} instead. One batch of all rows is used."
             )
         return split
 
@@ -200,9 +202,8 @@ class TrainedModel(FittedModel):
             and (self.monitor != self._usual_monitor)
         ):
             rows = validation_rows(data.validation, data.train, split)
-            score = validation_score(
-                training.scorer, rows, validation, data.classes, training.threshold
-            )
+            model = ModelUnderTraining(data.classes, training.threshold, training.positive)
+            score = validation_score(training.scorer, rows, validation, model)
             by_score = score is not None
         watches: Watched | None = "objective" if training.in_batches else None
         if training.stops_early:
@@ -213,17 +214,20 @@ class TrainedModel(FittedModel):
             n_iter_no_change=self._patience(training, n_epochs),
             watches=watches,
             threshold=training.threshold,
+            positive=training.positive,
             score=score,
         )
 
-    def _patience(self, training: Training, n_epochs: int, *, is_member: bool = False) -> int:
-        """Give how many epochs without improvement are forgiven."""
-        left_open = self.early_stopping == "auto" and self.n_iter_no_change == _USUAL_PATIENCE
-        stops_early = training.stops_early or is_member
-        # As many as all epochs say that a fixed number of them is wanted.
-        if not (left_open and stops_early) or n_epochs <= _USUAL_PATIENCE:
-            return self.n_iter_no_change
-        return _MEMBER_PATIENCE if is_member else min(_LONG_PATIENCE, n_epochs - 1)
+    def _patience(self, training: Training, n_epochs: int, *, is_member: bool = False) -> float:
+        """Return after how many epochs without improvement the training stops."""
+        if self.n_iter_no_change != "auto":
+            return float(self.n_iter_no_change)
+        patience = _USUAL_PATIENCE
+        if self.early_stopping == "auto" and (training.stops_early or is_member):
+            patience = _MEMBER_PATIENCE if is_member else _LONG_PATIENCE
+        # With as many as all epochs, a fit that ends at max_iter would pass for one that was asked
+        # to take a fixed number of them.
+        return min(patience, n_epochs - 1)
 
     def _observers(self, training: Training, split: Split, context: Any) -> list[Observer]:
         data = training.data
@@ -286,6 +290,7 @@ class TrainedModel(FittedModel):
             # Where an objective is to settle it, it is the usual one until then.
             "threshold_": training.threshold,
             "_threshold_for": self.threshold,
+            "_pos_label_for": self.pos_label,
         }
         own = self._as_attributes(
             [_array(each[0]) for each in weights],
@@ -299,9 +304,7 @@ class TrainedModel(FittedModel):
         message = complaint(result, plan)
         if message is not None:
             interrupted = result.stop_reason is StopReason.INTERRUPTED
-            category = UserWarning if interrupted else ConvergenceWarning
-            # Up through _train_one, _train, fit and its two wrappers, to the user's line.
-            warnings.warn(message, category, stacklevel=7)
+            warn(message, UserWarning if interrupted else ConvergenceWarning)
 
 
 def _joined(earlier: dict[str, list[float]], new: dict[str, list[float]]) -> dict[str, list[float]]:

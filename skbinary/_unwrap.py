@@ -16,7 +16,6 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from skbinary._crossfit import CrossFitted
-from skbinary._training.result import StopReason
 
 # What is written out whole is told apart by that, without a hash.
 _PLAIN = (str, int, float, bool, type(None), np.float64)
@@ -135,15 +134,7 @@ def can_be_stacked(unwrapped: Unwrapped, fit_params: dict[str, Any]) -> bool:
     if any(each.verbose or each.transform_input for _, each in unwrapped.pipelines):
         return False
     _, own = unwrapped.divide(fit_params)
-    return set(own) <= {"sample_weight"}
-
-
-def raise_if_interrupted(estimator: Any) -> None:
-    """Pass Ctrl-C on, which a classifier that is fitted alone takes for the end of its training."""
-    found = unwrap(estimator)
-    reason = None if found is None else getattr(found.classifier, "stop_reason_", None)
-    if reason == StopReason.INTERRUPTED.value:
-        raise KeyboardInterrupt
+    return set(own) <= {"sample_weight", "groups"}
 
 
 def prepared(

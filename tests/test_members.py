@@ -20,9 +20,9 @@ from skbinary import (
     TorchLogisticClassifier,
     TorchMLPClassifier,
     VectorizedGridSearchCV,
-    _parts,
     _stacking,
 )
+from skbinary._prepare import Candidates
 from skbinary._training import minibatch
 from skbinary._training.stacked import StackedMiniBatch
 
@@ -40,13 +40,13 @@ def members(n_members=3, **params):
 @pytest.fixture
 def folds(monkeypatch):
     """Give the folds of every fit."""
-    made, original = [], _parts.cross_folds
+    made, original = [], Candidates.folds
 
     def noted(*args):
         made.append(original(*args))
         return made[-1]
 
-    monkeypatch.setattr(_parts, "cross_folds", noted)
+    monkeypatch.setattr(Candidates, "folds", noted)
     return made
 
 
@@ -133,21 +133,10 @@ def test_members_share_stacks_though_their_folds_differ_by_a_row(stacks, folds):
     assert len(stacks) <= torch.get_num_threads()
 
 
-def test_large_groups_of_equal_rows_leave_folds_as_even_as_can_be(folds):
-    rows = np.repeat(X[:111], np.r_[[40, 40, 20], np.ones(108, dtype=int)], axis=0)
-    labels = np.arange(len(rows)) % 2
-    rows[labels == 0] += 1.0  # so that they are equal within a class
-    members(4).fit(rows, labels)
-    sizes = sorted(len(fold.held_out) for fold in folds[0])
-    assert sum(sizes) == len(rows) == 208
-    assert sizes[0] >= 50
-    assert sizes[-1] <= 54
-
-
 def test_no_label_reaches_the_logit_of_its_own_row(monkeypatch, folds):
     members().fit(X, Y)
     fixed, y = folds[0], Y.copy()
-    monkeypatch.setattr(_parts, "cross_folds", lambda *args: fixed)
+    monkeypatch.setattr(Candidates, "folds", lambda *args: fixed)
     rows = fixed[1].held_out
     y[rows] = 1 - y[rows]
     after = members(early_stopping=False).fit(X, y)
@@ -168,13 +157,6 @@ def test_rows_without_weight_are_scored_by_all():
     weight = np.r_[np.zeros(30), np.ones(len(Y) - 30)]
     model = members().fit(X, Y, weight)
     assert_allclose(model.oof_decision_function_[:30], model.decision_function(X[:30]), atol=1e-12)
-
-
-def test_equal_rows_are_left_out_together(folds):
-    twice, labels = np.repeat(X[:150], 2, axis=0), np.repeat(Y[:150], 2)
-    members().fit(twice, labels)
-    for fold in folds[0]:
-        assert not set(map(tuple, twice[fold.held_out])) & set(map(tuple, twice[fold.train]))
 
 
 def test_given_validation_rows_are_shared():
@@ -293,8 +275,9 @@ def test_members_left_to_themselves_forgive_five_epochs(params, patience, given)
     assert [n_missed(history) for history in model.history_] == [patience + 1] * 3
 
 
-def test_members_of_as_many_epochs_as_are_forgiven_have_all_of_them():
-    model = members(max_iter=10)
+@pytest.mark.parametrize("patience", [10, np.inf])
+def test_members_with_a_patience_of_all_epochs_train_for_all_of_them(patience):
+    model = members(max_iter=10, n_iter_no_change=patience)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.fit(X, Y)

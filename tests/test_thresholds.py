@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier, VectorizedGridSearchCV, _parts
+from skbinary._prepare import Candidates
 from skbinary._training.path import PathNewton
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -106,9 +107,9 @@ def test_folds_of_a_logistic_regression_are_one_stack(monkeypatch):
 
 
 def test_no_row_is_scored_by_a_model_that_has_seen_it(monkeypatch):
-    folds, original = [], _parts.cross_folds
+    folds, original = [], Candidates.folds
     monkeypatch.setattr(
-        _parts, "cross_folds", lambda *args: folds.append(original(*args)) or folds[-1]
+        Candidates, "folds", lambda *args: folds.append(original(*args)) or folds[-1]
     )
     model = fitted(TorchLogisticClassifier(), "f1")
     assert len(folds[0]) == 5
@@ -215,7 +216,7 @@ def test_objective_that_is_none_is_told_before_training(kind, threshold):
 
 
 def test_too_few_rows_of_a_class_are_told():
-    with pytest.warns(UserWarning, match="must have two different rows of each class"):
+    with pytest.warns(UserWarning, match="must have two rows of each class"):
         model = TorchLogisticClassifier(threshold="f1").fit(X[:20], np.arange(20) == 3)
     assert model.threshold_ == 0.5
     assert not hasattr(model, "threshold_curve_")

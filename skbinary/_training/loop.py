@@ -13,7 +13,13 @@ from torch import Tensor
 from skbinary._problem import Problem
 from skbinary._stack import Stack
 from skbinary._training.plan import Plan, Watched
-from skbinary._training.result import DivergedError, FitResult, Progress, StopReason
+from skbinary._training.result import (
+    CancelledError,
+    DivergedError,
+    FitResult,
+    Progress,
+    StopReason,
+)
 from skbinary._training.validation import Validator, validate
 
 
@@ -228,7 +234,7 @@ def train(step: Step, plan: Plan, observers: Sequence[Observer] = ()) -> FitResu
 
 def train_stack(
     step: StackStep, plans: Sequence[Plan], observers: Sequence[Sequence[Observer]] | None = None
-) -> list[FitResult | DivergedError]:
+) -> list[FitResult | DivergedError | None]:
     """Train several models side by side, each until its own end.
 
     Parameters
@@ -242,20 +248,26 @@ def train_stack(
 
     Returns
     -------
-    list of FitResult or DivergedError
-        What became of each model. One that diverges does not keep the others from going on.
+    list of FitResult, DivergedError or None
+        What became of each model. One that diverges does not keep the others from going on. When
+        the training is interrupted, models keep the weights so far; None has no epoch yet.
     """
     outcomes: dict[int, FitResult | DivergedError] = {}
     runs = {
         k: Run(step.alone(k), plan, observers[k] if observers else ())
         for k, plan in enumerate(plans)
     }
-    for run in runs.values():
-        for observer in run.observers:
-            observer.train_begin(run)
-    for k, reason in _drive(step, runs):
-        outcomes[k] = reason if isinstance(reason, DivergedError) else _closed(runs[k], reason)
-    return [outcomes[k] for k in range(len(plans))]
+    try:
+        for run in runs.values():
+            for observer in run.observers:
+                observer.train_begin(run)
+        for k, reason in _drive(step, runs):
+            outcomes[k] = reason if isinstance(reason, DivergedError) else _closed(runs[k], reason)
+    except (KeyboardInterrupt, CancelledError):
+        for k, run in runs.items():
+            if k not in outcomes and run.n_iter > 0:
+                outcomes[k] = _closed(run, StopReason.INTERRUPTED)
+    return [outcomes.get(k) for k in range(len(plans))]
 
 
 class _Solo:
@@ -351,8 +363,16 @@ def _check_finite(result: FitResult) -> None:
         )
 
 
-def complaint(result: FitResult, plan: Plan) -> str | None:
-    """Say what is unfinished about a training, or None if nothing is."""
+def complaint(result: FitResult, plan: Plan, whose: str = "") -> str | None:
+    """Say what is unfinished about a training, or None if nothing is.
+
+    Parameters
+    ----------
+    result : FitResult
+    plan : Plan
+    whose : str, default=""
+        Follows "Training did not converge", where it is not the only one: " for 1 of 4 ...".
+    """
     reason = result.stop_reason
     if reason is StopReason.INTERRUPTED:
         return (
@@ -363,17 +383,18 @@ def complaint(result: FitResult, plan: Plan) -> str | None:
     if reason not in unfinished:
         return None
     if not math.isnan(result.gap):
+        advice = "max_fun" if reason is StopReason.MAX_FUN else "max_iter"
         return (
-            f"Training did not converge: {reason.value}, with the largest gradient component at "
-            f"{result.gap:.3g}, above tol={plan.tol:g}, after {result.n_iter} iterations. Raise "
-            "max_iter, or bring the features to one scale (StandardScaler)."
+            f"Training did not converge{whose}: {reason.value}, with the largest gradient "
+            f"component at {result.gap:.3g}, above tol={plan.tol:g}, after {result.n_iter} "
+            f"iterations. Raise {advice}, or bring the features to one scale (StandardScaler)."
         )
     if plan.n_iter_no_change >= plan.max_iter:
         return None  # a fixed number of epochs was asked for
     *_, last = result.history["objective"]
     before = result.history["objective"][-2] if result.n_iter > 1 else math.nan
     return (
-        f"Training did not converge: {reason.value}, {plan.max_iter} epochs, while the training "
-        f"loss still went from {before:.6g} to {last:.6g} in the last epoch (tol={plan.tol:g}). "
-        "Raise max_iter or learning_rate_init."
+        f"Training did not converge{whose}: {reason.value}, {plan.max_iter} epochs, while the "
+        f"training loss still went from {before:.6g} to {last:.6g} in the last epoch "
+        f"(tol={plan.tol:g}). Raise max_iter or learning_rate_init."
     )

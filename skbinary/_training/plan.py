@@ -22,14 +22,16 @@ class Plan:
         Most epochs or iterations.
     tol : float
         The least improvement that counts as one.
-    n_iter_no_change : int
-        Epochs without improvement that are forgiven.
+    n_iter_no_change : float
+        Patience: epochs without improvement before the training stops.
     watches : str or None
         The curve in whose improvement the training goes on. If it is one of the validation rows,
         the best epoch's weights are kept. None for full-batch solvers, which know when they have
         converged.
     threshold : float
-        Probability from which a row counts as positive in the validation score.
+        Probability from which a row gets the positive label in the validation score.
+    positive : int
+        The target that is the positive label: 1, or 0.
     score : callable or None
         Takes the logits of the validation rows, a tensor of shape (n_validation_samples,), and
         gives their score, the greater the better. None for the share of rows labelled right.
@@ -37,9 +39,10 @@ class Plan:
 
     max_iter: int
     tol: float
-    n_iter_no_change: int
+    n_iter_no_change: float
     watches: Watched | None = None
     threshold: float = 0.5
+    positive: int = 1
     score: Callable[[Tensor], float] | None = None
 
     @property

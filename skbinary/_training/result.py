@@ -24,6 +24,10 @@ class StopReason(enum.Enum):
     INTERRUPTED = "interrupted by the user"
 
 
+class CancelledError(Exception):
+    """Another thread has asked to stop."""
+
+
 class DivergedError(ValueError):
     """The training loss is no longer a finite number."""
 

@@ -40,14 +40,15 @@ def validate(stack: Stack, validation: Problem, plan: Plan) -> tuple[float, floa
     """
     target, shown = validation.target, _Shown.of([validation])
     if target.device.type != "cpu" and plan.score is None:
-        return _validate_all(stack, shown, [plan.threshold])[0]
+        return _validate_all(stack, shown, [plan])[0]
     logits = shown.logits(stack)[0]
     each = functional.softplus(logits) - target * logits
     loss = _mean(each, validation.weight)
     if plan.score is not None:
         # Scorers of other libraries refuse what is not finite, and a training that ends so is told.
         return loss, plan.score(logits) if math.isfinite(loss) else math.nan
-    right = (torch.sigmoid(logits) >= plan.threshold) == (target > 0.5)
+    own = logits if plan.positive else -logits
+    right = (torch.sigmoid(own) >= plan.threshold) == (target == plan.positive)
     return loss, _mean(right, validation.score_weight)
 
 
@@ -87,8 +88,8 @@ class Validator:
             key = tuple(models)
             if key not in self._shown:
                 self._shown[key] = _Shown.of([self._wanted[k][0] for k in models])
-            thresholds = [self._wanted[k][1].threshold for k in models]
-            scores = _validate_all(stack, self._shown[key], thresholds)
+            plans = [self._wanted[k][1] for k in models]
+            scores = _validate_all(stack, self._shown[key], plans)
             seen.update(zip(models, scores, strict=True))
         return seen
 
@@ -164,14 +165,14 @@ class _Shown:
         return scores
 
 
-def _validate_all(
-    stack: Stack, shown: _Shown, thresholds: Sequence[float]
-) -> list[tuple[float, float]]:
+def _validate_all(stack: Stack, shown: _Shown, plans: Sequence[Plan]) -> list[tuple[float, float]]:
     target = shown.target
     logits = shown.logits(stack)
     each = functional.softplus(logits) - target * logits
-    cut = target.new_tensor(thresholds)[:, None]
-    right = (torch.sigmoid(logits) >= cut) == (target > 0.5)
+    cut = target.new_tensor([plan.threshold for plan in plans])[:, None]
+    positive = target.new_tensor([plan.positive for plan in plans])[:, None]
+    own = logits * (2 * positive - 1)
+    right = (torch.sigmoid(own) >= cut) == (target == positive)
     means = [_means(each, shown.weight), _means(right, shown.score_weight)]
     return [(loss, score) for loss, score in torch.stack(means, dim=1).tolist()]
 

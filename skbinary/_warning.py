@@ -1,0 +1,61 @@
+"""Warnings that name the user's line, one by one or collected into a summary."""
+
+from __future__ import annotations
+
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
+
+# Frames of these packages are between the user's line and the place that warns.
+_INTERNAL = {"skbinary", "sklearn", "joblib", "concurrent", "threading", "contextlib", "functools"}
+
+
+class Collected(NamedTuple):
+    """A warning that was not shown yet."""
+
+    message: str
+    category: type[Warning]
+
+    @property
+    def kind(self) -> tuple[str, type[Warning]]:
+        """Equal for warnings that differ in their numbers alone."""
+        return re.sub(r"[-+]?\d[\d.,e+-]*|\bnan\b|\binf\b", "#", self.message), self.category
+
+
+_collected: ContextVar[list[Collected] | None] = ContextVar("collected", default=None)
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Show a warning at the user's line, or keep it where warnings are collected."""
+    collected = _collected.get()
+    if collected is None:
+        warnings.warn(message, category, stacklevel=_level_of_user())
+    else:
+        collected.append(Collected(message, category))
+
+
+@contextmanager
+def collecting() -> Iterator[list[Collected]]:
+    """Collect the warnings of this thread instead of showing them."""
+    collected: list[Collected] = []
+    token = _collected.set(collected)
+    try:
+        yield collected
+    finally:
+        _collected.reset(token)
+
+
+def _level_of_user() -> int:
+    """Return the stack level, counted from ``warn``, of the first frame outside of the library."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and _package(frame.f_globals) in _INTERNAL:
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def _package(module: dict[str, object]) -> str:
+    return str(module.get("__name__", "")).partition(".")[0]

@@ -1,0 +1,210 @@
+"""Ctrl-C: fit keeps the weights so far, and everything else leaves the estimator as it was."""
+
+import copy
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.datasets import make_classification
+
+from skbinary import (
+    TorchLogisticClassifier,
+    TorchMLPClassifier,
+    VectorizedGridSearchCV,
+    VectorizedRandomizedSearchCV,
+)
+
+X, Y = make_classification(400, 8, flip_y=0.1, random_state=0)
+NETWORK = TorchMLPClassifier((8,), max_iter=20, n_iter_no_change=np.inf, random_state=0)
+N_MOMENTS = 50
+
+
+class InterruptAt:
+    """Raise KeyboardInterrupt at one of the function calls of this thread, as Ctrl-C does.
+
+    Parameters
+    ----------
+    n_calls : float
+        Which call of a Python function, counted from 1.
+    """
+
+    def __init__(self, n_calls=np.inf):
+        self.n_calls = n_calls
+        self.n_seen = 0
+
+    def __enter__(self):
+        sys.setprofile(self._on_event)
+        return self
+
+    def __exit__(self, kind, error, trace):
+        sys.setprofile(None)
+
+    @property
+    def came(self):
+        return self.n_seen >= self.n_calls
+
+    def _on_event(self, frame, event, arg):
+        if event != "call" or frame.f_globals.get("__name__", "").startswith("warnings"):
+            return
+        self.n_seen += 1
+        if self.came:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+
+def interruptions(start, act, n_moments=N_MOMENTS):
+    """Interrupt an action at moments that are drawn from all of its calls.
+
+    Parameters
+    ----------
+    start : callable() -> object
+        Makes what is acted on.
+    act : callable(object)
+
+    Yields
+    ------
+    thing : object
+        That was acted on.
+    before : dict
+        Its state before.
+    raised : bool
+        Whether KeyboardInterrupt came out.
+    warned : list of str
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        act(start())  # what is cached is cached
+        thing = start()
+        with InterruptAt() as counter:
+            act(thing)
+    for moment in np.random.RandomState(0).randint(1, counter.n_seen + 1, size=n_moments):
+        thing = start()
+        before = state(thing)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            raised = False
+            try:
+                with InterruptAt(moment) as interrupt:
+                    act(thing)
+            except KeyboardInterrupt:
+                raised = True
+        # The number of calls varies a little, and so a late moment may not come.
+        if interrupt.came:
+            yield thing, before, raised, [str(each.message) for each in caught]
+
+
+def state(estimator):
+    return {name: repr(value) for name, value in vars(estimator).items()}
+
+
+KINDS = {
+    "network": NETWORK,
+    "logistic": TorchLogisticClassifier(),
+    "network on all rows": TorchMLPClassifier((4,), solver="lbfgs", max_iter=8, random_state=0),
+    "ensemble": clone(NETWORK).set_params(n_members=4),
+    "ensemble on all rows": TorchMLPClassifier(
+        (4,), solver="lbfgs", max_iter=8, n_members=2, random_state=0
+    ),
+    "objective": clone(NETWORK).set_params(threshold="f1"),
+    "objective of an ensemble": clone(NETWORK).set_params(n_members=3, threshold={"recall": 0.9}),
+    "objective of a linear model": TorchLogisticClassifier(threshold="f1"),
+}
+
+
+@pytest.mark.parametrize("model", KINDS.values(), ids=KINDS)
+def test_fit_keeps_what_it_has_or_is_as_it_was(model):
+    n_kept = 0
+    for own, before, raised, warned in interruptions(lambda: clone(model), lambda m: m.fit(X, Y)):
+        if raised:
+            assert state(own) == before
+            continue
+        n_kept += 1
+        assert any("interrupted by the user" in text for text in warned)
+        assert np.isfinite(own.predict_proba(X)).all()
+        assert set(own.predict(X)) <= {0, 1}
+        assert 0 <= own.threshold_ <= 1
+    assert n_kept > N_MOMENTS // 4
+
+
+def test_ensemble_that_is_interrupted_has_the_members_so_far():
+    model, numbers = KINDS["objective of an ensemble"], set()
+    for own, _, raised, _ in interruptions(lambda: clone(model), lambda m: m.fit(X, Y)):
+        if raised:
+            continue
+        numbers.add(own.n_members_)
+        logits = own.oof_decision_function_
+        known = ~np.isnan(logits)
+        loss = np.logaddexp(0, logits[known]) - Y[known] * logits[known]
+        assert own.oof_loss_ == pytest.approx(loss.mean())
+    assert 3 in numbers
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_partial_fit_raises_and_leaves_the_estimator_as_it_was(is_first):
+    model = TorchMLPClassifier((8,), batch_size=20, random_state=0)
+
+    def start():
+        return clone(model) if is_first else clone(model).partial_fit(X, Y)
+
+    n_moments = 0
+    for own, before, raised, _ in interruptions(start, lambda m: m.partial_fit(X, Y)):
+        n_moments += 1
+        assert raised
+        assert state(own) == before
+    assert n_moments > 0.8 * N_MOMENTS
+
+
+SEARCHES = {
+    "network": VectorizedGridSearchCV(NETWORK, {"alpha": [0.1, 1.0]}, cv=2),
+    "ensemble": VectorizedGridSearchCV(
+        clone(NETWORK).set_params(n_members=2, max_iter=5), {"alpha": [0.1, 1.0]}, cv=2
+    ),
+    "linear": VectorizedRandomizedSearchCV(
+        TorchLogisticClassifier(threshold="f1"), {"C": [0.1, 1.0, 10.0]}, n_iter=2, cv=2,
+        random_state=0,
+    ),
+    "single": VectorizedGridSearchCV(
+        TorchMLPClassifier((4,), solver="lbfgs", max_iter=5, random_state=0),
+        {"alpha": [0.1, 1.0]},
+        cv=2,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+def test_search_raises_and_is_as_it_was(search):
+    n_moments = 0
+    for own, before, raised, _ in interruptions(lambda: clone(search), lambda s: s.fit(X, Y)):
+        n_moments += 1
+        assert raised
+        assert state(own) == before
+    assert n_moments > 0.8 * N_MOMENTS
+
+
+def test_tune_threshold_raises_and_leaves_the_estimator_as_it_was():
+    model, n_moments = TorchLogisticClassifier().fit(X, Y), 0
+    for own, before, raised, _ in interruptions(
+        lambda: copy.copy(model), lambda m: m.tune_threshold(X, Y, "f1")
+    ):
+        n_moments += 1
+        assert raised
+        assert state(own) == before
+    assert n_moments > 0.8 * N_MOMENTS
+
+
+def test_interrupt_while_a_threshold_is_chosen_keeps_the_trained_model(monkeypatch):
+    from skbinary import _parts
+
+    def press(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_parts.Parts, "train", press)
+    with pytest.warns(UserWarning, match=r"threshold was not chosen.*It is 0\.5.*tune_threshold"):
+        model = TorchLogisticClassifier(threshold="f1").fit(X, Y)
+    assert model.threshold_ == 0.5
+    assert_array_equal(model.coef_, TorchLogisticClassifier().fit(X, Y).coef_)
+    model.tune_threshold(X, Y, "f1")
+    assert model.threshold_ != 0.5
