@@ -178,9 +178,14 @@ class BinaryScorer(ClassifierMixin):
             return self.threshold_
         if isinstance(given, Real):
             return check_threshold(given)
+        if given == self._threshold_for:
+            raise ValueError(
+                f"pos_label must stay {self._pos_label_for!r}, for which the threshold was chosen. "
+                f"Got {self.pos_label!r} instead. Call fit again, or tune_threshold, to choose one."
+            )
         raise ValueError(
-            "threshold must be a number in [0, 1] to be set after fit, or to be used with another "
-            f"pos_label. Got {given!r} instead. Call fit again, or tune_threshold, to choose one."
+            "threshold must be a number in [0, 1] to be set after fit. Got "
+            f"{given!r} instead. Call fit again, or tune_threshold, to choose one."
         )
 
     def _score(self, X: Any, write: Writer, n_columns: int) -> NDArray[np.floating]:

@@ -662,8 +662,8 @@ def test_early_stopping_with_one_row_of_each_class_says_so(kind):
         lambda m: m.fit(X[:2], [0, 1]),
         ValueError,
         whole(
-            "Early stopping must find two different rows of a class, one to train on and one to "
-            "validate on. Got one of each class instead. Pass X_val and y_val, or set "
+            "Early stopping must find two rows of a class, one to train on and one to validate on. "
+            "Got one of each class instead. Pass X_val and y_val, or set "
             "early_stopping=False."
         ),
     )

@@ -19,7 +19,12 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.datasets import load_breast_cancer, make_classification
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, StratifiedKFold
+from sklearn.model_selection import (
+    GridSearchCV,
+    RandomizedSearchCV,
+    StratifiedKFold,
+    cross_val_score,
+)
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -421,11 +426,47 @@ def test_warm_search_that_is_interrupted_keeps_its_earlier_results(table, monkey
     assert search.cv_results_ is earlier
 
 
-def test_stack_warns_of_each_model_that_has_not_converged(table):
-    model = network(max_iter=2, n_iter_no_change=1)
-    with pytest.warns(ConvergenceWarning, match="did not converge") as caught:
-        VectorizedGridSearchCV(model, GRID, cv=3, refit=False).fit(*table)
-    assert len(caught) == 18
+@pytest.mark.parametrize("n_members", [1, 2])
+@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_search_summarizes_convergence_warnings_at_the_callers_line(
+    table, n_members, single, n_jobs
+):
+    model = network(max_iter=2, n_iter_no_change=1, n_members=n_members)
+    if single:
+        model.set_params(solver="lbfgs", dropout=0.0, n_iter_no_change="auto")
+    grid = {"alpha": [1e-4, 1e-3, 1e-2]}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        VectorizedGridSearchCV(model, grid, cv=3, refit=False, n_jobs=n_jobs).fit(*table)
+    (warning,) = caught
+    assert warning.category is ConvergenceWarning
+    assert warning.filename == __file__
+    text = str(warning.message)
+    whose = r" for 2 of 2 ensemble members" if n_members == 2 else ""
+    start = r"9 of 9 fits of this search, the first of them with {'alpha': 0.0001}: "
+    assert text.startswith(f"{start}Training did not converge{whose}: max_iter was reached, ")
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (TorchLogisticClassifier(max_iter=1, solver="lbfgs"), "Raise max_iter, or bring"),
+        (TorchMLPClassifier((3,), solver="lbfgs", max_fun=2), "Raise max_fun, or bring"),
+        (TorchMLPClassifier((3,), max_iter=1), "Raise max_iter or learning_rate_init"),
+        (
+            TorchMLPClassifier((3,), max_iter=2, n_members=2),
+            "for 2 of 2 ensemble members: max_iter",
+        ),
+    ],
+)
+def test_fit_that_has_not_converged_warns_at_the_callers_line(table, model, message):
+    with pytest.warns(ConvergenceWarning, match=message) as caught:
+        clone(model).fit(*table)
+    assert [each.filename for each in caught] == [__file__]
+    with pytest.warns(ConvergenceWarning, match=message) as caught:
+        cross_val_score(model, *table, cv=2)
+    assert [each.filename for each in caught] == [__file__] * 2
 
 
 def test_times_of_a_stack_are_shared_by_its_models(table):

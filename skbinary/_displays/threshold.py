@@ -22,7 +22,7 @@ from skbinary._displays.drawing import (
 from skbinary._displays.finding import find_classifier, the_classifier
 from skbinary._inputs import check_weight
 from skbinary._objectives import SCORES, Constraint, Counts, Metric
-from skbinary._threshold import check_threshold
+from skbinary._threshold import check_threshold, positive_index
 
 if TYPE_CHECKING:
     from matplotlib.lines import Line2D
@@ -116,6 +116,7 @@ class ThresholdDisplay(Display):
         y: Any = None,
         *,
         sample_weight: Any = None,
+        pos_label: Any = None,
         metrics: Any = _USUAL_METRICS,
         ax: Any = None,
         name: str | None = None,
@@ -136,6 +137,9 @@ class ThresholdDisplay(Display):
             Their labels.
         sample_weight : array-like of shape (n_samples,), default=None
             Their weights.
+        pos_label : object, default=None
+            The positive label. None takes ``pos_label`` of our classifiers, and the second one in
+            sorted order of others. Only with `X` and `y`.
         metrics : str or list of str, default=("precision", "recall")
             Names of scikit-learn's scorers of labels (``"f1"``, ``"balanced_accuracy"``),
             ``"specificity"``, or ``"alert_rate"``, the share of all rows that is labelled
@@ -176,15 +180,20 @@ class ThresholdDisplay(Display):
                 "to draw the curve from which the threshold was chosen."
             )
         if X is None:
-            display = cls._from_curve(estimator, sample_weight, metrics, name)
+            alone = {"sample_weight": sample_weight, "pos_label": pos_label}
+            display = cls._from_curve(estimator, alone, metrics, name)
             return display.plot(ax, **kwargs)
         model = find_classifier(estimator)
         labels = _labels_for(estimator, y)
+        own = None if model is None else model.pos_label
+        positive = positive_index(own if pos_label is None else pos_label, estimator.classes_)
+        if model is not None and positive != positive_index(own, estimator.classes_):
+            model = None  # its threshold is one on the probability of the other label
         return cls.from_predictions(
             labels,
-            estimator.predict_proba(X)[:, 1],
+            estimator.predict_proba(X)[:, positive],
             sample_weight=sample_weight,
-            pos_label=estimator.classes_[1],
+            pos_label=estimator.classes_[positive],
             metrics=metrics,
             threshold=None if model is None else model._own_threshold(),
             interval=None if model is None else _interval(model),
@@ -194,13 +203,13 @@ class ThresholdDisplay(Display):
         )
 
     @classmethod
-    def _from_curve(cls, estimator: Any, sample_weight: Any, metrics: Any, name: Any) -> Self:
+    def _from_curve(cls, estimator: Any, alone: dict[str, Any], metrics: Any, name: Any) -> Self:
         """Make a display of what the threshold was chosen from."""
         model = the_classifier(estimator, "Pass X and y to draw another classifier.")
-        if sample_weight is not None:
+        for given in (given for given, value in alone.items() if value is not None):
             raise ValueError(
-                "sample_weight must come with X and y. Got it alone instead. Pass all three, or "
-                "none to draw the curve from which the threshold was chosen."
+                f"{given} must come with X and y. Got it alone instead. Pass all three, or none to "
+                "draw the curve from which the threshold was chosen."
             )
         if not hasattr(model, "threshold_curve_"):
             raise ValueError(
@@ -219,7 +228,7 @@ class ThresholdDisplay(Display):
             },
             threshold=model._own_threshold(),
             interval=_interval(model),
-            pos_label=model.classes_[1],
+            pos_label=model.classes_[positive_index(model.pos_label, model.classes_)],
             name=name,
         )
 
