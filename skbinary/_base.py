@@ -76,10 +76,10 @@ def _has_batches(self: BinaryClassifier) -> bool:
             "partial_fit must have a number as threshold, since it sees no rows to choose one on. "
             f"Got threshold={self.threshold!r} instead. Use tune_threshold afterwards."
         )
-    if getattr(self, "n_members", 1) != 1:
+    if self._n_networks != 1:
         raise AttributeError(
             "partial_fit must have n_members=1, since members leave rows out. Got "
-            f"n_members={self.n_members!r} instead. Use fit."
+            f"n_members={self._n_networks!r} instead. Use fit."
         )
     if self.solver in MINIBATCH_SOLVERS:
         return True
@@ -108,6 +108,11 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
         # scikit-learn reads the signature anew for every copy, which adds up in searches.
         names: list[str] = super()._get_param_names()
         return names
+
+    @property
+    @abstractmethod
+    def _n_networks(self) -> int:
+        """Number of models that are averaged."""
 
     @abstractmethod
     def _choose_solver(self, X: Any) -> str:

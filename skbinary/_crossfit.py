@@ -27,7 +27,10 @@ from skbinary._warning import warn
 class CrossFitted(BinaryClassifier):
     """A classifier that may have several members, and may choose its threshold."""
 
-    n_members: int = 1
+    @property
+    def _n_networks(self) -> int:
+        """Number of models that are averaged."""
+        return 1
 
     def _train(
         self,
@@ -182,15 +185,15 @@ class CrossFitted(BinaryClassifier):
 
     def _count_members(self, training: Training, rows: SharedRows) -> int:
         """Give how many members there can be: each holds out a row of the rarer class."""
-        if self.n_members == 1 or training.data.validation is not None:
-            return self.n_members
+        if self._n_networks == 1 or training.data.validation is not None:
+            return self._n_networks
         fewest = candidates_of(self, rows).most_folds()
-        if fewest >= self.n_members:
-            return self.n_members
+        if fewest >= self._n_networks:
+            return self._n_networks
         what = "rows" if rows.data.groups is None else "groups with a row"
         warn(
             f"n_members must be at most the number of {what} of the rarer class, {fewest}. Got "
-            f"{self.n_members} instead. {max(fewest, 1)} are trained."
+            f"{self._n_networks} instead. {max(fewest, 1)} are trained."
         )
         return max(fewest, 1)
 

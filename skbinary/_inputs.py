@@ -219,15 +219,6 @@ def two_classes(estimator: Any, y: NDArray[np.generic]) -> NDArray[np.generic]:
     )
 
 
-def check_both_classes(y: NDArray[np.generic], sample_weight: NDArray[np.float64] | None) -> None:
-    """Check that both classes are there once the rows without weight are left out."""
-    if sample_weight is not None and len(np.unique(y[sample_weight > 0])) < 2:
-        raise ValueError(
-            "y must hold two classes among the rows with a positive sample_weight. Got one class "
-            "instead. Give some rows of the other class a weight."
-        )
-
-
 def encode(
     y: NDArray[np.generic], classes: NDArray[np.generic], name: str = "y"
 ) -> NDArray[np.float64]:
@@ -328,12 +319,6 @@ def weigh_classes(
 
 def _check_class_weight(class_weight: dict[Any, Any], classes: NDArray[np.generic]) -> None:
     known = classes.tolist()
-    unknown = [label for label in class_weight if label not in known]
-    if unknown:
-        raise ValueError(
-            f"class_weight must be given for the classes {known} only. Got a weight for "
-            f"{unknown} as well. Drop it, or correct the label."
-        )
     bad = [w for w in class_weight.values() if not (isinstance(w, Real) and 0 <= float(w) < np.inf)]
     if bad:
         raise ValueError(

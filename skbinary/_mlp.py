@@ -339,6 +339,13 @@ class TorchMLPClassifier(CrossFitted):
         self.device = device
         self.callbacks = callbacks
 
+    @property
+    def _n_networks(self) -> int:
+        return self.n_members
+
+    def _activation(self) -> str:
+        return self.activation
+
     def _architecture(self, n_features: int) -> Architecture:
         hidden = _widths(self.hidden_layer_sizes)
         dropout = _rates(self.dropout, len(hidden))

@@ -249,7 +249,7 @@ def plan_parts(name: Any, classifier: Any, rows: SharedRows, *, decides: bool) -
         Whether a threshold shall be chosen on rows that were left out.
     """
     model = None
-    if classifier.n_members == 1:
+    if classifier._n_networks == 1:
         model = plan_model(None, classifier, rows)
     else:
         classifier.__dict__.update(rows.features)

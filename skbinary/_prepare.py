@@ -129,7 +129,6 @@ def check_data(
     weight = _inputs.check_weight(sample_weight, X)
     if classes is None:
         classes = _inputs.two_classes(estimator, y)
-        _inputs.check_both_classes(y, weight)
     _inputs.encode(y, classes)
     held = _check_validation(estimator, validation, classes)
     codes = _inputs.check_groups(groups, X)

@@ -47,7 +47,6 @@ class BinaryScorer(ClassifierMixin):
     """
 
     _takes_images = False
-    activation = "identity"
 
     threshold: Any
     pos_label: Any
@@ -62,6 +61,10 @@ class BinaryScorer(ClassifierMixin):
     @abstractmethod
     def _architecture(self, n_features: int) -> Architecture:
         """Give the shape of the model."""
+
+    def _activation(self) -> str:
+        """Give the name of the function of the hidden layers, if there are any."""
+        return "identity"
 
     @abstractmethod
     def _weights(self) -> Weights:
@@ -237,7 +240,7 @@ class BinaryScorer(ClassifierMixin):
         out = np.empty((n_rows, n_columns), dtype=kind)
 
         def piece(span: slice) -> bool:
-            logits = score(placed.batch(span), weights, biases, self.activation)
+            logits = score(placed.batch(span), weights, biases, self._activation())
             # Members of one model give the mean of their logits.
             array = (logits.mean(0) if logits.ndim == 3 else logits).cpu().numpy()
             write(array, out[span])

@@ -296,7 +296,6 @@ def _weigh(
     labels = table.y[chosen]
     if not 0 < np.count_nonzero(labels == classes[1]) < len(labels):
         _inputs.two_classes(classifier, labels)  # says which one is there
-    _inputs.check_both_classes(labels, given)
     of_class = _inputs.weigh_classes(classifier.class_weight, classes, labels, given)
     seen = chosen if fold is None else fold.train
     each = of_class[_inputs.encode(table.y[seen], classes).astype(np.intp)]

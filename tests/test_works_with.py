@@ -7,6 +7,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import sklearn
+from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
@@ -43,6 +44,7 @@ from sklearn.model_selection import (
 )
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
@@ -392,6 +394,84 @@ def test_bagging_in_two_processes_equals_one(model, halves):
     # The members are compared: their mean is summed in another order in two processes.
     for here, there in zip(one.estimators_, two.estimators_, strict=True):
         np.testing.assert_array_equal(here.predict_proba(X_test), there.predict_proba(X_test))
+
+
+@BOTH
+def test_bagging_whose_bootstrap_lacks_a_class_fits(model):
+    # A single positive row: two bootstraps of three do not contain it, which gives it no weight.
+    X = np.random.default_rng(0).standard_normal((60, 3))
+    y = (np.arange(60) == 3).astype(int)
+    many = BaggingClassifier(model, n_estimators=6, random_state=0).fit(X, y)
+    theirs = BaggingClassifier(LogisticRegression(), n_estimators=6, random_state=0).fit(X, y)
+
+    seen = [3 in rows for rows in many.estimators_samples_]
+    assert not all(seen)
+    for each, has_seen in zip(many.estimators_, seen, strict=True):
+        assert_array_equal(each.classes_, [0, 1])
+        if not has_seen:
+            assert (each.predict_proba(X)[:, 1] < 0.5).all()
+    assert_array_equal(many.predict(X[:3]), theirs.predict(X[:3]))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        TorchLogisticClassifier(solver="lbfgs"),
+        TorchLogisticClassifier(solver="adam", max_iter=5, n_iter_no_change=5, early_stopping=True),
+        TorchLogisticClassifier(l1_ratio=0.5),
+        TorchLogisticClassifier(class_weight="balanced"),
+        TorchMLPClassifier((4,), solver="lbfgs", max_iter=300),
+        TorchMLPClassifier((4,), max_iter=2, n_iter_no_change=2, early_stopping=True),
+    ],
+)
+def test_weights_that_leave_one_class_fit_as_in_scikit_learn(model):
+    X = np.random.default_rng(0).standard_normal((60, 3))
+    y = np.arange(60) % 2
+    probability = clone(model).fit(X, y, sample_weight=1.0 - y).predict_proba(X)[:, 1]
+    if "solver" in model.get_params() and model.solver not in ("adam", "sgd"):
+        assert (probability < 0.05).all()
+    assert (probability < 0.9).all()
+
+
+@BOTH
+def test_class_weight_with_more_labels_than_there_are_is_that_of_the_labels(model, halves):
+    X, _, y, _ = halves
+    more, own = (
+        clone(model).set_params(class_weight=weight).fit(X, y)
+        for weight in ({0: 1, 1: 5, 2: 7}, {0: 1, 1: 5})
+    )
+    assert_array_equal(more.predict_proba(X), own.predict_proba(X))
+
+
+@BOTH
+def test_one_vs_rest_with_class_weights_fits(model):
+    X, y = load_iris(return_X_y=True)
+    many = OneVsRestClassifier(clone(model).set_params(class_weight={0: 1, 1: 2, 2: 3})).fit(X, y)
+    theirs = OneVsRestClassifier(LogisticRegression(class_weight={0: 1, 1: 2, 2: 3})).fit(X, y)
+    assert len(many.estimators_) == len(theirs.estimators_) == 3
+
+
+@BOTH
+@pytest.mark.parametrize("weight", [{0: 1, 7: 2}, {"a": 1}])
+def test_class_weight_without_a_label_is_refused_as_in_scikit_learn(model, halves, weight):
+    X, _, y, _ = halves
+    for each in (model, LogisticRegression()):
+        with pytest.raises(ValueError, match="are not in class_weight"):
+            clone(each).set_params(class_weight=weight).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("model", "theirs"),
+    [
+        (TorchLogisticClassifier(), LogisticRegression()),
+        (TorchMLPClassifier(), MLPClassifier()),
+    ],
+)
+def test_public_names_are_those_of_scikit_learn_and_our_parameters(model, theirs):
+    known = {"decision_function", "partial_fit", "set_callbacks", "tune_threshold"}
+    known |= {"set_partial_fit_request", "set_predict_request"}
+    names = {name for name in dir(model) if not name.startswith("_")}
+    assert names - set(dir(theirs)) - set(model.get_params()) <= known
 
 
 @BOTH
