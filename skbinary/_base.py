@@ -26,6 +26,7 @@ from skbinary._objectives import parse_threshold
 from skbinary._observers import CallbackSupport
 from skbinary._prepare import Data, Fold, check_data
 from skbinary._settled import MINIBATCH_SOLVERS, Training
+from skbinary._team import one_torch_thread
 from skbinary._trained import TrainedModel
 
 # From so many rows on early_stopping="auto" is on: there it betters log loss and ROC AUC on the
@@ -167,18 +168,19 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
         'the gradient is within tol'
         """
         goes_on = self.warm_start and hasattr(self, "classes_")
-        data = check_data(
-            self,
-            (X, y, sample_weight),
-            (X_val, y_val, sample_weight_val),
-            reset=not goes_on,
-        )
-        if goes_on and not np.array_equal(data.classes, self.classes_):
-            raise ValueError(
-                f"y must hold the classes {self.classes_.tolist()} to go on from the last fit. Got "
-                f"{data.classes.tolist()} instead. Set warm_start=False to start anew."
+        with one_torch_thread():
+            data = check_data(
+                self,
+                (X, y, sample_weight),
+                (X_val, y_val, sample_weight_val),
+                reset=not goes_on,
             )
-        return self._train(data, goes_on=goes_on, n_epochs=self.max_iter)
+            if goes_on and not np.array_equal(data.classes, self.classes_):
+                raise ValueError(
+                    f"y must hold the classes {self.classes_.tolist()} to go on from the last fit. "
+                    f"Got {data.classes.tolist()} instead. Set warm_start=False to start anew."
+                )
+            return self._train(data, goes_on=goes_on, n_epochs=self.max_iter)
 
     @available_if(_has_batches)
     @unchanged_on_error
@@ -229,11 +231,12 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
                     f"{classes.tolist()} instead. Leave classes out, or make a new estimator."
                 )
             known = classes
-        data = check_data(
-            self, (X, y, sample_weight), (None,) * 3, reset=not goes_on, classes=known
-        )
         state = getattr(self, "_optimizer_state", None)
-        return self._train(data, goes_on=goes_on, n_epochs=1, state=state, keep_state=True)
+        with one_torch_thread():
+            data = check_data(
+                self, (X, y, sample_weight), (None,) * 3, reset=not goes_on, classes=known
+            )
+            return self._train(data, goes_on=goes_on, n_epochs=1, state=state, keep_state=True)
 
     @abstractmethod
     def _train(

@@ -17,6 +17,7 @@ from skbinary._parts import Parts, own_problem, plan_cross, plan_members
 from skbinary._prepare import Data
 from skbinary._settled import Training
 from skbinary._stacking import SharedRows
+from skbinary._team import one_torch_thread
 from skbinary._twins import count_different
 
 
@@ -107,12 +108,13 @@ class CrossFitted(BinaryClassifier):
                 "objective must be the name of a metric, a callable, a constraint or costs. Got "
                 f"{objective!r} instead. Set the parameter threshold to use a number."
             )
-        rows = _inputs.check_rows(self, X, reset=False)
-        labels = _inputs.check_labels(self, rows, y)
-        weight = _inputs.check_weight(sample_weight, rows)
-        target = _inputs.encode(labels, self.classes_)
-        evidence = Evidence(self._logits(rows), target, weight, self.classes_)
-        self._keep_choice(choose(wanted, evidence))
+        with one_torch_thread():
+            rows = _inputs.check_rows(self, X, reset=False)
+            labels = _inputs.check_labels(self, rows, y)
+            weight = _inputs.check_weight(sample_weight, rows)
+            target = _inputs.encode(labels, self.classes_)
+            evidence = Evidence(self._logits(rows), target, weight, self.classes_)
+            self._keep_choice(choose(wanted, evidence))
         return self
 
     def _keep_choice(self, choice: Choice) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
@@ -86,9 +87,10 @@ class Parts:
 
     def train(self) -> None:
         """Train what is to be trained, here and now."""
-        for model in chain.from_iterable(train_models(self.models, warns=False, spreads=True)):
-            if model.error is not None:
-                raise model.error
+        with closing(train_models(self.models, warns=False, spreads=True)) as stacks:
+            for model in chain.from_iterable(stacks):
+                if model.error is not None:
+                    raise model.error
         for model in self.models:
             if model.is_left:
                 model.classifier._train_one(

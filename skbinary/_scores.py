@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from skbinary import _device, _inputs
 from skbinary._spans import row_spans
 from skbinary._stack import Architecture, score
-from skbinary._team import Team
+from skbinary._team import Team, one_torch_thread
 from skbinary._threshold import check_threshold, decide
 
 # Writes what logits, of shape (n_rows, n_models), stand for into an array of as many rows.
@@ -188,10 +188,11 @@ class BinaryScorer(ClassifierMixin):
             stand for.
         n_columns : int
         """
-        rows = self._checked_rows(X)
-        out, is_finite = self._score_checked(rows, self._weights(), write, n_columns)
-        if not is_finite:
-            _inputs.check_rows(self, X, reset=False)
+        with one_torch_thread():
+            rows = self._checked_rows(X)
+            out, is_finite = self._score_checked(rows, self._weights(), write, n_columns)
+            if not is_finite:
+                _inputs.check_rows(self, X, reset=False)
         return out
 
     def _checked_rows(self, X: Any) -> Any:

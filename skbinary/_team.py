@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -15,6 +19,84 @@ _PATIENCE = 0.2  # seconds
 _HANDFULS = 8  # for each thread: few to hand out, and no long wait for the last one
 
 
+class _Thread(threading.local):
+    """What is known of the calling thread.
+
+    Attributes
+    ----------
+    n_threads : int or None
+        How many threads may share its work, where torch itself was set to one. None elsewhere.
+    """
+
+    n_threads: int | None = None
+
+
+_THREAD = _Thread()
+
+
+@contextmanager
+def one_torch_thread(n_threads: int | None = None) -> Iterator[None]:
+    """Let torch compute on the calling thread alone.
+
+    The setting of other threads stays, and so does the one that new threads are given. No OpenMP
+    threads are started, which a forked process would wait for in vain.
+
+    Parameters
+    ----------
+    n_threads : int or None, default=None
+        How many threads a ``Team`` within has. None for as many as it would have outside.
+    """
+    outer = _THREAD.n_threads
+    before = torch.get_num_threads()
+    others: list[int] = []
+    try:
+        _THREAD.n_threads = n_threads or outer or before
+        if outer is None:
+            others = _set_threads(1)
+        yield
+    finally:
+        _THREAD.n_threads = outer
+        if outer is None:
+            _set_threads(before, *others)
+
+
+def _set_threads(n_threads: int, mkl: int | None = None) -> list[int]:
+    """Set how many threads torch uses in the calling thread, and give what MKL was set to."""
+    setters = _setters()
+    if setters is not None:
+        openmp, *others = setters
+        openmp(n_threads)
+        found = [each(n_threads if mkl is None else mkl) for each in others]
+        if torch.get_num_threads() == n_threads:
+            return found
+    torch.set_num_threads(n_threads)
+    return []
+
+
+@cache
+def _setters() -> list[Callable[[int], int]] | None:
+    """Find the functions that ``torch.set_num_threads`` calls for the calling thread.
+
+    It also sets how many threads all later threads use, so that fits which overlap in several
+    threads would leave it at one. Where they are not found, there is nothing but that.
+    """
+    names = ["omp_set_num_threads"]
+    if torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
+        names.append("MKL_Set_Num_Threads_Local")
+    try:
+        # Python's lock is kept: giving it away takes longer than these calls.
+        library = ctypes.PyDLL(torch._C.__file__)
+        return [getattr(library, name) for name in names]
+    except (OSError, AttributeError):
+        return None
+
+
+def _start_pool_thread() -> None:
+    torch.get_num_threads()  # a new thread takes over torch's setting when it is first asked
+    _THREAD.n_threads = 1
+    _set_threads(1)
+
+
 class Team:
     """Computes the pieces of a task, each on one thread.
 
@@ -23,7 +105,8 @@ class Team:
     main one. Here the pieces are cut by the size of the task alone, and whoever adds up their
     results does it in their order.
 
-    Within ``with``, torch itself computes on one thread; afterwards its setting is put back.
+    Within ``with``, torch itself computes on one thread, and so does a team within this one;
+    afterwards the setting of torch is put back.
 
     Parameters
     ----------
@@ -32,9 +115,9 @@ class Team:
     """
 
     def __init__(self, n_threads: int | None = None):
-        self.n_threads = torch.get_num_threads() if n_threads is None else n_threads
+        self.n_threads = n_threads or _THREAD.n_threads or torch.get_num_threads()
         self._pool: ThreadPoolExecutor | None = None
-        self._before: int | None = None
+        self._held: AbstractContextManager[None] | None = None
 
     @classmethod
     def on(cls, device: torch.device, n_threads: int | None = None) -> Self:
@@ -42,8 +125,8 @@ class Team:
         return cls(n_threads if device.type == "cpu" else 1)
 
     def __enter__(self) -> Self:
-        self._before = torch.get_num_threads()
-        torch.set_num_threads(1)
+        self._held = one_torch_thread(1)
+        self._held.__enter__()
         return self
 
     def __exit__(
@@ -52,11 +135,14 @@ class Team:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
-        if self._before is not None:
-            torch.set_num_threads(self._before)
+        held, self._held = self._held, None
+        try:
+            if self._pool is not None:
+                self._pool.shutdown()
+                self._pool = None
+        finally:  # Ctrl-C may end the wait
+            if held is not None:
+                held.__exit__(None, None, None)
 
     def map(
         self, function: Callable[[_Piece], _Result], pieces: Iterable[_Piece]
@@ -71,12 +157,11 @@ class Team:
             Cut by the size of the task alone.
         """
         pieces = list(pieces)
-        if self.n_threads == 1 or len(pieces) <= 1 or self._before is None:
+        if self.n_threads == 1 or len(pieces) <= 1 or self._held is None:
             return map(function, pieces)
         if self._pool is None:
-            # torch's setting is one of each thread.
             self._pool = ThreadPoolExecutor(
-                self.n_threads, "skbinary", initializer=torch.set_num_threads, initargs=(1,)
+                self.n_threads, "skbinary", initializer=_start_pool_thread
             )
         cut = handfuls(pieces, self.n_threads)
         return _results([self._pool.submit(_each, function, handful) for handful in cut])
