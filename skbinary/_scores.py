@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from skbinary import _device, _inputs
 from skbinary._spans import row_spans
 from skbinary._stack import Architecture, score
-from skbinary._team import Team, one_torch_thread
+from skbinary._team import Team
 from skbinary._threshold import check_threshold, decide
 
 # Writes what logits, of shape (n_rows, n_models), stand for into an array of as many rows.
@@ -188,11 +188,10 @@ class BinaryScorer(ClassifierMixin):
             stand for.
         n_columns : int
         """
-        with one_torch_thread():
-            rows = self._checked_rows(X)
-            out, is_finite = self._score_checked(rows, self._weights(), write, n_columns)
-            if not is_finite:
-                _inputs.check_rows(self, X, reset=False)
+        rows = self._checked_rows(X)
+        out, is_finite = self._score_checked(rows, self._weights(), write, n_columns)
+        if not is_finite:
+            _inputs.check_rows(self, X, reset=False)
         return out
 
     def _checked_rows(self, X: Any) -> Any:
@@ -222,20 +221,20 @@ class BinaryScorer(ClassifierMixin):
             [_inputs.as_tensor(each.astype(kind, copy=False), device) for each in group]
             for group in arrays
         )
-        placed = _inputs.as_rows(rows, device, dtype, convert=False)
-        n_rows = placed.shape[0]
-        out = np.empty((n_rows, n_columns), dtype=kind)
-
-        def piece(span: slice) -> bool:
-            logits = score(placed.batch(span), weights, biases, self.activation)
-            # Members of one model give the mean of their logits.
-            array = (logits.mean(0) if logits.ndim == 3 else logits).cpu().numpy()
-            write(array, out[span])
-            return not linear or bool(np.isfinite(array).all())
-
-        spans = row_spans(n_rows, sum(each[..., 0].numel() for each in weights), device)
         # Also for a single span: a small product that threads share waits for all of them.
         with Team.on(device) as team:
+            placed = _inputs.as_rows(rows, device, dtype, convert=False)
+            n_rows = placed.shape[0]
+            out = np.empty((n_rows, n_columns), dtype=kind)
+
+            def piece(span: slice) -> bool:
+                logits = score(placed.batch(span), weights, biases, self.activation)
+                # Members of one model give the mean of their logits.
+                array = (logits.mean(0) if logits.ndim == 3 else logits).cpu().numpy()
+                write(array, out[span])
+                return not linear or bool(np.isfinite(array).all())
+
+            spans = row_spans(n_rows, sum(each[..., 0].numel() for each in weights), device)
             is_finite = all(list(team.map(piece, spans)))
         return out, is_finite
 

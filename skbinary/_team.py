@@ -6,7 +6,7 @@ import ctypes
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import cache
 from types import TracebackType
 from typing import Self, TypeVar
@@ -35,58 +35,69 @@ _THREAD = _Thread()
 
 
 @contextmanager
-def one_torch_thread(n_threads: int | None = None) -> Iterator[None]:
-    """Let torch compute on the calling thread alone.
+def one_torch_thread() -> Iterator[None]:
+    """Let torch compute on the calling thread alone, while a ``Team`` within has all threads.
 
     The setting of other threads stays, and so does the one that new threads are given. No OpenMP
     threads are started, which a forked process would wait for in vain.
-
-    Parameters
-    ----------
-    n_threads : int or None, default=None
-        How many threads a ``Team`` within has. None for as many as it would have outside.
     """
-    outer = _THREAD.n_threads
-    before = torch.get_num_threads()
-    others: list[int] = []
+    hold = _Hold()
     try:
-        _THREAD.n_threads = n_threads or outer or before
-        if outer is None:
-            others = _set_threads(1)
+        hold.begin(_THREAD.n_threads or torch.get_num_threads())
         yield
     finally:
-        _THREAD.n_threads = outer
-        if outer is None:
-            _set_threads(before, *others)
+        hold.end()
 
 
-def _set_threads(n_threads: int, mkl: int | None = None) -> list[int]:
+class _Hold:
+    """Keeps torch on one thread in the calling thread, and knows what was set before."""
+
+    def __init__(self) -> None:
+        self._outer = _THREAD.n_threads
+        self._before = (torch.get_num_threads(), 0)
+
+    def begin(self, n_threads: int) -> None:
+        """Set one thread, and say how many may share the work of this thread."""
+        _THREAD.n_threads = n_threads
+        if self._outer is None:
+            self._before = (self._before[0], _set_threads(1, 1))
+
+    def end(self) -> None:
+        """Put back what was set."""
+        _THREAD.n_threads = self._outer
+        if self._outer is None:
+            _set_threads(*self._before)
+
+
+def _set_threads(n_threads: int, mkl: int) -> int:
     """Set how many threads torch uses in the calling thread, and give what MKL was set to."""
-    setters = _setters()
+    setters, before = _setters(), 0
     if setters is not None:
-        openmp, *others = setters
-        openmp(n_threads)
-        found = [each(n_threads if mkl is None else mkl) for each in others]
-        if torch.get_num_threads() == n_threads:
-            return found
-    torch.set_num_threads(n_threads)
-    return []
+        set_openmp, set_mkl = setters
+        set_openmp(n_threads)
+        if set_mkl is not None:
+            before = set_mkl(mkl)
+    if torch.get_num_threads() != n_threads:
+        torch.set_num_threads(n_threads)
+    return before
 
 
 @cache
-def _setters() -> list[Callable[[int], int]] | None:
-    """Find the functions that ``torch.set_num_threads`` calls for the calling thread.
+def _setters() -> tuple[Callable[[int], int], Callable[[int], int] | None] | None:
+    """Find the functions of OpenMP and MKL that ``torch.set_num_threads`` calls.
 
-    It also sets how many threads all later threads use, so that fits which overlap in several
-    threads would leave it at one. Where they are not found, there is nothing but that.
+    They set the calling thread alone, where torch also sets how many threads all later threads use:
+    fits that overlap in several threads would leave it at one. Where these functions are not found,
+    there is nothing but the one of torch.
     """
-    names = ["omp_set_num_threads"]
-    if torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
-        names.append("MKL_Set_Num_Threads_Local")
+    has_mkl = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
     try:
         # Python's lock is kept: giving it away takes longer than these calls.
         library = ctypes.PyDLL(torch._C.__file__)
-        return [getattr(library, name) for name in names]
+        return (
+            library.omp_set_num_threads,
+            library.MKL_Set_Num_Threads_Local if has_mkl else None,
+        )
     except (OSError, AttributeError):
         return None
 
@@ -94,7 +105,7 @@ def _setters() -> list[Callable[[int], int]] | None:
 def _start_pool_thread() -> None:
     torch.get_num_threads()  # a new thread takes over torch's setting when it is first asked
     _THREAD.n_threads = 1
-    _set_threads(1)
+    _set_threads(1, 1)
 
 
 class Team:
@@ -117,7 +128,7 @@ class Team:
     def __init__(self, n_threads: int | None = None):
         self.n_threads = n_threads or _THREAD.n_threads or torch.get_num_threads()
         self._pool: ThreadPoolExecutor | None = None
-        self._held: AbstractContextManager[None] | None = None
+        self._hold: _Hold | None = None
 
     @classmethod
     def on(cls, device: torch.device, n_threads: int | None = None) -> Self:
@@ -125,8 +136,8 @@ class Team:
         return cls(n_threads if device.type == "cpu" else 1)
 
     def __enter__(self) -> Self:
-        self._held = one_torch_thread(1)
-        self._held.__enter__()
+        self._hold = _Hold()
+        self._hold.begin(1)
         return self
 
     def __exit__(
@@ -135,14 +146,14 @@ class Team:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        held, self._held = self._held, None
+        hold, self._hold = self._hold, None
         try:
             if self._pool is not None:
                 self._pool.shutdown()
                 self._pool = None
         finally:  # Ctrl-C may end the wait
-            if held is not None:
-                held.__exit__(None, None, None)
+            if hold is not None:
+                hold.end()
 
     def map(
         self, function: Callable[[_Piece], _Result], pieces: Iterable[_Piece]
@@ -157,7 +168,7 @@ class Team:
             Cut by the size of the task alone.
         """
         pieces = list(pieces)
-        if self.n_threads == 1 or len(pieces) <= 1 or self._held is None:
+        if self.n_threads == 1 or len(pieces) <= 1 or self._hold is None:
             return map(function, pieces)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(
