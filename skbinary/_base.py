@@ -27,6 +27,7 @@ from skbinary._objectives import parse_threshold
 from skbinary._observers import CallbackSupport
 from skbinary._prepare import Data, Fold, Table, check_data
 from skbinary._settled import MINIBATCH_SOLVERS, Training
+from skbinary._team import one_torch_thread
 from skbinary._threshold import positive_index
 from skbinary._trained import TrainedModel
 
@@ -190,19 +191,20 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
         'the gradient is within tol'
         """
         goes_on = self.warm_start and hasattr(self, "classes_")
-        data = check_data(
-            self,
-            (X, y, sample_weight),
-            (X_val, y_val, sample_weight_val),
-            reset=not goes_on,
-            groups=groups,
-        )
-        if goes_on and not np.array_equal(data.classes, self.classes_):
-            raise ValueError(
-                f"y must hold the classes {self.classes_.tolist()} to go on from the last fit. Got "
-                f"{data.classes.tolist()} instead. Set warm_start=False to start anew."
+        with one_torch_thread():
+            data = check_data(
+                self,
+                (X, y, sample_weight),
+                (X_val, y_val, sample_weight_val),
+                reset=not goes_on,
+                groups=groups,
             )
-        return self._train(data, goes_on=goes_on, n_epochs=self.max_iter)
+            if goes_on and not np.array_equal(data.classes, self.classes_):
+                raise ValueError(
+                    f"y must hold the classes {self.classes_.tolist()} to go on from the last fit. "
+                    f"Got {data.classes.tolist()} instead. Set warm_start=False to start anew."
+                )
+            return self._train(data, goes_on=goes_on, n_epochs=self.max_iter)
 
     @available_if(_has_batches)
     @unchanged_on_error
@@ -253,11 +255,12 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
                     f"{classes.tolist()} instead. Leave classes out, or make a new estimator."
                 )
             known = classes
-        data = check_data(
-            self, (X, y, sample_weight), (None,) * 3, reset=not goes_on, classes=known
-        )
         state = getattr(self, "_optimizer_state", None)
-        return self._train(data, goes_on=goes_on, n_epochs=1, state=state, keep_state=True)
+        with one_torch_thread():
+            data = check_data(
+                self, (X, y, sample_weight), (None,) * 3, reset=not goes_on, classes=known
+            )
+            return self._train(data, goes_on=goes_on, n_epochs=1, state=state, keep_state=True)
 
     @abstractmethod
     def _train(

@@ -19,6 +19,7 @@ from skbinary._parts import Parts, candidates_of, plan_cross, plan_members
 from skbinary._prepare import Data
 from skbinary._settled import Training
 from skbinary._stacking import SharedRows
+from skbinary._team import one_torch_thread
 from skbinary._threshold import positive_index
 from skbinary._training.result import StopReason
 from skbinary._warning import warn
@@ -148,14 +149,15 @@ class CrossFitted(BinaryClassifier):
                 "objective must be the name of a metric, a callable, a constraint or costs. Got "
                 f"{objective!r} instead. Set the parameter threshold to use a number."
             )
-        rows = _inputs.check_rows(self, X, reset=False)
-        labels = _inputs.check_labels(self, rows, y)
-        weight = _inputs.check_weight(sample_weight, rows)
-        _inputs.encode(labels, self.classes_)
-        positive = positive_index(self.pos_label, self.classes_)
-        evidence = Evidence.of(self._logits(rows), labels, weight, self.classes_, positive)
-        self._warn_of_majority(labels)
-        self._keep_choice(choose(wanted, evidence))
+        with one_torch_thread():
+            rows = _inputs.check_rows(self, X, reset=False)
+            labels = _inputs.check_labels(self, rows, y)
+            weight = _inputs.check_weight(sample_weight, rows)
+            _inputs.encode(labels, self.classes_)
+            positive = positive_index(self.pos_label, self.classes_)
+            evidence = Evidence.of(self._logits(rows), labels, weight, self.classes_, positive)
+            self._warn_of_majority(labels)
+            self._keep_choice(choose(wanted, evidence))
         return self
 
     def _keep_choice(self, choice: Choice) -> None:

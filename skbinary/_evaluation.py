@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Real
@@ -32,7 +33,7 @@ from skbinary._stacking import (
     share_rows,
     train_models,
 )
-from skbinary._team import Team, handfuls
+from skbinary._team import Team, handfuls, one_torch_thread
 from skbinary._unwrap import Unwrapped, can_be_stacked, unwrap
 from skbinary._warning import Collected, collecting, warn
 
@@ -143,7 +144,8 @@ class Evaluation:
     def _plan_order(self, order: _Order) -> Parts | None:
         with collecting() as warned:
             try:
-                parts = self._parts(order)
+                with one_torch_thread():
+                    parts = self._parts(order)
             except Exception as error:
                 for task in order.tasks:
                     self._fail(task, error)
@@ -213,13 +215,14 @@ class Evaluation:
         """Train models, and score what they belong to stack by stack, so that callbacks see it."""
         owners = {id(model): parts for parts in waiting for model in parts.models}
         unfinished = {id(parts): len(parts.models) for parts in waiting}
-        for stack in train_models(models, self.question.search.max_stack_memory):
-            ended = []
-            for parts in (owners[id(model)] for model in stack):
-                unfinished[id(parts)] -= 1
-                if not unfinished[id(parts)]:
-                    ended.append(parts)
-            self._score(ended)
+        with closing(train_models(models, self.question.search.max_stack_memory)) as stacks:
+            for stack in stacks:
+                ended = []
+                for parts in (owners[id(model)] for model in stack):
+                    unfinished[id(parts)] -= 1
+                    if not unfinished[id(parts)]:
+                        ended.append(parts)
+                self._score(ended)
 
     def _score(self, trained: Sequence[Parts]) -> None:
         """Score what was trained, on threads where the scorer is known to bear it."""

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from skbinary._html import HTMLState
 from skbinary._module import LogitModule, MeanLogitModule, build_module
 from skbinary._scores import BinaryScorer
+from skbinary._team import one_torch_thread
 from skbinary._threshold import positive_index
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class FittedModel(HTMLState, BinaryScorer):
         return None if curves[0] is None else curves
 
     @property
+    @one_torch_thread()
     def module_(self) -> LogitModule | MeanLogitModule:
         """The fitted model as a torch module that gives logits, built when asked for."""
         check_is_fitted(self)

@@ -22,6 +22,7 @@ from sklearn.utils.validation import (
 from torch import Tensor
 
 from skbinary._rows import DenseRows, MappedRows, Rows, SparseRows
+from skbinary._team import one_torch_thread
 
 _CPU = torch.device("cpu")
 
@@ -54,7 +55,8 @@ def check_rows(estimator: Any, X: Any, *, reset: bool, finite: bool = True) -> A
     if isinstance(X, Tensor):
         X = X.detach() if X.is_floating_point() else X
         if X.dtype in (torch.bfloat16, torch.float16):
-            X = X.float()
+            with one_torch_thread():
+                X = X.float()
         if X.device.type == "cpu":
             X = X.resolve_conj().resolve_neg().numpy()
     single = type(X).__module__.startswith("polars") and X.to_numpy().dtype == np.float32

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
@@ -98,9 +99,10 @@ class Parts:
         KeyboardInterrupt
             When the training is interrupted. Models then keep the weights so far.
         """
-        for model in chain.from_iterable(train_models(self.models, spreads=True)):
-            if model.error is not None:
-                raise model.error
+        with closing(train_models(self.models, spreads=True)) as stacks:
+            for model in chain.from_iterable(stacks):
+                if model.error is not None:
+                    raise model.error
         for model in self.models:
             if model.is_left:
                 _, model.result = model.classifier._train_one(

@@ -235,20 +235,20 @@ class BinaryScorer(ClassifierMixin):
             [_inputs.as_tensor(each.astype(kind, copy=False), device) for each in group]
             for group in arrays
         )
-        placed = _inputs.as_rows(rows, device, dtype, convert=False)
-        n_rows = placed.shape[0]
-        out = np.empty((n_rows, n_columns), dtype=kind)
-
-        def piece(span: slice) -> bool:
-            logits = score(placed.batch(span), weights, biases, self._activation())
-            # Members of one model give the mean of their logits.
-            array = (logits.mean(0) if logits.ndim == 3 else logits).cpu().numpy()
-            write(array, out[span])
-            return not linear or bool(np.isfinite(array).all())
-
-        spans = row_spans(n_rows, sum(each[..., 0].numel() for each in weights), device)
         # Also for a single span: a small product that threads share waits for all of them.
         with Team.on(device) as team:
+            placed = _inputs.as_rows(rows, device, dtype, convert=False)
+            n_rows = placed.shape[0]
+            out = np.empty((n_rows, n_columns), dtype=kind)
+
+            def piece(span: slice) -> bool:
+                logits = score(placed.batch(span), weights, biases, self._activation())
+                # Members of one model give the mean of their logits.
+                array = (logits.mean(0) if logits.ndim == 3 else logits).cpu().numpy()
+                write(array, out[span])
+                return not linear or bool(np.isfinite(array).all())
+
+            spans = row_spans(n_rows, sum(each[..., 0].numel() for each in weights), device)
             is_finite = all(list(team.map(piece, spans)))
         return out, is_finite
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -40,6 +40,8 @@ _CLOSE_BYTES = 8 << 20
 _MOST_MODELS = 64
 # What a step of a stack multiplies, at least, for threads to gain more than they wait.
 _PRODUCTS_OF_A_STEP = 3_500_000
+# So many stacks fit into the memory at once, at least. More threads than that may have to wait.
+_AT_ONCE = 4
 # The share of the free memory that stacks take by default.
 _FREE_SHARE = 0.25
 _ENDS_OF_A_PATH = (StopReason.CONVERGED, StopReason.INTERRUPTED)
@@ -311,7 +313,7 @@ def train_models(
     most_bytes: float | None = None,
     *,
     spreads: bool = False,
-) -> Iterator[list[Model]]:
+) -> Generator[list[Model], None, None]:
     """Train models in stacks.
 
     Parameters
@@ -321,7 +323,7 @@ def train_models(
     most_bytes : float or None, default=None
         What the stacks may take together. None for a share of what is free.
     spreads : bool, default=False
-        Whether a few models are cut into as many stacks as there are threads.
+        Whether a few models are cut into several stacks, which threads can share.
 
     Yields
     ------
@@ -342,43 +344,50 @@ def train_models(
         if stop.is_set():
             raise CancelledError
 
-    with Team.on(_device_of(models)) as team:
-        most = room_for(models, most_bytes)
-        n_threads = team.n_threads
-        n_parts = n_threads if spreads else 1
-        chunks = {key: _cut(group, most / n_threads, n_parts) for key, group in groups.items()}
+    device, most = _device_of(models), room_for(models, most_bytes)
+    chunks = {key: _cut(group, most, spreads=spreads) for key, group in groups.items()}
+    with Team.on(device) as team:
+        for key, cut in chunks.items():
+            for chunk in () if key[0] == "batches" else cut:
+                if key[0] == "path":
+                    yield _train(chunk, lambda c: _on_path(c, team, on_step))
+                else:
+                    yield _train(chunk, lambda c: _one_by_one(c, team))
+    batches = [chunk for key, cut in chunks.items() if key[0] == "batches" for chunk in cut]
+    largest = max((sum(model.n_bytes for model in chunk) for chunk in batches), default=1)
+    n_threads = int(max(1, min(team.n_threads, most // largest)))
+    if len(batches) == 1 or not _are_worth_threads(batches):
+        n_threads = 1
+    scripts = SCRIPTS if n_threads > 1 else None
+    together = partial(_in_batches, on_step=on_step, scripts=scripts)
+    with Team.on(device, n_threads) as team:
         try:
-            for key, cut in chunks.items():
-                for chunk in () if key[0] == "batches" else cut:
-                    if key[0] == "path":
-                        yield _train(chunk, lambda c: _on_path(c, team, on_step))
-                    else:
-                        yield _train(chunk, lambda c: _one_by_one(c, team))
-            batches = [chunk for key, cut in chunks.items() if key[0] == "batches" for chunk in cut]
-            side_by_side = n_threads > 1 and len(batches) > 1 and _are_worth_threads(batches)
-            scripts = SCRIPTS if side_by_side else None
-            together = partial(_in_batches, on_step=on_step, scripts=scripts)
-            apply = team.map if side_by_side else map
-            yield from apply(lambda chunk: _train(chunk, together), batches)
+            yield from team.map(lambda chunk: _train(chunk, together), batches)
         except BaseException:
             stop.set()
             raise
 
 
-def _cut(models: Sequence[Model], most_bytes: float, n_parts: int) -> list[list[Model]]:
-    """Cut a group into stacks, the same rows together, and into `n_parts` at least."""
+def _cut(models: Sequence[Model], most_bytes: float, *, spreads: bool) -> list[list[Model]]:
+    """Cut a group into stacks, the same rows together.
+
+    By the models and the memory alone: products with more models may round otherwise, and how many
+    threads there are must not move a bit.
+    """
     largest = max(model.n_bytes for model in models)
     of_a_step = max(model.n_bytes_of_a_step for model in models)
     n_close = len(models)
     on_cpu = models[0].training.device.type == "cpu"
     if isinstance(models[0].how, Course) and on_cpu:
+        most_bytes /= _AT_ONCE
         n_close = min(_MOST_MODELS, _CLOSE_BYTES // of_a_step)
-        if n_parts > 1 and _are_worth_threads([models[::n_parts]]):
-            n_close = min(n_close, max(2, -(-len(models) // n_parts)))
+        if spreads:
+            n_close = min(n_close, -(-len(models) // _count_parts(models)))
+            n_close = -(-len(models) // -(-len(models) // max(1, n_close)))  # as even as can be
     size = int(max(1, min(n_close, most_bytes // largest)))
     stacks: list[list[Model]] = [[]]
     # What a GPU steps through at once takes hardly longer than a part of it.
-    enough = size / 2 if n_parts == 1 and on_cpu else size
+    enough = size / 2 if on_cpu and not spreads else size
     for own in _same_rows(models):
         # Few models on the same rows share their stack with others; many have one of their own.
         if len(stacks[-1]) + len(own) > size or len(stacks[-1]) >= enough:
@@ -388,6 +397,19 @@ def _cut(models: Sequence[Model], most_bytes: float, n_parts: int) -> list[list[
         stacks[-1] += own[: bounds[1]]
         stacks += [own[a:b] for a, b in pairwise(bounds[1:])]
     return [stack for stack in stacks if stack]
+
+
+def _count_parts(models: Sequence[Model]) -> int:
+    """Count the stacks that a few models are cut into, so that threads can share them.
+
+    A power of two, which two or four threads share evenly. Each stack is worth a thread twice over:
+    on one thread smaller ones take longer.
+    """
+    products = sum(model.n_products_of_a_step for model in models)
+    n_parts = 1
+    while products >= 4 * n_parts * _PRODUCTS_OF_A_STEP and len(models) >= 3 * n_parts:
+        n_parts *= 2
+    return n_parts
 
 
 def _are_worth_threads(stacks: Sequence[Sequence[Model]]) -> bool:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from functools import cache
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -15,6 +19,95 @@ _PATIENCE = 0.2  # seconds
 _HANDFULS = 8  # for each thread: few to hand out, and no long wait for the last one
 
 
+class _Thread(threading.local):
+    """What is known of the calling thread.
+
+    Attributes
+    ----------
+    n_threads : int or None
+        How many threads may share its work, where torch itself was set to one. None elsewhere.
+    """
+
+    n_threads: int | None = None
+
+
+_THREAD = _Thread()
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Let torch compute on the calling thread alone, while a ``Team`` within has all threads.
+
+    The setting of other threads stays, and so does the one that new threads are given. No OpenMP
+    threads are started, which a forked process would wait for in vain.
+    """
+    hold = _Hold()
+    try:
+        hold.begin(_THREAD.n_threads or torch.get_num_threads())
+        yield
+    finally:
+        hold.end()
+
+
+class _Hold:
+    """Keeps torch on one thread in the calling thread, and knows what was set before."""
+
+    def __init__(self) -> None:
+        self._outer = _THREAD.n_threads
+        self._before = (torch.get_num_threads(), 0)
+
+    def begin(self, n_threads: int) -> None:
+        """Set one thread, and say how many may share the work of this thread."""
+        _THREAD.n_threads = n_threads
+        if self._outer is None:
+            self._before = (self._before[0], _set_threads(1, 1))
+
+    def end(self) -> None:
+        """Put back what was set."""
+        _THREAD.n_threads = self._outer
+        if self._outer is None:
+            _set_threads(*self._before)
+
+
+def _set_threads(n_threads: int, mkl: int) -> int:
+    """Set how many threads torch uses in the calling thread, and give what MKL was set to."""
+    setters, before = _setters(), 0
+    if setters is not None:
+        set_openmp, set_mkl = setters
+        set_openmp(n_threads)
+        if set_mkl is not None:
+            before = set_mkl(mkl)
+    if torch.get_num_threads() != n_threads:
+        torch.set_num_threads(n_threads)
+    return before
+
+
+@cache
+def _setters() -> tuple[Callable[[int], int], Callable[[int], int] | None] | None:
+    """Find the functions of OpenMP and MKL that ``torch.set_num_threads`` calls.
+
+    They set the calling thread alone, where torch also sets how many threads all later threads use:
+    fits that overlap in several threads would leave it at one. Where these functions are not found,
+    there is nothing but the one of torch.
+    """
+    has_mkl = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+    try:
+        # Python's lock is kept: giving it away takes longer than these calls.
+        library = ctypes.PyDLL(torch._C.__file__)
+        return (
+            library.omp_set_num_threads,
+            library.MKL_Set_Num_Threads_Local if has_mkl else None,
+        )
+    except (OSError, AttributeError):
+        return None
+
+
+def _start_pool_thread() -> None:
+    torch.get_num_threads()  # a new thread takes over torch's setting when it is first asked
+    _THREAD.n_threads = 1
+    _set_threads(1, 1)
+
+
 class Team:
     """Computes the pieces of a task, each on one thread.
 
@@ -23,7 +116,8 @@ class Team:
     main one. Here the pieces are cut by the size of the task alone, and whoever adds up their
     results does it in their order.
 
-    Within ``with``, torch itself computes on one thread; afterwards its setting is put back.
+    Within ``with``, torch itself computes on one thread, and so does a team within this one;
+    afterwards the setting of torch is put back.
 
     Parameters
     ----------
@@ -32,9 +126,9 @@ class Team:
     """
 
     def __init__(self, n_threads: int | None = None):
-        self.n_threads = torch.get_num_threads() if n_threads is None else n_threads
+        self.n_threads = n_threads or _THREAD.n_threads or torch.get_num_threads()
         self._pool: ThreadPoolExecutor | None = None
-        self._before: int | None = None
+        self._hold: _Hold | None = None
 
     @classmethod
     def on(cls, device: torch.device, n_threads: int | None = None) -> Self:
@@ -42,8 +136,8 @@ class Team:
         return cls(n_threads if device.type == "cpu" else 1)
 
     def __enter__(self) -> Self:
-        self._before = torch.get_num_threads()
-        torch.set_num_threads(1)
+        self._hold = _Hold()
+        self._hold.begin(1)
         return self
 
     def __exit__(
@@ -52,11 +146,14 @@ class Team:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
-        if self._before is not None:
-            torch.set_num_threads(self._before)
+        hold, self._hold = self._hold, None
+        try:
+            if self._pool is not None:
+                self._pool.shutdown()
+                self._pool = None
+        finally:  # Ctrl-C may end the wait
+            if hold is not None:
+                hold.end()
 
     def map(
         self, function: Callable[[_Piece], _Result], pieces: Iterable[_Piece]
@@ -71,12 +168,11 @@ class Team:
             Cut by the size of the task alone.
         """
         pieces = list(pieces)
-        if self.n_threads == 1 or len(pieces) <= 1 or self._before is None:
+        if self.n_threads == 1 or len(pieces) <= 1 or self._hold is None:
             return map(function, pieces)
         if self._pool is None:
-            # torch's setting is one of each thread.
             self._pool = ThreadPoolExecutor(
-                self.n_threads, "skbinary", initializer=torch.set_num_threads, initargs=(1,)
+                self.n_threads, "skbinary", initializer=_start_pool_thread
             )
         cut = handfuls(pieces, self.n_threads)
         return _results([self._pool.submit(_each, function, handful) for handful in cut])

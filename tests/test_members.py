@@ -225,15 +225,17 @@ def test_members_of_lbfgs_are_trained_beside_each_other():
 def test_members_on_a_gpu_are_one_stack(monkeypatch):
     planned, original = [], _stacking._cut
     monkeypatch.setattr(
-        _stacking, "_cut", lambda models, *args: planned.append(models) or original(models, *args)
+        _stacking,
+        "_cut",
+        lambda models, *args, **cut: planned.append(models) or original(models, *args, **cut),
     )
     members(8).fit(X, Y)
     [models] = planned
     on_gpu = [replace(m, training=replace(m.training, device=torch.device("cuda"))) for m in models]
-    for n_parts in (1, 2):
-        assert [len(each) for each in original(on_gpu, 1e9, n_parts)] == [8]
+    for spreads in (False, True):
+        assert [len(each) for each in original(on_gpu, 1e9, spreads=spreads)] == [8]
     room = 5 * max(model.n_bytes for model in on_gpu)
-    assert [len(each) for each in original(on_gpu, room, 1)] == [5, 3]
+    assert [len(each) for each in original(on_gpu, room, spreads=False)] == [5, 3]
 
 
 @pytest.mark.gpu

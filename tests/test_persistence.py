@@ -1,6 +1,7 @@
 """A fitted model is saved, moved and repeated, and nothing outside of it is touched."""
 
 import logging
+import multiprocessing
 import os
 import pickle
 import pickletools
@@ -8,6 +9,7 @@ import random
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -18,9 +20,16 @@ import torch
 import torch._dynamo  # torch's optimizers import it, and it registers filters and loggers
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback
 
-from skbinary import TorchLogisticClassifier, TorchMLPClassifier
+from skbinary import (
+    PiecewiseLinearEncoder,
+    TorchLogisticClassifier,
+    TorchMLPClassifier,
+    VectorizedGridSearchCV,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -40,8 +49,10 @@ MODELS = {
     "mlp-stopped": TorchMLPClassifier((8,), early_stopping=True, max_iter=5, random_state=0),
 }
 EVERY = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
-BOTH = pytest.mark.parametrize(
-    "model", [MODELS["logistic-newton"], MODELS["mlp-adam"]], ids=["logistic", "mlp"]
+BOTH_KINDS = [MODELS["logistic-newton"], MODELS["mlp-adam"]]
+BOTH = pytest.mark.parametrize("model", BOTH_KINDS, ids=["logistic", "mlp"])
+needs_fork = pytest.mark.skipif(
+    "fork" not in multiprocessing.get_all_start_methods(), reason="processes are not forked here"
 )
 WITH_BATCHES = pytest.mark.parametrize(
     "model",
@@ -390,6 +401,241 @@ def test_fit_is_the_same_bit_for_bit_with_one_thread_and_with_two(model, threads
     assert_same_fit(*fits)
 
 
+def network(hidden=(24,), **parameters):
+    """Make one with dropout that is trained for three epochs."""
+    settings = {"dropout": 0.2, "max_iter": 3, "n_iter_no_change": 5, "random_state": 0}
+    return TorchMLPClassifier(hidden, **(settings | parameters))
+
+
+def search(**parameters):
+    """Make one over rates and dropout."""
+    grid = {"learning_rate_init": [1e-3, 1e-2], "dropout": [0.0, 0.3]}
+    return VectorizedGridSearchCV(network(**parameters), grid, cv=3, scoring="neg_log_loss")
+
+
+WITH_DROPOUT = {
+    "one": network(),
+    # Products large enough for threads, and folds of two sizes.
+    "members": network((128, 64), n_members=8),
+    "small members": network((8,), n_members=8),
+    "members of several epochs": network((256,), n_members=5, max_iter=6, solver="sgd"),
+    "objective": network(threshold="f1"),
+    "members and objective": network((128, 64), n_members=4, threshold={"recall": 0.8}),
+    "batches in shares": network((200, 100), batch_size=2500),
+    "encoder": make_pipeline(PiecewiseLinearEncoder(), network((64,), n_members=4)),
+    "search": search(),
+    "search of large networks": search(hidden=(128, 64)),
+    "search of members": search(n_members=3),
+    "search of an encoder": VectorizedGridSearchCV(
+        make_pipeline(PiecewiseLinearEncoder(), network((64,))),
+        {"torchmlpclassifier__dropout": [0.0, 0.5]},
+        cv=2,
+    ),
+}
+
+
+def table(n_samples=3001, n_features=40):
+    rng = np.random.RandomState(0)
+    X = rng.randn(n_samples, n_features)
+    return X, (X[:, 0] + rng.randn(n_samples) > 0).astype(int)
+
+
+def one_hot(X):
+    bounds = np.linspace(-2, 2, 8)
+    return np.eye(9)[np.digitize(X, bounds)].reshape(len(X), -1)
+
+
+ROWS = {
+    "float64": lambda X: X,
+    "float32": lambda X: X.astype(np.float32),
+    "one-hot": one_hot,
+    "sparse": lambda X: sp.csr_array(X * (X > 1)),
+}
+
+
+def learnt(model, X):
+    """Give all that a fit has come to, in one array."""
+    best = model.best_estimator_ if hasattr(model, "best_estimator_") else model
+    last = best[-1] if isinstance(best, Pipeline) else best
+    scores = model.cv_results_["mean_test_score"] if hasattr(model, "cv_results_") else []
+    out_of_fold = getattr(last, "oof_decision_function_", [])
+    return np.concatenate(
+        [weights_of(last), [last.threshold_], scores, out_of_fold, model.predict_proba(X)[:, 1]]
+    )
+
+
+def assert_same_with_any_number_of_threads(fit, X):
+    found = []
+    for n_threads in (1, 2, 3):
+        torch.set_num_threads(n_threads)
+        found.append(learnt(fit(), X))
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
+
+
+@pytest.mark.parametrize("model", WITH_DROPOUT.values(), ids=WITH_DROPOUT.keys())
+def test_fit_with_dropout_is_the_same_bit_for_bit_with_any_number_of_threads(model, threads):
+    X, y = table()
+    assert_same_with_any_number_of_threads(lambda: clone(model).fit(X, y), X)
+
+
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize("name", ["one", "members", "search"])
+def test_fit_on_rows_of_any_kind_is_the_same_bit_for_bit_with_any_number_of_threads(
+    name, rows, threads
+):
+    X, y = table(1203)
+    X = ROWS[rows](X)
+    assert_same_with_any_number_of_threads(lambda: clone(WITH_DROPOUT[name]).fit(X, y), X)
+
+
+def test_partial_fit_is_the_same_bit_for_bit_with_any_number_of_threads(threads):
+    X, y = table()
+    model = network((200, 100), batch_size=2500)
+    assert_same_with_any_number_of_threads(
+        lambda: clone(model).partial_fit(X, y).partial_fit(X, y), X
+    )
+
+
+def test_fit_is_the_same_bit_for_bit_with_any_number_of_threads_of_the_environment():
+    script = (
+        "import sys; from tests.test_persistence import *\n"
+        "X, y = table(1203)\n"
+        "found = [learnt(clone(WITH_DROPOUT[n]).fit(X, y), X) for n in ('members', 'search')]\n"
+        "sys.stdout.write(np.concatenate(found).tobytes().hex())"
+    )
+    found = [
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", script],
+            env={**os.environ, "OMP_NUM_THREADS": n_threads},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        ).stdout
+        for n_threads in ("1", "3")
+    ]
+    assert len(found[0]) > 1000
+    assert found[0] == found[1]
+
+
+# -- processes that are forked -----------------------------------------------------------------
+
+FORKED = {
+    **{f"logistic-{s}": TorchLogisticClassifier(solver=s) for s in ("newton-cholesky", "lbfgs")},
+    "logistic-elastic-net": TorchLogisticClassifier(l1_ratio=0.5, C=0.1),
+    **{name: MODELS[name] for name in ("logistic-adam", "mlp-adam", "mlp-lbfgs", "mlp-stopped")},
+    **{n: WITH_DROPOUT[n] for n in ("one", "members", "objective", "batches in shares", "search")},
+    "logistic-objective": TorchLogisticClassifier(threshold="f1"),
+    "logistic-search": VectorizedGridSearchCV(TorchLogisticClassifier(), {"C": [0.1, 1.0]}, cv=3),
+}
+
+
+def in_a_fork(function):
+    """Call a function in a forked process, and give what it returns within a minute."""
+    here, there = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=lambda: there.send(function()))
+    with warnings.catch_warnings():
+        # Newer releases of Python warn of every fork beside other threads.
+        warnings.filterwarnings("ignore", ".*fork", DeprecationWarning)
+        process.start()
+    there.close()
+    try:
+        assert here.poll(60), "the forked process hangs"
+        return here.recv()
+    finally:
+        process.kill()
+        process.join()
+
+
+@needs_fork
+@pytest.mark.parametrize("model", FORKED.values(), ids=FORKED.keys())
+def test_fit_in_a_process_forked_after_a_fit_is_the_same_bit_for_bit(model, threads):
+    torch.set_num_threads(2)
+    X, y = table()
+    expected = learnt(clone(model).fit(X, y), X)
+
+    there = in_a_fork(lambda: learnt(clone(model).fit(X, y), X))
+
+    np.testing.assert_array_equal(there, expected)
+
+
+@needs_fork
+@pytest.mark.parametrize("score", SCORES)
+def test_scores_in_a_process_forked_after_a_fit_are_the_same(score, threads):
+    torch.set_num_threads(2)
+    X, y = table()
+    model = network((200,)).fit(X, y)
+    expected = getattr(model, score)(X)
+
+    np.testing.assert_array_equal(in_a_fork(lambda: getattr(model, score)(X)), expected)
+
+
+@needs_fork
+def test_fit_in_a_process_forked_after_torch_used_threads_ends(threads):
+    torch.set_num_threads(2)
+    torch.ones(1000, 1000) @ torch.ones(1000, 1000)
+    X, y = table()
+
+    there = in_a_fork(lambda: learnt(network().fit(X, y), X))
+
+    np.testing.assert_array_equal(there, learnt(network().fit(X, y), X))
+
+
+@needs_fork
+def test_fit_in_a_process_forked_in_the_middle_of_a_fit_is_the_same(threads):
+    torch.set_num_threads(2)
+    X, y = table()
+    found = []
+
+    class Forks(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            if not found:
+                found.append(in_a_fork(lambda: learnt(network(n_members=4).fit(X, y), X)))
+
+    network(callbacks=[Forks()]).fit(X, y)
+
+    np.testing.assert_array_equal(found[0], learnt(network(n_members=4).fit(X, y), X))
+
+
+@needs_fork
+def test_fits_in_workers_that_joblib_forks_equal_a_fit_here_bit_for_bit(threads):
+    torch.set_num_threads(2)
+    X, y = table()
+    expected = learnt(network().fit(X, y), X)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*fork", DeprecationWarning)
+        there = joblib.Parallel(n_jobs=2, backend="multiprocessing", timeout=60)(
+            joblib.delayed(network().fit)(X, y) for _ in range(3)
+        )
+
+    for model in there:
+        np.testing.assert_array_equal(learnt(model, X), expected)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are counted on Linux")
+def test_fits_and_scores_leave_no_thread_behind():
+    # OpenMP's threads would stay for as long as the process does.
+    script = (
+        "from tests.test_persistence import *\n"
+        "torch.set_num_threads(3)\n"
+        "X, y = table()\n"
+        "count = lambda: len(os.listdir('/proc/self/task'))\n"
+        "before = count()\n"
+        "for model in [*FORKED.values(), *MODELS.values()]:\n"
+        "    fitted = clone(model).fit(X, y)\n"
+        "    best = getattr(fitted, 'best_estimator_', fitted)\n"
+        "    for score in SCORES:\n"
+        "        getattr(best, score)(X)\n"
+        "    best.module_, best.net_, best.tune_threshold(X, y, 'f1')\n"
+        "assert count() == before, (count(), before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+
+
 # -- nothing else moves ---------------------------------------------------------------------------
 
 
@@ -485,6 +731,35 @@ def test_fits_in_threads_leave_the_thread_count_untouched(model, cancer, threads
     )
 
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("model", [*BOTH_KINDS, WITH_DROPOUT["search"]])
+def test_fits_that_overlap_in_threads_leave_the_thread_count_of_all_threads(model, cancer, threads):
+    torch.set_num_threads(3)
+
+    def work(_):
+        clone(model).fit(*cancer)
+        return torch.get_num_threads()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(work, range(8))) == {3}
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == 3
+    assert torch.get_num_threads() == 3
+
+
+def test_fit_is_not_seen_by_threads_that_start_beside_it(cancer, threads):
+    torch.set_num_threads(3)
+    found = []
+
+    class Looks(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            with ThreadPoolExecutor(1) as pool:
+                found.append(pool.submit(torch.get_num_threads).result())
+
+    TorchMLPClassifier((4,), max_iter=2, callbacks=[Looks()]).fit(*cancer)
+
+    assert found == [3, 3]
 
 
 FORMS = {

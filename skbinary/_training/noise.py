@@ -39,10 +39,12 @@ class Dropout:
         return Dropout(self.rates, self.generator.clone_state())
 
     def __call__(self, layer: int, activations: Tensor) -> Tensor:
-        return factors_of([self], layer, activations)[0]
+        return factors_of([self], layer, activations, [len(activations)])[0]
 
 
-def factors_of(dropouts: Sequence[Dropout], layer: int, activations: Tensor) -> Tensor:
+def factors_of(
+    dropouts: Sequence[Dropout], layer: int, activations: Tensor, n_rows: Sequence[int]
+) -> Tensor:
     """Give the factors that each of several models multiplies the outputs of a layer with.
 
     Parameters
@@ -52,6 +54,9 @@ def factors_of(dropouts: Sequence[Dropout], layer: int, activations: Tensor) -> 
     layer : int
     activations : Tensor of shape (n_rows, n_units)
         Those of one of the models.
+    n_rows : sequence of int
+        How many of the rows each model has. Nothing is drawn for the others, which only fill up its
+        batch, and would put its generator ahead of where it is alone.
 
     Returns
     -------
@@ -61,18 +66,19 @@ def factors_of(dropouts: Sequence[Dropout], layer: int, activations: Tensor) -> 
     factors = activations.new_empty(len(dropouts), *activations.shape)
     keeps = [1 - each.rates[layer] for each in dropouts]
     if activations.device.type != "cpu":
-        for own, keep, each in zip(factors, keeps, dropouts, strict=True):
-            own.bernoulli_(keep, generator=each.generator)
+        for own, keep, each, rows in zip(factors, keeps, dropouts, n_rows, strict=True):
+            own[:rows].bernoulli_(keep, generator=each.generator)
+            own[rows:] = 0
         if len(set(keeps)) == 1:
             return factors.div_(keeps[0])
         for own, keep in zip(factors, keeps, strict=True):
             own.div_(keep)
         return factors
     # Four switches are read off one random number of 64 bits, a third of the time of four draws.
-    n = activations.numel()
-    words = torch.empty(len(dropouts), -(-n // 4), dtype=torch.int64)
-    for own, each in zip(words, dropouts, strict=True):
-        own.random_(-(2**63), None, generator=each.generator)
+    n, width = activations.numel(), activations.shape[1]
+    words = torch.zeros(len(dropouts), -(-n // 4), dtype=torch.int64)
+    for own, each, rows in zip(words, dropouts, n_rows, strict=True):
+        own[: -(-rows * width // 4)].random_(-(2**63), None, generator=each.generator)
     bits, flat = words.view(torch.int16)[:, :n], factors.view(len(dropouts), n)
     if len(set(keeps)) == 1:
         _switch(bits, keeps[0], flat)

@@ -303,15 +303,17 @@ class StackedMiniBatch:
             rules.after_step()
             return
         through = self.stack.for_batches_of(target.shape[-1])
-        slope = Slope(batch, target, scale, ridge, self._noise())
+        slope = Slope(batch, target, scale, ridge, self._noise(span))
         taken = slope.take(through) if self._scripts is None else self._scripts.take(through, slope)
         self._logits[:, span] = taken
         rules.move(self.stack.gradient)
 
-    def _noise(self) -> Noise | None:
+    def _noise(self, span: slice) -> Noise | None:
         if self.courses[self._live[0]].dropout is None:
             return None
-        return partial(_factors, [each.make for each in self._noises.values()], self._noise_at)
+        noises = self._noises.values()
+        n_rows = [min(each.n_samples, span.stop) - span.start for each in noises]
+        return partial(_factors, [each.make for each in noises], n_rows, self._noise_at)
 
     def _recorded(self, inputs: Inputs, rules: AllAtOnce) -> CapturedStep:
         if self._captured is None:
@@ -381,12 +383,19 @@ class _Noise:
     def __init__(self, course: Course):
         self.models = slice(0, 0)
         self.make: Any = course.dropout and course.dropout.copy()
+        self.n_samples = course.problem.n_samples
 
 
-def _factors(dropouts: Sequence[Dropout], at: Tensor, layer: int, activations: Tensor) -> Tensor:
+def _factors(
+    dropouts: Sequence[Dropout],
+    n_rows: Sequence[int],
+    at: Tensor,
+    layer: int,
+    activations: Tensor,
+) -> Tensor:
     """Give the factors of dropout that each model would make alone, which has the one at `at`."""
     stacked = activations if activations.ndim == 3 else activations[None]
-    factors = factors_of(dropouts, layer, stacked[0])
+    factors = factors_of(dropouts, layer, stacked[0], n_rows)
     if len(dropouts) == 1:
         return factors[0]
     return factors if len(dropouts) == len(stacked) else torch.index_select(factors, 0, at)

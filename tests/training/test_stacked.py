@@ -129,6 +129,9 @@ RULES = {
     ],
     "dropout": [Setup(COMMON, dropout=d, seed=s) for d in (0.2, 0.5) for s in (0, 1)],
     "dropout and folds": [Setup(table(45, n), dropout=0.5, seed=n) for n in (1, 2, 3)],
+    "dropout and folds of several sizes": [
+        Setup(table(n, n), dropout=0.5, seed=n) for n in (45, 43, 44)
+    ],
     "one batch": [Setup(table(8, s), seed=s) for s in (0, 1)],
 }
 
