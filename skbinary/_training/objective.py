@@ -57,6 +57,37 @@ class Objective(Protocol):
     def curvature(self) -> Tensor | None: ...
 
 
+@dataclass
+class Direction:
+    """Where a linear model looks, and how the penalty runs there.
+
+    Parameters
+    ----------
+    direction : Tensor of shape (n_parameters,)
+    columns : Tensor of shape (n_features,)
+        Its part that goes with the columns.
+    constant : float
+        Its part that goes with the intercept.
+    penalty, cross, square : float
+        The penalty and its first and second derivative along the direction, where it begins.
+    is_known : bool
+        Whether the logits along the direction were computed.
+    """
+
+    direction: Tensor
+    columns: Tensor
+    constant: float
+    penalty: float
+    cross: float
+    square: float
+    is_known: bool = False
+
+    def with_penalty(self, step: float, loss: float, slope: float) -> tuple[float, float]:
+        """Add the penalty at a step to the loss there, and its slope to that of the loss."""
+        penalty = self.penalty + step * self.cross + step * step / 2 * self.square
+        return loss + penalty, slope + self.cross + step * self.square
+
+
 class LinearObjective:
     """The objective of a linear model, which keeps its logits.
 
@@ -113,30 +144,30 @@ class LinearObjective:
     def ray(self, direction: Tensor) -> Along:
         """Look along a direction of shape (n_parameters,)."""
         columns, constant = self._split(direction)
-        n = self.problem.n_features
-        cross = self.l2 * float(self.parameters[:n] @ columns)
+        weights = self.parameters[: self.problem.n_features]
+        cross = self.l2 * float(weights @ columns)
         square = self.l2 * float(columns @ columns)
-        seen_before = False
+        self._direction = Direction(direction, columns, constant, self._penalty, cross, square)
+        self._seen = (0.0, self.loss, self.gradient)
+        return Along(self._look_ahead, self.value, float(self.gradient @ direction))
 
-        def at(step: float) -> tuple[float, float]:
-            nonlocal seen_before
-            self.n_evaluations += 1
+    def _look_ahead(self, step: float) -> tuple[float, float]:
+        """Give value and slope at a step along the direction of the last ray."""
+        self.n_evaluations += 1
+        way = self._direction
+        is_new = not way.is_known
 
-            def piece(span: slice) -> tuple[float, Tensor, Tensor]:
-                batch = self.problem.rows.batch(span)
-                if not seen_before:
-                    torch.add(batch @ columns, constant, out=self._ahead[span])
-                torch.add(self._logits[span], self._ahead[span], alpha=step, out=self._trial[span])
-                return self._evaluate(self._trial, span, batch)
+        def piece(span: slice) -> tuple[float, Tensor, Tensor]:
+            batch = self.problem.rows.batch(span)
+            if is_new:
+                torch.add(batch @ way.columns, way.constant, out=self._ahead[span])
+            torch.add(self._logits[span], self._ahead[span], alpha=step, out=self._trial[span])
+            return self._evaluate(self._trial, span, batch)
 
-            loss, gradient = self._gather(piece)
-            seen_before = True
-            self._seen = (step, loss, gradient)
-            penalty = self._penalty + step * cross + step * step / 2 * square
-            return loss + penalty, float(gradient @ direction) + cross + step * square
-
-        self._look_ahead, self._seen = at, (0.0, self.loss, self.gradient)
-        return Along(at, self.value, float(self.gradient @ direction))
+        loss, gradient = self._gather(piece)
+        way.is_known = True
+        self._seen = (step, loss, gradient)
+        return way.with_penalty(step, loss, float(gradient @ way.direction))
 
     def move(self, step: float, direction: Tensor) -> None:
         """Go along the direction of the last ray."""
