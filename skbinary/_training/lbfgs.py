@@ -10,7 +10,7 @@ from torch import Tensor
 
 from skbinary._training.line_search import search
 from skbinary._training.objective import LinearObjective, NetworkObjective
-from skbinary._training.result import Progress, StopReason
+from skbinary._training.result import Progress, StopReason, check_curvature
 
 _MEMORY = 10  # pairs that are kept, as scipy's L-BFGS-B does
 
@@ -132,6 +132,8 @@ class LBFGS:
         self.objective.restart()
         self._memory = Memory()
         curvature = self.objective.curvature()
+        if curvature is not None:
+            check_curvature(curvature)
         tiny = torch.finfo(self.objective.parameters.dtype).tiny
         self._inverse = None if curvature is None else curvature.clamp(min=tiny).reciprocal()
 

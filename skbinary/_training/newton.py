@@ -11,7 +11,7 @@ from skbinary._stack import Stack
 from skbinary._training.lbfgs import Memory
 from skbinary._training.line_search import search
 from skbinary._training.objective import Along, LinearObjective
-from skbinary._training.result import Progress, StopReason
+from skbinary._training.result import Progress, StopReason, check_curvature
 
 # A pivot this small, of a matrix whose diagonal is one, is what rounding leaves of a zero.
 SINGULAR = 1e-7
@@ -145,9 +145,15 @@ class HessianSolver:
     Parameters
     ----------
     matrix : Tensor of shape (n, n)
+
+    Raises
+    ------
+    DivergedError
+        If the matrix holds a number that is not finite.
     """
 
     def __init__(self, matrix: Tensor):
+        check_curvature(matrix)
         self._scale = matrix.diagonal().clamp(min=torch.finfo(matrix.dtype).tiny).rsqrt()
         scaled = matrix * self._scale * self._scale[:, None]
         self._factor, failed = torch.linalg.cholesky_ex(scaled)

@@ -10,7 +10,7 @@ from torch import Tensor
 from skbinary._training.line_search import ROUNDING, SUFFICIENT
 from skbinary._training.newton import HessianSolver
 from skbinary._training.objective import LinearObjective
-from skbinary._training.result import Progress, StopReason
+from skbinary._training.result import Progress, StopReason, check_curvature
 
 _MOST_HALVINGS = 40
 # Coefficients that join the working set in one iteration, besides twice as many as are not zero.
@@ -56,8 +56,10 @@ class ProximalNewton:
         working = self._working_set()
         before = objective.parameters.clone()
         target = before.clone()
+        hessian = objective.hessian(working)
+        check_curvature(hessian)
         target[working] = minimize_model(
-            objective.hessian(working),
+            hessian,
             objective.gradient[working],
             before[working],
             self._penalties()[working],
@@ -152,6 +154,8 @@ def minimize_model(
     """
     found = start.clone()
     slope = gradient.clone()
+    if not len(found):  # no coefficient is to leave zero, and there is no intercept
+        return found
     for sweep in range(1, _MOST_SWEEPS + 1):
         _sweep(hessian, penalties, found, slope)
         if sweep % _SWEEPS_PER_SOLVE == 0:

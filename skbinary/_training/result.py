@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -26,6 +27,22 @@ class StopReason(enum.Enum):
 
 class DivergedError(ValueError):
     """The training loss is no longer a finite number."""
+
+
+def check_curvature(curvature: Tensor) -> None:
+    """Check that second derivatives, or products of rows, are finite numbers.
+
+    Raises
+    ------
+    DivergedError
+        If they are not: a product of two features has overflowed.
+    """
+    if not bool(torch.isfinite(curvature).all()):
+        raise DivergedError(
+            "The squares of the features must be finite numbers. Got a feature whose squares are "
+            "not. Clip the values that stand for infinity, or bring the features to one scale "
+            "(StandardScaler)."
+        )
 
 
 @dataclass(frozen=True)
