@@ -62,6 +62,8 @@ class Batch(Shareable, Protocol):
 
     def row_products(self) -> Tensor: ...
 
+    def abs(self) -> Batch: ...
+
     def dense(self) -> Tensor: ...
 
 
@@ -143,6 +145,9 @@ class DenseBatch:
                 torch.mm(values[first:end], values[:end].mT, out=products[first:end, :end])
                 products[:first, first:end] = products[first:end, :first].mT
         return products
+
+    def abs(self) -> DenseBatch:
+        return DenseBatch(self.values.abs())
 
     def dense(self) -> Tensor:
         return self.values
@@ -255,6 +260,18 @@ class SparseBatch:
 
     def transposed_matmul_into(self, residual: Tensor, out: Tensor) -> None:
         out.copy_(self.transposed_matmul(residual))
+
+    def abs(self) -> SparseBatch:
+        values = self.values
+        return SparseBatch(
+            torch.sparse_csr_tensor(
+                values.crow_indices(),
+                values.col_indices(),
+                values.values().abs(),
+                values.shape,
+                check_invariants=False,
+            )
+        )
 
     def dense(self) -> Tensor:
         return self.values.to_dense()

@@ -40,6 +40,8 @@ _ELASTIC_NET_SOLVERS = {"auto", "prox-newton", "newton-cd", "saga"}
 _LARGEST_SYSTEM = 500
 # With these, a fit ends at the optimum, as far as a score can tell.
 _FINE_TOL, _ENOUGH_ITERATIONS = 1e-4, 20
+# Below this tol it is rounding that ends a fit, which one that is alone notices.
+_ROUNDING_TOL = 1e-12
 
 
 class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
@@ -314,7 +316,7 @@ class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
 
     def _follows_a_path(self, training: Training) -> bool:
         # A stack goes to the optimum. Who stops short of it alone is fitted alone.
-        to_the_end = self.tol <= _FINE_TOL and self.max_iter >= _ENOUGH_ITERATIONS
+        to_the_end = _ROUNDING_TOL <= self.tol <= _FINE_TOL and self.max_iter >= _ENOUGH_ITERATIONS
         few = training.architecture.n_features <= _LARGEST_SYSTEM
         finite = not np.isinf(self.C)
         known = training.solver == "newton-cholesky" and not training.stops_early

@@ -1,6 +1,7 @@
 """TorchLogisticClassifier against scikit-learn's LogisticRegression."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -397,3 +398,29 @@ def test_search_squares_that_overflow_give_nan_where_that_is_asked_for(n_rows):
     )
     with pytest.raises(ValueError, match="squares of the features"):
         search.fit(X, np.arange(n_rows) % 2)  # all of them have failed
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("shape", [(200, 5), (40, 60), (3000, 40)])
+@pytest.mark.parametrize("settings", [{}, {"solver": "lbfgs"}, {"l1_ratio": 0.5}], ids=str)
+def test_fit_without_tol_converges_and_does_not_warn(shape, sparse, settings):
+    X, y = make_classification(*shape, flip_y=0.2, random_state=0)
+    model = TorchLogisticClassifier(tol=0, max_iter=1000, **settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(sp.csr_array(X) if sparse else X, y)
+    assert model.n_iter_[0] < 1000
+    assert model.stop_reason_ in (
+        "the gradient is as small as floating point allows",
+        "the gradient is within tol",
+    )
+    fine = TorchLogisticClassifier(tol=1e-9, max_iter=1000, **settings).fit(X, y)
+    np.testing.assert_allclose(model.coef_, fine.coef_, atol=1e-5)
+
+
+def test_search_without_tol_does_not_warn(data):
+    search = VectorizedGridSearchCV(TorchLogisticClassifier(tol=0), {"C": [0.1, 1.0]}, cv=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        search.fit(*data)
+    assert search.best_estimator_.n_iter_[0] < 100

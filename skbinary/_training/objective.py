@@ -44,17 +44,21 @@ class Along:
 class Objective(Protocol):
     """What a full-batch solver lowers."""
 
-    parameters: Tensor
     loss: float
     value: float
     gradient: Tensor
     n_evaluations: int
+
+    @property
+    def parameters(self) -> Tensor: ...
 
     def ray(self, direction: Tensor) -> Along: ...
 
     def move(self, step: float, direction: Tensor) -> None: ...
 
     def curvature(self) -> Tensor | None: ...
+
+    def rounding(self) -> Tensor | None: ...
 
 
 @dataclass
@@ -194,6 +198,34 @@ class LinearObjective:
         squares[:n] += self.l2
         return squares
 
+    def rounding(self) -> Tensor:
+        """Give what rounding may leave of each component of the gradient, to first order.
+
+        A component is the sum of products of residuals with numbers of its column. A residual is
+        the difference of a probability and a target, which is rounded, and so is the logit behind
+        it, a sum of products itself (Higham, "Accuracy and stability of numerical algorithms",
+        2002, section 3.1).
+
+        Returns
+        -------
+        Tensor of shape (n_parameters,)
+        """
+        n = self.problem.n_features
+        columns, constant = self._split(self.parameters.abs())
+        sums = torch.zeros_like(self.parameters)
+
+        def piece(span: slice) -> tuple[Tensor, Tensor]:
+            batch = self.problem.rows.batch(span).abs()
+            sizes = (batch @ columns[:, None])[:, 0] + constant
+            terms = self._residual_terms(span).addcmul_(self._importance(span), sizes)
+            return batch.transposed_matmul(terms), terms.sum()
+
+        for weights, intercept in self.team.map(piece, self._spans):
+            sums[:n] += weights
+            sums[n:] += intercept
+        sums[:n].add_(self.parameters[:n].abs(), alpha=self.l2)
+        return sums.mul_(torch.finfo(sums.dtype).eps)
+
     def hessian(self, chosen: Tensor | None = None) -> Tensor:
         """Give the second derivatives.
 
@@ -239,6 +271,12 @@ class LinearObjective:
         logits = self._logits[span]
         share = torch.sigmoid(logits).mul_(torch.sigmoid(-logits)).div_(self._total_weight)
         return share if self.problem.weight is None else share.mul_(self.problem.weight[span])
+
+    def _residual_terms(self, span: slice) -> Tensor:
+        # The sizes of the two numbers whose difference is a residual, weighted.
+        terms = torch.sigmoid(self._logits[span]).add_(self.problem.target[span])
+        terms.div_(self._total_weight)
+        return terms if self.problem.weight is None else terms.mul_(self.problem.weight[span])
 
     def _split(self, vector: Tensor) -> tuple[Tensor, float]:
         """Part the numbers that go with the columns from the one of the intercept."""
@@ -337,6 +375,10 @@ class NetworkObjective:
 
     def curvature(self) -> None:
         """Tell that the curvature of a network is not known."""
+        return
+
+    def rounding(self) -> None:
+        """Tell that the rounding errors of the gradient of a network are not known."""
         return
 
     def _evaluate(self) -> tuple[float, float, Tensor]:

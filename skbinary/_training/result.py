@@ -14,6 +14,7 @@ class StopReason(enum.Enum):
     """Why training stopped. The values are the messages that users read."""
 
     CONVERGED = "the gradient is within tol"
+    ROUNDING = "the gradient is as small as floating point allows"
     NO_IMPROVEMENT = "the training loss stopped improving by tol"
     VALIDATION = "the validation score stopped improving by tol"
     VALIDATION_LOSS = "the validation loss stopped improving by tol"
