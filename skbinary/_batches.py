@@ -62,6 +62,8 @@ class Batch(Shareable, Protocol):
 
     def row_products(self) -> Tensor: ...
 
+    def abs(self) -> Batch: ...
+
     def dense(self) -> Tensor: ...
 
 
@@ -144,6 +146,9 @@ class DenseBatch:
                 products[:first, first:end] = products[first:end, :first].mT
         return products
 
+    def abs(self) -> DenseBatch:
+        return DenseBatch(self.values.abs())
+
     def dense(self) -> Tensor:
         return self.values
 
@@ -211,7 +216,7 @@ class SparseBatch:
         )
 
     def square(self, importance: Tensor) -> Tensor:
-        if self.values.device.type != "cpu":
+        if not _multiplies_compressed(self.values):
             return _sum(part.square(importance[span]) for span, part in self._dense_parts())
         values = self.values
         each = torch.repeat_interleave(importance, torch.diff(values.crow_indices()).long())
@@ -222,7 +227,7 @@ class SparseBatch:
             values.shape,
             check_invariants=False,
         )
-        return torch.sparse.mm(self.transposed, scaled).to_dense()
+        return _dense_product(self.transposed, scaled)
 
     def weighted_squares(self, importance: Tensor) -> Tensor:
         columns = self.transposed
@@ -236,16 +241,13 @@ class SparseBatch:
         return _per_model(squares, importance)
 
     def row_products(self) -> Tensor:
-        if self.values.device.type != "cpu":
+        if not _multiplies_compressed(self.values):
             columns = SparseBatch(self.transposed)._dense_parts()
             return _sum(part.values.mT @ part.values for _, part in columns)
-        return torch.sparse.mm(self.values, self.transposed).to_dense()
+        return _dense_product(self.values, self.transposed)
 
     def _dense_parts(self) -> Iterator[tuple[slice, DenseBatch]]:
-        """Give the rows a few at a time, for products that a GPU makes densely.
-
-        Its sparse products with sparse matrices take another order, and so other bits, every time.
-        """
+        """Give the rows a few at a time, for products of dense matrices."""
         n_rows, n_columns = self.shape
         spans = row_spans(n_rows, n_columns, self.values.device)
         for span, part in zip(spans, self.split(spans[0].stop), strict=True):
@@ -258,6 +260,18 @@ class SparseBatch:
 
     def transposed_matmul_into(self, residual: Tensor, out: Tensor) -> None:
         out.copy_(self.transposed_matmul(residual))
+
+    def abs(self) -> SparseBatch:
+        values = self.values
+        return SparseBatch(
+            torch.sparse_csr_tensor(
+                values.crow_indices(),
+                values.col_indices(),
+                values.values().abs(),
+                values.shape,
+                check_invariants=False,
+            )
+        )
 
     def dense(self) -> Tensor:
         return self.values.to_dense()
@@ -318,6 +332,22 @@ def _per_model(matrix: Tensor, stacked: Tensor) -> Tensor:
     if stacked.ndim == 2 and stacked.shape[1] == 1:
         return (matrix @ stacked[:, 0])[:, None]
     return matrix @ stacked
+
+
+def _multiplies_compressed(matrix: Tensor) -> bool:
+    # On a GPU the product of two compressed matrices has other bits every time, and torch without
+    # MKL has none.
+    return matrix.device.type == "cpu" and torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+
+
+def _dense_product(left: Tensor, right: Tensor) -> Tensor:
+    """Multiply two compressed matrices into a dense one.
+
+    ``torch.sparse.mm`` makes a compressed matrix first, which takes several times as long, and
+    does not free all of the memory of it.
+    """
+    out = left.values().new_zeros(left.shape[0], right.shape[1])
+    return torch.addmm(out, left, right, beta=0, out=out)
 
 
 def _row_sums(matrix: Tensor, dense: Tensor) -> Tensor:

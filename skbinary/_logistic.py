@@ -6,8 +6,10 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
+from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from torch import Tensor
 
@@ -27,14 +29,22 @@ from skbinary._training.row_space import RowSpaceNewton
 from skbinary._training.schedules import Schedule
 from skbinary._training.small import linear_objective
 
+_SOLVERS = {"auto", "newton-cholesky", "lbfgs", "prox-newton", "adam", "sgd"}
+# The other solvers of scikit-learn's LogisticRegression: whatever serves the optimum best solves
+# what they would solve.
+_PEER_SOLVERS = {"liblinear", "newton-cd", "newton-cg", "sag", "saga"}
+_ELASTIC_NET_SOLVERS = {"auto", "prox-newton", "newton-cd", "saga"}
+
 # A Newton step costs rows x features ** 2 (or rows ** 2 x features, if there are fewer rows), an
 # L-BFGS step rows x features, and L-BFGS needs tens of times as many of them.
 _LARGEST_SYSTEM = 500
 # With these, a fit ends at the optimum, as far as a score can tell.
 _FINE_TOL, _ENOUGH_ITERATIONS = 1e-4, 20
+# Below this tol it is rounding that ends a fit, which one that is alone notices.
+_ROUNDING_TOL = 1e-12
 
 
-class TorchLogisticClassifier(CrossFitted):
+class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
     """Logistic regression for two classes, trained by PyTorch.
 
     Minimizes the objective of scikit-learn's ``LogisticRegression``:
@@ -70,11 +80,14 @@ class TorchLogisticClassifier(CrossFitted):
         The positive label, which `threshold` is about: its recall, its precision, its
         probability. None takes ``classes_[1]``, the second one in sorted order. The columns of
         ``predict_proba`` and the sign of ``decision_function`` do not depend on it.
-    solver : {"auto", "newton-cholesky", "lbfgs", "prox-newton", "adam", "sgd"}, default="auto"
+    solver : {"auto", "newton-cholesky", "lbfgs", "prox-newton", "adam", "sgd", "liblinear", \
+            "newton-cd", "newton-cg", "sag", "saga"}, default="auto"
         The first four work on all rows at once and reach the optimum; ``"auto"`` takes
         ``"newton-cholesky"`` up to 500 features or rows, ``"lbfgs"`` above, and
-        ``"prox-newton"`` where `l1_ratio` is above 0, which the others cannot have. The last two
-        work on batches.
+        ``"prox-newton"`` where `l1_ratio` is above 0, which the others cannot have. ``"adam"`` and
+        ``"sgd"`` work on batches. The last five are names of scikit-learn's solvers. They do what
+        ``"auto"`` does; ``"newton-cd"`` and ``"saga"`` take any `l1_ratio`, ``"liblinear"`` takes 0
+        and 1, the others 0.
     max_iter : int, default=100
         Most iterations, or epochs of the mini-batch solvers.
     tol : float, default=1e-4
@@ -117,7 +130,7 @@ class TorchLogisticClassifier(CrossFitted):
     Attributes
     ----------
     coef_ : ndarray of shape (1, n_features)
-        Weights of the features.
+        Weights of the features. A compressed sparse matrix between ``sparsify`` and ``densify``.
     intercept_ : ndarray of shape (1,)
         Constant term of the logit. 0 without intercept.
     classes_ : ndarray of shape (2,)
@@ -192,7 +205,7 @@ class TorchLogisticClassifier(CrossFitted):
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "threshold": "no_validation",  # by hand, since it may be no number
         "pos_label": [Real, str, "boolean", None],
-        "solver": [StrOptions({"auto", "newton-cholesky", "lbfgs", "prox-newton", "adam", "sgd"})],
+        "solver": [StrOptions(_SOLVERS | _PEER_SOLVERS)],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -215,7 +228,7 @@ class TorchLogisticClassifier(CrossFitted):
         "verbose": ["verbose"],
     }
 
-    coef_: NDArray[np.floating]
+    coef_: Any  # an array, or a compressed matrix after ``sparsify``
     intercept_: NDArray[np.floating]
 
     def __init__(
@@ -277,12 +290,13 @@ class TorchLogisticClassifier(CrossFitted):
 
     def _choose_solver(self, X: Any) -> str:
         sparse_solution = self.l1_ratio > 0 and not np.isinf(self.C)
-        if self.solver != "auto":
-            if sparse_solution and self.solver != "prox-newton":
-                raise ValueError(
-                    f"solver must be 'auto' or 'prox-newton' with an l1_ratio above 0. Got "
-                    f"{self.solver!r} with l1_ratio={self.l1_ratio:g} instead. Change one of them."
-                )
+        lasso = self.solver == "liblinear" and self.l1_ratio == 1
+        if sparse_solution and not lasso and self.solver not in _ELASTIC_NET_SOLVERS:
+            raise ValueError(
+                f"solver must be 'auto' or 'prox-newton' with an l1_ratio above 0. Got "
+                f"{self.solver!r} with l1_ratio={self.l1_ratio:g} instead. Change one of them."
+            )
+        if self.solver != "auto" and self.solver not in _PEER_SOLVERS:
             return self.solver
         if sparse_solution:
             return "prox-newton"
@@ -315,7 +329,7 @@ class TorchLogisticClassifier(CrossFitted):
 
     def _follows_a_path(self, training: Training) -> bool:
         # A stack goes to the optimum. Who stops short of it alone is fitted alone.
-        to_the_end = self.tol <= _FINE_TOL and self.max_iter >= _ENOUGH_ITERATIONS
+        to_the_end = _ROUNDING_TOL <= self.tol <= _FINE_TOL and self.max_iter >= _ENOUGH_ITERATIONS
         few = training.architecture.n_features <= _LARGEST_SYSTEM
         finite = not np.isinf(self.C)
         known = training.solver == "newton-cholesky" and not training.stops_early
@@ -325,7 +339,9 @@ class TorchLogisticClassifier(CrossFitted):
         return torch.zeros(architecture.n_parameters, dtype=torch.float64)
 
     def _weights(self) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
-        return [self.coef_.T], [self.intercept_] if self.fit_intercept else []
+        # ``sparsify`` has made a compressed matrix of it.
+        coef = self.coef_.toarray() if sp.issparse(self.coef_) else self.coef_
+        return [coef.T], [self.intercept_] if self.fit_intercept else []
 
     def _as_attributes(
         self,

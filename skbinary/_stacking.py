@@ -497,7 +497,10 @@ def _on_path(
     weights = torch.stack(list(weightings.values()))
     shape = models[0].training.architecture
     step = PathNewton(shape, places[0].problem, weights, points, team, on_step)
-    return train_stack(step, [model.plan for model in models])
+    try:
+        return train_stack(step, [model.plan for model in models])
+    except DivergedError as error:  # the rows, which all models share, are what diverges
+        return [error] * len(models)
 
 
 def bytes_of_rows(models: Sequence[Model]) -> float:

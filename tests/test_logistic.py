@@ -1,16 +1,21 @@
 """TorchLogisticClassifier against scikit-learn's LogisticRegression."""
 
+import pickle
+import warnings
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 import sklearn
 from sklearn.datasets import load_breast_cancer, make_classification
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.fixes import parse_version
 
-from skbinary import TorchLogisticClassifier
+from skbinary import TorchLogisticClassifier, VectorizedGridSearchCV
+from skbinary._training.result import DivergedError
 
 FULL_BATCH = ["newton-cholesky", "lbfgs"]
 
@@ -229,3 +234,193 @@ def test_elastic_net_with_another_solver_says_so(data):
     with pytest.raises(ValueError, match="prox-newton") as caught:
         TorchLogisticClassifier(solver="lbfgs", l1_ratio=0.5).fit(X, y)
     assert str(caught.value) == message
+
+
+PEER_SOLVERS = ["liblinear", "newton-cd", "newton-cg", "sag", "saga"]
+
+
+@pytest.mark.parametrize("solver", PEER_SOLVERS)
+@pytest.mark.parametrize(("n_features", "used"), [(12, "newton-cholesky"), (501, "lbfgs")])
+def test_solver_named_as_in_scikit_learn_does_what_auto_does(solver, n_features, used):
+    X, y = make_classification(600, n_features, flip_y=0.2, random_state=0)
+    model = TorchLogisticClassifier(solver=solver, max_iter=1000).fit(X, y)
+    auto = TorchLogisticClassifier(max_iter=1000).fit(X, y)
+    assert model.solver_ == auto.solver_ == used
+    np.testing.assert_array_equal(model.coef_, auto.coef_)
+
+
+@pytest.mark.parametrize(
+    ("solver", "l1_ratio"),
+    [("liblinear", 1.0), ("saga", 0.5), ("saga", 1.0), ("newton-cd", 0.5)],
+)
+def test_solver_named_as_in_scikit_learn_takes_its_l1_ratios(solver, l1_ratio):
+    X, y = make_classification(300, 12, n_informative=4, flip_y=0.2, random_state=0)
+    model = TorchLogisticClassifier(solver=solver, l1_ratio=l1_ratio, C=0.02).fit(X, y)
+    assert model.solver_ == "prox-newton"
+    assert 0 < np.sum(model.coef_ == 0) < 12
+
+
+@pytest.mark.parametrize(
+    ("solver", "l1_ratio"), [("liblinear", 0.5), ("sag", 1.0), ("newton-cg", 0.5)]
+)
+def test_solver_named_as_in_scikit_learn_refuses_its_l1_ratios(solver, l1_ratio, data):
+    with pytest.raises(ValueError, match="l1_ratio above 0") as caught:
+        TorchLogisticClassifier(solver=solver, l1_ratio=l1_ratio).fit(*data)
+    assert str(caught.value) == (
+        f"solver must be 'auto' or 'prox-newton' with an l1_ratio above 0. Got {solver!r} with "
+        f"l1_ratio={l1_ratio:g} instead. Change one of them."
+    )
+
+
+def test_solver_of_scikit_learn_is_accepted_whatever_its_name(data):
+    known = LogisticRegression._parameter_constraints["solver"][0].options
+    search = VectorizedGridSearchCV(
+        TorchLogisticClassifier(max_iter=1000), {"solver": sorted(known)}, cv=2
+    ).fit(*data)
+    assert np.all(search.cv_results_["mean_test_score"] > 0.9)
+
+
+def test_partial_fit_with_a_solver_of_scikit_learn_says_that_it_has_no_batches(data):
+    with pytest.raises(AttributeError, match="partial_fit") as caught:
+        TorchLogisticClassifier(solver="saga").partial_fit(*data)
+    assert str(caught.value.__cause__) == (
+        "partial_fit must have a solver with batches. Got solver='saga' instead. Use "
+        "solver='adam' or solver='sgd'."
+    )
+
+
+def test_sparsify_keeps_all_that_a_fitted_model_does(data):
+    X, y = data
+    model = TorchLogisticClassifier(l1_ratio=1.0, C=0.1, warm_start=True, tol=1e-10).fit(X, y)
+    peer = LogisticRegression(l1_ratio=1.0, C=0.1, solver="saga").fit(X, y).sparsify()
+    dense = model.coef_
+    expected, module = model.predict_proba(X), model.module_
+    assert model.sparsify() is model
+    assert type(model.coef_) is type(peer.coef_)
+    assert model.coef_.nnz == np.count_nonzero(dense)
+    np.testing.assert_array_equal(model.predict_proba(X), expected)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict_proba(X), expected)
+    for own, other in zip(model.module_.parameters(), module.parameters(), strict=True):
+        np.testing.assert_array_equal(own.detach(), other.detach())
+    np.testing.assert_allclose(model.net_.predict_proba(X.astype(np.float32)), expected, atol=1e-5)
+    assert "coef_" in vars(model)
+    assert "stop_reason_" in model._repr_html_()
+    assert model.densify() is model
+    np.testing.assert_array_equal(model.coef_, dense)
+    model.sparsify().fit(X, y)  # goes on from the optimum, where there is nothing left to do
+    assert model.n_iter_[0] == 1
+    np.testing.assert_allclose(model.coef_, dense, atol=1e-8)
+
+
+def test_sparsify_between_calls_of_partial_fit_changes_nothing(data):
+    X, y = data
+    plain, other = (TorchLogisticClassifier(solver="adam", random_state=0) for _ in range(2))
+    for _ in range(3):
+        plain.partial_fit(X, y)
+        other.partial_fit(X, y).sparsify()
+    np.testing.assert_array_equal(other.densify().coef_, plain.coef_)
+
+
+@pytest.mark.parametrize("method", ["sparsify", "densify"])
+def test_sparsify_before_fit_says_that_it_is_not_fitted(method):
+    with pytest.raises(NotFittedError, match="must be fitted before"):
+        getattr(TorchLogisticClassifier(), method)()
+
+
+def test_elastic_net_no_coefficient_enters_and_no_intercept_gives_zeros(data):
+    X, y = data
+    model = TorchLogisticClassifier(C=1e-4, l1_ratio=1.0, fit_intercept=False).fit(X, y)
+    assert np.all(model.coef_ == 0)
+    assert model.stop_reason_ == "the gradient is within tol"
+    np.testing.assert_array_equal(model.predict_proba(X), 0.5)
+
+
+DEGENERATE = {
+    "zeros, wide": np.zeros((5, 8)),
+    "zeros, long": np.zeros((9, 2)),
+    "a column of zeros": np.zeros((5, 1)),
+    "a constant": np.ones((5, 8)),
+    "rank one, wide": np.outer([1.0, 2.0, -1.0, 0.5, 3.0], np.ones(8)),
+    "rank one, long": np.outer(np.arange(9.0), [1.0, 2.0]),
+    "equal rows": np.eye(5, 8)[[0, 1, 1, 1, 1]],
+}
+
+
+@pytest.mark.parametrize("name", DEGENERATE)
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("settings", [{}, {"solver": "lbfgs"}, {"l1_ratio": 1e-12}], ids=str)
+def test_fit_degenerate_table_equals_logistic_regression(name, sparse, fit_intercept, settings):
+    X = DEGENERATE[name]
+    y = np.arange(len(X)) % 2
+    model = TorchLogisticClassifier(tol=1e-10, fit_intercept=fit_intercept, **settings)
+    model.fit(sp.csr_array(X) if sparse else X, y)
+    peer = peer_of(fit_intercept=fit_intercept).fit(X, y)
+    np.testing.assert_allclose(model.coef_, peer.coef_, atol=1e-7)
+    np.testing.assert_allclose(model.predict_proba(X), peer.predict_proba(X), atol=1e-7)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("settings", [{}, {"fit_intercept": False}, {"l1_ratio": 0.5}], ids=str)
+def test_search_rows_of_zeros_score_as_chance(sparse, settings):
+    X, y = np.zeros((12, 30)), np.arange(12) % 2
+    search = VectorizedGridSearchCV(
+        TorchLogisticClassifier(**settings), {"C": [0.1, 1.0]}, scoring="neg_log_loss", cv=3
+    ).fit(sp.csr_array(X) if sparse else X, y)
+    np.testing.assert_allclose(search.cv_results_["mean_test_score"], -np.log(2))
+    assert np.all(search.best_estimator_.coef_ == 0)
+
+
+@pytest.mark.parametrize("size", [1e155, 1e200, 1e300, 1.7e308])
+@pytest.mark.parametrize("shape", [(60, 3), (60, 80)])
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("settings", [{}, {"solver": "lbfgs"}, {"l1_ratio": 0.5}], ids=str)
+def test_fit_squares_that_overflow_say_to_scale(size, shape, sparse, settings):
+    X = np.random.default_rng(0).standard_normal(shape)
+    X[::5, :2] = size
+    model = TorchLogisticClassifier(**settings)
+    with pytest.raises(DivergedError) as caught:
+        model.fit(sp.csr_array(X) if sparse else X, np.arange(60) % 2)
+    assert str(caught.value) == (
+        "The squares of the features must be finite numbers. Got a feature whose squares are not. "
+        "Clip the values that stand for infinity, or bring the features to one scale "
+        "(StandardScaler)."
+    )
+    assert not hasattr(model, "classes_")
+
+
+@pytest.mark.parametrize("n_rows", [60, 30_000])
+def test_search_squares_that_overflow_give_nan_where_that_is_asked_for(n_rows):
+    X = np.random.default_rng(0).standard_normal((n_rows, 3))
+    X[::5, 0] = 1e300
+    search = VectorizedGridSearchCV(
+        TorchLogisticClassifier(), {"C": [0.1, 1.0]}, cv=2, refit=False, error_score=np.nan
+    )
+    with pytest.raises(ValueError, match="squares of the features"):
+        search.fit(X, np.arange(n_rows) % 2)  # all of them have failed
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("shape", [(200, 5), (40, 60), (3000, 40)])
+@pytest.mark.parametrize("settings", [{}, {"solver": "lbfgs"}, {"l1_ratio": 0.5}], ids=str)
+def test_fit_without_tol_converges_and_does_not_warn(shape, sparse, settings):
+    X, y = make_classification(*shape, flip_y=0.2, random_state=0)
+    model = TorchLogisticClassifier(tol=0, max_iter=1000, **settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(sp.csr_array(X) if sparse else X, y)
+    assert model.n_iter_[0] < 1000
+    assert model.stop_reason_ in (
+        "the gradient is as small as floating point allows",
+        "the gradient is within tol",
+    )
+    fine = TorchLogisticClassifier(tol=1e-9, max_iter=1000, **settings).fit(X, y)
+    np.testing.assert_allclose(model.coef_, fine.coef_, atol=1e-5)
+
+
+def test_search_without_tol_does_not_warn(data):
+    search = VectorizedGridSearchCV(TorchLogisticClassifier(tol=0), {"C": [0.1, 1.0]}, cv=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        search.fit(*data)
+    assert search.best_estimator_.n_iter_[0] < 100

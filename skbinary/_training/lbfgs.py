@@ -10,7 +10,8 @@ from torch import Tensor
 
 from skbinary._training.line_search import search
 from skbinary._training.objective import LinearObjective, NetworkObjective
-from skbinary._training.result import Progress, StopReason
+from skbinary._training.result import Progress, StopReason, check_curvature
+from skbinary._training.rounding import RoundingFloor
 
 _MEMORY = 10  # pairs that are kept, as scipy's L-BFGS-B does
 
@@ -131,7 +132,10 @@ class LBFGS:
         """Evaluate the objective at the parameters as they are now, and forget the past."""
         self.objective.restart()
         self._memory = Memory()
+        self._floor = RoundingFloor(self.objective)
         curvature = self.objective.curvature()
+        if curvature is not None:
+            check_curvature(curvature)
         tiny = torch.finfo(self.objective.parameters.dtype).tiny
         self._inverse = None if curvature is None else curvature.clamp(min=tiny).reciprocal()
 
@@ -140,17 +144,19 @@ class LBFGS:
         objective = self.objective
         before, gradient = objective.value, objective.gradient
         direction = -self._times_inverse_hessian(gradient)
-        step = search(objective.ray(direction), self._first_step(gradient))
+        along = objective.ray(direction)
+        step = search(along, self._first_step(gradient))
         if step is None and len(self._memory):
             # The memory may be what misleads: once more, straight down.
             self._memory.clear()
             direction = -self._times_inverse_hessian(gradient)
-            step = search(objective.ray(direction), self._first_step(gradient))
+            along = objective.ray(direction)
+            step = search(along, self._first_step(gradient))
         if step is not None:
             objective.move(step, direction)
             self._memory.remember(direction * step, objective.gradient - gradient)
         gap = float(objective.gradient.abs().max())
-        done = self._verdict(step, gap, before)
+        done = self._verdict(step, gap, before, along.slope)
         return Progress(objective.loss, objective.value, step or 0.0, gap, done)
 
     def plateau(self) -> bool:
@@ -161,9 +167,13 @@ class LBFGS:
         """Give what is remembered between fits: nothing."""
         return {}
 
-    def _verdict(self, step: float | None, gap: float, before: float) -> StopReason | None:
+    def _verdict(
+        self, step: float | None, gap: float, before: float, slope: float
+    ) -> StopReason | None:
         if gap <= self.tol:
             return StopReason.CONVERGED
+        if self._floor.is_reached(self.objective.gradient, slope, is_stuck=step is None):
+            return StopReason.ROUNDING
         if step is None:
             return StopReason.NO_DESCENT
         decrease = before - self.objective.value

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 
 from skbinary._training.objective import Along
+from skbinary._training.rounding import ROUNDING
 
 SUFFICIENT = 1e-4  # share of the promised decrease that a step must keep
 _CURVATURE = 0.9  # share of the slope that may be left
 _MOST_TRIALS = 40
-# Two values this close, relative to their size, cannot be told apart in float64 sums.
-ROUNDING = 1e-14
 
 
 def search(along: Along, first: float = 1.0, n_trials: int = _MOST_TRIALS) -> float | None:

@@ -11,7 +11,8 @@ from skbinary._stack import Stack
 from skbinary._training.lbfgs import Memory
 from skbinary._training.line_search import search
 from skbinary._training.objective import Along, LinearObjective
-from skbinary._training.result import Progress, StopReason
+from skbinary._training.result import Progress, StopReason, check_curvature
+from skbinary._training.rounding import RoundingFloor
 
 # A pivot this small, of a matrix whose diagonal is one, is what rounding leaves of a zero.
 SINGULAR = 1e-7
@@ -48,6 +49,7 @@ class Newton:
         self._solver: HessianSolver | None = None
         self._is_borrowed = False
         self._memory = Memory()
+        self._floor = RoundingFloor(objective)
         n_rows, n_features = self.problem.rows.shape
         self._good_enough = 0.0 if n_rows * n_features**2 < _CHEAP else _GOOD_ENOUGH
 
@@ -91,6 +93,10 @@ class Newton:
         goal = self.tol if fresh else _OLD_SHARE * self.tol
         if gap <= goal and -along.slope / 2 <= self.tol:
             done = StopReason.CONVERGED
+        elif self._floor.is_reached(
+            objective.gradient, along.slope, is_stuck=step is None and fresh
+        ):
+            done = StopReason.ROUNDING
         elif step is None and fresh:
             done = StopReason.NO_DESCENT
         return Progress(objective.loss, objective.value, step or 0.0, gap, done)
@@ -145,9 +151,15 @@ class HessianSolver:
     Parameters
     ----------
     matrix : Tensor of shape (n, n)
+
+    Raises
+    ------
+    DivergedError
+        If the matrix holds a number that is not finite.
     """
 
     def __init__(self, matrix: Tensor):
+        check_curvature(matrix)
         self._scale = matrix.diagonal().clamp(min=torch.finfo(matrix.dtype).tiny).rsqrt()
         scaled = matrix * self._scale * self._scale[:, None]
         self._factor, failed = torch.linalg.cholesky_ex(scaled)

@@ -44,17 +44,52 @@ class Along:
 class Objective(Protocol):
     """What a full-batch solver lowers."""
 
-    parameters: Tensor
     loss: float
     value: float
     gradient: Tensor
     n_evaluations: int
+
+    @property
+    def parameters(self) -> Tensor: ...
 
     def ray(self, direction: Tensor) -> Along: ...
 
     def move(self, step: float, direction: Tensor) -> None: ...
 
     def curvature(self) -> Tensor | None: ...
+
+    def rounding(self) -> Tensor | None: ...
+
+
+@dataclass
+class Direction:
+    """Where a linear model looks, and how the penalty runs there.
+
+    Parameters
+    ----------
+    direction : Tensor of shape (n_parameters,)
+    columns : Tensor of shape (n_features,)
+        Its part that goes with the columns.
+    constant : float
+        Its part that goes with the intercept.
+    penalty, cross, square : float
+        The penalty and its first and second derivative along the direction, where it begins.
+    is_known : bool
+        Whether the logits along the direction were computed.
+    """
+
+    direction: Tensor
+    columns: Tensor
+    constant: float
+    penalty: float
+    cross: float
+    square: float
+    is_known: bool = False
+
+    def with_penalty(self, step: float, loss: float, slope: float) -> tuple[float, float]:
+        """Add the penalty at a step to the loss there, and its slope to that of the loss."""
+        penalty = self.penalty + step * self.cross + step * step / 2 * self.square
+        return loss + penalty, slope + self.cross + step * self.square
 
 
 class LinearObjective:
@@ -113,30 +148,30 @@ class LinearObjective:
     def ray(self, direction: Tensor) -> Along:
         """Look along a direction of shape (n_parameters,)."""
         columns, constant = self._split(direction)
-        n = self.problem.n_features
-        cross = self.l2 * float(self.parameters[:n] @ columns)
+        weights = self.parameters[: self.problem.n_features]
+        cross = self.l2 * float(weights @ columns)
         square = self.l2 * float(columns @ columns)
-        seen_before = False
+        self._direction = Direction(direction, columns, constant, self._penalty, cross, square)
+        self._seen = (0.0, self.loss, self.gradient)
+        return Along(self._look_ahead, self.value, float(self.gradient @ direction))
 
-        def at(step: float) -> tuple[float, float]:
-            nonlocal seen_before
-            self.n_evaluations += 1
+    def _look_ahead(self, step: float) -> tuple[float, float]:
+        """Give value and slope at a step along the direction of the last ray."""
+        self.n_evaluations += 1
+        way = self._direction
+        is_new = not way.is_known
 
-            def piece(span: slice) -> tuple[float, Tensor, Tensor]:
-                batch = self.problem.rows.batch(span)
-                if not seen_before:
-                    torch.add(batch @ columns, constant, out=self._ahead[span])
-                torch.add(self._logits[span], self._ahead[span], alpha=step, out=self._trial[span])
-                return self._evaluate(self._trial, span, batch)
+        def piece(span: slice) -> tuple[float, Tensor, Tensor]:
+            batch = self.problem.rows.batch(span)
+            if is_new:
+                torch.add(batch @ way.columns, way.constant, out=self._ahead[span])
+            torch.add(self._logits[span], self._ahead[span], alpha=step, out=self._trial[span])
+            return self._evaluate(self._trial, span, batch)
 
-            loss, gradient = self._gather(piece)
-            seen_before = True
-            self._seen = (step, loss, gradient)
-            penalty = self._penalty + step * cross + step * step / 2 * square
-            return loss + penalty, float(gradient @ direction) + cross + step * square
-
-        self._look_ahead, self._seen = at, (0.0, self.loss, self.gradient)
-        return Along(at, self.value, float(self.gradient @ direction))
+        loss, gradient = self._gather(piece)
+        way.is_known = True
+        self._seen = (step, loss, gradient)
+        return way.with_penalty(step, loss, float(gradient @ way.direction))
 
     def move(self, step: float, direction: Tensor) -> None:
         """Go along the direction of the last ray."""
@@ -162,6 +197,34 @@ class LinearObjective:
             squares[n:] += constant
         squares[:n] += self.l2
         return squares
+
+    def rounding(self) -> Tensor:
+        """Give what rounding may leave of each component of the gradient, to first order.
+
+        A component is the sum of products of residuals with numbers of its column. A residual is
+        the difference of a probability and a target, which is rounded, and so is the logit behind
+        it, a sum of products itself (Higham, "Accuracy and stability of numerical algorithms",
+        2002, section 3.1).
+
+        Returns
+        -------
+        Tensor of shape (n_parameters,)
+        """
+        n = self.problem.n_features
+        columns, constant = self._split(self.parameters.abs())
+        sums = torch.zeros_like(self.parameters)
+
+        def piece(span: slice) -> tuple[Tensor, Tensor]:
+            batch = self.problem.rows.batch(span).abs()
+            sizes = (batch @ columns[:, None])[:, 0] + constant
+            terms = self._residual_terms(span).addcmul_(self._importance(span), sizes)
+            return batch.transposed_matmul(terms), terms.sum()
+
+        for weights, intercept in self.team.map(piece, self._spans):
+            sums[:n] += weights
+            sums[n:] += intercept
+        sums[:n].add_(self.parameters[:n].abs(), alpha=self.l2)
+        return sums.mul_(torch.finfo(sums.dtype).eps)
 
     def hessian(self, chosen: Tensor | None = None) -> Tensor:
         """Give the second derivatives.
@@ -208,6 +271,12 @@ class LinearObjective:
         logits = self._logits[span]
         share = torch.sigmoid(logits).mul_(torch.sigmoid(-logits)).div_(self._total_weight)
         return share if self.problem.weight is None else share.mul_(self.problem.weight[span])
+
+    def _residual_terms(self, span: slice) -> Tensor:
+        # The sizes of the two numbers whose difference is a residual, weighted.
+        terms = torch.sigmoid(self._logits[span]).add_(self.problem.target[span])
+        terms.div_(self._total_weight)
+        return terms if self.problem.weight is None else terms.mul_(self.problem.weight[span])
 
     def _split(self, vector: Tensor) -> tuple[Tensor, float]:
         """Part the numbers that go with the columns from the one of the intercept."""
@@ -306,6 +375,10 @@ class NetworkObjective:
 
     def curvature(self) -> None:
         """Tell that the curvature of a network is not known."""
+        return
+
+    def rounding(self) -> None:
+        """Tell that the rounding errors of the gradient of a network are not known."""
         return
 
     def _evaluate(self) -> tuple[float, float, Tensor]:

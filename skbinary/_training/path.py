@@ -15,10 +15,11 @@ from skbinary._rows import SparseRows
 from skbinary._spans import row_spans
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
-from skbinary._training.line_search import ROUNDING, SUFFICIENT
+from skbinary._training.line_search import SUFFICIENT
 from skbinary._training.newton import HessianSolver, Newton
 from skbinary._training.objective import LinearObjective
 from skbinary._training.result import Progress, StopReason
+from skbinary._training.rounding import ROUNDING
 from skbinary._training.small import linear_objective
 from skbinary._training.sums import WeightedSums
 

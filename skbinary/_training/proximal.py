@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skbinary._training.line_search import ROUNDING, SUFFICIENT
+from skbinary._training.line_search import SUFFICIENT
 from skbinary._training.newton import HessianSolver
 from skbinary._training.objective import LinearObjective
-from skbinary._training.result import Progress, StopReason
+from skbinary._training.result import Progress, StopReason, check_curvature
+from skbinary._training.rounding import ROUNDING, RoundingFloor
 
 _MOST_HALVINGS = 40
 # Coefficients that join the working set in one iteration, besides twice as many as are not zero.
@@ -49,6 +50,7 @@ class ProximalNewton:
     def start(self) -> None:
         """Evaluate the objective at the parameters as they are now."""
         self.objective.restart()
+        self._floor = RoundingFloor(self.objective)
 
     def epoch(self) -> Progress:
         """Make one iteration."""
@@ -56,23 +58,28 @@ class ProximalNewton:
         working = self._working_set()
         before = objective.parameters.clone()
         target = before.clone()
+        hessian = objective.hessian(working)
+        check_curvature(hessian)
         target[working] = minimize_model(
-            objective.hessian(working),
+            hessian,
             objective.gradient[working],
             before[working],
             self._penalties()[working],
             max(self.tol / 10, _INNER_SHARE * float(self._violations().max())),
         )
-        step = self._search(target - before)
+        step, promised = self._search(target - before)
         if step is not None:
             objective.move(step, target - before)
             if step == 1.0:
                 # Exactly there, so that a zero is a zero.
                 objective.parameters.copy_(target)
-        gap = float(self._violations().max())
+        violations = self._violations()
+        gap = float(violations.max())
         done = None
         if gap <= self.tol:
             done = StopReason.CONVERGED
+        elif self._floor.is_reached(violations, promised, is_stuck=step is None):
+            done = StopReason.ROUNDING
         elif step is None:
             done = StopReason.NO_DESCENT
         penalty = float(self._penalties() @ objective.parameters.abs())
@@ -108,24 +115,36 @@ class ProximalNewton:
         chosen[strongest[outside[strongest] > 0]] = True
         return torch.nonzero(chosen)[:, 0]
 
-    def _search(self, direction: Tensor) -> float | None:
-        """Halve the step until the objective falls enough: equation 2.20 of the paper."""
+    def _search(self, direction: Tensor) -> tuple[float | None, float]:
+        """Halve the step until the objective falls enough: equation 2.20 of the paper.
+
+        Returns
+        -------
+        step : float or None
+            None where no step lowers the objective in floating point.
+        promised : float
+            The change of the objective to first order.
+        """
         objective, penalties = self.objective, self._penalties()
         start = objective.parameters
 
-        def penalty(step: float) -> float:
-            return float(penalties @ (start + step * direction).abs())
+        def added(step: float) -> float:
+            # Term by term: the difference of two sums would be rounding where steps are small.
+            return float(penalties @ ((start + step * direction).abs() - start.abs()))
 
         along = objective.ray(direction)
-        before = objective.value + penalty(0.0)
-        promised = along.slope + penalty(1.0) - penalty(0.0)
+        before = objective.value + float(penalties @ start.abs())
+        promised = along.slope + added(1.0)
+        rounding = ROUNDING * abs(before)
+        if promised > rounding or not bool(direction.any()):
+            return None, promised
         step = 1.0
         for _ in range(_MOST_HALVINGS):
-            value = along.at(step)[0] + penalty(step)
-            if value <= before + SUFFICIENT * step * promised + ROUNDING * abs(before):
-                return step if promised < 0 else None
+            change = along.at(step)[0] - objective.value + added(step)
+            if change <= SUFFICIENT * step * promised + rounding:
+                return step, promised
             step /= 2
-        return None
+        return None, promised
 
 
 def minimize_model(
@@ -152,6 +171,8 @@ def minimize_model(
     """
     found = start.clone()
     slope = gradient.clone()
+    if not len(found):  # no coefficient is to leave zero, and there is no intercept
+        return found
     for sweep in range(1, _MOST_SWEEPS + 1):
         _sweep(hessian, penalties, found, slope)
         if sweep % _SWEEPS_PER_SOLVE == 0:

@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -13,6 +14,7 @@ class StopReason(enum.Enum):
     """Why training stopped. The values are the messages that users read."""
 
     CONVERGED = "the gradient is within tol"
+    ROUNDING = "the gradient is as small as floating point allows"
     NO_IMPROVEMENT = "the training loss stopped improving by tol"
     VALIDATION = "the validation score stopped improving by tol"
     VALIDATION_LOSS = "the validation loss stopped improving by tol"
@@ -30,6 +32,22 @@ class CancelledError(Exception):
 
 class DivergedError(ValueError):
     """The training loss is no longer a finite number."""
+
+
+def check_curvature(curvature: Tensor) -> None:
+    """Check that second derivatives, or products of rows, are finite numbers.
+
+    Raises
+    ------
+    DivergedError
+        If they are not: a product of two features has overflowed.
+    """
+    if not bool(torch.isfinite(curvature).all()):
+        raise DivergedError(
+            "The squares of the features must be finite numbers. Got a feature whose squares are "
+            "not. Clip the values that stand for infinity, or bring the features to one scale "
+            "(StandardScaler)."
+        )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from skbinary._rows import DenseRows
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
 from skbinary._training.newton import SINGULAR, Newton
-from skbinary._training.result import Progress
+from skbinary._training.result import Progress, check_curvature
 from skbinary._training.small import linear_objective
 
 
@@ -101,6 +101,7 @@ def _orthonormal(products: Tensor) -> tuple[Tensor, Tensor]:
     combinations : Tensor of shape (n_rows, n_basis)
         What the basis is made of: its vectors are ``rows.mT @ combinations``.
     """
+    check_curvature(products)
     factor, failed = torch.linalg.cholesky_ex(products)
     pivots, scale = factor.diagonal(), products.diagonal().sqrt()
     if not bool(failed) and bool((pivots > SINGULAR * scale).all()):
@@ -109,5 +110,9 @@ def _orthonormal(products: Tensor) -> tuple[Tensor, Tensor]:
     # Equal rows, or rows of zeros.
     values, vectors = torch.linalg.eigh(products)
     seen = values > SINGULAR**2 * values[-1].clamp(min=torch.finfo(values.dtype).tiny)
+    if not bool(seen.any()):
+        # All rows are zeros. A single coordinate, which is zero, too, leaves a problem to solve.
+        zeros = torch.zeros_like(vectors[:, :1])
+        return zeros, zeros
     roots, vectors = values[seen].sqrt(), vectors[:, seen]
     return vectors * roots, vectors / roots

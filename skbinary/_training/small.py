@@ -10,7 +10,7 @@ from skbinary._problem import Problem
 from skbinary._rows import DenseRows
 from skbinary._stack import Stack
 from skbinary._team import Team
-from skbinary._training.objective import Along, LinearObjective
+from skbinary._training.objective import Along, Direction, LinearObjective
 
 SMALL = 1 << 16  # numbers in the table
 
@@ -52,17 +52,17 @@ class SmallLinearObjective(LinearObjective):
         torch.mv(self._table, direction, out=self._ahead)
         strong = self._strengths * direction
         cross, square = float(strong @ self.parameters), float(strong @ direction)
+        self._direction = Direction(direction, direction, 0.0, self._penalty, cross, square)
+        self._seen = (0.0, self.loss, self.gradient)
+        return Along(self._look_ahead, self.value, float(self.gradient @ direction))
 
-        def at(step: float) -> tuple[float, float]:
-            self.n_evaluations += 1
-            torch.add(self._logits, self._ahead, alpha=step, out=self._trial)
-            loss, gradient = self._look(self._trial)
-            self._seen = (step, loss, gradient)
-            penalty = self._penalty + step * cross + step * step / 2 * square
-            return loss + penalty, float(gradient @ direction) + cross + step * square
-
-        self._look_ahead, self._seen = at, (0.0, self.loss, self.gradient)
-        return Along(at, self.value, float(self.gradient @ direction))
+    def _look_ahead(self, step: float) -> tuple[float, float]:
+        self.n_evaluations += 1
+        way = self._direction
+        torch.add(self._logits, self._ahead, alpha=step, out=self._trial)
+        loss, gradient = self._look(self._trial)
+        self._seen = (step, loss, gradient)
+        return way.with_penalty(step, loss, float(gradient @ way.direction))
 
     def hessian(self, chosen: Tensor | None = None) -> Tensor:
         """Give the second derivatives, as ``LinearObjective`` does."""

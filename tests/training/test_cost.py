@@ -1,20 +1,27 @@
 """What a training costs, counted and never timed: waits for the device, and calls a step."""
 
+import gc
+import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from skbinary import TorchLogisticClassifier
 from skbinary._problem import Problem
 from skbinary._rows import DenseRows
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
 from skbinary._training.minibatch import Course, MiniBatch, Ridge
 from skbinary._training.noise import Dropout
+from skbinary._training.objective import LinearObjective
 from skbinary._training.optimizers import SGD, Adam
 from skbinary._training.schedules import OneCycle, Schedule
+from skbinary._training.small import SmallLinearObjective
 
 
 class Operations(TorchDispatchMode):
@@ -140,3 +147,82 @@ def test_large_step_is_cut_by_its_size_alone():
             sizes.append([step._crew._n_shares(n) for n in (10, 10_000, 1_000_000)])
     assert sizes[0] == sizes[1]
     assert sizes[0][0] == 1
+
+
+class _CompressedProducts(TorchDispatchMode):
+    """Counts the products of two compressed matrices that make a third one."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        factors = [each for each in args if _is_compressed(each)]
+        self.count += "mm" in str(func) and len(factors) > 1 and _is_compressed(result)
+        return result
+
+
+def _is_compressed(each):
+    return isinstance(each, torch.Tensor) and each.layout == torch.sparse_csr
+
+
+@pytest.mark.parametrize("shape", [(300, 20), (20, 300)])
+@pytest.mark.parametrize("solver", ["newton-cholesky", "lbfgs", "prox-newton"])
+def test_sparse_fit_makes_no_product_of_compressed_matrices(shape, solver):
+    # torch keeps some of the memory of such a product for good.
+    X = sp.random(*shape, density=0.2, format="csr", random_state=0)
+    l1_ratio = 0.5 if solver == "prox-newton" else 0.0
+    with _CompressedProducts() as products:
+        TorchLogisticClassifier(solver=solver, l1_ratio=l1_ratio).fit(X, np.arange(shape[0]) % 2)
+    assert products.count == 0
+
+
+_MANY_FITS = """
+import resource
+import numpy as np, scipy.sparse as sp
+from skbinary import TorchLogisticClassifier, VectorizedGridSearchCV
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def fit_all():
+    for shape in [(3000, 300), (200, 5000)]:
+        X = sp.random(*shape, density=0.05, format="csr", random_state=0)
+        y = np.arange(shape[0]) % 2
+        TorchLogisticClassifier().fit(X, y)
+        VectorizedGridSearchCV(TorchLogisticClassifier(), {"C": [0.1, 1]}, cv=2).fit(X, y)
+
+for _ in range(5):
+    fit_all()
+before = peak()
+for _ in range(20):
+    fit_all()
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the unit of the peak memory differs")
+def test_sparse_fits_one_after_the_other_take_no_more_memory():
+    done = subprocess.run(
+        [sys.executable, "-c", _MANY_FITS], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 10 * 1024  # KiB
+
+
+@pytest.mark.parametrize("kind", [LinearObjective, SmallLinearObjective])
+def test_objective_that_has_looked_ahead_is_freed_at_once(kind):
+    # In a reference cycle its rows would stay in memory until Python looks for cycles.
+    rows = DenseRows(torch.eye(4, dtype=torch.float64), torch.float64)
+    problem = Problem(rows, torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=torch.float64))
+    stack = Stack(Architecture(4), torch.zeros(1, 5, dtype=torch.float64))
+    objective = kind(stack, problem, 0.1)
+    objective.restart()
+    objective.ray(-objective.gradient).at(1.0)
+    gone = weakref.ref(objective)
+    gc.disable()
+    try:
+        del objective
+        assert gone() is None
+    finally:
+        gc.enable()

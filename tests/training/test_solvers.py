@@ -13,10 +13,11 @@ from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
 from skbinary._training.lbfgs import LBFGS, Memory
 from skbinary._training.line_search import search
-from skbinary._training.loop import train
+from skbinary._training.loop import complaint, train
 from skbinary._training.newton import Newton
 from skbinary._training.objective import Along, LinearObjective, NetworkObjective
 from skbinary._training.plan import Plan
+from skbinary._training.proximal import ProximalNewton
 from skbinary._training.result import StopReason
 from skbinary._training.row_space import RowSpaceNewton
 from skbinary._training.small import SmallLinearObjective
@@ -103,6 +104,59 @@ def test_row_space_newton_reaches_the_optimum(table, fit_intercept, weighted, wa
     there.parameters.copy_(result.parameters)
     there.restart()
     assert float(there.gradient.abs().max()) <= 1e-9
+
+
+@pytest.mark.parametrize("kind", [LinearObjective, SmallLinearObjective])
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_objective_rounding_bounds_the_error_of_the_gradient(name, kind):
+    X, y = PROBLEMS[name]()
+    weight = np.linspace(0.5, 2, len(y))
+    objective = linear_objective(problem_of(X, y, weight), 1e-3, kind=kind)
+    train(Newton(objective, 1e-12), Plan(100, 1e-12, 10))
+    flat = objective.parameters.numpy().astype(np.longdouble)
+    table = np.column_stack([X, np.ones(len(X))]).astype(np.longdouble)
+    residual = 1 / (1 + np.exp(-table @ flat)) - y
+    exact = table.T @ (weight * residual) / weight.astype(np.longdouble).sum()
+    exact[:-1] += 1e-3 * flat[:-1]
+    error = np.abs(objective.gradient.numpy() - exact)
+    bound = objective.rounding().numpy()
+    assert np.all(error <= 4 * bound)
+    assert np.all(bound <= 1e-13 * np.abs(table).max(axis=0))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("solver", [*SOLVERS, "proximal"])
+@pytest.mark.parametrize("name", ["breast cancer", "wide"])
+def test_solver_without_tol_ends_where_rounding_does(name, solver, fit_intercept, weighted):
+    X, y = PROBLEMS[name]()
+    weight = np.random.default_rng(0).uniform(0.1, 3, len(y)) if weighted else None
+    objective = linear_objective(problem_of(X, y, weight), 1e-2, fit_intercept)
+    l1 = 1e-3
+    step = ProximalNewton(objective, l1, 0.0) if solver == "proximal" else None
+    result = train(step or SOLVERS[solver](objective, 0.0), Plan(1000, 0.0, 10))
+    assert result.stop_reason in (StopReason.ROUNDING, StopReason.CONVERGED)
+    assert result.gap < 1e-14
+    assert complaint(result, Plan(1000, 0.0, 10)) is None
+
+
+@pytest.mark.parametrize("table", [wide, equal_rows])
+def test_row_space_newton_without_tol_ends_where_rounding_does(table):
+    problem = problem_of(*table())
+    stack = Stack(Architecture(120), torch.zeros(1, 121, dtype=torch.float64))
+    result = train(RowSpaceNewton(stack, problem, 1e-2, 0.0, Team(1)), Plan(200, 0.0, 10))
+    assert result.stop_reason is StopReason.ROUNDING
+    assert result.gap < 1e-14
+
+
+def test_lbfgs_network_without_tol_ends_where_the_objective_is_flat():
+    X, y = breast_cancer()
+    architecture = Architecture(X.shape[1], (2,), "tanh")
+    start = torch.full((1, architecture.n_parameters), 0.1, dtype=torch.float64)
+    objective = NetworkObjective(Stack(architecture, start), problem_of(X, y), 1.0)
+    result = train(LBFGS(objective, 0.0), Plan(1000, 0.0, 10))
+    assert result.n_iter < 1000
+    assert result.stop_reason in (StopReason.ROUNDING, StopReason.CONVERGED)
 
 
 @pytest.mark.parametrize("n_pairs", [1, 7, 10, 11, 25])
