@@ -185,11 +185,12 @@ class TorchMLPClassifier(CrossFitted):
         Why training stopped.
     history_ : dict of list of float, or one for each member
         All curves, equally long: ``loss``, ``objective`` (with the penalty), ``learning_rate``,
-        ``seconds``, and with validation rows ``validation_loss`` and ``validation_score``.
+        ``seconds``, and with validation rows ``validation_loss`` and ``validation_score``. What
+        `callbacks` record for an epoch is here too: numbers, and events as True or False.
     device_ : str
         Where it was trained.
     module_ : torch.nn.Module
-        The model as a torch module, built when asked for.
+        The model as a torch module in evaluation mode, built when asked for.
     net_ : skorch.NeuralNet
         The model as a skorch net, built when asked for.
     n_features_in_ : int
