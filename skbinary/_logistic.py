@@ -174,8 +174,9 @@ class TorchLogisticClassifier(CrossFitted):
     >>> from sklearn.preprocessing import StandardScaler
     >>> from skbinary import TorchLogisticClassifier
     >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> malignant = y == 0
     >>> model = make_pipeline(StandardScaler(), TorchLogisticClassifier(threshold=0.3))
-    >>> print(f"{model.fit(X, y).score(X, y):.2f}")
+    >>> print(f"{model.fit(X, malignant).score(X, malignant):.2f}")
     0.98
     """
 
