@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from sklearn.base import clone
 from sklearn.calibration import CalibrationDisplay
 from sklearn.datasets import load_breast_cancer
 from sklearn.inspection import DecisionBoundaryDisplay
@@ -48,11 +49,12 @@ one_fit = display.figure_
 
 # %%
 # To compare fits, give each a name and draw it on the same axes. On a logarithmic axis one sees
-# what happens to small losses.
+# what happens to small losses. Each fit has an estimator of its own, so that ``model`` stays the
+# one above.
 several_fits, ax = plt.subplots(layout="constrained")
 for rate in (0.001, 0.003, 0.03):
-    network.set_params(learning_rate_init=rate)
-    other = make_pipeline(StandardScaler(), network).fit(X_train, y_train)
+    other = clone(model).set_params(torchmlpclassifier__learning_rate_init=rate)
+    other.fit(X_train, y_train)
     LossCurveDisplay.from_estimator(
         other, ax=ax, name=f"rate {rate}", log_scale=True, show_score=False
     )

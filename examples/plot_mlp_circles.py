@@ -41,8 +41,9 @@ training_accuracy = TrainingAccuracy()
 model = TorchMLPClassifier(
     hidden_layer_sizes=(100,),
     alpha=0.0,
+    early_stopping=False,  # all 300 epochs: the validation rows only look on
     max_iter=300,
-    n_iter_no_change=300,  # all 300 epochs
+    n_iter_no_change=300,
     random_state=0,
     callbacks=[training_accuracy],
 ).fit(X_train, y_train, X_val=X_val, y_val=y_val)

@@ -19,6 +19,7 @@ from pathlib import Path
 import joblib
 import matplotlib.pyplot as plt
 import numpy as np
+from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import precision_recall_curve, recall_score
@@ -117,9 +118,11 @@ print(f"\nSaved, and loaded in a fresh process: {'the same' if same else 'other'
 
 # %%
 # The picture: the loss of the network on rows that train and rows that do not, and what each
-# threshold would cost.
-scaler, network = mlp[0].fit(X_train), mlp[-1]
-network.fit(scaler.transform(X_train), y_train, X_val=scaler.transform(X_test), y_val=y_test)
+# threshold would cost. A quarter of the training rows validates, scaled as the others are. The
+# test rows are not used.
+X_fit, X_val, y_fit, y_val = train_test_split(X_train, y_train, stratify=y_train, random_state=0)
+scaler, network = clone(mlp[0]).fit(X_fit), clone(mlp[-1])
+network.fit(scaler.transform(X_fit), y_fit, X_val=scaler.transform(X_val), y_val=y_val)
 plt.rcParams["font.size"] = 12
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 LossCurveDisplay.from_estimator(network, ax=left, show_score=False)

@@ -134,13 +134,15 @@ class CrossFitted(BinaryClassifier):
         Examples
         --------
         >>> from sklearn.datasets import load_breast_cancer
-        >>> from sklearn.preprocessing import scale
+        >>> from sklearn.preprocessing import StandardScaler
         >>> from skbinary import TorchLogisticClassifier
         >>> X, y = load_breast_cancer(return_X_y=True)
-        >>> model = TorchLogisticClassifier().fit(scale(X)[:300], y[:300])
-        >>> model = model.tune_threshold(scale(X)[300:], y[300:], {"recall": 0.99})
-        >>> print(f"{(model.predict(scale(X)[300:])[y[300:] == 1] == 1).mean():.2f}")
-        0.99
+        >>> malignant = y == 0
+        >>> X = StandardScaler().fit(X[:300]).transform(X)
+        >>> model = TorchLogisticClassifier().fit(X[:300], malignant[:300])
+        >>> model = model.tune_threshold(X[300:], malignant[300:], {"recall": 0.95})
+        >>> print(f"{model.predict(X[300:])[malignant[300:]].mean():.2f}")
+        0.98
         """
         check_is_fitted(self)
         wanted = parse_threshold(objective)

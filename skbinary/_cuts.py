@@ -17,7 +17,9 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 FEW_POSITIVES = 20  # the recall on 20 rows has a standard error of up to 0.11
-MOST_CUTS = 1000  # at which a function is called, and which are resampled
+# At which a function is called, which are resampled, and which a curve has: a picture is about as
+# many pixels wide.
+MOST_CUTS = 1000
 RESAMPLES = 200  # of which about ten are beyond either end of the interval
 CHUNK = 25  # resamples at a time, whose arrays then stay in the cache
 # A function is called for each pair of these two.
@@ -76,7 +78,8 @@ class Choice:
         In [0, 1].
     curve : dict of str to ndarray of shape (n_cuts,)
         ``"threshold"``, ascending, the weights ``"tn"``, ``"fp"``, ``"fn"`` and ``"tp"`` of the
-        rows of each kind, and ``"score"``, of which more is better.
+        rows of each kind, and ``"score"``, of which more is better. It has at most 1,000 cuts,
+        always with the first and the last one, `threshold` and both ends of `interval`.
     interval : tuple of two floats
         In 90 % of resamples of the rows the best threshold is within it, as is `threshold`.
     complaints : tuple of str
@@ -125,8 +128,9 @@ def choose(objective: Objective, evidence: Evidence) -> Choice:
     and 1. Of cuts that do equally well, after the ties that a constraint itself decides, the one
     nearest to 0.5 is taken, and of two such the lower one.
 
-    A function is called at every cut if there are no more than 1,000, and otherwise at 1,000 whose
-    ranks are evenly spread, which are then all that the curve has.
+    All cuts are compared, of which the curve keeps up to 1,000, closest where it changes most. A
+    function is called at every cut if there are no more than 1,000, and otherwise at 1,000 whose
+    ranks are evenly spread.
 
     The interval holds the middle 90 % of the best thresholds of 200 resamples (Poisson bootstrap),
     for which the rows between up to 1,000 cuts are taken together. A function is resampled 20
@@ -171,10 +175,13 @@ def choose(objective: Objective, evidence: Evidence) -> Choice:
         score = objective.score(counts)
         best = int(_best(objective.ranks(counts), cuts.threshold))
         resampled = _resample_counts(objective, cuts, best)
+    threshold = float(cuts.threshold[best])
+    interval = _interval(resampled, threshold)
+    curve = {"threshold": cuts.threshold, **vars(counts), "score": score}
     return Choice(
-        threshold=float(cuts.threshold[best]),
-        curve={"threshold": cuts.threshold, **vars(counts), "score": score},
-        interval=_interval(resampled, float(cuts.threshold[best])),
+        threshold=threshold,
+        curve=_thinned(curve, (threshold, *interval)),
+        interval=interval,
         complaints=_complaints(objective, evidence, counts[best]),
     )
 
@@ -231,6 +238,29 @@ def _spread(n: int, most: int) -> Indices:
     if n <= most:
         return np.arange(n)
     return np.linspace(0, n - 1, most).round().astype(np.intp)
+
+
+def _thinned(curve: dict[str, Array], thresholds: tuple[float, ...]) -> dict[str, Array]:
+    """Leave out most cuts of a long curve, but neither its ends nor the given thresholds.
+
+    Those that stay are evenly spaced along the curve, so none of the steps between them is long in
+    the threshold, in the share of either class that is flagged, or in the score.
+    """
+    n_cuts = len(curve["threshold"])
+    if n_cuts <= MOST_CUTS:
+        return curve
+    steps = sum(_steps(curve[name]) for name in ("threshold", "fp", "tp", "score"))
+    length = np.append(0.0, np.cumsum(steps))
+    always = [0, n_cuts - 1, *np.searchsorted(curve["threshold"], thresholds)]
+    even = np.linspace(0, length[-1], MOST_CUTS - len(always))
+    kept = np.union1d(np.searchsorted(length[:-1], even), always)
+    return {name: column[kept] for name, column in curve.items()}
+
+
+def _steps(column: Array) -> Array:
+    """Give the lengths of the steps of a curve, as shares of its range."""
+    span = np.ptp(column)
+    return np.abs(np.diff(column)) / (span if span > 0 else 1.0)
 
 
 def _best(ranks: Sequence[Array], threshold: Array) -> Indices:

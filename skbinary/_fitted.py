@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from skbinary._html import HTMLState
 from skbinary._module import LogitModule, MeanLogitModule, build_module
 from skbinary._scores import BinaryScorer
+from skbinary._stack import Architecture
 from skbinary._team import one_torch_thread
 from skbinary._threshold import positive_index
 
@@ -69,19 +71,11 @@ class FittedModel(HTMLState, BinaryScorer):
         shape = self._architecture(self.n_features_in_)
         weights, biases = self._weights()
         if weights[0].ndim == 2:
-            return build_module(
-                shape,
-                [torch.tensor(each) for each in weights],
-                [torch.tensor(each)[None] for each in biases],
-            )
+            return _independent_module(shape, weights, [each[None] for each in biases])
         return MeanLogitModule(
-            build_module(
-                shape,
-                [torch.tensor(each[k]) for each in weights],
-                [torch.tensor(each[k]) for each in biases],
-            )
+            _independent_module(shape, [each[k] for each in weights], [each[k] for each in biases])
             for k in range(len(weights[0]))
-        )
+        ).eval()
 
     @property
     def net_(self) -> BinaryNet:
@@ -107,3 +101,17 @@ class FittedModel(HTMLState, BinaryScorer):
             "device": str(device),
             "verbose": int(self.verbose),
         }
+
+
+def _independent_module(
+    architecture: Architecture, weights: list[NDArray[Any]], biases: list[NDArray[Any]]
+) -> LogitModule:
+    """Build a module whose parameters are contiguous and share no memory.
+
+    Some file formats, safetensors among them, save no others.
+    """
+    return build_module(
+        architecture,
+        [torch.tensor(np.ascontiguousarray(each.T)).mT for each in weights],
+        [torch.tensor(each) for each in biases],
+    )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib.util
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Real
 from typing import Any
 
@@ -17,12 +20,17 @@ from skorch.callbacks import (
     Checkpoint,
     EarlyStopping,
     EpochScoring,
+    InputShapeSetter,
     LRScheduler,
     ParamMapper,
+    TensorBoard,
+    WandbLogger,
 )
 from skorch.dataset import Dataset
-from torch import Tensor
+from skorch.utils import data_from_dataset, to_tensor
+from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Subset
 
 from skbinary._module import LogitModule, MeanLogitModule, build_module
@@ -44,6 +52,10 @@ _COLUMNS: dict[str, tuple[str | None, Any]] = {
 }
 _OF_VALIDATION = {"valid_loss", "valid_loss_best", "valid_acc", "valid_acc_best"}
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
+# Their hooks for batches do nothing for us: scores are computed from whole epochs, and TensorBoard
+# merely notes that there was a batch.
+_EPOCH_LEVEL = (Callback, EpochScoring, TensorBoard)
+_HAS_SAFETENSORS = importlib.util.find_spec("safetensors") is not None
 
 
 class BinaryNet(ClassifierMixin, NeuralNet):
@@ -56,6 +68,7 @@ class BinaryNet(ClassifierMixin, NeuralNet):
     classes_: NDArray[np.generic]
     threshold_: float
     positive_: int  # index of the label that the threshold refers to
+    save_error_ = ""  # of the last call of save_params that has failed
 
     @property
     def _default_callbacks(self) -> list[Any]:
@@ -63,16 +76,15 @@ class BinaryNet(ClassifierMixin, NeuralNet):
 
     def decision_function(self, X: Any) -> NDArray[np.floating]:
         """Give the logits of rows, of shape (n_samples,)."""
-        module = self.module_
+        if isinstance(X, TorchDataset):
+            X, _ = data_from_dataset(X)
+        module = self.module_.eval()  # as in skorch, the next step of training switches it back
         parameter = next(module.parameters())
-        training = module.training
-        module.eval()
         with torch.no_grad():
             logits = [
                 module(torch.as_tensor(_dense(X[span])).to(parameter)).cpu().numpy()
                 for span in row_spans(X.shape[0], int(np.prod(X.shape[1:])), parameter.device)
             ]
-        module.train(training)
         return np.concatenate(logits)
 
     def predict_proba(self, X: Any) -> NDArray[np.floating]:
@@ -91,6 +103,23 @@ class BinaryNet(ClassifierMixin, NeuralNet):
             X = _dense(X).astype(dtype, copy=False)
             y = None if y is None else (np.asarray(y) == self.classes_[1]).astype(dtype)
         return super().get_dataset(X, y)
+
+    def infer(self, x: Any, **fit_params: Any) -> Any:
+        """Give the logits of a batch of rows of any precision."""
+        parameter = next(self.module_.parameters())
+        return super().infer(to_tensor(x, device=self.device).to(parameter.dtype), **fit_params)
+
+    def save_params(self, *args: Any, use_safetensors: bool = False, **kwargs: Any) -> None:
+        """Save parameters, optimizer, criterion or history to files, as skorch does."""
+        try:
+            if use_safetensors:
+                with _copied_state(self.module_):
+                    super().save_params(*args, use_safetensors=True, **kwargs)
+            else:
+                super().save_params(*args, **kwargs)
+        except Exception as error:
+            self.save_error_ = f"{type(error).__name__}: {error}"
+            raise
 
 
 class Rows:
@@ -203,13 +232,15 @@ class SkorchHost:
         module = build_module(
             stack.architecture, [w[0] for w in stack.weights], [b[0] for b in stack.biases]
         )
+        batch_size = run.step.batch_size if isinstance(run.step, MiniBatch) else -1
+        settings = {**self.settings, "batch_size": batch_size}
         self.net = view(
             module,
             self.classes,
             run.plan.threshold,
             run.plan.positive,
             callbacks=self.callbacks,
-            **self.settings,
+            **settings,
         )
         self._datasets = self.rows.datasets()
         self._batches: _BatchNotifier | None = None
@@ -219,6 +250,14 @@ class SkorchHost:
             self._batches = _BatchNotifier(self, run)
             run.step.hooks = self._batches
         self.net.notify("on_train_begin", X=self.rows.X, y=self.rows.y)
+        for _, callback in self.net.callbacks_:
+            policy = getattr(callback, "lr_scheduler_", None)
+            if getattr(policy, "cycle_momentum", False):
+                raise ValueError(
+                    "LRScheduler must change the learning rate alone. Got "
+                    f"{type(policy).__name__}, which changes the momentum, too, instead. Pass "
+                    "cycle_momentum=False."
+                )
         self.pull_rate(run)
 
     def epoch_begin(self, run: Run) -> None:
@@ -235,8 +274,8 @@ class SkorchHost:
             self._batches.validate()
         else:
             # Checkpoint and some loggers look at the last batch: the epoch stands in for it.
-            self.net.history.new_batch()
-            self.net.history.record_batch("train_loss", run.history["loss"][-1])
+            self._record_batch(run)
+        self._predict_for_scorings()
         _record(self.net, {name: run.history[name] for name in _COLUMNS if name in run.history})
         ours = set(self.net.history[-1])
         stop = False
@@ -248,20 +287,71 @@ class SkorchHost:
                 raise
             stop = True
         for name, value in self.net.history[-1].items():
-            if isinstance(value, Real) and name not in ours:
-                run.note(name, float(value))
+            number = _plain_number(value)
+            if number is not None and name not in ours:
+                run.note(name, number)
         self.pull_rate(run)
         return stop
 
     def train_end(self, run: Run) -> None:
         """Pass the end of the training on: this is where the best weights may be loaded."""
-        self.net.notify("on_train_end", X=self.rows.X, y=self.rows.y)
+        try:
+            self.net.notify("on_train_end", X=self.rows.X, y=self.rows.y)
+        finally:
+            if self.net.save_error_:  # of which skorch's callbacks by default tell nobody
+                warnings.warn(
+                    f"A callback could not save its files: {self.net.save_error_}",
+                    UserWarning,
+                    stacklevel=8,
+                )
         for _, callback in self.net.callbacks_:
             run.best_epoch = _loaded_epoch(callback, self.net) or run.best_epoch
 
+    def _record_batch(self, run: Run) -> None:
+        """Record the epoch as its only batch, with what skorch records of each."""
+        history, datasets = self.net.history, self._datasets
+        history.new_batch()
+        for prefix, name in (("train", "loss"), ("valid", "validation_loss")):
+            if name in run.history:
+                history.record_batch(f"{prefix}_loss", run.history[name][-1])
+                history.record_batch(f"{prefix}_batch_size", len(datasets[f"dataset_{prefix}"]))
+
+    def _predict_for_scorings(self) -> None:
+        """Fill the cache of scorings that look at it themselves.
+
+        skorch gathers what a network predicts for the batches of an epoch. Here it is predicted
+        at the end of the epoch, in one go for all of them.
+        """
+        predicted: dict[bool, tuple[Any, Tensor]] = {}
+        for _, callback in self.net.callbacks_:
+            if not _reads_cache(callback):
+                continue
+            on_train = bool(callback.on_train)
+            dataset = self._datasets["dataset_train" if on_train else "dataset_valid"]
+            if dataset is None:
+                continue
+            if on_train not in predicted:
+                X, y = data_from_dataset(dataset)
+                predicted[on_train] = y, torch.as_tensor(self.net.decision_function(X))
+            y, logits = predicted[on_train]
+            callback.y_trues_, callback.y_preds_ = [y], [logits]
+
     def _check(self, run: Run) -> None:
         for _, callback in self.net.callbacks_:
+            if isinstance(callback, InputShapeSetter):
+                raise ValueError(
+                    "callbacks must be without InputShapeSetter. Got one instead. Leave it out: "
+                    "fit takes the number of features from X."
+                )
+            if getattr(callback, "use_safetensors", False) and not _HAS_SAFETENSORS:
+                raise ValueError(
+                    f"{type(callback).__name__} must have the package safetensors for "
+                    "use_safetensors=True. It is not installed. Run 'python -m pip install "
+                    "safetensors', or leave use_safetensors out."
+                )
             monitor = getattr(callback, "monitor", None)
+            if isinstance(callback, WandbLogger) and callback.save_model:
+                monitor = "valid_loss_best"
             if (
                 monitor in _OF_VALIDATION
                 and self.rows.validation is None
@@ -392,15 +482,49 @@ def _record(net: BinaryNet, history: dict[str, list[float]]) -> None:
             net.history.record(f"{theirs}_best", is_best)
 
 
+def _plain_number(value: Any) -> float | None:
+    """Give a number, or a truth value, as Python has it. None for what is neither."""
+    if isinstance(value, (np.generic, np.ndarray, Tensor)) and value.shape == ():
+        value = value.item()
+    if isinstance(value, (bool, int, float)):
+        return value
+    return float(value) if isinstance(value, Real) else None
+
+
 def _sees_batches(callback: Any) -> bool:
     if isinstance(callback, ParamMapper):
         return True
     if isinstance(callback, LRScheduler):
         return callback.step_every == "batch"
-    if type(callback) is EpochScoring:
+    if getattr(callback, "log_on_batch_end", None) is False:  # of skorch's loggers
         return False
-    kind = type(callback)
-    return any(getattr(kind, name, None) is not getattr(Callback, name) for name in _BATCH_HOOKS)
+    return any(
+        getattr(type(callback), name, None) not in [getattr(kind, name) for kind in _EPOCH_LEVEL]
+        for name in _BATCH_HOOKS
+    )
+
+
+def _reads_cache(callback: Any) -> bool:
+    """Tell whether a scoring has its own end of an epoch, where it may ask for predictions."""
+    has_own = isinstance(callback, EpochScoring) and (
+        type(callback).on_epoch_end is not EpochScoring.on_epoch_end
+    )
+    return has_own and callback.use_caching
+
+
+@contextmanager
+def _copied_state(module: nn.Module) -> Iterator[None]:
+    """Let a module give contiguous copies as its state: during training its weights are views."""
+
+    def copy(_: Any, state: dict[str, Tensor], *rest: Any) -> None:
+        for name, value in state.items():
+            state[name] = value.clone(memory_format=torch.contiguous_format)
+
+    hook = module.register_state_dict_post_hook(copy)  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _out_of_patience(callback: Any) -> bool:

@@ -142,9 +142,10 @@ class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
     threshold_ : float
         The threshold in force since ``fit`` or ``tune_threshold``.
     threshold_curve_ : dict of ndarray of shape (n_cuts,)
-        Every cut between rows: ``"threshold"``, the weight of the rows of each kind (``"tn"``,
-        ``"fp"``, ``"fn"``, ``"tp"``) and the ``"score"``, of which more is better. Only if the
-        threshold was chosen.
+        The cuts between rows: ``"threshold"``, the weight of the rows of each kind (``"tn"``,
+        ``"fp"``, ``"fn"``, ``"tp"``) and the ``"score"``, of which more is better. All cuts are
+        compared; at most 1,000 are kept, among them the chosen one, both ends, and more where the
+        curve changes most. Only if the threshold was chosen.
     threshold_interval_ : tuple of (float, float)
         Within which the choice falls in 90% of bootstrap resamples. Only if it was chosen.
     loss_curve_ : list of float
@@ -162,11 +163,12 @@ class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
         Why training stopped.
     history_ : dict of list of float
         All curves, equally long: ``loss``, ``objective`` (with the penalty), ``learning_rate``,
-        ``seconds``, and with validation rows ``validation_loss`` and ``validation_score``.
+        ``seconds``, and with validation rows ``validation_loss`` and ``validation_score``. What
+        `callbacks` record for an epoch is here too: numbers, and events as True or False.
     device_ : str
         Where it was trained.
     module_ : torch.nn.Module
-        The model as a torch module, built when asked for.
+        The model as a torch module in evaluation mode, built when asked for.
     net_ : skorch.NeuralNet
         The model as a skorch net, built when asked for.
     n_features_in_ : int
@@ -191,8 +193,9 @@ class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
     >>> from sklearn.preprocessing import StandardScaler
     >>> from skbinary import TorchLogisticClassifier
     >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> malignant = y == 0
     >>> model = make_pipeline(StandardScaler(), TorchLogisticClassifier(threshold=0.3))
-    >>> print(f"{model.fit(X, y).score(X, y):.2f}")
+    >>> print(f"{model.fit(X, malignant).score(X, malignant):.2f}")
     0.98
     """
 

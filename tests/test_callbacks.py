@@ -1,6 +1,8 @@
 """Who looks on during a fit: skorch's callbacks, scikit-learn's own, Ctrl-C, and verbose lines."""
 
 import re
+import sys
+import types
 import warnings
 from copy import deepcopy
 
@@ -28,13 +30,20 @@ from skorch.callbacks import (
     EpochTimer,
     Freezer,
     GradientNormClipping,
+    InputShapeSetter,
     LoadInitState,
     LRScheduler,
+    MlflowLogger,
     PassthroughScoring,
     PrintLog,
+    TensorBoard,
     TrainEndCheckpoint,
     Unfreezer,
+    WandbLogger,
 )
+from skorch.dataset import Dataset
+from skorch.utils import to_numpy
+from torch.utils.data import TensorDataset
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier, _host
 from skbinary._stack import Stack
@@ -78,6 +87,7 @@ FULL_BATCH = [
     TorchLogisticClassifier(solver="lbfgs"),
     TorchMLPClassifier((6,), solver="lbfgs", max_iter=20, random_state=0),
 ]
+SCORED_MODELS = [small_mlp(), small_logistic(), *FULL_BATCH]
 
 
 def weights_of(model):
@@ -416,6 +426,15 @@ def test_lr_scheduler_that_is_the_only_callback_warns_of_nothing():
     assert len(model.history_["learning_rate"]) == 6
 
 
+@pytest.mark.parametrize("make", WITH_BATCHES)
+def test_lr_scheduler_that_cycles_the_momentum_is_an_error(make):
+    policy = {"policy": "CyclicLR", "base_lr": 0.001, "max_lr": 0.01, "step_every": "batch"}
+    with pytest.raises(ValueError, match=r"changes the momentum.*cycle_momentum=False"):
+        make(callbacks=[LRScheduler(**policy)]).fit(X_TRAIN, Y_TRAIN)
+    model = make(callbacks=[LRScheduler(**policy, cycle_momentum=False)]).fit(X_TRAIN, Y_TRAIN)
+    assert model.history_["learning_rate"][-1] > 0.001
+
+
 # -- Checkpoint, TrainEndCheckpoint, LoadInitState ----------------------------------------------
 
 
@@ -492,6 +511,70 @@ def test_load_init_state_without_a_file_starts_anew(tmp_path):
     assert_array_equal(weights_of(model), weights_of(small_mlp().fit(X_TRAIN, Y_TRAIN)))
 
 
+@pytest.fixture
+def safetensors(monkeypatch):
+    """Stand in for the package safetensors, which takes contiguous tensors only."""
+
+    def save_file(state, path):
+        if not all(value.is_contiguous() for value in state.values()):
+            raise ValueError("You are trying to save a non contiguous tensor")
+        torch.save(dict(state), path)
+
+    module = types.ModuleType("safetensors.torch")
+    module.save_file, module.save = save_file, None
+    package = types.ModuleType("safetensors")
+    package.torch = module
+    monkeypatch.setitem(sys.modules, "safetensors", package)
+    monkeypatch.setitem(sys.modules, "safetensors.torch", module)
+    monkeypatch.setattr(_host, "_HAS_SAFETENSORS", True)
+
+
+@pytest.mark.parametrize("kind", [Checkpoint, TrainEndCheckpoint])
+@pytest.mark.parametrize(
+    "model", [*SCORED_MODELS, small_mlp(hidden_layer_sizes=(6, 5))], ids=lambda m: type(m).__name__
+)
+def test_checkpoint_with_safetensors_saves_the_weights(kind, model, safetensors, tmp_path):
+    every_epoch = {"monitor": None} if kind is Checkpoint else {}
+    files = {"f_optimizer": None, "f_criterion": None, "fn_prefix": "", "dirname": str(tmp_path)}
+    checkpoint = kind(use_safetensors=True, **files, **every_epoch)
+    model = clone(model).set_params(callbacks=[checkpoint]).fit(X_TRAIN, Y_TRAIN)
+    assert_array_equal(weights_in(torch.load(tmp_path / "params.pt")), weights_of(model))
+
+
+def test_checkpoint_with_safetensors_leaves_the_module_as_it_was(safetensors, tmp_path):
+    class SharesMemory(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            net.save_params(f_params=str(tmp_path / "params.pt"), use_safetensors=True)
+            first, *_ = net.module_.parameters()
+            self.shared_ = net.module_.state_dict()["0.weight"].data_ptr() == first.data_ptr()
+
+    sharing = SharesMemory()
+    small_mlp(callbacks=[sharing]).fit(X_TRAIN, Y_TRAIN)
+    assert sharing.shared_
+
+
+@pytest.mark.parametrize("kind", [Checkpoint, TrainEndCheckpoint, LoadInitState])
+def test_checkpoint_without_safetensors_is_an_error(kind, monkeypatch, tmp_path):
+    monkeypatch.setattr(_host, "_HAS_SAFETENSORS", False)
+    files = {"f_optimizer": None, "dirname": str(tmp_path)}
+    if kind is LoadInitState:
+        files = {"checkpoint": Checkpoint()}
+    model = small_mlp(callbacks=[kind(use_safetensors=True, **files)])
+    message = rf"{kind.__name__} must have the package safetensors.*It is not installed. Run 'pyth"
+    with pytest.raises(ValueError, match=message):
+        model.fit(X_TRAIN, Y_TRAIN, **VALIDATION)
+    assert not hasattr(model, "classes_")
+
+
+@pytest.mark.parametrize("kind", [Checkpoint, TrainEndCheckpoint])
+def test_checkpoint_that_cannot_write_warns_once(kind, tmp_path):
+    checkpoint = kind(f_params=str(tmp_path / "no folder" / "params.pt"), fn_prefix="")
+    with pytest.warns(UserWarning, match=r"could not save its files: RuntimeError") as caught:
+        small_mlp(callbacks=[checkpoint]).fit(X_TRAIN, Y_TRAIN, **VALIDATION)
+    [told] = [each for each in caught if "could not save" in str(each.message)]
+    assert told.filename == __file__
+
+
 # -- EpochScoring, BatchScoring, PassthroughScoring ---------------------------------------------
 
 LABELS = {
@@ -500,7 +583,6 @@ LABELS = {
     "strings": np.array(["benign", "malignant"]),
     "bools": np.array([False, True]),
 }
-SCORED_MODELS = [small_mlp(), small_logistic(), *FULL_BATCH]
 
 
 @pytest.mark.parametrize("model", SCORED_MODELS, ids=lambda model: f"{type(model).__name__}")
@@ -583,6 +665,71 @@ def test_epoch_scoring_of_images_equals_the_estimators_score():
     assert recorder.history_[-1, "roc_auc"] == pytest.approx(score, abs=1e-9)
 
 
+class CachedScoring(EpochScoring):
+    """Scores what skorch has cached, as its documentation of ``get_test_data`` shows."""
+
+    def on_epoch_end(self, net, dataset_train, dataset_valid, **kwargs):
+        self.data_ = self.get_test_data(dataset_train, dataset_valid, self.use_caching)
+        _, y_test, y_pred = self.data_
+        logits = np.concatenate([to_numpy(each) for each in y_pred])
+        self._record_score(net.history, roc_auc_score(y_test == net.classes_[1], logits))
+
+
+class ScoredAgain(EpochScoring):
+    """Predicts the rows of ``get_test_data`` itself, as ``EpochScoring`` does."""
+
+    def on_epoch_end(self, net, dataset_train, dataset_valid, **kwargs):
+        rows, y_test, _ = self.get_test_data(dataset_train, dataset_valid, self.use_caching)
+        self._record_score(net.history, self._scoring(net, rows, y_test))
+
+
+def fit_scored(model, scoring, labels, rows=X_TRAIN):
+    """Fit with the callback, and give the model and the ROC AUC of the rows it scores."""
+    model = clone(model).set_params(callbacks=[scoring])
+    model.fit(rows, labels[Y_TRAIN], X_val=X_VAL, y_val=labels[Y_VAL])
+    scored = (rows, Y_TRAIN) if scoring.on_train else (X_VAL, Y_VAL)
+    return model, roc_auc_score(scored[1], model.decision_function(scored[0]))
+
+
+@pytest.mark.parametrize("on_train", [False, True])
+@pytest.mark.parametrize("kind", [CachedScoring, ScoredAgain])
+@pytest.mark.parametrize("model", SCORED_MODELS, ids=lambda model: f"{type(model).__name__}")
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS.keys())
+def test_epoch_scoring_subclass_with_get_test_data_equals_the_estimators_score(
+    labels, model, kind, on_train
+):
+    scoring = kind("roc_auc", lower_is_better=False, on_train=on_train, name="auc")
+    model, expected = fit_scored(model, scoring, labels)
+    assert model.history_["auc"][-1] == pytest.approx(expected, abs=1e-9)
+
+
+def test_epoch_scoring_subclass_without_caching_gets_rows_and_no_predictions():
+    scoring = ScoredAgain("roc_auc", lower_is_better=False, name="auc", use_caching=False)
+    model, expected = fit_scored(FULL_BATCH[0], scoring, LABELS["strings"])
+    assert model.history_["auc"][-1] == pytest.approx(expected, abs=1e-9)
+
+
+def test_epoch_scoring_subclass_of_held_out_sparse_rows_scores_them():
+    scoring = CachedScoring("roc_auc", lower_is_better=False, name="auc")
+    model = small_mlp(early_stopping=True, callbacks=[scoring])
+    model.fit(sparse.csr_matrix(X_TRAIN), Y_TRAIN)
+    _, y_test, y_pred = scoring.data_
+    assert len(y_test) == sum(map(len, y_pred)) == 31
+    assert len(model.history_["auc"]) == model.n_iter_
+
+
+def test_epoch_scoring_subclass_with_hooks_of_its_own_sees_batches_and_predictions():
+    class Counting(CachedScoring):
+        def on_batch_end(self, net, batch, training, **kwargs):
+            super().on_batch_end(net, batch=batch, training=training, **kwargs)
+            self.counted_ = getattr(self, "counted_", 0) + 1
+
+    scoring = Counting("roc_auc", lower_is_better=False, name="auc")
+    model, expected = fit_scored(small_mlp(), scoring, LABELS["ints"])
+    assert model.history_["auc"][-1] == pytest.approx(expected, abs=1e-9)
+    assert scoring.counted_ == 6 * (5 + 1)
+
+
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS.keys())
 def test_batch_scoring_of_validation_rows_equals_the_estimators_score(labels):
     recorder = Recorder()
@@ -638,7 +785,119 @@ def test_passthrough_scoring_of_the_training_loss_equals_the_loss_curve():
     assert_allclose(recorder.history_[:, "train_loss"], model.loss_curve_, rtol=1e-5)
 
 
+@pytest.mark.parametrize("model", SCORED_MODELS, ids=lambda model: f"{type(model).__name__}")
+@pytest.mark.parametrize(("name", "on_train"), [("train_loss", True), ("valid_loss", False)])
+def test_passthrough_scoring_by_itself_equals_the_curve(model, name, on_train):
+    recorder = Recorder()
+    callbacks = [PassthroughScoring(name, on_train=on_train), recorder]
+    model = clone(model).set_params(callbacks=callbacks).fit(X_TRAIN, Y_TRAIN, **VALIDATION)
+    curve = model.loss_curve_ if on_train else model.validation_loss_curve_
+    assert_allclose(recorder.history_[:, name], curve, rtol=1e-6)
+
+
+# -- what callbacks record ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [True, False, 3, 0.5], ids=repr)
+@pytest.mark.parametrize("wrap", [lambda v: v, np.asarray, lambda v: np.asarray(v)[()]])
+def test_history_keeps_what_a_callback_records_as_it_is(value, wrap):
+    class Records(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            net.history.record("noted", wrap(value))
+
+    model = small_mlp(max_iter=2, callbacks=[Records()]).fit(X_TRAIN, Y_TRAIN)
+    assert model.history_["noted"] == [value, value]
+    assert {type(each) for each in model.history_["noted"]} == {type(value)}
+    assert model.net_.history[:, "noted"] == [value, value]
+
+
+def test_history_holds_numbers_that_are_recorded_as_tensors():
+    class Records(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            net.history.record("norm", torch.tensor(2.5))
+
+    model = small_mlp(max_iter=2, callbacks=[Records()]).fit(X_TRAIN, Y_TRAIN)
+    assert model.history_["norm"] == [2.5, 2.5]
+    assert type(model.history_["norm"][0]) is float
+
+
+def test_history_holds_the_events_of_callbacks_as_truth_values():
+    callbacks = [EpochScoring("accuracy", lower_is_better=False), Checkpoint(**NO_FILES)]
+    model = small_mlp(callbacks=callbacks).fit(X_TRAIN, Y_TRAIN, **VALIDATION)
+    for name in ("accuracy_best", "event_cp"):
+        assert {type(each) for each in model.history_[name]} == {bool}
+
+
 # -- logs ---------------------------------------------------------------------------------------
+
+
+class FakeTracker:
+    """Stands in for the run of a tracker, and for its client."""
+
+    def __init__(self, folder=""):
+        self.dir, self.info, self.logged = str(folder), types.SimpleNamespace(run_id=1), []
+
+    def watch(self, module):
+        self.watched = module
+
+    def log(self, values):
+        self.logged.append(values["train_loss"])
+
+    def log_metric(self, run, name, value, step):
+        self.logged += [value] if name == "train_loss" else []
+
+    def add_scalar(self, tag, scalar_value, global_step):
+        self.logged += [scalar_value] if tag == "Loss/train_loss" else []
+
+    def log_artifact(self, run, path):
+        self.saved = path.exists()
+
+    def set_terminated(self, run):
+        self.ended = True
+
+    def close(self):
+        self.ended = True
+
+
+LOGGERS = {
+    "wandb": lambda tracker: WandbLogger(tracker),
+    "mlflow": lambda tracker: MlflowLogger(tracker, tracker),
+    "tensorboard": lambda tracker: TensorBoard(tracker),
+}
+
+
+@pytest.mark.parametrize("make", LOGGERS.values(), ids=LOGGERS.keys())
+@pytest.mark.parametrize("model", SCORED_MODELS, ids=lambda model: f"{type(model).__name__}")
+def test_tracker_of_epochs_logs_the_loss_curve(model, make, tmp_path, runs):
+    tracker = FakeTracker(tmp_path)
+    model = clone(model).set_params(callbacks=[make(tracker)])
+    model.fit(X_TRAIN, Y_TRAIN, **VALIDATION)
+    assert tracker.logged == model.loss_curve_
+    assert getattr(runs[0].step, "hooks", None) is None  # no second pass over each batch
+
+
+def test_wandb_logger_without_validation_rows_is_an_error(tmp_path):
+    model = small_mlp(callbacks=[WandbLogger(FakeTracker(tmp_path))])
+    with pytest.raises(ValueError, match="WandbLogger must have validation rows to monitor"):
+        model.fit(X_TRAIN, Y_TRAIN)
+    tracker = FakeTracker(tmp_path)
+    model.set_params(callbacks=[WandbLogger(tracker, save_model=False)]).fit(X_TRAIN, Y_TRAIN)
+    assert tracker.logged == model.loss_curve_
+
+
+def test_input_shape_setter_is_an_error():
+    with pytest.raises(ValueError, match="fit takes the number of features from X"):
+        small_mlp(callbacks=[InputShapeSetter()]).fit(X_TRAIN, Y_TRAIN)
+
+
+def test_net_under_training_knows_the_size_of_batches():
+    class Sizes(Callback):
+        def on_train_begin(self, net, **kwargs):
+            self.size_ = net.batch_size
+
+    sizes = Sizes()
+    small_mlp(batch_size="auto", callbacks=[sizes]).fit(X_TRAIN, Y_TRAIN)
+    assert sizes.size_ == 200
 
 
 def test_print_log_with_a_sink_writes_a_row_for_each_epoch():
@@ -1067,6 +1326,24 @@ def test_net_shows_nothing_in_the_estimators_state():
 
 
 @VIEWS
+@pytest.mark.parametrize("kind", [Dataset, TensorDataset])
+def test_net_takes_a_dataset_of_any_precision(model, kind):
+    model = clone(model).fit(X_TRAIN, Y_TRAIN)
+    rows, net = kind(torch.tensor(X_VAL), torch.tensor(Y_VAL)), model.net_
+    assert_allclose(net.predict_proba(rows), model.predict_proba(X_VAL), atol=1e-6)
+    logits = to_numpy(net.forward(rows))
+    assert_allclose(logits, model.decision_function(X_VAL), rtol=1e-4, atol=1e-5)
+
+
+def test_net_predicts_without_dropout_after_its_own_training():
+    model = small_mlp(dropout=0.5).fit(X_TRAIN, Y_TRAIN)
+    net = model.net_.partial_fit(X_TRAIN, Y_TRAIN)
+    assert net.module_.training
+    assert_array_equal(net.predict_proba(X_VAL), net.predict_proba(X_VAL))
+    assert not any(each.training for each in net.module_.modules())
+
+
+@VIEWS
 def test_module_gives_the_estimators_logits(model):
     model = clone(model).fit(X_TRAIN, Y_TRAIN)
     module = model.module_
@@ -1075,6 +1352,14 @@ def test_module_gives_the_estimators_logits(model):
         logits = module(rows).numpy()
     assert isinstance(module, torch.nn.Module)
     assert_allclose(logits, model.decision_function(X_VAL), rtol=1e-4, atol=1e-5)
+
+
+@VIEWS
+def test_module_has_contiguous_parameters_with_memory_of_their_own(model):
+    module = clone(model).fit(X_TRAIN, Y_TRAIN).module_
+    for each in module.state_dict().values():
+        assert each.is_contiguous()
+        assert each.untyped_storage().nbytes() == each.nbytes
 
 
 def test_module_of_images_takes_them_in_their_shape():

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import sklearn
 from scipy.special import expit
-from sklearn.metrics import get_scorer, precision_score, recall_score
+from sklearn.metrics import (
+    f1_score,
+    get_scorer,
+    precision_recall_curve,
+    precision_score,
+    recall_score,
+)
 
 from skbinary._cuts import Evidence, choose
 from skbinary._objectives import Metric, parse_threshold
@@ -196,6 +202,79 @@ def test_curve_uneven_weights_flagging_all_has_recall_of_one():
     assert curve["fn"][0] == 0
     assert curve["tn"][0] == 0
     assert curve["tp"][-1] == 0
+
+
+def make_rare(n_rows, n_positive):
+    """Give rows of which few are positive, and weights that are all different."""
+    generator = np.random.default_rng(0)
+    target = (np.arange(n_rows) < n_positive).astype(float)
+    logit = generator.normal(size=n_rows) - 4 + 3 * target
+    return Evidence(logit, target, generator.uniform(0.5, 2, size=n_rows), CLASSES)
+
+
+LONG = {
+    "calibrated": make_calibrated(20_000),
+    "rare": make_rare(20_000, 200),
+    "bunched": make_rows(np.r_[np.linspace(-9, -8, 5000), 3, 5], np.r_[np.arange(5000) % 2, 1, 0]),
+}
+LONG_SPECS = ["f1", "accuracy", {"recall": 0.9}, {"alert_rate": 0.01}, COSTS[1]]
+each_long = pytest.mark.parametrize("evidence", LONG.values(), ids=LONG)
+
+
+@each_long
+@pytest.mark.parametrize("spec", LONG_SPECS, ids=str)
+def test_curve_many_cuts_keeps_its_ends_the_choice_and_the_interval(evidence, spec):
+    choice = find(spec, evidence)
+    curve, (low, high) = choice.curve, choice.interval
+    assert {len(column) for column in curve.values()} == {len(curve["threshold"])}
+    assert 100 < len(curve["threshold"]) <= 1000
+    assert (np.diff(curve["threshold"]) > 0).all()
+    assert {choice.threshold, low, high} <= set(curve["threshold"].tolist())
+    assert curve["fn"][0] == curve["tn"][0] == 0
+    assert curve["tp"][-1] == curve["fp"][-1] == 0
+
+
+@each_long
+def test_curve_many_cuts_counts_the_rows_from_each_cut_on(evidence):
+    curve = find("f1", evidence).curve
+    weight = np.ones(len(evidence.target)) if evidence.weight is None else evidence.weight
+    flags = expit(evidence.logit) >= curve["threshold"][:, None]
+    positive = evidence.target == 1
+    np.testing.assert_allclose(curve["tp"], (flags & positive) @ weight, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(curve["fp"], (flags & ~positive) @ weight, rtol=1e-9, atol=1e-9)
+
+
+@each_long
+def test_choose_many_cuts_compares_all_of_them(evidence):
+    choice = find("f1", evidence)
+    precision, recall, _ = precision_recall_curve(
+        evidence.target, expit(evidence.logit), sample_weight=evidence.weight
+    )
+    every = 2 * precision * recall / np.maximum(precision + recall, 1e-300)
+    flags = expit(evidence.logit) >= choice.threshold
+    reached = f1_score(evidence.target, flags, sample_weight=evidence.weight)
+    assert reached == pytest.approx(every.max(), rel=1e-12)
+    assert choice.curve["score"].max() == pytest.approx(reached, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["calibrated", "rare"])
+def test_curve_many_cuts_keeps_the_shape_of_the_curve(name):
+    evidence = LONG[name]
+    curve = find("f1", evidence).curve
+    weight = np.ones(len(evidence.target)) if evidence.weight is None else evidence.weight
+    grid = np.linspace(0, 0.99, 400)
+    flags = expit(evidence.logit) >= grid[:, None]
+    positive = evidence.target == 1
+    tp, fp = (flags & positive) @ weight, (flags & ~positive) @ weight
+    expected = {"tp": tp, "fp": fp, "score": 2 * tp / (tp + fp + weight[positive].sum())}
+    for column, full in expected.items():
+        error = np.abs(np.interp(grid, curve["threshold"], curve[column]) - full) / full.max()
+        assert error.mean() < 0.003
+        assert error.max() < 0.03  # with 200 positive rows a single one moves F1 by 0.02
+
+
+def test_curve_of_no_more_than_a_thousand_cuts_is_whole():
+    assert len(find("f1", make_calibrated(999)).curve["threshold"]) == 1000
 
 
 def test_curve_constraint_scores_cuts_that_miss_it_too():

@@ -25,8 +25,8 @@ from sklearn.metrics import (
     recall_score,
     roc_curve,
 )
-from sklearn.model_selection import GridSearchCV, train_test_split
-from sklearn.pipeline import make_pipeline
+from sklearn.model_selection import GridSearchCV, ParameterGrid, train_test_split
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
@@ -819,6 +819,96 @@ def test_search_over_lists_of_grids_draws_the_candidates_that_set_the_parameter(
     display = SearchDisplay.from_cv_results(results, params="a")
     np.testing.assert_array_equal(drawn(display.lines_[0]), [0.1, 0.2, 0.3])
     assert display.best_ is None  # it is not among them
+
+
+@pytest.mark.parametrize("at_random", [False, True])
+def test_search_over_a_list_of_grids_fills_in_what_the_estimator_has(rows, at_random):
+    X, _, y, _ = rows
+    grids = [{"alpha": [0.01, 1.0]}, {"learning_rate_init": [0.01, 0.1], "alpha": [10.0]}, {}]
+    if at_random:
+        search = VectorizedRandomizedSearchCV(network(max_iter=2), grids[:2], n_iter=4, cv=2)
+    else:
+        search = VectorizedGridSearchCV(network(max_iter=2), grids, cv=2)
+    search.fit(X, y)
+    display = SearchDisplay.from_estimator(search)
+    known = network(max_iter=2).get_params()
+    expected = [{**known, **each} for each in search.cv_results_["params"]]
+    assert set(display.params) == {"alpha", "learning_rate_init"}
+    for name, values in display.params.items():
+        assert values == [each[name] for each in expected]
+    np.testing.assert_array_equal(display.scores, search.cv_results_["mean_test_score"])
+    assert display.best_index == search.best_index_
+    assert display.best_ is not None
+    assert display.score_name == "accuracy (mean of 2 folds)"
+
+
+def test_search_over_disjoint_results_draws_the_parameter_of_the_best_candidate():
+    results = {
+        "params": [{"a": 1}, {"a": 2}, {"b": 1}, {"b": 2}, {"b": 3}],
+        "mean_test_score": [0.1, 0.8, 0.2, 0.3, 0.4],
+    }
+    display = SearchDisplay.from_cv_results(results)
+    assert display.params == {"a": [1, 2]}
+    assert display.others == ()
+    assert display.ax_.get_ylabel() == "score\n2 of 5 candidates"
+    assert display.best_ is not None
+
+
+def test_search_over_estimators_draws_what_all_candidates_have():
+    logistic, mlp = TorchLogisticClassifier(), network()
+    pipeline = Pipeline([("scale", StandardScaler()), ("clf", logistic)])
+    grids = [
+        {"clf": [logistic], "clf__C": [0.1, 1.0]},
+        {"clf": [mlp], "clf__alpha": [0.1, 1.0, 10.0]},
+    ]
+    candidates = list(ParameterGrid(grids))
+    results = {"params": candidates, "mean_test_score": [0.1, 0.2, 0.3, 0.5, 0.4]}
+    display = SearchDisplay.from_cv_results(results)
+    assert display.params == {"clf": [each["clf"] for each in candidates]}
+    assert drawn(display.lines_[0]).tolist() == [0.2, 0.5]
+    assert display.others == ("C", "alpha")
+    search = GridSearchCV(pipeline, grids)
+    search.cv_results_, search.best_index_ = results, 3
+    of_search = SearchDisplay.from_estimator(search, params="alpha")
+    assert of_search.params == {"alpha": [0.1, 1.0, 10.0]}  # a linear model has none
+    assert of_search.ax_.get_ylabel() == "accuracy\n3 of 5 candidates"
+    assert (logistic.C, mlp.alpha) == (1.0, 0.0001)  # are not touched
+
+
+def test_search_over_two_parameters_that_no_candidate_has_together_says_what_to_do():
+    results = {"params": [{"a": 1}, {"b": 2}], "mean_test_score": [0.1, 0.2]}
+    message = "params must be two that some candidate has. Got 'a' and 'b' instead, of which each"
+    with pytest.raises(ValueError, match=message):
+        SearchDisplay.from_cv_results(results, params=["a", "b"])
+
+
+def test_search_over_grids_of_which_one_has_failed_draws_the_other():
+    results = {
+        "params": [{"a": 1, "b": 1}, {"a": 2, "b": 1}, {"a": 1, "c": 1}, {"a": 2, "c": 2}],
+        "mean_test_score": [0.1, 0.2, np.nan, np.nan],
+    }
+    display = SearchDisplay.from_cv_results(results)
+    assert list(display.params) == ["a"]
+    np.testing.assert_array_equal(drawn(display.lines_[0]), [0.1, 0.2])
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        (
+            [network(alpha=0.01), network(alpha=10.0), network(alpha=0.01)],
+            ["...alpha=0.01, early_...", "...alpha=10.0, early_..."],
+        ),
+        (["a" * 30, "a" * 31], ["a" * 21 + "...", "a" * 21 + "... (2)"]),
+        (["auto", 50, 5, None, "5"], ["5", "50", "auto", "None", "5 (2)"]),
+        ([f1_score, recall_score], ["f1_score", "recall_score"]),
+    ],
+)
+def test_search_values_that_differ_have_names_that_differ(values, texts):
+    scale = Scale.of(values)
+    assert scale.labels == texts
+    display = SearchDisplay.from_cv_results(results_of(p=values))
+    assert len(drawn(display.lines_[0])) == len(texts)
 
 
 def test_search_failed_candidates_are_left_out():

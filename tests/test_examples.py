@@ -2,11 +2,14 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.metrics import roc_curve
 
 pytest.importorskip("matplotlib", reason="the examples draw pictures")
 
@@ -16,7 +19,8 @@ WORDS = {
     "start_search": "trained in stacks: True",
     "start_threshold": "recall",
 }
-EXAMPLES = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
 PNG = b"\x89PNG\r\n\x1a\n"
 PICTURES = {
     "plot_displays": [
@@ -75,6 +79,26 @@ def test_example_run_by_itself_draws_its_pictures(name, tmp_path):
     run_example(name, tmp_path, folder=tmp_path)
     drawn = {path.stem for path in tmp_path.glob("*.png") if path.read_bytes().startswith(PNG)}
     assert drawn == set(PICTURES[name])
+
+
+@pytest.mark.parametrize(
+    "path", [*EXAMPLES.glob("*.py"), *ROOT.glob("docs/**/*.md"), ROOT / "README.md"], ids=str
+)
+def test_code_that_is_shown_never_validates_on_test_rows(path):
+    text = path.read_text(encoding="utf-8")
+    assert re.findall(r"(?:X_val|y_val)=\S*test", text) == []
+
+
+def test_displays_of_one_fit_are_all_of_the_same_fit(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["plot_displays.py", str(tmp_path)])
+    shown = runpy.run_path(str(EXAMPLES / "plot_displays.py"))
+    model, network = shown["model"], shown["model"][-1]
+    assert network.learning_rate_init == 0.003
+    np.testing.assert_array_equal(shown["display"].loss, network.loss_curve_)
+    probability = model.predict_proba(shown["X_test"])[:, 1]
+    expected = roc_curve(shown["y_test"], probability, pos_label="malignant")[:2]
+    [line] = [each for each in shown["left"].lines if each.get_label().startswith("network")]
+    np.testing.assert_array_equal(line.get_xydata().T, expected)
 
 
 @pytest.mark.parametrize("name", ["TorchLogisticClassifier", "TorchMLPClassifier"])

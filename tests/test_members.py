@@ -209,6 +209,33 @@ def test_module_and_net_give_the_mean():
     assert_allclose(model.net_.predict_proba(rows), model.predict_proba(rows), atol=1e-5)
 
 
+def test_module_and_net_predict_without_dropout():
+    model = members(dropout=0.5).fit(X, Y)
+    assert not any(each.training for each in model.module_.modules())
+    net = model.net_
+    for _ in range(2):  # also once they were asked before
+        assert_allclose(net.predict_proba(X), model.predict_proba(X), atol=1e-5)
+        assert not any(each.training for each in net.module_.modules())
+
+
+def test_net_goes_on_training_with_dropout_and_predicts_without():
+    net = members(dropout=0.5).fit(X, Y).net_
+    before = net.predict_proba(X)
+    net.partial_fit(X, Y)
+    assert all(each.training for each in net.module_.modules())
+    assert np.abs(net.predict_proba(X) - before).max() > 0
+    assert_array_equal(net.predict(X), net.predict(X))
+    assert not any(each.training for each in net.module_.modules())
+
+
+def test_module_has_contiguous_parameters_with_memory_of_their_own():
+    state = members().fit(X, Y).module_.state_dict()
+    assert len(state) == 12
+    for each in state.values():
+        assert each.is_contiguous()
+        assert each.untyped_storage().nbytes() == each.nbytes
+
+
 def test_members_without_stopping_train_all_epochs():
     model = members(early_stopping=False, max_iter=5, n_iter_no_change=5).fit(X, Y)
     assert [len(curve) for curve in model.loss_curve_] == [5, 5, 5]

@@ -63,6 +63,15 @@ def test_choice_lies_on_its_curve_and_in_its_interval(model, objective):
     )
 
 
+def test_pickle_with_an_objective_does_not_grow_with_the_rows():
+    rows = np.random.default_rng(0).standard_normal((20_000, 3))
+    model = TorchLogisticClassifier(threshold="f1").fit(rows, rows[:, 0] + rows[:, 1] > 1)
+    assert len(model.threshold_curve_["threshold"]) <= 1000
+    assert len(pickle.dumps(model)) < 60_000
+    model.tune_threshold(rows, rows[:, 0] > 0, {"recall": 0.9})
+    assert len(pickle.dumps(model)) < 60_000
+
+
 @each_model
 def test_training_goes_the_way_it_goes_with_a_number(model):
     tuned, plain = fitted(model, "f1"), fitted(model, 0.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import clone
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -56,9 +58,11 @@ class Scale:
             kind = _kind_of_axis(distinct)
             scale = cls(distinct, labels, place, kind)
             return scale.evenly() if kind == "even" else scale
-        texts = [value_text(value) for value in values]
-        labels = list(dict.fromkeys(texts))
-        place = np.array([labels.index(text) for text in texts], dtype=np.intp)
+        keys = [_key(value) for value in values]
+        ordered = _numbers_first(dict(zip(keys, values, strict=True)))
+        index = {key: i for i, key in enumerate(ordered)}
+        place = np.array([index[key] for key in keys], dtype=np.intp)
+        labels = _labels(list(ordered.values()))
         return cls(np.arange(len(labels), dtype=np.float64), labels, place, "words")
 
     def evenly(self) -> Scale:
@@ -93,13 +97,61 @@ def _kind_of_axis(distinct: Array) -> str:
     return "log"
 
 
+def _key(value: Any) -> tuple[str, Any]:
+    """Give what tells values apart, which need not be hashable: dicts and estimators are not."""
+    if _is_number(value):
+        return "number", float(value)
+    return "text" if isinstance(value, str) else "object", _one_line(value)
+
+
+def _numbers_first(values: dict[Any, Any]) -> dict[Any, Any]:
+    """Put numbers in order before all else, which stays as it was."""
+    numbers = sorted((value, key) for key, value in values.items() if _is_number(value))
+    rest = {key: value for key, value in values.items() if not _is_number(value)}
+    return {**{key: value for value, key in numbers}, **rest}
+
+
 def value_text(value: Any) -> str:
     """Give a value in few letters."""
     if _is_number(value):
         is_whole = abs(value) < _LARGE and value == int(value)
         return f"{value:.0f}" if is_whole else f"{value:.3g}"
-    text = " ".join(str(value).split())
+    return _shortened(_one_line(value))
+
+
+def _one_line(value: Any) -> str:
+    name = getattr(value, "__name__", None)  # of a function
+    return " ".join((name if isinstance(name, str) else str(value)).split())
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _labels(values: Sequence[Any]) -> list[str]:
+    """Name values that differ, each in few letters and each in its own way."""
+    labels = [value_text(value) for value in values]
+    for label in [label for label, count in Counter(labels).items() if count > 1]:
+        alike = [i for i, each in enumerate(labels) if each == label]
+        texts = [_one_line(values[i]) for i in alike]
+        # What they begin with does not tell them apart: up to the last whole word of it.
+        begin = max(_common_beginning(texts).rfind(mark) + 1 for mark in "( ,")
+        for i, text in zip(alike, texts, strict=True):
+            labels[i] = _shortened(f"...{text[begin:]}") if begin else label
+    counts: Counter[str] = Counter()
+    for i, label in enumerate(labels):
+        counts[label] += 1
+        if counts[label] > 1:
+            labels[i] = f"{label} ({counts[label]})"
+    return labels
+
+
+def _common_beginning(texts: Sequence[str]) -> str:
+    first, last = min(texts), max(texts)
+    n_equal = 0
+    while first[n_equal : n_equal + 1] == last[n_equal : n_equal + 1] != "":
+        n_equal += 1
+    return first[:n_equal]
 
 
 def best_of_each(places: Sequence[Indices], scores: Array) -> dict[tuple[int, ...], int]:
@@ -123,7 +175,13 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def read_results(
-    results: Mapping[str, Any], params: Any, score: str, best_index: int | None = None
+    results: Mapping[str, Any],
+    params: Any,
+    score: str,
+    best_index: int | None = None,
+    *,
+    metric: str | None = None,
+    estimator: Any = None,
 ) -> dict[str, Any]:
     """Give what a ``SearchDisplay`` is made of.
 
@@ -136,26 +194,47 @@ def read_results(
     score : str
     best_index : int or None
         None takes the candidate of the highest score.
+    metric : str or None
+        What the score is called. None takes the name of its column.
+    estimator : estimator or None
+        Whose parameters candidates have that do not set them, as in a list of grids. None leaves
+        such candidates out where the parameter is drawn.
     """
     key = _find_score(results, score)
     scores = np.asarray(results[key], dtype=np.float64)
     _check_some_numbers(scores)
     candidates = list(results["params"])
     short = short_names(dict.fromkeys(name for each in candidates for name in each))
-    scales = _scales(candidates, short)
-    varying = [name for name in short if len(scales[name].labels) > 1]
-    chosen = _choose(varying, scales, scores) if params is None else _find(params, short)
-    kept = [i for i, each in enumerate(candidates) if all(name in each for name in chosen)]
-    _check_some_numbers(scores[kept])
+    if estimator is not None:
+        candidates = [_completed(each, list(short), estimator) for each in candidates]
     best = int(np.nanargmax(scores)) if best_index is None else best_index
+    if params is None:
+        chosen = _choose(candidates, list(short), scores, best)
+    else:
+        chosen = _find(params, short)
+    kept = _that_set(chosen, candidates)
+    if not kept:
+        raise ValueError(
+            "params must be two that some candidate has. Got "
+            f"{' and '.join(repr(short[name]) for name in chosen)} instead, of which each has one "
+            "at most. Draw one of them."
+        )
+    _check_some_numbers(scores[kept])
     stds = results.get(key.replace("mean_", "std_", 1))
+    score_name = name_score(key, results, metric)
+    if len(kept) < len(candidates):
+        score_name += f"\n{len(kept)} of {len(candidates)} candidates"
     return {
         "params": {short[name]: [candidates[i][name] for i in kept] for name in chosen},
         "scores": scores[kept],
         "stds": None if stds is None else np.asarray(stds, dtype=np.float64)[kept],
         "best_index": kept.index(best) if best in kept else None,
-        "score_name": name_score(key, results),
-        "others": tuple(short[name] for name in varying if name not in chosen),
+        "score_name": score_name,
+        "others": tuple(
+            short[name]
+            for name in short
+            if name not in chosen and _differs(name, [candidates[i] for i in kept])
+        ),
     }
 
 
@@ -167,31 +246,71 @@ def _check_some_numbers(scores: Array) -> None:
         )
 
 
-def _scales(candidates: list[dict[str, Any]], names: Iterable[str]) -> dict[str, Scale]:
-    """Put the values of every parameter in order; what a candidate has not set is a value, too."""
-    return {name: Scale.of([each.get(name, "not set") for each in candidates]) for name in names}
+def _completed(candidate: dict[str, Any], names: list[str], estimator: Any) -> dict[str, Any]:
+    """Add the parameters that a candidate has without setting them."""
+    missing = [name for name in names if name not in candidate]
+    if not missing:
+        return candidate
+    try:
+        fitted_as = clone(estimator).set_params(**clone(candidate, safe=False))
+        known = fitted_as.get_params()
+    except Exception:  # such a candidate could not be fitted either
+        return candidate
+    return {**{name: known[name] for name in missing if name in known}, **candidate}
 
 
-def _choose(varying: list[str], scales: dict[str, Scale], scores: Array) -> list[str]:
-    """Choose the two parameters, or the one, over which the best score moves most."""
-    if not varying:
+def _that_set(names: Iterable[str], candidates: list[dict[str, Any]]) -> list[int]:
+    return [i for i, each in enumerate(candidates) if all(name in each for name in names)]
+
+
+def _differs(name: str, candidates: list[dict[str, Any]]) -> bool:
+    """Tell whether candidates differ in a parameter, also by having it or not."""
+    n_set = len(_that_set([name], candidates))
+    return 0 < n_set < len(candidates) or len(_values(name, candidates).labels) > 1
+
+
+def _values(name: str, candidates: list[dict[str, Any]]) -> Scale:
+    """Put the values of a parameter in order, of the candidates that have it."""
+    return Scale.of([each[name] for each in candidates if name in each])
+
+
+def _choose(
+    candidates: list[dict[str, Any]], names: list[str], scores: Array, best: int
+) -> list[str]:
+    """Choose the two parameters, or the one, over which the best score moves most.
+
+    If there are any, they are some that all candidates have, else some that the best one has.
+    """
+    varying = [name for name in names if len(_values(name, candidates).labels) > 1]
+    everywhere = [name for name in varying if all(name in each for each in candidates)]
+    pool = everywhere or [name for name in varying if name in candidates[best]] or varying
+    if not pool:
         raise ValueError(
             "A search must vary a parameter to be drawn. Got candidates that are all the same "
             "instead. Give the parameter more values."
         )
-
-    def movement(name: str) -> float:
-        best = scores[list(best_of_each([scales[name].place], scores).values())]
-        return float(np.nanmax(best) - np.nanmin(best))
-
-    if len(varying) > 2:
-        varying = sorted(sorted(varying, key=movement, reverse=True)[:2], key=varying.index)
+    chosen = [max(pool, key=lambda name: _movement(name, candidates, scores))]
+    kept = _that_set(chosen, candidates)
+    left, left_scores = [candidates[i] for i in kept], scores[kept]
+    rest = [name for name in pool if name not in chosen and len(_values(name, left).labels) > 1]
+    if rest:
+        chosen.append(max(rest, key=lambda name: _movement(name, left, left_scores)))
+    chosen.sort(key=names.index)
 
     def is_second(name: str) -> tuple[bool, int]:
         # Numbers, and what has more values, along the x axis.
-        return scales[name].kind == "words", -len(scales[name].labels)
+        scale = _values(name, candidates)
+        return scale.kind == "words", -len(scale.labels)
 
-    return sorted(varying, key=is_second)
+    return sorted(chosen, key=is_second)
+
+
+def _movement(name: str, candidates: list[dict[str, Any]], scores: Array) -> float:
+    """Tell how far the best score moves over a parameter."""
+    its_scores = scores[_that_set([name], candidates)]
+    best = its_scores[list(best_of_each([_values(name, candidates).place], its_scores).values())]
+    known = best[~np.isnan(best)]
+    return float(np.ptp(known)) if len(known) else -1.0
 
 
 def _find(params: Any, short: dict[str, str]) -> list[str]:

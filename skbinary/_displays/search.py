@@ -10,7 +10,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from skbinary._displays.candidates import USUAL_SCORE, Scale, best_of_each, name_score, read_results
+from skbinary._displays.candidates import USUAL_SCORE, Scale, best_of_each, read_results
 from skbinary._displays.drawing import (
     LINES,
     MARKERS,
@@ -42,7 +42,9 @@ class SearchDisplay(Display):
     """The scores of a search over one or two of its parameters.
 
     Make one with ``from_estimator`` or ``from_cv_results``. Over further parameters the best score
-    is taken.
+    is taken. In a list of grids a candidate that does not set a parameter has that of the search's
+    estimator. Where there is none, it is left out, and the name of the score says how many are
+    drawn.
 
     Parameters
     ----------
@@ -138,8 +140,8 @@ class SearchDisplay(Display):
             scikit-learn's.
         params : str or list of str, default=None
             One or two parameters, with or without the names of the steps before them
-            (``"clf__alpha"``, ``"alpha"``). None takes those that vary, and of more than two those
-            over which the best score moves most.
+            (``"clf__alpha"``, ``"alpha"``). None takes those that vary and that all candidates
+            have, and of more than two those over which the best score moves most.
         score : str, default="mean_test_score"
             A column of ``cv_results_``, or a metric's name (``"f1"``, ``"train_f1"``). Of several
             metrics the default is the one of ``refit``.
@@ -186,9 +188,14 @@ class SearchDisplay(Display):
         best_index = None
         if score == USUAL_SCORE or callable(search.refit):
             best_index = getattr(search, "best_index_", None)
-        found = read_results(search.cv_results_, params, score, best_index)
-        if score == USUAL_SCORE:
-            found["score_name"] = name_score(score, search.cv_results_, _scorer_name(search))
+        found = read_results(
+            search.cv_results_,
+            params,
+            score,
+            best_index,
+            metric=_scorer_name(search) if score == USUAL_SCORE else None,
+            estimator=getattr(search, "estimator", None),
+        )
         return cls(**found, name=name).plot(ax, kind=kind, **kwargs)
 
     @classmethod
