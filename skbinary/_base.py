@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import inspect
 from abc import abstractmethod
 from collections.abc import Callable
 from numbers import Real
@@ -21,6 +22,8 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.metaestimators import available_if
 
 from skbinary import _device, _inputs
+from skbinary._defaults import default_settings
+from skbinary._memory import is_out_of_memory, out_of_memory
 from skbinary._monitor import check_monitor
 from skbinary._objectives import parse_threshold
 from skbinary._observers import CallbackSupport
@@ -36,20 +39,58 @@ _USUAL_THRESHOLD, _PROBABILITY = 0.5, Interval(Real, 0, 1, closed="both")
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
+# What other libraries call what fit and partial_fit are given here, and what to write instead.
+_NAMES_ELSEWHERE = {
+    "eval_set": "Validation rows are given to fit as X_val and y_val: write "
+    "fit(X, y, X_val=X_val, y_val=y_val).",
+    "eval_sample_weight": "Write fit(X, y, X_val=X_val, y_val=y_val, sample_weight_val=weights).",
+    "validation_split": "Set the parameters early_stopping=True and validation_fraction.",
+    "epochs": "Set the parameter max_iter.",
+    "n_epochs": "Set the parameter max_iter.",
+    "max_epochs": "Set the parameter max_iter.",
+    "early_stopping_rounds": "Set the parameter n_iter_no_change.",
+}
+_NAMES_ELSEWHERE["validation_data"] = _NAMES_ELSEWHERE["eval_set"]
+_NAMES_ELSEWHERE["X_val"] = _NAMES_ELSEWHERE["y_val"] = _NAMES_ELSEWHERE["eval_set"]
+
+
 def unchanged_on_error(method: _Method) -> _Method:
-    """Put the estimator's attributes back as they were when `method` raises anything."""
+    """Run a method of an estimator so that it cannot leave anything half done.
+
+    The estimator's attributes are put back as they were when `method` raises anything. It runs
+    with the default settings of torch and NumPy, and where memory runs out, the error says what to
+    do about it.
+    """
+    known = inspect.signature(method).parameters.values()
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in known)
+    names = {each.name for each in known}
 
     @functools.wraps(method)
     def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not takes_any:
+            for name in kwargs.keys() - names:
+                raise TypeError(_unknown_argument(self, method.__name__, name))
         before = self.__dict__.copy()
         try:
-            return method(self, *args, **kwargs)
-        except BaseException:
+            with default_settings():
+                return method(self, *args, **kwargs)
+        except BaseException as error:
             self.__dict__.clear()
             self.__dict__.update(before)
+            if is_out_of_memory(error):
+                what = f"{type(self).__name__}.{method.__name__}"
+                raise out_of_memory(error, what, self._memory_advice) from error
             raise
 
     return guarded  # type: ignore[return-value]  # with the signature of `method`
+
+
+def _unknown_argument(estimator: Any, method: str, name: str) -> str:
+    """Say what to do with an argument that a method does not take."""
+    advice = _NAMES_ELSEWHERE.get(name, "Leave it out.")
+    if name in estimator._get_param_names():
+        advice = f"It is a parameter of the estimator: write set_params({name}=...)."
+    return f"{type(estimator).__name__}.{method} does not take {name}. {advice}"
 
 
 def _has_batches(self: BinaryClassifier) -> bool:
@@ -82,6 +123,11 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
 
     What users call is here: parameters and data are checked, and a training is settled.
     """
+
+    _memory_advice = (
+        "Pass float32 rows, lower batch_size or the number of units, or set device='cpu' if the "
+        "device is an accelerator."
+    )
 
     solver: str
     batch_size: int | str

@@ -9,7 +9,7 @@ from typing import Any, Self
 from sklearn.utils.validation import check_is_fitted
 
 from skbinary import _inputs
-from skbinary._base import BinaryClassifier
+from skbinary._base import BinaryClassifier, unchanged_on_error
 from skbinary._cuts import Choice, Evidence, choose
 from skbinary._objectives import parse_threshold
 from skbinary._observers import members_told
@@ -64,6 +64,7 @@ class CrossFitted(BinaryClassifier):
             parts.decide(self, training.objective)
         return self
 
+    @unchanged_on_error
     def tune_threshold(self, X: Any, y: Any, objective: Any, *, sample_weight: Any = None) -> Self:
         """Choose the threshold on rows of one's choice, without training.
 

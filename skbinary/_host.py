@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit
@@ -25,6 +26,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Subset
 
+from skbinary._containers import check_sparse
+from skbinary._defaults import default_settings
 from skbinary._module import LogitModule, MeanLogitModule, build_module
 from skbinary._prepare import Data, Split
 from skbinary._spans import row_spans
@@ -61,11 +64,13 @@ class BinaryNet(ClassifierMixin, NeuralNet):
 
     def decision_function(self, X: Any) -> NDArray[np.floating]:
         """Give the logits of rows, of shape (n_samples,)."""
+        if sp.issparse(X):
+            X = check_sparse(X)
         module = self.module_
         parameter = next(module.parameters())
         training = module.training
         module.eval()
-        with torch.no_grad():
+        with default_settings(), torch.no_grad():
             logits = [
                 module(torch.as_tensor(_dense(X[span])).to(parameter)).cpu().numpy()
                 for span in row_spans(X.shape[0], int(np.prod(X.shape[1:])), parameter.device)

@@ -143,7 +143,7 @@ def _check_validation(
             f"X_val and y_val must be given together. Got {given} alone instead. Pass {missing}, "
             "or leave all out."
         )
-    X = _inputs.check_rows(estimator, X, reset=False)
+    X = _inputs.check_rows(estimator, X, reset=False, name="X_val")
     y = _inputs.check_labels(estimator, X, y, "y_val")
     _inputs.encode(y, classes, "y_val")
     return Table(X, y, _inputs.check_weight(sample_weight, X, "sample_weight_val"))

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from skbinary import _device, _inputs
 from skbinary._base import BinaryClassifier
+from skbinary._memory import is_out_of_memory
 from skbinary._prepare import Data, Fold, Split, check_data, remembered, unweighted_problem
 from skbinary._problem import Problem
 from skbinary._settled import Training
@@ -202,8 +203,14 @@ class Model:
         elif isinstance(self.how, Weighted) and outcome.stop_reason is not StopReason.CONVERGED:
             self.is_left = True
         else:
-            self.result = outcome
-            self.classifier._take_over(outcome, self.training)
+            try:
+                self.classifier._take_over(outcome, self.training)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self.error = error
+            else:
+                self.result = outcome
 
     def warn(self, result: FitResult) -> None:
         """Say what is unfinished about the training."""
@@ -414,7 +421,7 @@ def _train(
     try:
         outcomes: Sequence[FitResult | Exception] = together(models)
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         if len(models) > 1:
             half = len(models) // 2
@@ -422,11 +429,6 @@ def _train(
         outcomes = [error]
     seconds = (time.perf_counter() - begin) / len(models)
     return [(model, each, seconds) for model, each in zip(models, outcomes, strict=True)]
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    known = (MemoryError, torch.OutOfMemoryError)
-    return isinstance(error, known) or "allocate memory" in str(error)
 
 
 def _in_batches(
