@@ -16,7 +16,13 @@ from sklearn.exceptions import DataConversionWarning
 from sklearn.linear_model import LogisticRegression
 from skorch.callbacks import GradientNormClipping
 
-from skbinary import TorchLogisticClassifier, TorchMLPClassifier, _rows, _spans
+from skbinary import (
+    PiecewiseLinearEncoder,
+    TorchLogisticClassifier,
+    TorchMLPClassifier,
+    _rows,
+    _spans,
+)
 from skbinary._problem import Problem
 from skbinary._rows import DenseRows, SparseRows
 from skbinary._twins import hold_out
@@ -264,6 +270,59 @@ def test_half_precision_container_gives_the_weights_of_the_same_numbers_in_float
     assert_allclose(weights, weights_of(fitted(model, rounded)), rtol=tolerance, atol=tolerance)
 
 
+FLOAT16 = REALS.astype(np.float16)
+STORED_AS_FLOAT16 = {
+    "array": FLOAT16,
+    "fortran order": np.asfortranarray(FLOAT16),
+    "big endian": FLOAT16.astype(">f2"),
+    "pandas": pd.DataFrame(FLOAT16, columns=NAMES),
+    "pandas with bytes": pd.DataFrame(FLOAT16, columns=NAMES).assign(x0=np.int8(1)),
+    "torch": torch.tensor(FLOAT16),
+    "sparse": sparse.csr_array((FLOAT16.ravel(), np.tile(range(6), 120), range(0, 721, 6))),
+}
+
+
+@models(FULL_BATCH, WITH_BATCHES)
+@pytest.mark.parametrize("X", STORED_AS_FLOAT16.values(), ids=STORED_AS_FLOAT16.keys())
+def test_float16_gives_the_weights_of_its_float32_bit_for_bit(model, X):
+    single = X.float() if isinstance(X, torch.Tensor) else X.astype(np.float32)
+    found, expected = fitted(model, X), fitted(model, single)
+    assert_array_equal(weights_of(found), weights_of(expected))
+    scores = found.decision_function(X)
+    assert scores.dtype == np.float32
+    # A frame becomes an array by columns or by rows, which are summed in another order.
+    assert_allclose(scores, expected.decision_function(single), rtol=1e-5, atol=1e-5)
+
+
+def test_float16_takes_no_more_memory_than_its_float32():
+    values, y = long_table("float16")
+    mlp, single = MAPPED_MODELS["mlp"], values.astype(np.float32)
+    more = peak_of(lambda: fitted(mlp, values, y)) - peak_of(lambda: fitted(mlp, single, y))
+    assert more < 1.1 * single.nbytes  # the copy in float32, and no other
+
+
+def test_encoder_computes_float16_as_float32():
+    encoder = PiecewiseLinearEncoder().fit(FLOAT16)
+    expected = PiecewiseLinearEncoder().fit(FLOAT16.astype(np.float32))
+    assert encoder.transform(FLOAT16).dtype == np.float32
+    assert_array_equal(encoder.transform(FLOAT16), expected.transform(FLOAT16.astype(np.float32)))
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f2"])
+def test_big_endian_rows_of_less_than_float64_are_scored_in_float32(dtype):
+    X = REALS.astype(dtype)
+    native = X.astype(np.float32)
+    found, expected = (fitted(WITH_BATCHES["mlp"], each) for each in (X, native))
+    assert found.decision_function(X).dtype == np.float32
+    assert_array_equal(found.decision_function(X), expected.decision_function(native))
+
+
+def test_big_endian_labels_and_weights_give_the_weights_of_native_ones():
+    weight = np.arange(1.0, 121)
+    found = fitted(WITH_BATCHES["mlp"], REALS, Y.astype(">i8"), weight.astype(">f8"))
+    assert_array_equal(weights_of(found), weights_of(fitted(WITH_BATCHES["mlp"], REALS, Y, weight)))
+
+
 @models(FULL_BATCH, WITH_BATCHES)
 @by_name(WHOLE_NUMBERS)
 def test_whole_numbers_give_the_weights_of_floats(model, make):
@@ -407,6 +466,7 @@ def test_sparse_rows_of_which_some_are_empty_give_the_dense_weights(model):
 
 
 def mapped(tmp_path, values):
+    tmp_path.mkdir(exist_ok=True)
     np.save(tmp_path / "rows.npy", values)
     return np.load(tmp_path / "rows.npy", mmap_mode="r")
 
@@ -506,6 +566,38 @@ def test_memory_map_as_validation_rows_is_read_span_by_span(tmp_path, reads):
     assert max(reads) <= 1024
     expected = bce(model.decision_function(values), y, None)
     assert model.validation_loss_curve_[-1] == pytest.approx(expected, rel=1e-4)
+
+
+@models(MAPPED_MODELS, {"newton": FULL_BATCH["newton"]})
+@pytest.mark.parametrize("dtype", [">f8", ">f4", ">f2", ">i4", ">u2"])
+def test_memory_map_of_the_other_byte_order_gives_the_weights_of_the_native_one(
+    tmp_path, model, dtype
+):
+    values, y = long_table(dtype, (1000, 8))
+    X = mapped(tmp_path, values)
+    native = mapped(tmp_path / "native", values.astype(values.dtype.newbyteorder("=")))
+    assert not X.dtype.isnative
+    found, expected = fitted(model, X, y), fitted(model, native, y)
+    assert_array_equal(weights_of(found), weights_of(expected))
+    scores = found.decision_function(X)
+    assert scores.dtype == expected.decision_function(native).dtype
+    assert_array_equal(scores, expected.decision_function(native))
+
+
+def test_memory_map_of_the_other_byte_order_validates_like_the_native_one(tmp_path):
+    values, y = long_table(">f4", (1000, 8))
+    X, native = mapped(tmp_path, values), values.astype(np.float32)
+    mlp = MAPPED_MODELS["mlp"]
+    found = fitted(mlp, native, y, X_val=X, y_val=y).validation_loss_curve_
+    assert found == fitted(mlp, native, y, X_val=native, y_val=y).validation_loss_curve_
+
+
+def test_memory_map_of_float16_is_scored_in_float32(tmp_path):
+    values, y = long_table("float16", (500, 8))
+    model = fitted(MAPPED_MODELS["mlp"], values, y)
+    scores = model.decision_function(mapped(tmp_path, values))
+    assert scores.dtype == np.float32
+    assert_array_equal(scores, model.decision_function(values.astype(np.float32)))
 
 
 def test_memory_map_with_nan_is_an_error(tmp_path):
