@@ -16,7 +16,12 @@ from sklearn.utils.fixes import parse_version
 from skorch.callbacks import Callback
 from torch.utils.data import DataLoader, TensorDataset
 
-from skbinary import TorchLogisticClassifier, TorchMLPClassifier, VectorizedGridSearchCV
+from skbinary import (
+    TorchLogisticClassifier,
+    TorchMLPClassifier,
+    VectorizedGridSearchCV,
+    _inputs,
+)
 
 KINDS = [TorchLogisticClassifier, TorchMLPClassifier]
 RNG = np.random.RandomState(0)
@@ -1304,3 +1309,58 @@ def test_sparse_matrix_with_room_for_more_is_read_up_to_its_end(kind):
     )
     found, expected = fitted(kind, (roomy, Y)), fitted(kind, (matrix, Y))
     np.testing.assert_array_equal(found.predict_proba(roomy), expected.predict_proba(matrix))
+
+
+# -- out of memory --------------------------------------------------------------------------------
+
+FULL = [
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes.\nat"),
+    RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronous"),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+    MemoryError("Unable to allocate 3 GiB"),
+]
+
+
+def raiser(error):
+    def full(*args, **kwargs):
+        raise error
+
+    return full
+
+
+@both
+@pytest.mark.parametrize("error", FULL)
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "tune_threshold"])
+def test_fit_that_is_out_of_memory_says_what_to_do(kind, error, method, monkeypatch):
+    model = fitted(kind, solver="adam")
+    monkeypatch.setattr(_inputs, "as_rows", raiser(error))
+    more = ("f1",) if method == "tune_threshold" else ()
+    first_line = str(error).splitlines()[0]
+    pattern = whole(
+        f"NAME.{method} must fit into the memory of the device. Got {first_line!r} instead. Pass "
+        "float32 rows, lower batch_size or the number of units, or set device='cpu' if the device "
+        "is an accelerator."
+    )
+    assert_raises_and_stays(model, lambda m: getattr(m, method)(X, Y, *more), MemoryError, pattern)
+
+
+@both
+@pytest.mark.parametrize("error", FULL)
+@pytest.mark.parametrize("score", SCORES)
+def test_score_that_is_out_of_memory_says_what_to_do(kind, error, score, monkeypatch):
+    model = fitted(kind)
+    monkeypatch.setattr(_inputs, "as_rows", raiser(error))
+    pattern = starts("The rows and their scores must fit into the memory of the device. Got ")
+    assert_raises_and_stays(model, lambda m: getattr(m, score)(X), MemoryError, pattern)
+
+
+def test_network_that_is_too_large_for_any_memory_says_what_to_do():
+    with pytest.raises(MemoryError, match=r"^TorchMLPClassifier\.fit must fit into the memory"):
+        TorchMLPClassifier((10**7, 10**7)).fit(X, Y)
+
+
+@both
+def test_error_that_is_not_of_the_memory_is_left_alone(kind, monkeypatch):
+    monkeypatch.setattr(_inputs, "as_rows", raiser(RuntimeError("shapes do not match")))
+    with pytest.raises(RuntimeError, match=whole("shapes do not match")):
+        unfitted(kind).fit(X, Y)
