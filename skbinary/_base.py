@@ -186,7 +186,9 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
             Weights of the rows, zero or more. A row of weight 2 counts like the row twice.
         X_val : like X, default=None
             Rows that are scored after every epoch and never trained on. With early stopping they
-            decide when to stop, and a threshold that is to be chosen is chosen on them.
+            decide when to stop, and a threshold that is to be chosen is chosen on them. In a
+            pipeline they are transformed like `X` only with ``transform_input=["X_val"]``, as in
+            the second example. A warning tells where they are plainly on another scale.
         y_val : array-like of shape (n_validation_samples,), default=None
             Their labels.
         sample_weight_val : array-like of shape (n_validation_samples,), default=None
@@ -211,6 +213,25 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
         TorchLogisticClassifier()
         >>> model.stop_reason_
         'the gradient is within tol'
+
+        Validation rows in a pipeline, transformed like the others by metadata routing:
+
+        >>> from sklearn import config_context
+        >>> from sklearn.datasets import load_breast_cancer
+        >>> from sklearn.model_selection import train_test_split
+        >>> from sklearn.pipeline import Pipeline
+        >>> from sklearn.preprocessing import StandardScaler
+        >>> from skbinary import TorchMLPClassifier
+        >>> X, y = load_breast_cancer(return_X_y=True)
+        >>> X_train, X_val, y_train, y_val = train_test_split(X, y, random_state=0)
+        >>> with config_context(enable_metadata_routing=True):
+        ...     network = TorchMLPClassifier(random_state=0)
+        ...     network = network.set_fit_request(X_val=True, y_val=True)
+        ...     steps = [("scale", StandardScaler()), ("network", network)]
+        ...     pipeline = Pipeline(steps, transform_input=["X_val"])
+        ...     pipeline = pipeline.fit(X_train, y_train, X_val=X_val, y_val=y_val)
+        >>> min(pipeline["network"].validation_loss_curve_) < 0.1
+        True
         """
         goes_on = self.warm_start and hasattr(self, "classes_")
         data = check_data(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from skbinary import _inputs
 from skbinary._compressed import CompressedRows, can_pay, compress
 from skbinary._problem import Problem
 from skbinary._rows import DenseRows, Rows
+from skbinary._scales import scale_difference
 from skbinary._twins import folds, hold_out, merge_equal_rows
 
 _Made = TypeVar("_Made")
@@ -126,6 +128,8 @@ def check_data(
         _inputs.check_both_classes(y, weight)
     _inputs.encode(y, classes)
     held = _check_validation(estimator, validation, classes)
+    if held is not None:
+        _compare_scales(estimator, X, held.X)
     return Data(Table(X, y, weight), held, classes, given)
 
 
@@ -147,6 +151,24 @@ def _check_validation(
     y = _inputs.check_labels(estimator, X, y, "y_val")
     _inputs.encode(y, classes, "y_val")
     return Table(X, y, _inputs.check_weight(sample_weight, X, "sample_weight_val"))
+
+
+def _compare_scales(estimator: Any, X: Any, X_val: Any) -> None:
+    """Warn if validation rows look as if they had not been transformed like the others."""
+    found = scale_difference(X, X_val)
+    if found is None:
+        return
+    names = getattr(estimator, "feature_names_in_", None)
+    name = found.column if names is None else repr(str(names[found.column]))
+    warnings.warn(
+        "The columns of X_val must be on the scale of those of X. Got the "
+        f"{found.statistic} {found.value_val:.3g} instead of {found.value:.3g} in column {name}, "
+        f"and another scale in {found.n_columns} of {found.n_compared} columns. In a pipeline, "
+        'X_val is transformed only with metadata routing and Pipeline(transform_input=["X_val"]), '
+        "as the docstring of fit shows.",
+        UserWarning,
+        stacklevel=6,
+    )
 
 
 def build_problem(

@@ -7,14 +7,18 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import sklearn
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from scipy.special import expit
 from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer
 from sklearn.exceptions import DataConversionWarning
 from sklearn.linear_model import LogisticRegression
-from skorch.callbacks import GradientNormClipping
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback, GradientNormClipping
 
 from skbinary import (
     PiecewiseLinearEncoder,
@@ -25,6 +29,7 @@ from skbinary import (
 )
 from skbinary._problem import Problem
 from skbinary._rows import DenseRows, SparseRows
+from skbinary._scales import scale_difference
 from skbinary._twins import hold_out
 
 pytestmark = [
@@ -1217,3 +1222,120 @@ def test_probabilities_are_expit_of_the_logits():
     model = fitted(FULL_BATCH["newton"], REALS)
     expected = expit(model.decision_function(REALS))
     assert_array_equal(model.predict_proba(REALS)[:, 1], expected)
+
+
+# -- the scale of validation rows -----------------------------------------------------------------
+
+CELLS, BENIGN = load_breast_cancer(return_X_y=True)
+SCALED = StandardScaler().fit_transform(CELLS)
+QUICK = TorchMLPClassifier((4,), max_iter=2, random_state=0)
+OTHER_SCALE = "^The columns of X_val must be on the scale of those of X. Got the "
+
+
+def fit_quietly(*args, **kwargs):
+    """Fit, where a warning of the scale is an error."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=OTHER_SCALE)
+        return fitted(*args, **kwargs)
+
+
+CONTAINERS = {
+    "array": np.asarray,
+    "float32": lambda X: X.astype(np.float32),
+    "frame": pd.DataFrame,
+    "tensor": torch.tensor,
+    "sparse": sparse.csr_array,
+}
+
+
+@by_name(CONTAINERS)
+@pytest.mark.parametrize("model", [QUICK, TorchLogisticClassifier()])
+def test_validation_rows_on_another_scale_warn(model, make):
+    with pytest.warns(UserWarning, match=OTHER_SCALE):
+        fitted(model, make(SCALED[150:]), BENIGN[150:], X_val=make(CELLS[:150]), y_val=BENIGN[:150])
+
+
+def test_validation_rows_on_another_scale_name_column_statistic_and_remedy():
+    names = load_breast_cancer().feature_names
+    X, X_val = (pd.DataFrame(each, columns=names) for each in (SCALED[150:], CELLS[:150]))
+    low, high = (np.sort(X_val["worst area"])[round(share * 149)] for share in (0.25, 0.75))
+    message = (
+        f"Got the interquartile range {high - low:.3g} instead of .* in column 'worst area', and "
+        r"another scale in \d+ of 30 columns. In a pipeline, X_val is transformed only with "
+        r'metadata routing and Pipeline\(transform_input=\["X_val"\]\), as the docstring of fit '
+        "shows.$"
+    )
+    with pytest.warns(UserWarning, match=message) as caught:
+        fitted(QUICK, X, BENIGN[150:], X_val=X_val, y_val=BENIGN[:150])
+    assert sum("X_val" in str(each.message) for each in caught) == 1
+
+
+def test_validation_rows_on_another_scale_warn_before_training():
+    class Stop(Callback):
+        def on_train_begin(self, net, X=None, y=None, **kwargs):
+            raise AssertionError("training has begun")
+
+    model = clone(QUICK).set_params(callbacks=[Stop()])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=OTHER_SCALE)
+        with pytest.raises(UserWarning, match=OTHER_SCALE):
+            model.fit(SCALED[150:], BENIGN[150:], X_val=CELLS[:150], y_val=BENIGN[:150])
+
+
+@pytest.mark.parametrize("n_val", [10, 30, 150])
+@pytest.mark.parametrize("X", [CELLS, SCALED, CELLS.astype(np.float32)])
+def test_validation_rows_of_an_ordinary_split_do_not_warn(X, n_val):
+    for seed in range(5):
+        order = np.random.RandomState(seed).permutation(len(X))
+        held, own = order[:n_val], order[n_val:]
+        model = fit_quietly(QUICK, X[own], BENIGN[own], X_val=X[held], y_val=BENIGN[held])
+        assert len(model.validation_loss_curve_) == 2
+
+
+ONE_HOT = np.eye(8)[RNG.randint(0, 8, 400)]
+QUIET_TABLES = {
+    "one-hot": ONE_HOT,
+    "constant": np.ones((400, 3)),
+    "flags": RNG.randint(0, 2, (400, 5)),
+    "sparse": sparse.random_array((400, 50), density=0.05, rng=0, format="csr"),
+    "one column": np.arange(400.0)[:, None],
+    "heavy tails": np.exp(3 * RNG.normal(size=(400, 4))),
+    "time and others": np.c_[np.repeat([0, 365], [300, 100]) + RNG.rand(400), RNG.rand(400, 2)],
+}
+
+
+@pytest.mark.parametrize("X", QUIET_TABLES.values(), ids=QUIET_TABLES.keys())
+def test_validation_rows_at_the_end_of_a_table_do_not_warn(X):
+    y = np.arange(400) % 2
+    model = fit_quietly(QUICK, X[:300], y[:300], X_val=X[300:], y_val=y[300:])
+    assert len(model.validation_loss_curve_) == 2
+
+
+def test_validation_rows_of_which_one_column_differs_do_not_warn():
+    X_val = SCALED[:150] * np.r_[1e3, np.ones(29)]
+    model = fit_quietly(QUICK, SCALED[150:], BENIGN[150:], X_val=X_val, y_val=BENIGN[:150])
+    assert len(model.validation_loss_curve_) == 2
+
+
+def test_scale_of_a_memory_map_is_told_from_a_few_rows(tmp_path):
+    X = mapped(tmp_path, np.random.RandomState(0).rand(20000, 50).astype(np.float32))
+    peak = peak_of(lambda: scale_difference(X, np.asarray(X[:100]) * 100))
+    assert scale_difference(X, np.asarray(X[:100]) * 100).n_columns == 50
+    assert peak < X.nbytes / 4
+
+
+def test_routed_validation_rows_are_transformed_by_the_pipeline():
+    scaler = StandardScaler().fit(CELLS[150:])
+    X_val, y_val = CELLS[:150], BENIGN[:150]
+    by_hand = fit_quietly(
+        QUICK, scaler.transform(CELLS[150:]), BENIGN[150:],
+        X_val=scaler.transform(X_val), y_val=y_val,
+    )  # fmt: skip
+    with sklearn.config_context(enable_metadata_routing=True):
+        network = clone(QUICK).set_fit_request(X_val=True, y_val=True)
+        steps = [("scale", StandardScaler()), ("network", network)]
+        pipeline = Pipeline(steps, transform_input=["X_val"])
+        whole = fit_quietly(pipeline, CELLS[150:], BENIGN[150:], X_val=X_val, y_val=y_val)
+    found = whole["network"]
+    assert found.validation_loss_curve_ == by_hand.validation_loss_curve_
+    assert_array_equal(weights_of(found), weights_of(by_hand))
