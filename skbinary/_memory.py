@@ -6,6 +6,7 @@ import torch
 
 # What torch's allocators and the libraries below them say, besides OutOfMemoryError.
 _SIGNS = ("allocate memory", "out of memory", "ALLOC_FAILED", "memory allocation failed")
+_RULE = "must fit into the memory of the device"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -32,13 +33,7 @@ def out_of_memory(error: BaseException, what: str, advice: str) -> MemoryError:
     MemoryError
         `error` itself if it says all this before.
     """
-    if isinstance(error, _OutOfMemoryError):
+    if isinstance(error, MemoryError) and _RULE in str(error):
         return error
     first_line = str(error).partition("\n")[0].strip() or type(error).__name__
-    return _OutOfMemoryError(
-        f"{what} must fit into the memory of the device. Got {first_line!r} instead. {advice}"
-    )
-
-
-class _OutOfMemoryError(MemoryError):
-    """A MemoryError that says what to do."""
+    return MemoryError(f"{what} {_RULE}. Got {first_line!r} instead. {advice}")
