@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import inspect
 from abc import abstractmethod
 from collections.abc import Callable
 from numbers import Real
@@ -22,6 +23,8 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.metaestimators import available_if
 
 from skbinary import _device, _inputs
+from skbinary._defaults import default_settings
+from skbinary._memory import is_out_of_memory, out_of_memory
 from skbinary._monitor import check_monitor
 from skbinary._objectives import parse_threshold
 from skbinary._observers import CallbackSupport
@@ -39,16 +42,46 @@ _USUAL_THRESHOLD, _PROBABILITY = 0.5, Interval(Real, 0, 1, closed="both")
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
+# What other libraries call what fit and partial_fit are given here, and what to write instead.
+_NAMES_ELSEWHERE = {
+    "eval_set": "Validation rows are given to fit as X_val and y_val: write "
+    "fit(X, y, X_val=X_val, y_val=y_val).",
+    "eval_sample_weight": "Write fit(X, y, X_val=X_val, y_val=y_val, sample_weight_val=weights).",
+    "validation_split": "Set the parameters early_stopping=True and validation_fraction.",
+    "epochs": "Set the parameter max_iter.",
+    "n_epochs": "Set the parameter max_iter.",
+    "max_epochs": "Set the parameter max_iter.",
+    "early_stopping_rounds": "Set the parameter n_iter_no_change.",
+}
+_NAMES_ELSEWHERE["validation_data"] = _NAMES_ELSEWHERE["eval_set"]
+_NAMES_ELSEWHERE["X_val"] = _NAMES_ELSEWHERE["y_val"] = _NAMES_ELSEWHERE["eval_set"]
+
+
 def unchanged_on_error(method: _Method) -> _Method:
-    """Put the estimator's attributes back as they were when `method` raises anything."""
+    """Run a method of an estimator so that it cannot leave anything half done.
+
+    The estimator's attributes are put back as they were when `method` raises anything. It runs
+    with the default settings of torch and NumPy, and where memory runs out, the error says what to
+    do about it.
+    """
+    known = inspect.signature(method).parameters.values()
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in known)
+    names = {each.name for each in known}
 
     @functools.wraps(method)
     def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not takes_any:
+            for name in kwargs.keys() - names:
+                raise TypeError(_unknown_argument(self, method.__name__, name))
         before = self.__dict__.copy()
         try:
-            return method(self, *args, **kwargs)
-        except BaseException:
+            with default_settings():
+                return method(self, *args, **kwargs)
+        except BaseException as error:
             self.__dict__ = before  # at once, lest Ctrl-C comes in between
+            if is_out_of_memory(error):
+                what = f"{type(self).__name__}.{method.__name__}"
+                raise out_of_memory(error, what, self._memory_advice) from error
             raise
 
     return guarded  # type: ignore[return-value]  # with the signature of `method`
@@ -63,6 +96,14 @@ def _check_can_choose(validation: Table, classes: NDArray[np.generic]) -> None:
             f"y_val must hold both classes, {classes.tolist()}, to choose a threshold on. Got "
             f"{found.tolist()} instead. Add rows of the other class, or set threshold to a number."
         )
+
+
+def _unknown_argument(estimator: Any, method: str, name: str) -> str:
+    """Say what to do with an argument that a method does not take."""
+    advice = _NAMES_ELSEWHERE.get(name, "Leave it out.")
+    if name in estimator._get_param_names():
+        advice = f"It is a parameter of the estimator: write set_params({name}=...)."
+    return f"{type(estimator).__name__}.{method} does not take {name}. {advice}"
 
 
 def _has_batches(self: BinaryClassifier) -> bool:
@@ -95,6 +136,11 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
 
     What users call is here: parameters and data are checked, and a training is settled.
     """
+
+    _memory_advice = (
+        "Pass float32 rows, lower batch_size or the number of units, or set device='cpu' if the "
+        "device is an accelerator."
+    )
 
     solver: str
     batch_size: int | str
@@ -164,7 +210,9 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
             ensemble, and for the folds on which a threshold is chosen.
         X_val : like X, default=None
             Rows that are scored after every epoch and never trained on. With early stopping they
-            decide when to stop, and a threshold that is to be chosen is chosen on them.
+            decide when to stop, and a threshold that is to be chosen is chosen on them. In a
+            pipeline they are transformed like `X` only with ``transform_input=["X_val"]``, as in
+            the second example. A warning tells where they are plainly on another scale.
         y_val : array-like of shape (n_validation_samples,), default=None
             Their labels.
         sample_weight_val : array-like of shape (n_validation_samples,), default=None
@@ -189,6 +237,25 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
         TorchLogisticClassifier()
         >>> model.stop_reason_
         'the gradient is within tol'
+
+        Validation rows in a pipeline, transformed like the others by metadata routing:
+
+        >>> from sklearn import config_context
+        >>> from sklearn.datasets import load_breast_cancer
+        >>> from sklearn.model_selection import train_test_split
+        >>> from sklearn.pipeline import Pipeline
+        >>> from sklearn.preprocessing import StandardScaler
+        >>> from skbinary import TorchMLPClassifier
+        >>> X, y = load_breast_cancer(return_X_y=True)
+        >>> X_train, X_val, y_train, y_val = train_test_split(X, y, random_state=0)
+        >>> with config_context(enable_metadata_routing=True):
+        ...     network = TorchMLPClassifier(random_state=0)
+        ...     network = network.set_fit_request(X_val=True, y_val=True)
+        ...     steps = [("scale", StandardScaler()), ("network", network)]
+        ...     pipeline = Pipeline(steps, transform_input=["X_val"])
+        ...     pipeline = pipeline.fit(X_train, y_train, X_val=X_val, y_val=y_val)
+        >>> min(pipeline["network"].validation_loss_curve_) < 0.1
+        True
         """
         goes_on = self.warm_start and hasattr(self, "classes_")
         with one_torch_thread():

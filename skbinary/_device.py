@@ -9,6 +9,8 @@ import torch
 
 _PREFERRED = ("cuda", "mps", "xpu")
 _KNOWN = ("auto", "cpu", "cuda", "mps", "xpu", "meta", "hpu", "xla")
+# What users may call that which torch calls otherwise.
+_ALIASES = {"gpu": "cuda", "nvidia": "cuda", "rocm": "cuda", "tpu": "xla", "metal": "mps"}
 _UNKNOWN_FREE = 4 << 30  # bytes, where nobody tells what is free
 
 
@@ -61,7 +63,9 @@ def parse_device(device: str | torch.device) -> torch.device:
     try:
         return torch.device(device)
     except (RuntimeError, TypeError):
-        near = difflib.get_close_matches(str(device).split(":")[0].lower(), _KNOWN, n=1)
+        name = str(device).split(":")[0].lower()
+        meant = _ALIASES.get(name)
+        near = [meant] if meant else difflib.get_close_matches(name, _KNOWN, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else "Use 'auto', 'cpu' or 'cuda'."
         raise ValueError(
             f"device must be 'auto' or the name of a torch device. Got {device!r} instead. {hint}"

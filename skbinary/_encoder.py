@@ -12,6 +12,9 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
+from skbinary._containers import check_container, is_single
+from skbinary._defaults import default_settings
+
 _BOUND = 3.0  # standard deviations
 # What the pieces weigh beside the column itself: much more, and smooth columns suffer.
 _PIECES_SCALE = 0.5
@@ -94,7 +97,11 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         >>> PiecewiseLinearEncoder(n_bins=2).fit([[0.0], [1.0], [2.0], [5.0]]).bin_edges_
         [array([0. , 1.5, 5. ])]
         """
-        X = validate_data(self, X, dtype=(np.float64, np.float32))
+        with default_settings():
+            return self._fit(X)
+
+    def _fit(self, X: Any) -> Self:
+        X = self._checked(X, reset=True)
         exact = X.astype(np.float64, copy=False)
         self.mean_, deviation = exact.mean(axis=0), exact.std(axis=0)
         self.scale_ = np.where(deviation > 0, deviation, 1.0)
@@ -128,7 +135,11 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
                [ 1.41,  0.41,  0.86]])
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        with default_settings():
+            return self._transform(X)
+
+    def _transform(self, X: Any) -> NDArray[np.floating]:
+        X = self._checked(X, reset=False)
         z = (X - self.mean_) / self.scale_
         bounded = z / np.sqrt(1 + (z / _BOUND) ** 2)
         pieces = (self._pieces(X) - self._piece_mean) * self._piece_scale
@@ -167,6 +178,12 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+    def _checked(self, X: Any, *, reset: bool) -> NDArray[np.floating]:
+        X = check_container(X, "X")
+        dtype = np.float32 if is_single(X) else (np.float64, np.float32)
+        checked: NDArray[np.floating] = validate_data(self, X, dtype=dtype, reset=reset)
+        return checked
 
     def _edges(self, column: NDArray[np.float64]) -> NDArray[np.float64]:
         if len(np.unique(column)) <= self.n_bins:

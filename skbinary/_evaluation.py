@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Real
@@ -20,6 +20,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples
 
 from skbinary._interrupt import raising_interrupts
+from skbinary._memory import is_out_of_memory
 from skbinary._observers import task_line, task_told
 from skbinary._parts import Parts, plan_parts
 from skbinary._prepared import PreparedSplit
@@ -232,21 +233,28 @@ class Evaluation:
             if parts.error is None and parts.is_left:
                 self._alone.update(order.tasks)
                 continue
-            if parts.error is None:
-                with collecting() as warned:
-                    parts.warn()
-                    parts.finish()
-                self._note_warnings(order.tasks, warned)
+            failed = parts.error
+            with collecting() as warned:
+                try:
+                    if failed is None:
+                        parts.warn()
+                        parts.finish()
+                except Exception as error:
+                    failed = error
+            self._note_warnings(order.tasks, warned)
             shared = order.fold.seconds / max(1, order.fold.n_parts)
             for task in order.tasks:
                 seconds = parts.seconds / n_tasks + shared
-                if parts.error is not None:
-                    self._fail(task, parts.error, seconds)
+                if failed is not None:
+                    self._fail(task, failed, seconds)
                 else:
                     jobs.append((task, order.fold, parts, seconds))
         if self.question.is_of_the_scores:
-            # What differs in its threshold alone has the same scores.
-            self._prepare_scores(list({id(job[2]): job[1:3] for job in jobs}.values()))
+            self._known = {}
+            # What fails here fails again where the candidate is scored, and is told there.
+            with suppress(Exception):
+                # What differs in its threshold alone has the same scores.
+                self._prepare_scores(list({id(job[2]): job[1:3] for job in jobs}.values()))
             Parallel(n_jobs=search.n_jobs, require="sharedmem")(
                 delayed(self._score_tasks)(handful)
                 for handful in handfuls(jobs, effective_n_jobs(search.n_jobs))
@@ -268,7 +276,6 @@ class Evaluation:
                     and (rows := fold.checked(name, own[0])) is not None
                 ):
                     tables.append(Table(name, rows, y, own))
-        self._known = {}
         if tables:
             self._known = known_areas(tables, trained[0][0].device, self._n_threads)
 
@@ -298,7 +305,18 @@ class Evaluation:
             result = {"fit_error": None, "fit_time": seconds}
             for name in question.parts:
                 known = self._known.get((name, id(parts.classifier)))
-                score = question.scores(whole, *fold.part(name)) if known is None else known.score
+                try:
+                    rows = fold.part(name)
+                except Exception as error:  # rows that a transformer refuses
+                    self._fail(task, error, seconds)
+                    return
+                try:
+                    score = question.scores(whole, *rows) if known is None else known.score
+                except (MemoryError, RuntimeError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    self._fail(task, error, seconds)
+                    return
                 result[f"{name}_scores"] = score
                 if name == "test":
                     before = 0.0 if known is None else known.seconds

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from skbinary._defaults import default_settings
 from skbinary._html import HTMLState
 from skbinary._module import LogitModule, MeanLogitModule, build_module
 from skbinary._scores import BinaryScorer
@@ -68,6 +69,10 @@ class FittedModel(HTMLState, BinaryScorer):
     def module_(self) -> LogitModule | MeanLogitModule:
         """The fitted model as a torch module that gives logits, built when asked for."""
         check_is_fitted(self)
+        with default_settings():
+            return self._as_module()
+
+    def _as_module(self) -> LogitModule | MeanLogitModule:
         shape = self._architecture(self.n_features_in_)
         weights, biases = self._weights()
         if weights[0].ndim == 2:
@@ -82,14 +87,15 @@ class FittedModel(HTMLState, BinaryScorer):
         """The fitted model as a skorch ``NeuralNet``, built when asked for."""
         from skbinary import _host
 
-        return _host.view(
-            self.module_,
-            self.classes_,
-            self._own_threshold(),
-            positive_index(self.pos_label, self.classes_),
-            history=None if isinstance(self.history_, list) else self.history_,
-            **self._net_settings(self._scoring_device()),
-        )
+        with default_settings():
+            return _host.view(
+                self.module_,
+                self.classes_,
+                self._own_threshold(),
+                positive_index(self.pos_label, self.classes_),
+                history=None if isinstance(self.history_, list) else self.history_,
+                **self._net_settings(self._scoring_device()),
+            )
 
     def _net_settings(self, device: torch.device) -> dict[str, Any]:
         adam = self.solver == "adam"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Real
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit
@@ -33,6 +33,8 @@ from torch.nn import functional
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Subset
 
+from skbinary._containers import check_sparse
+from skbinary._defaults import default_settings
 from skbinary._module import LogitModule, MeanLogitModule, build_module
 from skbinary._prepare import Data, Split
 from skbinary._spans import row_spans
@@ -40,6 +42,7 @@ from skbinary._threshold import label
 from skbinary._training.loop import Run
 from skbinary._training.minibatch import MiniBatch
 from skbinary._training.schedules import Schedule
+from skbinary._warning import warn
 
 # Our curves under skorch's names, and what the best of them is.
 _COLUMNS: dict[str, tuple[str | None, Any]] = {
@@ -78,9 +81,11 @@ class BinaryNet(ClassifierMixin, NeuralNet):
         """Give the logits of rows, of shape (n_samples,)."""
         if isinstance(X, TorchDataset):
             X, _ = data_from_dataset(X)
+        if sp.issparse(X):
+            X = check_sparse(X)
         module = self.module_.eval()  # as in skorch, the next step of training switches it back
         parameter = next(module.parameters())
-        with torch.no_grad():
+        with default_settings(), torch.no_grad():
             logits = [
                 module(torch.as_tensor(_dense(X[span])).to(parameter)).cpu().numpy()
                 for span in row_spans(X.shape[0], int(np.prod(X.shape[1:])), parameter.device)
@@ -299,11 +304,7 @@ class SkorchHost:
             self.net.notify("on_train_end", X=self.rows.X, y=self.rows.y)
         finally:
             if self.net.save_error_:  # of which skorch's callbacks by default tell nobody
-                warnings.warn(
-                    f"A callback could not save its files: {self.net.save_error_}",
-                    UserWarning,
-                    stacklevel=8,
-                )
+                warn(f"A callback could not save its files: {self.net.save_error_}")
         for _, callback in self.net.callbacks_:
             run.best_epoch = _loaded_epoch(callback, self.net) or run.best_epoch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
@@ -21,13 +22,13 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor
 
+from skbinary._containers import check_container, first_missing, is_single
 from skbinary._rows import DenseRows, MappedRows, Rows, SparseRows
-from skbinary._team import one_torch_thread
 
 _CPU = torch.device("cpu")
 
 
-def check_rows(estimator: Any, X: Any, *, reset: bool, finite: bool = True) -> Any:
+def check_rows(estimator: Any, X: Any, *, reset: bool, finite: bool = True, name: str = "X") -> Any:
     """Check rows, and remember or compare their width, names and shape.
 
     Parameters
@@ -41,25 +42,21 @@ def check_rows(estimator: Any, X: Any, *, reset: bool, finite: bool = True) -> A
         Whether this is the first look at the data.
     finite : bool, default=True
         Whether to look for NaN and infinity.
+    name : str, default="X"
+        What messages call the rows.
 
     Returns
     -------
     ndarray, numpy.memmap, CSR matrix or tensor of shape (n_samples, n_features)
-        float32 stays float32, a memory map stays one of any real type, a tensor on an
-        accelerator stays there, and everything else becomes float64.
+        A memory map stays one of any real type, and a tensor on an accelerator stays there. Numbers
+        of float32 or less become float32, and everything else becomes float64.
     """
     if not reset and _fits(estimator, X):
         if finite:
             assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
         return X
-    if isinstance(X, Tensor):
-        X = X.detach() if X.is_floating_point() else X
-        if X.dtype in (torch.bfloat16, torch.float16):
-            with one_torch_thread():
-                X = X.float()
-        if X.device.type == "cpu":
-            X = X.resolve_conj().resolve_neg().numpy()
-    single = type(X).__module__.startswith("polars") and X.to_numpy().dtype == np.float32
+    X = check_container(X, name)
+    single = is_single(X)
     if hasattr(X, "to_numpy") and hasattr(X, "columns") and _get_feature_names(X) is None:
         X = _NamedColumns(X)
     shape = np.shape(X)[1:] if _is_deep(X) else None
@@ -75,15 +72,23 @@ def check_rows(estimator: Any, X: Any, *, reset: bool, finite: bool = True) -> A
         return (
             np.asanyarray(checked).view(np.memmap) if np.may_share_memory(checked, X) else checked
         )
-    X = validate_data(
-        estimator,
-        X,
-        reset=reset,
-        accept_sparse="csr",
-        dtype=np.float32 if single else [np.float64, np.float32],
-        accept_large_sparse=True,
-        ensure_all_finite=finite,
-    )
+    try:
+        X = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            accept_sparse="csr",
+            dtype=np.float32 if single else [np.float64, np.float32],
+            accept_large_sparse=True,
+            ensure_all_finite=finite,
+        )
+    except TypeError as error:
+        if "NAType" not in str(error):
+            raise
+        raise ValueError(
+            f"{name} must hold a number in each place. Got <NA> instead, for a missing value. "
+            "Impute the missing values, or drop these rows."
+        ) from None
     if sp.issparse(X) and not X.has_canonical_format:
         # There and back again is a copy whose columns are sorted, in less time than sorting takes.
         X = X.tocsc().tocsr()
@@ -187,11 +192,12 @@ def check_labels(estimator: Any, X: Any, y: Any, name: str = "y") -> NDArray[np.
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target y "
             "is None. Pass the labels of the rows."
         )
-    y = y.detach().cpu().numpy() if isinstance(y, Tensor) else y
+    y = _as_array(y, name)
     if isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in "biuUS":
         # Whole numbers and words are labels, whatever their values.
         check_consistent_length(X, y)
         return y
+    check_gaps(y, name)
     y = column_or_1d(y, warn=True)
     if y.dtype.kind == "c":
         raise ValueError(f"Complex data not supported. {name} must hold labels.")
@@ -199,6 +205,26 @@ def check_labels(estimator: Any, X: Any, y: Any, name: str = "y") -> NDArray[np.
     check_classification_targets(y)
     check_consistent_length(X, y)
     return y
+
+
+def check_gaps(y: Any, name: str = "y") -> None:
+    """Check that no label is None, NA or another object for a missing value."""
+    if sp.issparse(y):
+        return
+    labels = np.asarray(y)
+    gap = first_missing(labels)
+    if gap is not None:
+        raise ValueError(
+            f"{name} must hold a label for each row. Got {labels.flat[gap]} in row {gap} instead, "
+            "which is NaN, None or another missing value. Drop these rows, or label them."
+        )
+
+
+def _as_array(values: Any, name: str) -> Any:
+    """Check labels or weights, and bring tensors into the memory of the processor."""
+    if isinstance(values, Tensor):
+        values = values.cpu()
+    return check_container(values, name)
 
 
 def two_classes(estimator: Any, y: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -244,8 +270,12 @@ def check_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> Any
     """
     if sample_weight is None:
         return None
-    if isinstance(sample_weight, Tensor):
-        sample_weight = sample_weight.detach().cpu().numpy()
+    if isinstance(sample_weight, str | Mapping):
+        raise ValueError(
+            f"{name} must have one number for each row. Got {sample_weight!r} instead. Weights of "
+            "classes are given as the parameter class_weight."
+        )
+    sample_weight = _as_array(sample_weight, name)
     if isinstance(sample_weight, Real):
         sample_weight = np.full(X.shape[0], sample_weight)
     weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name=name)

@@ -10,7 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import (
+    Interval,
+    InvalidParameterError,
+    Options,
+    StrOptions,
+)
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -353,6 +358,15 @@ class TorchMLPClassifier(CrossFitted):
         dropout = _rates(self.dropout, len(hidden))
         return Architecture(n_features, hidden, self.activation, dropout)
 
+    def _validate_params(self) -> None:
+        if _is_module(self.hidden_layer_sizes):
+            raise InvalidParameterError(
+                "hidden_layer_sizes must be the widths of the hidden layers, such as (64, 32). Got "
+                "a torch module instead. This estimator builds its own network: train a module of "
+                "yours with skorch.NeuralNetBinaryClassifier."
+            )
+        super()._validate_params()
+
     def _choose_solver(self, X: Any) -> str:
         if self.solver == "lbfgs":
             for name in ("dropout", "weight_decay"):
@@ -462,6 +476,11 @@ class TorchMLPClassifier(CrossFitted):
             "best_loss_": None if training.stops_early else min(losses, default=math.inf),
             "t_": int(result.state.get("n_seen", 0)),
         }
+
+
+def _is_module(value: Any) -> bool:
+    is_class = isinstance(value, type) and issubclass(value, torch.nn.Module)
+    return is_class or isinstance(value, torch.nn.Module)
 
 
 def _widths(hidden_layer_sizes: Any) -> tuple[int, ...]:

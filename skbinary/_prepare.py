@@ -15,7 +15,9 @@ from skbinary._compressed import CompressedRows, can_pay, compress
 from skbinary._duplicates import merge_duplicates
 from skbinary._problem import Problem
 from skbinary._rows import DenseRows, Rows
+from skbinary._scales import scale_difference
 from skbinary._splits import count_units, folds, hold_out
+from skbinary._warning import warn
 
 _Made = TypeVar("_Made")
 
@@ -131,6 +133,8 @@ def check_data(
         classes = _inputs.two_classes(estimator, y)
     _inputs.encode(y, classes)
     held = _check_validation(estimator, validation, classes)
+    if held is not None:
+        _compare_scales(estimator, X, held.X)
     codes = _inputs.check_groups(groups, X)
     return Data(Table(X, y, weight), held, classes, given, codes)
 
@@ -149,10 +153,26 @@ def _check_validation(
             f"X_val and y_val must be given together. Got {given} alone instead. Pass {missing}, "
             "or leave all out."
         )
-    X = _inputs.check_rows(estimator, X, reset=False)
+    X = _inputs.check_rows(estimator, X, reset=False, name="X_val")
     y = _inputs.check_labels(estimator, X, y, "y_val")
     _inputs.encode(y, classes, "y_val")
     return Table(X, y, _inputs.check_weight(sample_weight, X, "sample_weight_val"))
+
+
+def _compare_scales(estimator: Any, X: Any, X_val: Any) -> None:
+    """Warn if validation rows look as if they had not been transformed like the others."""
+    found = scale_difference(X, X_val)
+    if found is None:
+        return
+    names = getattr(estimator, "feature_names_in_", None)
+    name = found.column if names is None else repr(str(names[found.column]))
+    warn(
+        "The columns of X_val must be on the scale of those of X. Got the "
+        f"{found.statistic} {found.value_val:.3g} instead of {found.value:.3g} in column {name}, "
+        f"and another scale in {found.n_columns} of {found.n_compared} columns. In a pipeline, "
+        'X_val is transformed only with metadata routing and Pipeline(transform_input=["X_val"]), '
+        "as the docstring of fit shows."
+    )
 
 
 def build_problem(

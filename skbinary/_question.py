@@ -16,6 +16,7 @@ from sklearn.metrics._scorer import _BaseScorer, _MultimetricScorer, _Passthroug
 from sklearn.model_selection._validation import _score
 from sklearn.utils.validation import _check_method_params
 
+from skbinary._memory import is_out_of_memory, out_of_memory
 from skbinary._ranking import areas_under_curves, is_plain_roc_auc
 from skbinary._scores import BinaryScorer, logits_of
 from skbinary._team import Team
@@ -80,6 +81,8 @@ class Question:
 
     def failed(self, error: Exception, seconds: float) -> dict[str, Any]:
         """Give the result of a fit that has failed, or raise if that is what the search says."""
+        if is_out_of_memory(error):
+            error = out_of_memory(error, "A candidate", self.search._memory_advice)
         if self.search.error_score == "raise":
             raise error
         scores = self.search.error_score

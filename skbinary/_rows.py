@@ -161,8 +161,9 @@ class MappedRows:
         if self.index is not None:
             index = self.index[index.cpu() if isinstance(index, Tensor) else index]
         where = index.cpu().numpy() if isinstance(index, Tensor) else index
-        # A copy: torch has no read-only tensors, and the file may not be written to.
-        values = torch.as_tensor(self.values[where].copy())
+        # A copy: torch has no read-only tensors, and the file may not be written to. It knows the
+        # byte order of the machine alone.
+        values = torch.as_tensor(self.values[where].astype(self.values.dtype.newbyteorder("=")))
         return DenseBatch(values.to(device=self.device, dtype=self.dtype))
 
     def spans(self) -> list[slice]:

@@ -15,10 +15,13 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skbinary import _device, _inputs
+from skbinary._containers import is_single
+from skbinary._defaults import default_settings
+from skbinary._memory import is_out_of_memory, out_of_memory
 from skbinary._spans import row_spans
 from skbinary._stack import Architecture, score
 from skbinary._team import Team
-from skbinary._threshold import check_threshold, label, positive_index
+from skbinary._threshold import check_threshold, decide, positive_index
 from skbinary._warning import warn
 
 # Writes what logits, of shape (n_rows, n_models), stand for into an array of as many rows.
@@ -37,6 +40,18 @@ def _probabilities(logits: NDArray[np.floating], out: NDArray[np.floating]) -> N
 
 def _as_they_are(logits: NDArray[np.floating], out: NDArray[np.floating]) -> None:
     np.copyto(out, logits)
+
+
+def _probability_of_first(logits: NDArray[np.floating], out: NDArray[np.floating]) -> None:
+    expit(-logits, out=out)
+
+
+def _probability_of_second(logits: NDArray[np.floating], out: NDArray[np.floating]) -> None:
+    expit(logits, out=out)
+
+
+# By the index of the class.
+_PROBABILITY_OF: tuple[Writer, Writer] = (_probability_of_first, _probability_of_second)
 
 
 class BinaryScorer(ClassifierMixin):
@@ -141,7 +156,7 @@ class BinaryScorer(ClassifierMixin):
         >>> model.predict_log_proba([[2.0]]).round(2)
         array([[-1.58, -0.23]])
         """
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", under="ignore"):
             return np.log(self.predict_proba(X))
 
     def predict(self, X: Any, *, threshold: float | None = None) -> NDArray[np.generic]:
@@ -169,19 +184,24 @@ class BinaryScorer(ClassifierMixin):
         >>> print(model.predict([[2.0]]), model.predict([[2.0]], threshold=0.9))
         ['yes'] ['no']
         """
+        given = None if threshold is None else check_threshold(threshold)
         check_is_fitted(self)
-        chosen = self._own_threshold() if threshold is None else check_threshold(threshold)
-        logit = self.decision_function(X)
-        return label(logit, chosen, self.classes_, positive_index(self.pos_label, self.classes_))
+        positive = positive_index(self.pos_label, self.classes_)
+        probability = self._score(X, _PROBABILITY_OF[positive], 1)[:, 0]
+        chosen = self._own_threshold() if given is None else given
+        return decide(probability, chosen, self.classes_ if positive else self.classes_[::-1])
 
     def _own_threshold(self) -> float:
         """Give the threshold in force: a number that was set since ``fit``, or the fitted one."""
-        given = self.threshold
-        if given == self._threshold_for and self.pos_label == self._pos_label_for:
+        given, known = self.threshold, self._threshold_for
+        # Arrays are compared number by number, so what is no number must be of the same type.
+        is_number = isinstance(given, Real)
+        is_known = bool((is_number or type(given) is type(known)) and given == known)
+        if is_known and self.pos_label == self._pos_label_for:
             return self.threshold_
-        if isinstance(given, Real):
+        if is_number:
             return check_threshold(given)
-        if given == self._threshold_for:
+        if is_known:
             raise ValueError(
                 f"pos_label must stay {self._pos_label_for!r}, for which the threshold was chosen. "
                 f"Got {self.pos_label!r} instead. Call fit again, or tune_threshold, to choose one."
@@ -202,11 +222,18 @@ class BinaryScorer(ClassifierMixin):
             stand for.
         n_columns : int
         """
-        rows = self._checked_rows(X)
-        out, is_finite = self._score_checked(rows, self._weights(), write, n_columns)
-        if not is_finite:
-            _inputs.check_rows(self, X, reset=False)
-        return out
+        try:
+            with default_settings():
+                rows = self._checked_rows(X)
+                out, is_finite = self._score_checked(rows, self._weights(), write, n_columns)
+                if not is_finite:
+                    _inputs.check_rows(self, X, reset=False)
+                return out
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            advice = "Score fewer rows at a time, or pass them as float32."
+            raise out_of_memory(error, "The rows and their scores", advice) from error
 
     def _checked_rows(self, X: Any) -> Any:
         """Check rows, but for what their scores will show."""
@@ -225,7 +252,7 @@ class BinaryScorer(ClassifierMixin):
         """Score rows that were checked before, and tell whether all linear scores are finite."""
         linear = len(arrays[0]) == 1
         device = self._scoring_device()
-        single = rows.dtype in (np.float32, torch.float32)
+        single = is_single(rows)
         dtype = torch.float32 if single else torch.float64
         if dtype == torch.float64 and _device.full_precision(device) != dtype:
             device = torch.device("cpu")  # where float64 is

@@ -10,6 +10,7 @@ from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from sklearn.base import _fit_context, clone, is_classifier
 from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, check_cv
@@ -22,8 +23,10 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_method_params
 
 from skbinary._base import unchanged_on_error
+from skbinary._containers import check_container
 from skbinary._evaluation import Evaluation
 from skbinary._html import SiteLinks
+from skbinary._inputs import check_gaps
 from skbinary._interrupt import raising_interrupts
 from skbinary._observers import SearchCallbacks
 from skbinary._question import Question
@@ -33,6 +36,10 @@ _MAX_STACK_MEMORY = [Interval(Real, 0, None, closed="neither"), None]
 
 class _VectorizedSearch(SiteLinks):
     """What both searches share: how candidates are evaluated."""
+
+    _memory_advice = (
+        "Lower max_stack_memory or n_jobs, pass float32 rows, or leave out the largest candidates."
+    )
 
     estimator: Any
     refit: Any
@@ -78,7 +85,11 @@ class _VectorizedSearch(SiteLinks):
         {'C': 1.0}
         """
         scorer, refit_metric = self._get_scorers()  # type: ignore[attr-defined]
-        X, y = indexable(X, y)
+        # Before scikit-learn looks at them, which takes sparse matrices apart.
+        rows = check_container(X, "X")
+        if y is not None:
+            check_gaps(check_container(y, "y"))
+        X, y = indexable(X if isinstance(X, torch.Tensor) else rows, y)
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)  # type: ignore[attr-defined]
         callbacks = SearchCallbacks(self, X, y, params)

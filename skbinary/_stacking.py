@@ -20,6 +20,7 @@ from torch import Tensor
 
 from skbinary import _device, _inputs
 from skbinary._base import BinaryClassifier
+from skbinary._memory import is_out_of_memory
 from skbinary._prepare import Data, Fold, Split, check_data, remembered, unweighted_problem
 from skbinary._problem import Problem
 from skbinary._settled import Training
@@ -216,8 +217,14 @@ class Model:
         elif isinstance(self.how, Weighted) and outcome.stop_reason not in _ENDS_OF_A_PATH:
             self.is_left = True
         else:
-            self.classifier._take_over(outcome, self.training)
-            self.result = outcome  # last, since what has a result is fitted
+            try:
+                self.classifier._take_over(outcome, self.training)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self.error = error
+            else:
+                self.result = outcome  # last, since what has a result is fitted
 
     def warn(self) -> None:
         """Say what is unfinished about the training."""
@@ -434,7 +441,7 @@ def _train(
     try:
         outcomes: Sequence[FitResult | Exception | None] = together(models)
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         if len(models) > 1:
             half = len(models) // 2
@@ -447,11 +454,6 @@ def _train(
     if any(model.is_interrupted for model in models):
         raise KeyboardInterrupt
     return list(models)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    known = (MemoryError, torch.OutOfMemoryError)
-    return isinstance(error, known) or "allocate memory" in str(error)
 
 
 def _in_batches(

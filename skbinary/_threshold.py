@@ -92,7 +92,9 @@ def label(
     ndarray of shape (n_samples,)
     """
     own, ordered = towards(logit, classes, positive)
-    return decide(expit(own), threshold, ordered)
+    with np.errstate(all="ignore"):  # a probability may round to zero
+        probability = expit(own)
+    return decide(probability, threshold, ordered)
 
 
 def decide(

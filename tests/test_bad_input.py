@@ -6,6 +6,7 @@ import warnings
 import joblib
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import scipy.sparse as sp
 import sklearn
@@ -13,8 +14,14 @@ import torch
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.fixes import parse_version
 from skorch.callbacks import Callback
+from torch.utils.data import DataLoader, TensorDataset
 
-from skbinary import TorchLogisticClassifier, TorchMLPClassifier
+from skbinary import (
+    TorchLogisticClassifier,
+    TorchMLPClassifier,
+    VectorizedGridSearchCV,
+    _inputs,
+)
 
 KINDS = [TorchLogisticClassifier, TorchMLPClassifier]
 RNG = np.random.RandomState(0)
@@ -23,6 +30,14 @@ Y = (X[:, 0] > 0).astype(int)
 ONES = np.ones(40)
 FRAME = pd.DataFrame(X, columns=["a", "b", "c"])
 IMAGES = RNG.randn(40, 2, 6)
+
+
+GAP = (
+    "{} must hold a label for each row. Got {} in row {} instead, which is NaN, None or another "
+    "missing value. Drop these rows, or label them."
+)
+UNREADABLE = "{} must be an array, a data frame or a tensor. Got {} instead. {}."
+NOT_DENSE = "{} must be a dense tensor of numbers. Got {} instead. {}."
 
 
 class Witness(Callback):
@@ -113,7 +128,7 @@ FIT_DATA = {
     "none in y": (
         (X, np.array([None, "a", "b", "b"] * 10, dtype=object)),
         {},
-        starts("Unknown label type: unknown."),
+        whole(GAP.format("y", "None", 0)),
     ),
     "no y": (
         (X, None),
@@ -973,3 +988,371 @@ def test_set_callbacks_on_an_old_scikit_learn_says_which_is_needed(kind):
             "instead. Upgrade scikit-learn, or give skorch callbacks to the parameter callbacks."
         ),
     )
+
+
+# -- containers that cannot be read ---------------------------------------------------------------
+
+
+def quietly(make):
+    """Make a tensor of a kind that torch warns of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return make()
+
+
+TORCH_X = torch.tensor(X)
+TO_DENSE = "Call to_dense() on it, or make a scipy.sparse matrix of it if it holds the rows"
+BATCHES = "Pass the rows and their labels as arrays: batches are made by batch_size"
+ROWS_ELSEWHERE = {
+    "lazy frame": (pl.DataFrame(X).lazy(), UNREADABLE, "a LazyFrame", "Call collect() on it"),
+    "data loader": (DataLoader(TensorDataset(TORCH_X)), UNREADABLE, "a DataLoader", BATCHES),
+    "dataset": (TensorDataset(TORCH_X), UNREADABLE, "a TensorDataset", BATCHES),
+    "dict": ({"a": X[:, 0]}, UNREADABLE, "a dict", "Make a data frame of it"),
+    "generator": ((row for row in X), UNREADABLE, "a generator", "Make a list of it"),
+    "coordinates": (
+        TORCH_X.to_sparse(), NOT_DENSE, "a tensor of layout torch.sparse_coo", TO_DENSE,
+    ),
+    "nested": (
+        quietly(lambda: torch.nested.nested_tensor([torch.ones(3), torch.ones(3)])),
+        NOT_DENSE, "a nested tensor", "Pad the rows to one length",
+    ),
+    "quantized": (
+        quietly(lambda: torch.quantize_per_tensor(TORCH_X.float(), 0.1, 0, torch.qint8)),
+        NOT_DENSE, "a quantized tensor", "Call dequantize() on it",
+    ),
+    "meta": (
+        torch.empty(40, 3, device="meta"),
+        NOT_DENSE, "a tensor on the device meta", "Make it on one that stores numbers",
+    ),
+}  # fmt: skip
+# What is done with rows, and what a message calls them there.
+WITH_ROWS = {
+    "fit": (lambda m, rows: m.fit(rows, Y), "X"),
+    "partial_fit": (lambda m, rows: m.partial_fit(rows, Y), "X"),
+    "validate": (lambda m, rows: m.fit(X, Y, X_val=rows, y_val=Y), "X_val"),
+    "predict": (lambda m, rows: m.predict(rows), "X"),
+    "decision_function": (lambda m, rows: m.decision_function(rows), "X"),
+    "tune_threshold": (lambda m, rows: m.tune_threshold(rows, Y, "f1"), "X"),
+    "search": (
+        lambda m, rows: VectorizedGridSearchCV(m, {"max_iter": [2, 3]}, cv=2).fit(rows, Y),
+        "X",
+    ),
+}
+# What is done with one value for each row.
+WITH_LABELS = {
+    "fit": (lambda m, y: m.fit(X, y), "y"),
+    "partial_fit": (lambda m, y: m.partial_fit(X, y), "y"),
+    "validate": (lambda m, y: m.fit(X, Y, X_val=X, y_val=y), "y_val"),
+    "tune_threshold": (lambda m, y: m.tune_threshold(X, y, "f1"), "y"),
+    "search": (
+        lambda m, y: VectorizedGridSearchCV(m, {"max_iter": [2, 3]}, cv=2).fit(X, y),
+        "y",
+    ),
+}
+WITH_WEIGHTS = {
+    "weight fit": (lambda m, weight: m.fit(X, Y, weight), "sample_weight"),
+    "weight partial_fit": (
+        lambda m, weight: m.partial_fit(X, Y, sample_weight=weight),
+        "sample_weight",
+    ),
+    "weight validate": (
+        lambda m, weight: m.fit(X, Y, X_val=X, y_val=Y, sample_weight_val=weight),
+        "sample_weight_val",
+    ),
+    "weight tune_threshold": (
+        lambda m, weight: m.tune_threshold(X, Y, "f1", sample_weight=weight),
+        "sample_weight",
+    ),
+}
+
+WITH_EITHER = {**WITH_LABELS, **WITH_WEIGHTS}
+
+
+@both
+@pytest.mark.parametrize("use", WITH_ROWS.values(), ids=WITH_ROWS.keys())
+@pytest.mark.parametrize("given", ROWS_ELSEWHERE.values(), ids=ROWS_ELSEWHERE.keys())
+def test_rows_that_cannot_be_read_are_refused_with_advice(kind, use, given):
+    rows, sentence, what, advice = given
+    call, name = use
+    model = fitted(kind, solver="adam")
+    pattern = whole(sentence.format(name, what, advice))
+    assert_raises_and_stays(model, lambda m: call(m, rows), ValueError, pattern)
+
+
+@both
+@pytest.mark.parametrize("use", WITH_EITHER.values(), ids=WITH_EITHER.keys())
+@pytest.mark.parametrize("case", ["lazy frame", "data loader", "coordinates", "quantized"])
+def test_labels_and_weights_that_cannot_be_read_are_refused_with_advice(kind, use, case):
+    values, sentence, what, advice = ROWS_ELSEWHERE[case]
+    call, name = use
+    model = fitted(kind, solver="adam")
+    pattern = whole(sentence.format(name, what, advice))
+    assert_raises_and_stays(model, lambda m: call(m, values), ValueError, pattern)
+
+
+WORDS = np.where(Y == 1, "yes", "no").astype(object)
+GAPS = {
+    "None": (np.where(np.arange(40) == 3, None, WORDS), "None", 3),
+    "list": ([None, *WORDS[1:]], "None", 0),
+    "nan": (np.where(np.arange(40) == 3, np.nan, WORDS), "nan", 3),
+    "NA": (pd.array([pd.NA, *WORDS[1:]], dtype="string"), "<NA>", 0),
+    "boolean NA": (pd.array([True, False, pd.NA] * 13 + [True], dtype="boolean"), "<NA>", 2),
+    "categories": (pd.Categorical([*WORDS[:-1], None]), "nan", 39),
+    "NaT": (np.array(["2020-01-01", "NaT"] * 20, dtype="datetime64[D]"), "NaT", 1),
+    "polars": (pl.Series([None, *WORDS[1:]]), "None", 0),
+}
+
+
+@both
+@pytest.mark.parametrize("use", WITH_LABELS.values(), ids=WITH_LABELS.keys())
+@pytest.mark.parametrize("given", GAPS.values(), ids=GAPS.keys())
+def test_labels_with_gaps_are_refused_with_the_first_of_them(kind, use, given):
+    labels, what, row = given
+    call, name = use
+    model = fitted(kind, solver="adam")
+    pattern = whole(GAP.format(name, what, row))
+    assert_raises_and_stays(model, lambda m: call(m, labels), ValueError, pattern)
+
+
+@both
+@pytest.mark.parametrize("use", WITH_WEIGHTS.values(), ids=WITH_WEIGHTS.keys())
+@pytest.mark.parametrize("weight", ["balanced", {0: 1.0, 1: 2.0}])
+def test_weights_of_classes_as_sample_weight_name_the_parameter(kind, use, weight):
+    call, name = use
+    pattern = whole(
+        f"{name} must have one number for each row. Got {weight!r} instead. Weights of classes are "
+        "given as the parameter class_weight."
+    )
+    model = fitted(kind, solver="adam")
+    assert_raises_and_stays(model, lambda m: call(m, weight), ValueError, pattern)
+
+
+@both
+def test_bfloat16_labels_and_weights_count_as_numbers(kind):
+    weight = np.arange(1.0, 41)
+    model = fitted(kind, (X, torch.tensor(Y).bfloat16(), torch.tensor(weight).bfloat16()))
+    expected = fitted(kind, (X, Y, weight))
+    np.testing.assert_array_equal(model.predict_proba(X), expected.predict_proba(X))
+
+
+@both
+def test_frame_with_missing_numbers_is_refused(kind):
+    frame = pd.DataFrame(X).astype(object)
+    frame.iloc[2, 1] = pd.NA
+    pattern = whole(
+        "X must hold a number in each place. Got <NA> instead, for a missing value. Impute the "
+        "missing values, or drop these rows."
+    )
+    assert_raises_and_stays(fitted(kind), lambda m: m.fit(frame, Y), ValueError, pattern)
+    assert_raises_and_stays(fitted(kind), lambda m: m.predict(frame), ValueError, pattern)
+
+
+# -- arguments and parameters of other libraries --------------------------------------------------
+
+X_VAL = (
+    "Validation rows are given to fit as X_val and y_val: write fit(X, y, X_val=X_val, "
+    "y_val=y_val)."
+)
+
+
+@both
+@pytest.mark.parametrize(
+    ("method", "name", "advice"),
+    [
+        ("fit", "eval_set", X_VAL),
+        ("fit", "validation_data", X_VAL),
+        ("fit", "epochs", "Set the parameter max_iter."),
+        (
+            "fit",
+            "batch_size",
+            "It is a parameter of the estimator: write set_params(batch_size=...).",
+        ),
+        ("fit", "something", "Leave it out."),
+        ("partial_fit", "eval_set", X_VAL),
+        ("partial_fit", "X_val", X_VAL),
+    ],
+)
+def test_argument_of_another_library_says_what_to_write_instead(kind, method, name, advice):
+    pattern = whole(f"NAME.{method} does not take {name}. {advice}")
+    model = fitted(kind, solver="adam")
+    call = lambda m: getattr(m, method)(X, Y, **{name: 1})  # noqa: E731
+    assert_raises_and_stays(model, call, TypeError, pattern)
+
+
+@pytest.mark.parametrize("module", [torch.nn.Linear, torch.nn.Sequential(torch.nn.Linear(3, 1))])
+def test_network_of_a_torch_module_names_the_class_that_takes_one(module):
+    with pytest.raises(
+        ValueError,
+        match=whole(
+            "hidden_layer_sizes must be the widths of the hidden layers, such as (64, 32). Got a "
+            "torch module instead. This estimator builds its own network: train a module of yours "
+            "with skorch.NeuralNetBinaryClassifier."
+        ),
+    ):
+        TorchMLPClassifier(module).fit(X, Y)
+
+
+@both
+@pytest.mark.parametrize(
+    "threshold", [np.array([0.2, 0.3]), torch.tensor([0.2, 0.3]), pd.Series([0.2, 0.3]), [0.2, 0.3]]
+)
+def test_threshold_set_to_several_numbers_after_fit_says_so(kind, threshold):
+    model = fitted(kind)
+    model.threshold = threshold
+    pattern = starts("threshold must be a number in [0, 1] to be set after fit. Got ")
+    for score in (lambda m: m.predict(X), lambda m: m.net_):
+        with pytest.raises(ValueError, match=pattern):
+            score(model)
+
+
+# -- sparse matrices that point elsewhere ---------------------------------------------------------
+
+SPARSE = sp.random_array((40, 6), density=0.5, rng=0)
+FITS = (
+    "{} must be a sparse matrix whose index arrays fit its shape. Got {} instead. Build the matrix "
+    "anew from rows, columns and values, as scipy.sparse.coo_array does."
+)
+
+
+def spoilt_matrix(layout, spoil):
+    matrix = SPARSE.tocsr().tobsr((2, 2)) if layout == "bsr" else getattr(SPARSE, f"to{layout}")()
+    matrix = matrix.copy()
+    spoil(matrix)
+    return matrix
+
+
+def put(name, where, value):
+    def spoil(matrix):
+        getattr(matrix, name)[where] = value
+
+    return spoil
+
+
+def shorten(name):
+    def spoil(matrix):
+        setattr(matrix, name, getattr(matrix, name)[:-3])
+
+    return spoil
+
+
+def as_floats(matrix):
+    matrix.indices = matrix.indices.astype(float)
+
+
+def columns_only(matrix):
+    matrix.data[0] = matrix.data[0][:-1]
+
+
+MALFORMED = {
+    "csr beyond": ("csr", put("indices", 5, 6), "the column index 6 with 6 columns"),
+    "csr negative": ("csr", put("indices", 5, -1), "the column index -1 with 6 columns"),
+    "csr decreasing": ("csr", put("indptr", 1, 99), "an indptr that decreases"),
+    "csr start": ("csr", put("indptr", 0, 1), "an indptr that starts at 1"),
+    "csr end": ("csr", put("indptr", -1, 999), "an indptr that ends at 999 with 120 indices"),
+    "csr short data": ("csr", shorten("data"), "117 values with 120 indices"),
+    "csr short indices": ("csr", shorten("indices"), "120 values with 117 indices"),
+    "csr short indptr": (
+        "csr", shorten("indptr"), "an indptr of shape (38,), where (41,) is needed,",
+    ),
+    "csr floats": ("csr", as_floats, "column indices of float64"),
+    "csc beyond": ("csc", put("indices", 5, 40), "the row index 40 with 40 rows"),
+    "csc decreasing": ("csc", put("indptr", 1, 99), "an indptr that decreases"),
+    "csc short data": ("csc", shorten("data"), "117 values with 120 indices"),
+    "bsr beyond": ("bsr", put("indices", 5, 3), "the column index 3 with 3 columns"),
+    "coo column": ("coo", lambda m: put("col", 5, 6)(m), "the column index 6 with 6 columns"),
+    "coo row": ("coo", lambda m: put("row", 5, -2)(m), "the row index -2 with 40 rows"),
+    "coo short data": (
+        "coo", shorten("data"), "117 values with 120 row and 120 column indices",
+    ),
+    "lil beyond": (
+        "lil", lambda m: m.rows[0].__setitem__(-1, 7), "the column index 7 with 6 columns",
+    ),
+    "lil short": ("lil", columns_only, "lists of columns and of values that differ in length"),
+    "dia short": ("dia", shorten("data"), "43 offsets for data of shape (40, 6)"),
+}  # fmt: skip
+
+
+@both
+@pytest.mark.parametrize("use", WITH_ROWS.values(), ids=WITH_ROWS.keys())
+@pytest.mark.parametrize("case", MALFORMED.values(), ids=MALFORMED.keys())
+def test_malformed_sparse_matrix_is_refused_before_it_is_read(kind, use, case):
+    layout, spoil, flaw = case
+    call, name = use
+    model = fitted(kind, (SPARSE, Y), solver="adam")
+    if name == "X_val":
+        call = lambda m, rows: m.fit(SPARSE, Y, X_val=rows, y_val=Y)  # noqa: E731
+    matrix = spoilt_matrix(layout, spoil)
+    pattern = whole(FITS.format(name, flaw))
+    assert_raises_and_stays(model, lambda m: call(m, matrix), ValueError, pattern)
+
+
+def test_malformed_sparse_matrix_is_refused_by_the_net():
+    net = fitted(TorchMLPClassifier, (SPARSE, Y)).net_
+    matrix = spoilt_matrix(*MALFORMED["csr beyond"][:2])
+    with pytest.raises(ValueError, match="the column index 6 with 6 columns"):
+        net.predict_proba(matrix)
+
+
+@both
+def test_sparse_matrix_with_room_for_more_is_read_up_to_its_end(kind):
+    matrix = SPARSE.tocsr()
+    roomy = sp.csr_array(
+        (np.r_[matrix.data, 9.0], np.r_[matrix.indices, 77], matrix.indptr), shape=matrix.shape
+    )
+    found, expected = fitted(kind, (roomy, Y)), fitted(kind, (matrix, Y))
+    np.testing.assert_array_equal(found.predict_proba(roomy), expected.predict_proba(matrix))
+
+
+# -- out of memory --------------------------------------------------------------------------------
+
+FULL = [
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes.\nat"),
+    RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronous"),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+    MemoryError("Unable to allocate 3 GiB"),
+]
+
+
+def raiser(error):
+    def full(*args, **kwargs):
+        raise error
+
+    return full
+
+
+@both
+@pytest.mark.parametrize("error", FULL)
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "tune_threshold"])
+def test_fit_that_is_out_of_memory_says_what_to_do(kind, error, method, monkeypatch):
+    model = fitted(kind, solver="adam")
+    monkeypatch.setattr(_inputs, "as_rows", raiser(error))
+    more = ("f1",) if method == "tune_threshold" else ()
+    first_line = str(error).splitlines()[0]
+    pattern = whole(
+        f"NAME.{method} must fit into the memory of the device. Got {first_line!r} instead. Pass "
+        "float32 rows, lower batch_size or the number of units, or set device='cpu' if the device "
+        "is an accelerator."
+    )
+    assert_raises_and_stays(model, lambda m: getattr(m, method)(X, Y, *more), MemoryError, pattern)
+
+
+@both
+@pytest.mark.parametrize("error", FULL)
+@pytest.mark.parametrize("score", SCORES)
+def test_score_that_is_out_of_memory_says_what_to_do(kind, error, score, monkeypatch):
+    model = fitted(kind)
+    monkeypatch.setattr(_inputs, "as_rows", raiser(error))
+    pattern = starts("The rows and their scores must fit into the memory of the device. Got ")
+    assert_raises_and_stays(model, lambda m: getattr(m, score)(X), MemoryError, pattern)
+
+
+def test_network_that_is_too_large_for_any_memory_says_what_to_do():
+    with pytest.raises(MemoryError, match=r"^TorchMLPClassifier\.fit must fit into the memory"):
+        TorchMLPClassifier((10**7, 10**7)).fit(X, Y)
+
+
+@both
+def test_error_that_is_not_of_the_memory_is_left_alone(kind, monkeypatch):
+    monkeypatch.setattr(_inputs, "as_rows", raiser(RuntimeError("shapes do not match")))
+    with pytest.raises(RuntimeError, match=whole("shapes do not match")):
+        unfitted(kind).fit(X, Y)

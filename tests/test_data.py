@@ -7,16 +7,27 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import sklearn
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from scipy.special import expit
 from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer
 from sklearn.exceptions import DataConversionWarning
 from sklearn.linear_model import LogisticRegression
-from skorch.callbacks import GradientNormClipping
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback, GradientNormClipping
 
-from skbinary import TorchLogisticClassifier, TorchMLPClassifier, _rows, _spans
+from skbinary import (
+    PiecewiseLinearEncoder,
+    TorchLogisticClassifier,
+    TorchMLPClassifier,
+    _rows,
+    _spans,
+)
+from skbinary._scales import scale_difference
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -261,6 +272,59 @@ def test_half_precision_container_gives_the_weights_of_the_same_numbers_in_float
     assert_allclose(weights, weights_of(fitted(model, rounded)), rtol=tolerance, atol=tolerance)
 
 
+FLOAT16 = REALS.astype(np.float16)
+STORED_AS_FLOAT16 = {
+    "array": FLOAT16,
+    "fortran order": np.asfortranarray(FLOAT16),
+    "big endian": FLOAT16.astype(">f2"),
+    "pandas": pd.DataFrame(FLOAT16, columns=NAMES),
+    "pandas with bytes": pd.DataFrame(FLOAT16, columns=NAMES).assign(x0=np.int8(1)),
+    "torch": torch.tensor(FLOAT16),
+    "sparse": sparse.csr_array((FLOAT16.ravel(), np.tile(range(6), 120), range(0, 721, 6))),
+}
+
+
+@models(FULL_BATCH, WITH_BATCHES)
+@pytest.mark.parametrize("X", STORED_AS_FLOAT16.values(), ids=STORED_AS_FLOAT16.keys())
+def test_float16_gives_the_weights_of_its_float32_bit_for_bit(model, X):
+    single = X.float() if isinstance(X, torch.Tensor) else X.astype(np.float32)
+    found, expected = fitted(model, X), fitted(model, single)
+    assert_array_equal(weights_of(found), weights_of(expected))
+    scores = found.decision_function(X)
+    assert scores.dtype == np.float32
+    # A frame becomes an array by columns or by rows, which are summed in another order.
+    assert_allclose(scores, expected.decision_function(single), rtol=1e-5, atol=1e-5)
+
+
+def test_float16_takes_no_more_memory_than_its_float32():
+    values, y = long_table("float16")
+    mlp, single = MAPPED_MODELS["mlp"], values.astype(np.float32)
+    more = peak_of(lambda: fitted(mlp, values, y)) - peak_of(lambda: fitted(mlp, single, y))
+    assert more < 1.1 * single.nbytes  # the copy in float32, and no other
+
+
+def test_encoder_computes_float16_as_float32():
+    encoder = PiecewiseLinearEncoder().fit(FLOAT16)
+    expected = PiecewiseLinearEncoder().fit(FLOAT16.astype(np.float32))
+    assert encoder.transform(FLOAT16).dtype == np.float32
+    assert_array_equal(encoder.transform(FLOAT16), expected.transform(FLOAT16.astype(np.float32)))
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f2"])
+def test_big_endian_rows_of_less_than_float64_are_scored_in_float32(dtype):
+    X = REALS.astype(dtype)
+    native = X.astype(np.float32)
+    found, expected = (fitted(WITH_BATCHES["mlp"], each) for each in (X, native))
+    assert found.decision_function(X).dtype == np.float32
+    assert_array_equal(found.decision_function(X), expected.decision_function(native))
+
+
+def test_big_endian_labels_and_weights_give_the_weights_of_native_ones():
+    weight = np.arange(1.0, 121)
+    found = fitted(WITH_BATCHES["mlp"], REALS, Y.astype(">i8"), weight.astype(">f8"))
+    assert_array_equal(weights_of(found), weights_of(fitted(WITH_BATCHES["mlp"], REALS, Y, weight)))
+
+
 @models(FULL_BATCH, WITH_BATCHES)
 @by_name(WHOLE_NUMBERS)
 def test_whole_numbers_give_the_weights_of_floats(model, make):
@@ -404,6 +468,7 @@ def test_sparse_rows_of_which_some_are_empty_give_the_dense_weights(model):
 
 
 def mapped(tmp_path, values):
+    tmp_path.mkdir(exist_ok=True)
     np.save(tmp_path / "rows.npy", values)
     return np.load(tmp_path / "rows.npy", mmap_mode="r")
 
@@ -503,6 +568,38 @@ def test_memory_map_as_validation_rows_is_read_span_by_span(tmp_path, reads):
     assert max(reads) <= 1024
     expected = bce(model.decision_function(values), y, None)
     assert model.validation_loss_curve_[-1] == pytest.approx(expected, rel=1e-4)
+
+
+@models(MAPPED_MODELS, {"newton": FULL_BATCH["newton"]})
+@pytest.mark.parametrize("dtype", [">f8", ">f4", ">f2", ">i4", ">u2"])
+def test_memory_map_of_the_other_byte_order_gives_the_weights_of_the_native_one(
+    tmp_path, model, dtype
+):
+    values, y = long_table(dtype, (1000, 8))
+    X = mapped(tmp_path, values)
+    native = mapped(tmp_path / "native", values.astype(values.dtype.newbyteorder("=")))
+    assert not X.dtype.isnative
+    found, expected = fitted(model, X, y), fitted(model, native, y)
+    assert_array_equal(weights_of(found), weights_of(expected))
+    scores = found.decision_function(X)
+    assert scores.dtype == expected.decision_function(native).dtype
+    assert_array_equal(scores, expected.decision_function(native))
+
+
+def test_memory_map_of_the_other_byte_order_validates_like_the_native_one(tmp_path):
+    values, y = long_table(">f4", (1000, 8))
+    X, native = mapped(tmp_path, values), values.astype(np.float32)
+    mlp = MAPPED_MODELS["mlp"]
+    found = fitted(mlp, native, y, X_val=X, y_val=y).validation_loss_curve_
+    assert found == fitted(mlp, native, y, X_val=native, y_val=y).validation_loss_curve_
+
+
+def test_memory_map_of_float16_is_scored_in_float32(tmp_path):
+    values, y = long_table("float16", (500, 8))
+    model = fitted(MAPPED_MODELS["mlp"], values, y)
+    scores = model.decision_function(mapped(tmp_path, values))
+    assert scores.dtype == np.float32
+    assert_array_equal(scores, model.decision_function(values.astype(np.float32)))
 
 
 def test_memory_map_with_nan_is_an_error(tmp_path):
@@ -982,3 +1079,120 @@ def test_probabilities_are_expit_of_the_logits():
     model = fitted(FULL_BATCH["newton"], REALS)
     expected = expit(model.decision_function(REALS))
     assert_array_equal(model.predict_proba(REALS)[:, 1], expected)
+
+
+# -- the scale of validation rows -----------------------------------------------------------------
+
+CELLS, BENIGN = load_breast_cancer(return_X_y=True)
+SCALED = StandardScaler().fit_transform(CELLS)
+QUICK = TorchMLPClassifier((4,), max_iter=2, random_state=0)
+OTHER_SCALE = "^The columns of X_val must be on the scale of those of X. Got the "
+
+
+def fit_quietly(*args, **kwargs):
+    """Fit, where a warning of the scale is an error."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=OTHER_SCALE)
+        return fitted(*args, **kwargs)
+
+
+CONTAINERS = {
+    "array": np.asarray,
+    "float32": lambda X: X.astype(np.float32),
+    "frame": pd.DataFrame,
+    "tensor": torch.tensor,
+    "sparse": sparse.csr_array,
+}
+
+
+@by_name(CONTAINERS)
+@pytest.mark.parametrize("model", [QUICK, TorchLogisticClassifier()])
+def test_validation_rows_on_another_scale_warn(model, make):
+    with pytest.warns(UserWarning, match=OTHER_SCALE):
+        fitted(model, make(SCALED[150:]), BENIGN[150:], X_val=make(CELLS[:150]), y_val=BENIGN[:150])
+
+
+def test_validation_rows_on_another_scale_name_column_statistic_and_remedy():
+    names = load_breast_cancer().feature_names
+    X, X_val = (pd.DataFrame(each, columns=names) for each in (SCALED[150:], CELLS[:150]))
+    low, high = (np.sort(X_val["worst area"])[round(share * 149)] for share in (0.25, 0.75))
+    message = (
+        f"Got the interquartile range {high - low:.3g} instead of .* in column 'worst area', and "
+        r"another scale in \d+ of 30 columns. In a pipeline, X_val is transformed only with "
+        r'metadata routing and Pipeline\(transform_input=\["X_val"\]\), as the docstring of fit '
+        "shows.$"
+    )
+    with pytest.warns(UserWarning, match=message) as caught:
+        fitted(QUICK, X, BENIGN[150:], X_val=X_val, y_val=BENIGN[:150])
+    assert sum("X_val" in str(each.message) for each in caught) == 1
+
+
+def test_validation_rows_on_another_scale_warn_before_training():
+    class Stop(Callback):
+        def on_train_begin(self, net, X=None, y=None, **kwargs):
+            raise AssertionError("training has begun")
+
+    model = clone(QUICK).set_params(callbacks=[Stop()])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=OTHER_SCALE)
+        with pytest.raises(UserWarning, match=OTHER_SCALE):
+            model.fit(SCALED[150:], BENIGN[150:], X_val=CELLS[:150], y_val=BENIGN[:150])
+
+
+@pytest.mark.parametrize("n_val", [10, 30, 150])
+@pytest.mark.parametrize("X", [CELLS, SCALED, CELLS.astype(np.float32)])
+def test_validation_rows_of_an_ordinary_split_do_not_warn(X, n_val):
+    for seed in range(5):
+        order = np.random.RandomState(seed).permutation(len(X))
+        held, own = order[:n_val], order[n_val:]
+        model = fit_quietly(QUICK, X[own], BENIGN[own], X_val=X[held], y_val=BENIGN[held])
+        assert len(model.validation_loss_curve_) == 2
+
+
+ONE_HOT = np.eye(8)[RNG.randint(0, 8, 400)]
+QUIET_TABLES = {
+    "one-hot": ONE_HOT,
+    "constant": np.ones((400, 3)),
+    "flags": RNG.randint(0, 2, (400, 5)),
+    "sparse": sparse.random_array((400, 50), density=0.05, rng=0, format="csr"),
+    "one column": np.arange(400.0)[:, None],
+    "heavy tails": np.exp(3 * RNG.normal(size=(400, 4))),
+    "time and others": np.c_[np.repeat([0, 365], [300, 100]) + RNG.rand(400), RNG.rand(400, 2)],
+}
+
+
+@pytest.mark.parametrize("X", QUIET_TABLES.values(), ids=QUIET_TABLES.keys())
+def test_validation_rows_at_the_end_of_a_table_do_not_warn(X):
+    y = np.arange(400) % 2
+    model = fit_quietly(QUICK, X[:300], y[:300], X_val=X[300:], y_val=y[300:])
+    assert len(model.validation_loss_curve_) == 2
+
+
+def test_validation_rows_of_which_one_column_differs_do_not_warn():
+    X_val = SCALED[:150] * np.r_[1e3, np.ones(29)]
+    model = fit_quietly(QUICK, SCALED[150:], BENIGN[150:], X_val=X_val, y_val=BENIGN[:150])
+    assert len(model.validation_loss_curve_) == 2
+
+
+def test_scale_of_a_memory_map_is_told_from_a_few_rows(tmp_path):
+    X = mapped(tmp_path, np.random.RandomState(0).rand(20000, 50).astype(np.float32))
+    peak = peak_of(lambda: scale_difference(X, np.asarray(X[:100]) * 100))
+    assert scale_difference(X, np.asarray(X[:100]) * 100).n_columns == 50
+    assert peak < X.nbytes / 4
+
+
+def test_routed_validation_rows_are_transformed_by_the_pipeline():
+    scaler = StandardScaler().fit(CELLS[150:])
+    X_val, y_val = CELLS[:150], BENIGN[:150]
+    by_hand = fit_quietly(
+        QUICK, scaler.transform(CELLS[150:]), BENIGN[150:],
+        X_val=scaler.transform(X_val), y_val=y_val,
+    )  # fmt: skip
+    with sklearn.config_context(enable_metadata_routing=True):
+        network = clone(QUICK).set_fit_request(X_val=True, y_val=True)
+        steps = [("scale", StandardScaler()), ("network", network)]
+        pipeline = Pipeline(steps, transform_input=["X_val"])
+        whole = fit_quietly(pipeline, CELLS[150:], BENIGN[150:], X_val=X_val, y_val=y_val)
+    found = whole["network"]
+    assert found.validation_loss_curve_ == by_hand.validation_loss_curve_
+    assert_array_equal(weights_of(found), weights_of(by_hand))

@@ -2,19 +2,29 @@
 
 import pickle
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
 from sklearn.preprocessing import scale
 from skorch.callbacks import BatchScoring, EarlyStopping, EpochScoring, GradientNormClipping
 
-from skbinary import TorchLogisticClassifier, TorchMLPClassifier, _device
+from skbinary import (
+    PiecewiseLinearEncoder,
+    TorchLogisticClassifier,
+    TorchMLPClassifier,
+    VectorizedGridSearchCV,
+    _device,
+)
 from skbinary._device import full_precision, resolve_device
+from skbinary._scores import BinaryScorer
+from skbinary._training.optimizers import Adam
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -88,7 +98,16 @@ def test_resolve_device_with_a_name_takes_it(there, name, kind):
 
 @pytest.mark.parametrize(
     ("name", "suggestion"),
-    [("cdua", "cuda"), ("gpu0", None), ("CPU", "cpu"), ("cud:0", "cuda"), ("autoo", "auto")],
+    [
+        ("cdua", "cuda"),
+        ("gpu0", None),
+        ("gpu", "cuda"),
+        ("GPU:1", "cuda"),
+        ("metal", "mps"),
+        ("CPU", "cpu"),
+        ("cud:0", "cuda"),
+        ("autoo", "auto"),
+    ],
 )
 def test_resolve_device_with_an_unknown_name_is_an_error_that_suggests(name, suggestion):
     hint = f"Did you mean '{suggestion}'" if suggestion else "Use 'auto', 'cpu' or 'cuda'"
@@ -209,6 +228,144 @@ def test_fit_leaves_the_thread_count_alone(rate):
     except ValueError:  # it diverged
         assert rate > 1
     assert torch.get_num_threads() == 3
+
+
+# -- settings of the process --------------------------------------------------------------------
+
+
+@contextmanager
+def setting(put, value, usual):
+    put(value)
+    try:
+        yield
+    finally:
+        put(usual)
+
+
+@contextmanager
+def raising_numpy():
+    before = np.seterr(all="raise")
+    try:
+        yield
+    finally:
+        np.seterr(**before)
+
+
+SETTINGS = {
+    "default device meta": lambda: setting(torch.set_default_device, "meta", None),
+    "with device meta": lambda: torch.device("meta"),
+    "default dtype float64": lambda: setting(torch.set_default_dtype, torch.float64, torch.float32),
+    "default dtype float16": lambda: setting(torch.set_default_dtype, torch.float16, torch.float32),
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "inference mode": torch.inference_mode,
+    "no gradients": torch.no_grad,
+    "NumPy errors raise": raising_numpy,
+    "assume finite": lambda: config_context(assume_finite=True),
+    "deterministic": lambda: setting(torch.use_deterministic_algorithms, True, False),
+}
+FEW = X[:80, :5], Y[:80]
+SPARSE = sparse.csr_array(np.where(X[:80] > 0.5, X[:80], 0))
+SMALL = {"hidden_layer_sizes": (8,), "max_iter": 3, "random_state": 0, "batch_size": 20}
+
+
+def scores_of(model, rows):
+    """Give all scores in one array, also where probabilities are next to 0 and 1."""
+    scores = [
+        np.c_[model.decision_function(each), model.predict_proba(each), model.predict(each)]
+        for each in (rows, rows * 1e4)
+    ]
+    return np.concatenate(scores)
+
+
+def searched(model, grid):
+    search = VectorizedGridSearchCV(model, grid, cv=2, scoring="roc_auc").fit(*FEW)
+    return np.append(scores_of(search, FEW[0]).ravel(), search.cv_results_["mean_test_score"])
+
+
+USES = {
+    "newton": lambda: scores_of(TorchLogisticClassifier().fit(*FEW), FEW[0]),
+    "l1": lambda: scores_of(TorchLogisticClassifier(l1_ratio=0.5).fit(*FEW), FEW[0]),
+    "lbfgs": lambda: scores_of(TorchMLPClassifier(**SMALL, solver="lbfgs").fit(*FEW), FEW[0]),
+    "sparse": lambda: scores_of(TorchLogisticClassifier().fit(SPARSE, FEW[1]), SPARSE),
+    "network": lambda: scores_of(TorchMLPClassifier(**SMALL).fit(*FEW), FEW[0]),
+    "dropout": lambda: scores_of(TorchMLPClassifier(**SMALL, dropout=0.3).fit(*FEW), FEW[0]),
+    "members": lambda: scores_of(TorchMLPClassifier(**SMALL, n_members=2).fit(*FEW), FEW[0]),
+    "objective": lambda: scores_of(
+        TorchMLPClassifier(**SMALL, threshold={"cost_fp": 1, "cost_fn": 5}).fit(*FEW), FEW[0]
+    ),
+    "monitor": lambda: scores_of(
+        TorchMLPClassifier(**SMALL, monitor="roc_auc", validation_fraction=0.4).fit(*FEW), FEW[0]
+    ),
+    "callbacks": lambda: scores_of(
+        TorchMLPClassifier(**SMALL, callbacks=[EpochScoring("roc_auc", use_caching=False)]).fit(
+            *FEW
+        ),
+        FEW[0],
+    ),
+    "partial_fit": lambda: scores_of(TorchMLPClassifier(**SMALL).partial_fit(*FEW), FEW[0]),
+    "tune_threshold": lambda: np.array(
+        [TorchLogisticClassifier().fit(*FEW).tune_threshold(*FEW, "f1").threshold_]
+    ),
+    "search of linear models": lambda: searched(TorchLogisticClassifier(), {"C": [0.1, 1.0]}),
+    "search of networks": lambda: searched(TorchMLPClassifier(**SMALL), {"alpha": [1e-4, 1.0]}),
+    "encoder": lambda: PiecewiseLinearEncoder().fit(FEW[0]).transform(FEW[0] * 1e-300),
+    "module": lambda: np.concatenate(
+        [
+            each.detach().numpy().ravel()
+            for each in TorchMLPClassifier(**SMALL).fit(*FEW).module_.parameters()
+        ]
+    ),
+    "net": lambda: TorchMLPClassifier(**SMALL).fit(*FEW).net_.predict_proba(FEW[0]),
+}
+
+
+@pytest.mark.parametrize("state", SETTINGS.values(), ids=SETTINGS.keys())
+@pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
+def test_setting_of_the_process_leaves_every_bit_alone(use, state):
+    expected = use()
+    with state():
+        found = use()
+    assert_array_equal(found, expected)
+
+
+def test_settings_of_the_process_are_found_again_after_fit():
+    with (
+        setting(torch.set_default_device, "meta", None),
+        setting(torch.set_default_dtype, torch.float64, torch.float32),
+        torch.inference_mode(),
+        torch.autocast("cpu"),
+        raising_numpy(),
+    ):
+        TorchMLPClassifier(**SMALL).fit(*FEW).predict(FEW[0])
+        assert torch.zeros(1).device.type == "meta"
+        assert torch.get_default_dtype() == torch.float64
+        assert torch.is_inference_mode_enabled()
+        assert torch.is_autocast_enabled("cpu")
+        assert set(np.geterr().values()) == {"raise"}
+    assert torch.zeros(1).device.type == "cpu"
+
+
+def test_default_settings_hold_on_the_threads_of_a_search(monkeypatch):
+    seen, original = [], BinaryScorer._score_checked
+
+    def spy(self, *args):
+        seen.append((torch.zeros(1).device.type, torch.is_autocast_enabled("cpu"), np.geterr()))
+        return original(self, *args)
+
+    monkeypatch.setattr(BinaryScorer, "_score_checked", spy)
+    model = TorchMLPClassifier(**SMALL)
+    search = VectorizedGridSearchCV(model, {"alpha": [0.1, 1.0]}, cv=2, n_jobs=2, refit=False)
+    usual = np.geterr()
+    with setting(torch.set_default_device, "meta", None), torch.autocast("cpu"), raising_numpy():
+        search.fit(*FEW)
+    assert len(seen) == 4
+    assert all(each == ("cpu", False, usual) for each in seen)
+
+
+def test_default_dtype_leaves_the_count_of_steps_exact():
+    # float16 knows no 2049, so that a step counted in it would stand still there.
+    with setting(torch.set_default_dtype, torch.float16, torch.float32):
+        assert Adam(torch.zeros(1, 3))._step.dtype == torch.float32
 
 
 # -- on a GPU -----------------------------------------------------------------------------------

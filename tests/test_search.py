@@ -35,9 +35,16 @@ from skbinary import (
     TorchMLPClassifier,
     VectorizedGridSearchCV,
     VectorizedRandomizedSearchCV,
+    _evaluation,
+    _inputs,
+    _parts,
+    _prepared,
 )
 from skbinary import _stacking as stacking
 from skbinary._evaluation import Evaluation
+from skbinary._parts import Parts
+from skbinary._scores import BinaryScorer
+from skbinary._trained import TrainedModel
 from skbinary._training import loop
 from skbinary._training.path import PathNewton
 from skbinary._training.result import StopReason
@@ -315,6 +322,93 @@ def test_model_that_alone_is_out_of_memory_fails_alone(table, monkeypatch):
         search.fit(*table)
     failed = np.isnan(search.cv_results_["mean_test_score"])
     assert [p["alpha"] for p in np.array(search.cv_results_["params"])[failed]] == [1.0, 1.0]
+
+
+FULL = RuntimeError(
+    "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you "
+    "tried to allocate 400000000000 bytes. Error code 12 (Cannot allocate memory)\nframe #0: ..."
+)
+# Where memory may run out in a search: what is called there, and the settings that call it.
+PLACES = {
+    "rows": (_inputs, "as_rows", {}),
+    "rows on a device": (_inputs, "placed", {}),
+    "checked data": (stacking, "check_data", {}),
+    "weights": (TrainedModel, "_take_over", {}),
+    "members": (Parts, "finish", {"n_members": 2}),
+    "threshold": (_parts, "choose", {"threshold": "f1"}),
+    "scores": (BinaryScorer, "_score_checked", {}),
+    "areas": (_evaluation, "known_areas", {}),
+    "transformed rows": (_prepared, "transformed", {}),
+}
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
+@pytest.mark.parametrize("error", [FULL, MemoryError("Unable to allocate 3 GiB")])
+def test_search_goes_on_where_memory_runs_out_once(table, monkeypatch, place, error):
+    where, name, settings = place
+    original, n_calls = getattr(where, name), 0
+
+    def full_once(*args, **kwargs):
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == 1:
+            raise error
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(where, name, full_once)
+    search = VectorizedGridSearchCV(
+        network(**settings), {"alpha": [1e-4, 1.0]}, cv=2, scoring="roc_auc"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        search.fit(*table)
+    assert n_calls >= 1
+    failed = np.isnan(search.cv_results_["mean_test_score"])
+    assert failed.sum() <= 1
+    assert 0 < search.best_score_ <= 1
+
+
+def test_candidate_that_is_out_of_memory_says_what_to_do(table, monkeypatch):
+    def full(*args, **kwargs):
+        raise FULL
+
+    monkeypatch.setattr(stacking, "check_data", full)
+    search = VectorizedGridSearchCV(network(), {"alpha": [1.0]}, cv=2, error_score="raise")
+    with pytest.raises(MemoryError) as caught:
+        search.fit(*table)
+    assert str(caught.value) == (
+        'A candidate must fit into the memory of the device. Got "[enforce fail at '
+        "alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
+        'allocate 400000000000 bytes. Error code 12 (Cannot allocate memory)" instead. Lower '
+        "max_stack_memory or n_jobs, pass float32 rows, or leave out the largest candidates."
+    )
+
+
+class Picky(TransformerMixin, BaseEstimator):
+    """Refuses rows that it was not fitted on, as an encoder refuses an unknown category."""
+
+    def __init__(self, is_picky=False):
+        self.is_picky = is_picky
+
+    def fit(self, X, y=None):
+        self.seen_ = X.sum()
+        return self
+
+    def transform(self, X):
+        if self.is_picky and X.sum() != self.seen_:
+            raise ValueError("unknown category")
+        return X
+
+
+def test_test_rows_that_a_transformer_refuses_score_nan_as_in_scikit_learn(table):
+    model, grid = make_pipeline(Picky(), network()), {"picky__is_picky": [False, True]}
+    found = []
+    for kind in (GridSearchCV, VectorizedGridSearchCV):
+        search = kind(model, grid, cv=3, scoring="roc_auc")
+        with pytest.warns(Warning, match="unknown category"):
+            search.fit(*table)
+        found.append(np.isnan(search.cv_results_["mean_test_score"]).tolist())
+    assert found == [[False, True]] * 2
 
 
 def test_error_of_the_training_is_not_taken_for_a_full_memory(table, monkeypatch):

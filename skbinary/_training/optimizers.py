@@ -78,7 +78,7 @@ class Adam:
         # which takes ten times as long for a small network.
         fused = getattr(torch, "_fused_adamw_", None)
         self._fused = fused if parameters.device.type in ("cpu", "cuda") else None
-        self._step = torch.tensor(float(n_steps), device=parameters.device)
+        self._step = torch.tensor(float(n_steps), dtype=torch.float32, device=parameters.device)
         self._piece = _piece_size(parameters)
         tensors = (parameters, self._mean, self._square)
         self._moved = [_pieces(each, self._piece) for each in tensors]
