@@ -568,7 +568,8 @@ def test_checkpoint_without_safetensors_is_an_error(kind, monkeypatch, tmp_path)
 
 @pytest.mark.parametrize("kind", [Checkpoint, TrainEndCheckpoint])
 def test_checkpoint_that_cannot_write_warns_once(kind, tmp_path):
-    checkpoint = kind(f_params=str(tmp_path / "no folder" / "params.pt"), fn_prefix="")
+    files = {**NO_FILES, "f_params": str(tmp_path / "no folder" / "params.pt")}
+    checkpoint = kind(**files, fn_prefix="")
     with pytest.warns(UserWarning, match=r"could not save its files: RuntimeError") as caught:
         small_mlp(callbacks=[checkpoint]).fit(X_TRAIN, Y_TRAIN, **VALIDATION)
     [told] = [each for each in caught if "could not save" in str(each.message)]
