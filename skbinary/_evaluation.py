@@ -169,9 +169,11 @@ class Evaluation:
         for noted in kinds.values():
             first, warned = noted[0]
             n_fits = len({task for task, _ in noted})
+            parameters = self.candidates[first.candidate].items()
+            setting = ", ".join(f"{name}={value}" for name, value in parameters)
             warn(
                 f"{n_fits} of {len(self.tasks)} fits of this search, the first of them with "
-                f"{self.candidates[first.candidate]}: {warned.message}",
+                f"{setting or 'no parameter set'}: {warned.message}",
                 warned.category,
             )
 

@@ -538,7 +538,7 @@ def test_search_summarizes_convergence_warnings_at_the_callers_line(
     assert warning.filename == __file__
     text = str(warning.message)
     whose = r" for 2 of 2 ensemble members" if n_members == 2 else ""
-    start = r"9 of 9 fits of this search, the first of them with {'alpha': 0.0001}: "
+    start = r"9 of 9 fits of this search, the first of them with alpha=0.0001: "
     assert text.startswith(f"{start}Training did not converge{whose}: max_iter was reached, ")
 
 
