@@ -103,7 +103,8 @@ def _unknown_argument(estimator: Any, method: str, name: str) -> str:
     advice = _NAMES_ELSEWHERE.get(name, "Leave it out.")
     if name in estimator._get_param_names():
         advice = f"It is a parameter of the estimator: write set_params({name}=...)."
-    return f"{type(estimator).__name__}.{method} does not take {name}. {advice}"
+    kind = type(estimator).__name__
+    return f"{kind}.{method}() got an unexpected keyword argument {name!r}. {advice}"
 
 
 def _has_batches(self: BinaryClassifier) -> bool:

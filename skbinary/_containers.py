@@ -157,9 +157,11 @@ def is_single(X: Any) -> bool:
     ----------
     X : ndarray, sparse matrix, data frame or tensor
     """
-    dtypes = getattr(X, "dtypes", None)
+    if isinstance(X, np.ndarray):
+        return X.dtype.kind == "f" and X.dtype.itemsize <= 4
     if isinstance(X, Tensor):
         return X.dtype == torch.float32
+    dtypes = getattr(X, "dtypes", None)
     if type(X).__module__.startswith("polars"):
         dtype = X.to_numpy().dtype
     elif dtypes is not None and hasattr(X, "columns"):

@@ -1173,7 +1173,7 @@ X_VAL = (
     ],
 )
 def test_argument_of_another_library_says_what_to_write_instead(kind, method, name, advice):
-    pattern = whole(f"NAME.{method} does not take {name}. {advice}")
+    pattern = whole(f"NAME.{method}() got an unexpected keyword argument {name!r}. {advice}")
     model = fitted(kind, solver="adam")
     call = lambda m: getattr(m, method)(X, Y, **{name: 1})  # noqa: E731
     assert_raises_and_stays(model, call, TypeError, pattern)
