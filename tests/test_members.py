@@ -130,7 +130,32 @@ def test_members_share_stacks_though_their_folds_differ_by_a_row(stacks, folds):
     members(7, early_stopping=True).fit(X[:389], Y[:389])
     assert len({len(fold.train) for fold in folds[0]}) == 2
     assert sum(stacks) == 7
-    assert len(stacks) <= torch.get_num_threads()
+    assert len(stacks) == 1
+
+
+@pytest.mark.parametrize(
+    ("hidden", "sizes"), [((4,), [8]), ((100, 80), [4, 4]), ((150, 130), [2] * 4)]
+)
+def test_members_are_cut_into_stacks_by_their_size_whatever_the_number_of_threads(
+    hidden, sizes, monkeypatch
+):
+    original, found = _stacking._in_batches, []
+
+    def noted(models, **kwargs):
+        found.append(len(models))
+        return original(models, **kwargs)
+
+    monkeypatch.setattr(_stacking, "_in_batches", noted)
+    model = members(8, batch_size=200, max_iter=1).set_params(hidden_layer_sizes=hidden)
+    before = torch.get_num_threads()
+    try:
+        for n_threads in (1, 2, 3, 8):
+            torch.set_num_threads(n_threads)
+            found.clear()
+            model.fit(X, Y)
+            assert found == sizes
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_large_groups_of_equal_rows_leave_folds_as_even_as_can_be(folds):
