@@ -96,10 +96,12 @@ def test_one_member_is_a_usual_classifier():
 @pytest.mark.parametrize("n_rows", [400, 389])  # folds of one size, and of two
 @pytest.mark.parametrize("weighs", [False, True])
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
-def test_member_is_a_fit_on_the_rows_outside_of_its_fold(n_rows, weighs, solver, folds):
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_member_is_a_fit_on_the_rows_outside_of_its_fold(n_rows, weighs, solver, dropout, folds):
     rows, labels = X[:n_rows], Y[:n_rows]
     weight = np.random.default_rng(0).uniform(0.5, 2, n_rows) if weighs else None
     settings = {"solver": solver, "learning_rate": "invscaling" if solver == "sgd" else "constant"}
+    settings["dropout"] = dropout
     model = members(4, **settings).fit(rows, labels, weight)
     state = np.random.RandomState(0)
     state.randint(2**31 - 1)  # the seed of the folds
