@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ import torch
 _Piece = TypeVar("_Piece")
 _Result = TypeVar("_Result")
 _PATIENCE = 0.2  # seconds
+_LONGEST_END = 1.0  # seconds
 _HANDFULS = 8  # for each thread: few to hand out, and no long wait for the last one
 
 
@@ -102,10 +105,23 @@ def _setters() -> tuple[Callable[[int], int], Callable[[int], int] | None] | Non
         return None
 
 
-def _start_pool_thread() -> None:
+def _start_pool_thread(ids: list[int]) -> None:
+    ids.append(threading.get_native_id())
     torch.get_num_threads()  # a new thread takes over torch's setting when it is first asked
     _THREAD.n_threads = 1
     _set_threads(1, 1)
+
+
+def _wait_until_gone(ids: Sequence[int]) -> None:
+    """Wait until threads of the operating system have ended, where it tells.
+
+    Before Python 3.13 a thread counts as ended a moment earlier, and may still hold the lock of
+    MKL's memory. A process that is forked just then would wait for that lock without end.
+    """
+    deadline = time.monotonic() + _LONGEST_END
+    for each in ids:
+        while os.path.exists(f"/proc/self/task/{each}") and time.monotonic() < deadline:
+            time.sleep(1e-5)
 
 
 class Team:
@@ -128,6 +144,7 @@ class Team:
     def __init__(self, n_threads: int | None = None):
         self.n_threads = n_threads or _THREAD.n_threads or torch.get_num_threads()
         self._pool: ThreadPoolExecutor | None = None
+        self._ids: list[int] = []  # of the pool's threads
         self._hold: _Hold | None = None
 
     @classmethod
@@ -151,6 +168,8 @@ class Team:
             if self._pool is not None:
                 self._pool.shutdown()
                 self._pool = None
+                _wait_until_gone(self._ids)
+                self._ids.clear()
         finally:  # Ctrl-C may end the wait
             if hold is not None:
                 hold.end()
@@ -172,7 +191,7 @@ class Team:
             return map(function, pieces)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(
-                self.n_threads, "skbinary", initializer=_start_pool_thread
+                self.n_threads, "skbinary", _start_pool_thread, (self._ids,)
             )
         cut = handfuls(pieces, self.n_threads)
         return _results([self._pool.submit(_each, function, handful) for handful in cut])

@@ -96,10 +96,12 @@ def test_one_member_is_a_usual_classifier():
 @pytest.mark.parametrize("n_rows", [400, 389])  # folds of one size, and of two
 @pytest.mark.parametrize("weighs", [False, True])
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
-def test_member_is_a_fit_on_the_rows_outside_of_its_fold(n_rows, weighs, solver, folds):
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_member_is_a_fit_on_the_rows_outside_of_its_fold(n_rows, weighs, solver, dropout, folds):
     rows, labels = X[:n_rows], Y[:n_rows]
     weight = np.random.default_rng(0).uniform(0.5, 2, n_rows) if weighs else None
     settings = {"solver": solver, "learning_rate": "invscaling" if solver == "sgd" else "constant"}
+    settings["dropout"] = dropout
     model = members(4, **settings).fit(rows, labels, weight)
     state = np.random.RandomState(0)
     state.randint(2**31 - 1)  # the seed of the folds
@@ -130,7 +132,32 @@ def test_members_share_stacks_though_their_folds_differ_by_a_row(stacks, folds):
     members(7, early_stopping=True).fit(X[:389], Y[:389])
     assert len({len(fold.train) for fold in folds[0]}) == 2
     assert sum(stacks) == 7
-    assert len(stacks) <= torch.get_num_threads()
+    assert len(stacks) == 1
+
+
+@pytest.mark.parametrize(
+    ("hidden", "sizes"), [((4,), [8]), ((100, 80), [4, 4]), ((150, 130), [2] * 4)]
+)
+def test_members_are_cut_into_stacks_by_their_size_whatever_the_number_of_threads(
+    hidden, sizes, monkeypatch
+):
+    original, found = _stacking._in_batches, []
+
+    def noted(models, **kwargs):
+        found.append(len(models))
+        return original(models, **kwargs)
+
+    monkeypatch.setattr(_stacking, "_in_batches", noted)
+    model = members(8, batch_size=200, max_iter=1).set_params(hidden_layer_sizes=hidden)
+    before = torch.get_num_threads()
+    try:
+        for n_threads in (1, 2, 3, 8):
+            torch.set_num_threads(n_threads)
+            found.clear()
+            model.fit(X, Y)
+            assert found == sizes
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_no_label_reaches_the_logit_of_its_own_row(monkeypatch, folds):
