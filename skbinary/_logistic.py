@@ -303,7 +303,7 @@ class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
         return SGD(parameters, self.momentum, self.nesterovs_momentum, state=state)
 
     def _full_batch_step(self, stack: Stack, problem: Problem, solver: str, team: Team) -> Step:
-        strength = 1 / (self.C * problem.total_weight)
+        strength = problem.penalty(1 / self.C) / problem.total_weight
         n_rows, n_features = problem.rows.shape
         if solver == "newton-cholesky" and n_rows < n_features and strength > 0:
             return RowSpaceNewton(stack, problem, strength, self.tol, team)

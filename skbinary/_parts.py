@@ -289,8 +289,9 @@ def own_problem(
     where = _weighty(classifier, data, rows.chosen)
     problem = unweighted_problem(data, device, dtype).view(torch.as_tensor(where, device=device))
     if data.train.sample_weight is not None:
-        weight = _inputs.as_tensor(data.train.sample_weight[where])
-        problem = replace(problem, weight=weight.to(problem.target))
+        weight, _ = _inputs.scale_weights(data.train.sample_weight[where])
+        weight = np.maximum(weight, torch.finfo(dtype).tiny)
+        problem = replace(problem, weight=_inputs.as_tensor(weight).to(problem.target))
     return problem, where
 
 
@@ -303,7 +304,8 @@ def _weighty(
     given = _of(table.sample_weight, where)
     of_class = _inputs.weigh_classes(classifier.class_weight, data.classes, table.y[where], given)
     each = of_class[_encoded(data, where)]
-    return where[(each if given is None else each * given) > 0]
+    # The product of two tiny weights may be rounded to zero.
+    return where[(each > 0) if given is None else (each > 0) & (given > 0)]
 
 
 def _encoded(data: Data, where: NDArray[np.intp]) -> NDArray[np.intp]:
