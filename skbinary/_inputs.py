@@ -325,6 +325,37 @@ def check_groups(groups: Any, X: Any, name: str = "groups") -> NDArray[np.intp] 
     return codes
 
 
+def scale_weights(*factors: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """Multiply weights, and divide the product by a power of two.
+
+    The largest weight ends up between 1 and 2, so that no weight overflows or is rounded to zero in
+    another precision, and the others keep all their digits.
+
+    Parameters
+    ----------
+    *factors : ndarray of shape (n_samples,)
+        Weights of zero or more.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_samples,)
+    exponent : int
+        The product of the factors is ``weights * 2 ** exponent``.
+    """
+    weights, exponent = np.ones(1), 0
+    for factor in factors:
+        scaled, own = _scaled(factor)
+        weights, exponent = weights * scaled, exponent + own
+    weights, own = _scaled(weights)
+    return weights, exponent + own
+
+
+def _scaled(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    largest = float(np.max(weights, initial=0.0))
+    exponent = int(np.frexp(largest)[1]) - 1 if largest > 0 else 0
+    return np.ldexp(weights, -exponent), exponent
+
+
 def weigh_classes(
     class_weight: Any,
     classes: NDArray[np.generic],
@@ -343,6 +374,8 @@ def weigh_classes(
     counted = y if sample_weight is None else y[sample_weight > 0]
     if class_weight == "balanced" and len(np.unique(counted)) < 2:
         return np.ones(2)
+    if sample_weight is not None:
+        sample_weight, _ = scale_weights(sample_weight)  # balance does not depend on their scale
     weights: NDArray[np.float64] = compute_class_weight(
         class_weight, classes=classes, y=y, sample_weight=sample_weight
     )

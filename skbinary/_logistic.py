@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -15,9 +16,11 @@ from torch import Tensor
 
 from skbinary._crossfit import CrossFitted
 from skbinary._problem import Problem
+from skbinary._rows import centered
 from skbinary._settled import Training
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
+from skbinary._training.centered import CenteredStep
 from skbinary._training.lbfgs import LBFGS
 from skbinary._training.loop import Step
 from skbinary._training.minibatch import Ridge
@@ -319,7 +322,14 @@ class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
         return SGD(parameters, self.momentum, self.nesterovs_momentum, state=state)
 
     def _full_batch_step(self, stack: Stack, problem: Problem, solver: str, team: Team) -> Step:
-        strength = 1 / (self.C * problem.total_weight)
+        rows = centered(problem.rows) if self.fit_intercept else None
+        if rows is None:
+            return self._linear_step(stack, problem, solver, team)
+        make = functools.partial(self._linear_step, solver=solver, team=team)
+        return CenteredStep(stack, problem, rows, make)
+
+    def _linear_step(self, stack: Stack, problem: Problem, solver: str, team: Team) -> Step:
+        strength = problem.penalty(1 / self.C) / problem.total_weight
         n_rows, n_features = problem.rows.shape
         if solver == "newton-cholesky" and n_rows < n_features and strength > 0:
             return RowSpaceNewton(stack, problem, strength, self.tol, team)

@@ -399,7 +399,8 @@ class TorchMLPClassifier(CrossFitted):
         return SGD(parameters, self.momentum, self.nesterovs_momentum, self.weight_decay, state)
 
     def _full_batch_step(self, stack: Stack, problem: Problem, solver: str, team: Team) -> Step:
-        objective = NetworkObjective(stack, problem, self.alpha / problem.total_weight, team)
+        strength = problem.penalty(self.alpha) / problem.total_weight
+        objective = NetworkObjective(stack, problem, strength, team)
         return LBFGS(
             objective, self.tol, min_decrease=_LEAST_DECREASE, max_evaluations=self.max_fun
         )

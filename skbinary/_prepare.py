@@ -275,8 +275,9 @@ class Candidates:
         if table.sample_weight is not None or class_weight is not None:
             given = None if table.sample_weight is None else table.sample_weight[where]
             of_class = _inputs.weigh_classes(class_weight, data.classes, table.y[where], given)
-            each = of_class[target.astype(np.intp)]
-            kept = (each if given is None else each * given) > 0
+            # One by one: the product of two tiny weights may be rounded to zero.
+            kept = of_class[target.astype(np.intp)] > 0
+            kept &= True if given is None else given > 0
             where, target = where[kept], target[kept]
         return cls(where, target, None if data.groups is None else data.groups[where])
 
@@ -382,14 +383,17 @@ def _weighed(
 ) -> Problem:
     """Add targets and weights to rows on a device."""
     target = _inputs.encode(table.y, classes)
-    weight = of_class[target.astype(np.intp)]
-    if table.sample_weight is not None:
-        weight = weight * table.sample_weight
+    given = () if table.sample_weight is None else (table.sample_weight,)
+    weight, exponent = _inputs.scale_weights(of_class[target.astype(np.intp)], *given)
+    least = torch.finfo(rows.dtype).tiny
 
-    def put(values: NDArray[np.float64] | None) -> torch.Tensor | None:
-        if values is None or np.all(values == 1):
+    def put(values: NDArray[np.float64]) -> torch.Tensor | None:
+        if np.all(values == 1):
             return None
-        return _inputs.as_tensor(values).to(device=device, dtype=rows.dtype)
+        # A row that has a weight keeps one where it is rounded.
+        kept = np.where(values > 0, np.maximum(values, least), 0.0)
+        return _inputs.as_tensor(kept).to(device=device, dtype=rows.dtype)
 
     whole = torch.as_tensor(target).to(device=device, dtype=rows.dtype)
-    return Problem(rows, whole, put(weight), score_weight=put(table.sample_weight))
+    score_weight = put(_inputs.scale_weights(*given)[0]) if given else None
+    return Problem(rows, whole, put(weight), score_weight=score_weight, weight_exponent=exponent)

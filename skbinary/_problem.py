@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from skbinary._rows import Rows
+
+# A penalty this strong leaves no digit of the weights but zeros, and its products do not overflow.
+_STRONGEST_EXPONENT = 100
 
 
 @dataclass(frozen=True)
@@ -21,11 +25,15 @@ class Problem:
     target : Tensor of shape (n_samples,)
         1 for the positive class, 0 for the other, in the precision of the computation.
     weight : Tensor of shape (n_samples,) or None
-        Positive weights of the rows. None when they are all one.
+        Positive weights of the rows, divided by ``2 ** weight_exponent``. None when they are all
+        one.
     validation : Problem or None
         Rows that are scored after every epoch and never trained on.
     score_weight : Tensor of shape (n_samples,) or None
-        Weights of validation rows in their accuracy, which class weights do not touch.
+        Weights of validation rows in their accuracy, which class weights do not touch. Divided by
+        a power of two.
+    weight_exponent : int
+        Tells how weights were scaled, so that the largest is neither huge nor tiny.
     """
 
     rows: Rows
@@ -33,6 +41,7 @@ class Problem:
     weight: Tensor | None = None
     validation: Problem | None = None
     score_weight: Tensor | None = None
+    weight_exponent: int = 0
 
     @property
     def n_samples(self) -> int:
@@ -48,7 +57,18 @@ class Problem:
 
     @property
     def total_weight(self) -> float:
+        """The sum of the weights as they are here."""
         return float(self.n_samples if self.weight is None else self.weight.double().sum())
+
+    def penalty(self, strength: float) -> float:
+        """Give the strength of a penalty beside the sum of losses under the scaled weights.
+
+        Parameters
+        ----------
+        strength : float
+            The strength beside the sum with the weights as they were given.
+        """
+        return scale_penalty(strength, self.weight_exponent)
 
     def take(self, index: Tensor) -> Problem:
         """Cut out some rows, without the validation rows."""
@@ -61,4 +81,16 @@ class Problem:
     def _with(self, rows: Rows, index: Tensor) -> Problem:
         weight = None if self.weight is None else self.weight[index]
         score_weight = None if self.score_weight is None else self.score_weight[index]
-        return Problem(rows, self.target[index], weight, score_weight=score_weight)
+        return Problem(
+            rows,
+            self.target[index],
+            weight,
+            score_weight=score_weight,
+            weight_exponent=self.weight_exponent,
+        )
+
+
+def scale_penalty(strength: float, weight_exponent: int) -> float:
+    """Divide the strength of a penalty by what weights were divided by, a power of two."""
+    mantissa, exponent = math.frexp(strength)
+    return math.ldexp(mantissa, min(exponent - weight_exponent, _STRONGEST_EXPONENT))

@@ -21,6 +21,10 @@ from torch.nn import functional
 from skbinary._batches import Batch, DenseBatch, LayerInput, Shareable, SparseBatch
 from skbinary._spans import row_spans, whole_batches
 
+# Rows that tell the offsets of columns, and how many standard deviations from zero is far: the
+# condition number of a column and the intercept is the square of that.
+_ROWS_FOR_OFFSETS, _FAR = 1000, 30.0
+
 
 class Fetch(Protocol):
     """Rows that were fetched together, to be split into batches."""
@@ -171,6 +175,76 @@ class MappedRows:
 
     def n_fetched(self, batch_size: int) -> int:
         return batch_size
+
+
+@dataclass(frozen=True)
+class CenteredRows:
+    """Dense rows less an offset of each column, for models whose intercept can make up for it.
+
+    Parameters
+    ----------
+    rows : DenseRows or MappedRows
+        In the precision of the offset, so that the difference keeps its digits.
+    offset : Tensor of shape (n_features,)
+    dtype : torch.dtype
+        The precision of the difference.
+    """
+
+    rows: DenseRows | MappedRows
+    offset: Tensor
+    dtype: torch.dtype
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.rows.shape
+
+    def to(self, dtype: torch.dtype) -> CenteredRows:
+        return replace(self, dtype=dtype)
+
+    def take(self, index: Tensor) -> CenteredRows:
+        return replace(self, rows=self.rows.take(index))
+
+    def view(self, index: Tensor) -> CenteredRows:
+        return replace(self, rows=self.rows.view(index))
+
+    def batch(self, index: Tensor | slice) -> DenseBatch:
+        return DenseBatch((self.rows.batch(index).values - self.offset).to(self.dtype))
+
+    def spans(self) -> list[slice]:
+        return self.rows.spans()
+
+    def n_fetched(self, batch_size: int) -> int:
+        return self.rows.n_fetched(batch_size)
+
+
+def centered(rows: Rows) -> CenteredRows | None:
+    """Center the columns that are far from zero, compared with how much they vary.
+
+    With an intercept, such a column (a year, a time stamp) is nearly a multiple of it, and steps
+    lose the digits in which they differ. Centered columns have the same coefficients under the same
+    penalty.
+
+    Parameters
+    ----------
+    rows : Rows
+
+    Returns
+    -------
+    CenteredRows or None
+        None where no column is far from zero, and for sparse rows, which would not stay sparse.
+    """
+    if not isinstance(rows, DenseRows | MappedRows):
+        return None
+    n_rows = rows.shape[0]
+    # Any offset near the mean does, so a part of the rows tells it.
+    every = torch.arange(0, n_rows, max(1, n_rows // _ROWS_FOR_OFFSETS))
+    device = rows.values.device if isinstance(rows, DenseRows) else rows.device
+    values = rows.batch(every.to(device)).values
+    mean, deviation = values.mean(dim=0), values.std(dim=0, correction=0)
+    is_far = (mean.abs() > _FAR * deviation) & torch.isfinite(mean)
+    if not bool(is_far.any()):
+        return None
+    return CenteredRows(rows, torch.where(is_far, mean, 0.0), rows.dtype)
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,11 @@ def _probability_of_second(logits: NDArray[np.floating], out: NDArray[np.floatin
 _PROBABILITY_OF: tuple[Writer, Writer] = (_probability_of_first, _probability_of_second)
 
 
+def _cast(array: NDArray[Any], kind: type[np.floating]) -> NDArray[np.floating]:
+    with np.errstate(over="ignore"):  # scores that are not finite are computed again
+        return array.astype(kind, copy=False)
+
+
 class BinaryScorer(ClassifierMixin):
     """Scores rows with fitted weights.
 
@@ -247,19 +252,21 @@ class BinaryScorer(ClassifierMixin):
         return self._score_checked(rows, self._weights(), _as_they_are, 1)[0][:, 0]
 
     def _score_checked(
-        self, rows: Any, arrays: Weights, write: Writer, n_columns: int
+        self, rows: Any, arrays: Weights, write: Writer, n_columns: int, *, exact: bool = False
     ) -> tuple[NDArray[np.floating], bool]:
-        """Score rows that were checked before, and tell whether all linear scores are finite."""
-        linear = len(arrays[0]) == 1
+        """Score rows that were checked before, and tell whether all scores are finite.
+
+        Where float32 overflows they are computed in float64, which `exact` asks for at once.
+        """
         device = self._scoring_device()
-        single = is_single(rows)
+        single = is_single(rows) and not exact
         dtype = torch.float32 if single else torch.float64
         if dtype == torch.float64 and _device.full_precision(device) != dtype:
             device = torch.device("cpu")  # where float64 is
         kind = np.float32 if single else np.float64
         weights, biases = (
             # NumPy casts small arrays, and torch takes them over, in half the time of ``to``.
-            [_inputs.as_tensor(each.astype(kind, copy=False), device) for each in group]
+            [_inputs.as_tensor(_cast(each, kind), device) for each in group]
             for group in arrays
         )
         # Also for a single span: a small product that threads share waits for all of them.
@@ -273,10 +280,14 @@ class BinaryScorer(ClassifierMixin):
                 # Members of one model give the mean of their logits.
                 array = (logits.mean(0) if logits.ndim == 3 else logits).cpu().numpy()
                 write(array, out[span])
-                return not linear or bool(np.isfinite(array).all())
+                return bool(np.isfinite(array).all())
 
             spans = row_spans(n_rows, sum(each[..., 0].numel() for each in weights), device)
             is_finite = all(list(team.map(piece, spans)))
+        if single and not is_finite:
+            out, is_finite = self._score_checked(rows, arrays, write, n_columns, exact=True)
+            with np.errstate(over="ignore"):  # of logits, whose probability is 0 or 1
+                out = out.astype(kind)
         return out, is_finite
 
     def _scoring_device(self) -> torch.device:

@@ -246,6 +246,20 @@ class Stack:
     def n_models(self) -> int:
         return self.parameters.shape[0]
 
+    def largest_logit(self) -> float:
+        """Bound the logits of rows without a number above one, in absolute value.
+
+        A row with larger numbers has logits that are at most so many times as large.
+        """
+        bound = self.weights[0].new_ones(self.n_models, 1, self.architecture.n_features).double()
+        for i, weights in enumerate(self.weights):
+            bound = bound @ weights.double().abs()
+            if self.biases:
+                bound = bound + self.biases[i].double().abs()
+            # No activation is larger than its input and one.
+            bound = bound.clamp(min=1.0)
+        return float(bound.max())
+
     def logits(self, batch: Batch) -> Tensor:
         """Score rows.
 

@@ -22,7 +22,7 @@ from skbinary import _device, _inputs
 from skbinary._base import BinaryClassifier
 from skbinary._memory import is_out_of_memory
 from skbinary._prepare import Data, Fold, Split, check_data, remembered, unweighted_problem
-from skbinary._problem import Problem
+from skbinary._problem import Problem, scale_penalty
 from skbinary._settled import Training
 from skbinary._team import Team
 from skbinary._training.loop import Observer, train, train_stack
@@ -292,13 +292,16 @@ def _weighted(classifier: Any, training: Training, rows: SharedRows) -> Weighted
     data, device, fold = rows.data, training.device, training.fold
     problem = unweighted_problem(data, device, _device.full_precision(device))
     what = f"weights {id(rows.chosen)} {id(fold)} {classifier.class_weight!r} {device}"
-    weight, total = remembered(data, what, lambda: _weigh(classifier, rows, fold, problem))
-    return Weighted(problem, weight, 1 / (classifier.C * total))
+    weight, total, exponent = remembered(
+        data, what, lambda: _weigh(classifier, rows, fold, problem)
+    )
+    return Weighted(problem, weight, scale_penalty(1 / classifier.C, exponent) / total)
 
 
 def _weigh(
     classifier: Any, rows: SharedRows, fold: Fold | None, problem: Problem
-) -> tuple[Tensor, float]:
+) -> tuple[Tensor, float, int]:
+    """Give the weights of all rows, their sum, and how they were scaled."""
     table, classes = rows.data.train, rows.data.classes
     chosen = np.arange(len(table.y)) if rows.chosen is None else rows.chosen
     given = None if table.sample_weight is None else table.sample_weight[chosen]
@@ -308,11 +311,11 @@ def _weigh(
     of_class = _inputs.weigh_classes(classifier.class_weight, classes, labels, given)
     seen = chosen if fold is None else fold.train
     each = of_class[_inputs.encode(table.y[seen], classes).astype(np.intp)]
-    if table.sample_weight is not None:
-        each = each * table.sample_weight[seen]
+    factors = [each] if table.sample_weight is None else [each, table.sample_weight[seen]]
+    each, exponent = _inputs.scale_weights(*factors)
     # A row that was drawn twice counts twice.
     weight = np.bincount(seen, each, len(table.y))
-    return _inputs.as_tensor(weight).to(problem.target), float(each.sum())
+    return _inputs.as_tensor(weight).to(problem.target), float(each.sum()), exponent
 
 
 def train_models(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,7 @@ class TrainedModel(FittedModel):
     n_iter_no_change: float | str
     class_weight: Any
     callbacks: Any
+    learning_rate_init: float
 
     # -- what a subclass says ---------------------------------------------------------------
 
@@ -169,7 +171,7 @@ class TrainedModel(FittedModel):
         """Settle how batches train the parameters."""
         batch_size = self._batch_rows(problem.n_samples)
         rates = training.architecture.dropout
-        dropout = None
+        dropout, ridge = None, self._ridge()
         if any(rates):
             # Moved on by the rows seen, so that calls of partial_fit do not repeat their noise.
             seed = training.seed() + training.n_seen
@@ -179,7 +181,11 @@ class TrainedModel(FittedModel):
             self._optimizer(parameters, training.solver, training.state),
             self._schedule(math.ceil(problem.n_samples / batch_size)),
             batch_size=batch_size,
-            ridge=self._ridge(),
+            ridge=replace(
+                ridge,
+                strength=problem.penalty(ridge.strength),
+                most=1 / self.learning_rate_init,
+            ),
             shuffler=training.random_state if self.shuffle else None,
             dropout=dropout,
             compressed=self._compressed(training, problem, batch_size),

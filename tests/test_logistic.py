@@ -424,3 +424,82 @@ def test_search_without_tol_does_not_warn(data):
         warnings.simplefilter("error")
         search.fit(*data)
     assert search.best_estimator_.n_iter_[0] < 100
+
+
+def with_time_stamps(n_rows=400):
+    """Rows of which one column is a time in milliseconds, and the same with it centered."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n_rows, 6))
+    y = (X[:, 0] + rng.standard_normal(n_rows) > 0).astype(int)
+    X[:, 0] *= 1e9
+    stamps = X.copy()
+    stamps[:, 0] += 1.7e12
+    return stamps, X, y
+
+
+@pytest.mark.parametrize("C", [1.0, np.inf])
+@pytest.mark.parametrize("kind", ["array", "float32", "memmap"])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"l1_ratio": 0.5}, {"l1_ratio": 1.0}, {"solver": "lbfgs", "max_iter": 1000}],
+    ids=str,
+)
+def test_fit_column_far_from_zero_equals_the_centered_one(settings, kind, C, tmp_path):
+    stamps, X, y = with_time_stamps()
+    if kind == "float32":
+        stamps = stamps.astype(np.float32)
+        X = stamps.astype(np.float64)
+        X[:, 0] -= 1.7e12
+    elif kind == "memmap":
+        np.save(tmp_path / "rows.npy", stamps)
+        stamps = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    model = TorchLogisticClassifier(C=C, tol=1e-7, **settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(stamps, y)
+    peer = TorchLogisticClassifier(C=C, tol=1e-7, **settings).fit(X, y)
+    assert model.n_iter_[0] <= peer.n_iter_[0] + 20
+    scale = X.std(axis=0)
+    np.testing.assert_allclose(model.coef_ * scale, peer.coef_ * scale, atol=1e-4)
+    expected = peer.decision_function(X)
+    found = model.decision_function(np.asarray(stamps, dtype=np.float64))
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e9, 1e12])
+@pytest.mark.parametrize("shape", [(200, 4), (30, 50)])
+@pytest.mark.parametrize("settings", [{}, {"l1_ratio": 0.5}, {"solver": "lbfgs"}], ids=str)
+def test_fit_all_columns_far_from_zero_equals_the_centered_ones(settings, shape, offset):
+    X, y = make_classification(*shape, flip_y=0.2, random_state=0)
+    X = (X + offset) - offset  # what is left of the digits
+    model = TorchLogisticClassifier(tol=1e-7, max_iter=1000, **settings).fit(X + offset, y)
+    peer = TorchLogisticClassifier(tol=1e-7, max_iter=1000, **settings).fit(X, y)
+    np.testing.assert_allclose(model.coef_, peer.coef_, atol=1e-4)
+    assert model.loss_curve_[-1] == pytest.approx(peer.loss_curve_[-1], rel=1e-5)
+
+
+@pytest.mark.parametrize("n_rows", [400, 30_000])
+def test_search_column_far_from_zero_has_the_scores_of_the_centered_one(n_rows):
+    stamps, X, y = with_time_stamps(n_rows)
+    of_stamps, of_centered = (
+        VectorizedGridSearchCV(
+            TorchLogisticClassifier(), {"C": [0.01, 1.0]}, cv=2, scoring="neg_log_loss"
+        ).fit(rows, y)
+        for rows in (stamps, X)
+    )
+    expected = of_centered.cv_results_["mean_test_score"]
+    np.testing.assert_allclose(of_stamps.cv_results_["mean_test_score"], expected, rtol=1e-4)
+
+
+def test_warm_start_column_far_from_zero_goes_on_from_the_optimum():
+    stamps, _, y = with_time_stamps()
+    model = TorchLogisticClassifier(solver="lbfgs", warm_start=True, max_iter=1000).fit(stamps, y)
+    assert model.fit(stamps, y).n_iter_[0] <= 2
+
+
+def test_early_stopping_column_far_from_zero_validates_on_the_rows_as_they_are():
+    stamps, _, y = with_time_stamps()
+    model = TorchLogisticClassifier(solver="lbfgs", early_stopping=True, monitor="loss")
+    model.fit(stamps[:300], y[:300], X_val=stamps[300:], y_val=y[300:])
+    loss = log_loss(y[300:], model.predict_proba(stamps[300:]))
+    assert loss == pytest.approx(min(model.validation_loss_curve_), rel=1e-9)

@@ -2,12 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_breast_cancer, make_circles
+from sklearn.exceptions import FitFailedWarning
 from sklearn.metrics import log_loss
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 
-from skbinary import TorchMLPClassifier
+from skbinary import TorchLogisticClassifier, TorchMLPClassifier, VectorizedGridSearchCV
+from skbinary._batches import DenseBatch
+from skbinary._stack import ACTIVATIONS, Architecture, Stack
+from skbinary._training.result import DivergedError
 
 EPOCHS = 12
 
@@ -206,3 +211,83 @@ def test_warm_start_other_layers_is_an_error(data):
     model = TorchMLPClassifier((5,), warm_start=True, max_iter=1, n_iter_no_change=1).fit(X, y)
     with pytest.raises(ValueError, match="to go on from the last fit"):
         model.set_params(hidden_layer_sizes=(6,)).fit(X, y)
+
+
+# The last step takes these weights to where float32 overflows in the logits alone.
+OVERSHOOTING = {
+    "activation": "leaky_relu",
+    "weight_decay": 1e10,
+    "max_iter": 2,
+    "learning_rate_init": 0.01,
+    "random_state": 0,
+}
+
+
+def ten_rows():
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((10, 3)).astype(np.float32), np.arange(10) % 2
+
+
+def test_fit_logits_that_overflow_after_the_last_step_diverges():
+    model = TorchMLPClassifier((4, 4), **OVERSHOOTING)
+    with pytest.raises(DivergedError) as caught:
+        model.fit(*ten_rows())
+    assert str(caught.value) == (
+        "The logits must stay finite numbers. Got a training row whose logit is not, after epoch "
+        "2. Bring the features to one scale (StandardScaler) or lower learning_rate_init."
+    )
+    assert not hasattr(model, "classes_")
+
+
+def test_fit_validation_loss_that_is_not_finite_diverges():
+    X, y = ten_rows()
+    with pytest.raises(DivergedError, match="The validation loss must stay a finite number"):
+        TorchMLPClassifier((4, 4), **OVERSHOOTING).fit(X, y, X_val=X, y_val=y)
+
+
+def test_fit_members_whose_logits_overflow_diverge():
+    with pytest.raises(DivergedError, match="must stay"):
+        TorchMLPClassifier((4, 4), n_members=2, early_stopping=False, **OVERSHOOTING).fit(
+            *ten_rows()
+        )
+
+
+def test_partial_fit_logits_that_overflow_diverges_and_changes_nothing():
+    X, y = ten_rows()
+    model = TorchMLPClassifier((4, 4), learning_rate_init=0.01, random_state=0)
+    before = model.partial_fit(X, y, classes=[0, 1]).predict_proba(X)
+    with pytest.raises(DivergedError, match="The logits must stay finite"):
+        model.set_params(activation="leaky_relu", weight_decay=1e15).partial_fit(X, y)
+    np.testing.assert_array_equal(model.set_params(activation="relu").predict_proba(X), before)
+
+
+def test_search_logits_that_overflow_score_nan():
+    X, y = ten_rows()
+    grid = {"weight_decay": [0.0, 1e10]}
+    model = TorchMLPClassifier((4, 4), **OVERSHOOTING)
+    with pytest.warns(FitFailedWarning, match="The logits must stay finite"):
+        search = VectorizedGridSearchCV(model, grid, cv=2, error_score=np.nan).fit(X, y)
+    scores = search.cv_results_["mean_test_score"]
+    assert np.isfinite(scores[0])
+    assert np.isnan(scores[1])
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_largest_logit_bounds_those_of_all_rows(activation, fit_intercept):
+    shape = Architecture(5, (7, 3), activation, fit_intercept=fit_intercept)
+    generator = torch.Generator().manual_seed(0)
+    stack = Stack(shape, 3 * torch.randn(2, shape.n_parameters, generator=generator))
+    rows = 2 * torch.rand(1000, 5, generator=generator) - 1
+    assert float(stack.logits(DenseBatch(rows)).abs().max()) <= stack.largest_logit()
+
+
+def test_scores_that_overflow_in_float32_are_those_of_float64():
+    X = np.float32(1e-38) * np.arange(-5, 6, dtype=np.float32)[:, None] * np.ones(2, np.float32)
+    model = TorchLogisticClassifier(fit_intercept=False).fit(X, np.arange(11) > 4)
+    model.coef_ = np.array([[4e38, -2e38]])
+    np.testing.assert_allclose(model.decision_function(X), 2 * np.arange(-5, 6), atol=1e-3)
+    assert model.predict_proba(X).dtype == np.float32
+    np.testing.assert_allclose(
+        model.predict_proba(X), model.predict_proba(X.astype(np.float64)), atol=1e-6
+    )

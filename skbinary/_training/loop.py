@@ -84,6 +84,11 @@ _PLATEAUS: dict[Watched, StopReason] = {
 }
 
 
+# What logits may grow to, times the largest feature, without a look at the rows: the square root of
+# the largest number in float32. The epochs themselves have seen what larger features do.
+_FAR_FROM_OVERFLOW = 1e19
+
+
 class Run:
     """A training under way, as observers see it.
 
@@ -146,6 +151,12 @@ class Run:
         self.gap = progress.gap
         if self.problem.validation is not None:
             loss, score = validated or validate(self.stack, self.problem.validation, self.plan)
+            if not math.isfinite(loss):
+                raise DivergedError(
+                    f"The validation loss must stay a finite number. Got {loss} instead in epoch "
+                    f"{self.n_iter} at learning rate {progress.learning_rate:g}. Bring the "
+                    "features to one scale (StandardScaler) or lower learning_rate_init."
+                )
             history["validation_loss"].append(loss)
             history["validation_score"].append(score)
         self._judge()
@@ -228,7 +239,7 @@ def train(step: Step, plan: Plan, observers: Sequence[Observer] = ()) -> FitResu
     for observer in observers:
         observer.train_end(run)
     result = run.result(reason)
-    _check_finite(result)
+    _check_finite(run, result)
     return result
 
 
@@ -348,19 +359,34 @@ def _closed(run: Run, reason: StopReason) -> FitResult | DivergedError:
         observer.train_end(run)
     result = run.result(reason)
     try:
-        _check_finite(result)
+        _check_finite(run, result)
     except DivergedError as error:
         return error
     return result
 
 
-def _check_finite(result: FitResult) -> None:
+def _check_finite(run: Run, result: FitResult) -> None:
+    """Check the weights, and the logits that the last step has led to."""
     if not bool(torch.isfinite(result.parameters).all()):
         raise DivergedError(
             "The weights must stay finite numbers. Got a weight that is not, after epoch "
             f"{result.n_iter}. Bring the features to one scale (StandardScaler) or lower "
             "learning_rate_init."
         )
+    if not _has_finite_logits(run):
+        raise DivergedError(
+            "The logits must stay finite numbers. Got a training row whose logit is not, after "
+            f"epoch {result.n_iter}. Bring the features to one scale (StandardScaler) or lower "
+            "learning_rate_init."
+        )
+
+
+def _has_finite_logits(run: Run) -> bool:
+    stack, rows = run.stack, run.problem.rows
+    # Most weights are far from overflowing, which takes no look at the rows to tell.
+    if stack.largest_logit() < _FAR_FROM_OVERFLOW:
+        return True
+    return all(bool(torch.isfinite(stack.logits(rows.batch(span))).all()) for span in rows.spans())
 
 
 def complaint(result: FitResult, plan: Plan, whose: str = "") -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -60,10 +61,18 @@ class Ridge:
     per_batch : bool
         Whether the penalty is divided by the weight of the batch, as scikit-learn's
         MLPClassifier does, or by that of all rows, so that every epoch has the same optimum.
+    most : float
+        The largest strength in a step. One over the learning rate takes a weight to zero in a step
+        of SGD. More would take it further off on the other side.
     """
 
     strength: float
     per_batch: bool
+    most: float = math.inf
+
+    def in_step(self, total_weight: float) -> float:
+        """Give the strength beside the mean loss of rows of a total weight."""
+        return min(self.strength / total_weight, self.most)
 
 
 @dataclass(frozen=True)
@@ -354,7 +363,7 @@ class MiniBatch:
     def _step(self, batch: Shareable, part: Part) -> None:
         hooks = self.hooks
         rate = self.schedule.rate
-        ridge = self.ridge.strength / (part.total if self.ridge.per_batch else self._total_weight)
+        ridge = self.ridge.in_step(part.total if self.ridge.per_batch else self._total_weight)
         if self._is_recorded:
             inputs = Inputs(batch, part.target, part.scale, ridge, rate)
             part.logits[:, 0] = self._recorded(inputs)(inputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -11,10 +12,11 @@ import torch
 from torch import Tensor
 
 from skbinary._problem import Problem
-from skbinary._rows import SparseRows
+from skbinary._rows import SparseRows, centered
 from skbinary._spans import row_spans
 from skbinary._stack import Architecture, Stack
 from skbinary._team import Team
+from skbinary._training.centered import shifted
 from skbinary._training.line_search import SUFFICIENT
 from skbinary._training.newton import HessianSolver, Newton
 from skbinary._training.objective import LinearObjective
@@ -91,6 +93,9 @@ class PathNewton:
         on_step: Callable[[], None] | None = None,
     ):
         self.architecture = architecture
+        self._centered = centered(problem.rows) if architecture.fit_intercept else None
+        if self._centered is not None:
+            problem = replace(problem, rows=self._centered)
         self.problem = problem
         self.team = team
         self.on_step = on_step or (lambda: None)
@@ -169,7 +174,8 @@ class PathNewton:
     def parameters_of(self, k: int) -> Tensor:
         """Give the parameters of a model, of shape (1, n_parameters)."""
         i = self._live.index(k)
-        return self._parameters[i : i + 1]
+        own = self._parameters[i : i + 1]
+        return own if self._centered is None else shifted(own, -self._centered.offset)
 
     def _follow(self, part: Problem, strengths: Sequence[float]) -> dict[float, Tensor]:
         """Come near the optima of a part of the rows, and keep a Hessian for each.

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from skbinary._problem import Problem
-from skbinary._rows import DenseRows
+from skbinary._rows import CenteredRows, DenseRows
 from skbinary._stack import Stack
 from skbinary._team import Team
 from skbinary._training.objective import Along, Direction, LinearObjective
@@ -18,7 +18,7 @@ SMALL = 1 << 16  # numbers in the table
 def linear_objective(stack: Stack, problem: Problem, l2: float, team: Team) -> LinearObjective:
     """Give the objective in the form that suits the size of the table."""
     rows = problem.rows
-    small = isinstance(rows, DenseRows) and rows.shape[0] * rows.shape[1] <= SMALL
+    small = isinstance(rows, DenseRows | CenteredRows) and rows.shape[0] * rows.shape[1] <= SMALL
     kind = SmallLinearObjective if small else LinearObjective
     return kind(stack, problem, l2, team)
 

@@ -190,6 +190,7 @@ class StackedMiniBatch:
         precision = full_precision(parameters.device)
         strengths = [course.ridge.strength for course in live]
         self._strengths = torch.tensor(strengths, dtype=precision, device=parameters.device)
+        self._most = self._strengths.new_tensor([[course.ridge.most] for course in live])
         self._counted: _Counts | None = None
         before = list(self._noises)
         self._noises = _placed(self._noises, [self._noise_of[k] for k in self._live])
@@ -282,13 +283,17 @@ class StackedMiniBatch:
             The weight of each batch.
         """
         strengths = self._strengths[:, None]
+
+        def in_step(total: float | Tensor) -> Tensor:
+            return (strengths / total).minimum(self._most).to(self._logits)
+
         n_batches = totals.shape[1] if isinstance(totals, Tensor) else len(totals)
         if not self.courses[0].ridge.per_batch:
             whole = strengths.new_tensor([[self._total_weights[k]] for k in self._live])
-            return [(strengths / whole).to(self._logits)] * n_batches
+            return [in_step(whole)] * n_batches
         if isinstance(totals, Tensor):
-            return torch.split((strengths / totals).to(self._logits), 1, dim=1)
-        made = {each: (strengths / each).to(self._logits) for each in set(totals)}
+            return torch.split(in_step(totals), 1, dim=1)
+        made = {each: in_step(each) for each in set(totals)}
         return [made[each] for each in totals]
 
     def _step(
