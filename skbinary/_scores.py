@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -13,17 +14,22 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from skbinary import _device, _inputs
 from skbinary._containers import is_single
 from skbinary._defaults import default_settings
 from skbinary._memory import is_out_of_memory, out_of_memory
+from skbinary._rows import Rows
 from skbinary._spans import row_spans
 from skbinary._stack import Architecture, score
 from skbinary._team import Team
 from skbinary._threshold import check_threshold, decide, positive_index
 from skbinary._warning import warn
 
+# Up to so many products a single row is scored on one thread, whatever torch is set to. With torch
+# 2.13 and MKL twice as many start no other thread.
+_QUICK_PRODUCTS = 1 << 13
 # Writes what logits, of shape (n_rows, n_models), stand for into an array of as many rows.
 Writer = Callable[[NDArray[np.floating], NDArray[np.floating]], None]
 # Weights of each layer and its biases, if there are any.
@@ -55,6 +61,8 @@ _PROBABILITY_OF: tuple[Writer, Writer] = (_probability_of_first, _probability_of
 
 
 def _cast(array: NDArray[Any], kind: type[np.floating]) -> NDArray[np.floating]:
+    if array.dtype == kind:
+        return array
     with np.errstate(over="ignore"):  # scores that are not finite are computed again
         return array.astype(kind, copy=False)
 
@@ -269,26 +277,35 @@ class BinaryScorer(ClassifierMixin):
             [_inputs.as_tensor(_cast(each, kind), device) for each in group]
             for group in arrays
         )
-        # Also for a single span: a small product that threads share waits for all of them.
-        with Team.on(device) as team:
-            placed = _inputs.as_rows(rows, device, dtype, convert=False)
-            n_rows = placed.shape[0]
-            out = np.empty((n_rows, n_columns), dtype=kind)
+        out = np.empty((rows.shape[0], n_columns), dtype=kind)
 
-            def piece(span: slice) -> bool:
-                logits = score(placed.batch(span), weights, biases, self._activation())
-                # Members of one model give the mean of their logits.
-                array = (logits.mean(0) if logits.ndim == 3 else logits).cpu().numpy()
-                write(array, out[span])
-                return bool(np.isfinite(array).all())
+        def piece(placed: Rows, span: slice) -> bool:
+            logits = score(placed.batch(span), weights, biases, self._activation())
+            # An ensemble gives the mean of the logits of its members.
+            array = (logits.mean(0) if logits.ndim == 3 else logits).cpu().numpy()
+            write(array, out[span])
+            return bool(np.isfinite(array).all())
 
-            spans = row_spans(n_rows, sum(each[..., 0].numel() for each in weights), device)
-            is_finite = all(list(team.map(piece, spans)))
+        if self._is_quick(rows, weights, device):
+            is_finite = piece(_inputs.as_rows(rows, device, dtype, convert=False), slice(0, 1))
+        else:
+            # Also for a single span: a small product that threads share waits for all of them.
+            with Team.on(device) as team:
+                placed = _inputs.as_rows(rows, device, dtype, convert=False)
+                spans = row_spans(len(out), sum(each[..., 0].numel() for each in weights), device)
+                is_finite = all(list(team.map(partial(piece, placed), spans)))
         if single and not is_finite:
             out, is_finite = self._score_checked(rows, arrays, write, n_columns, exact=True)
             with np.errstate(over="ignore"):  # of logits, whose probability is 0 or 1
                 out = out.astype(kind)
         return out, is_finite
+
+    @staticmethod
+    def _is_quick(rows: Any, weights: Sequence[Tensor], device: torch.device) -> bool:
+        """Tell whether there is a single row, and so few products that torch starts no threads."""
+        if rows.shape[0] > 1 or type(rows) is not np.ndarray or device.type != "cpu":
+            return False
+        return sum(each.numel() for each in weights) <= _QUICK_PRODUCTS
 
     def _scoring_device(self) -> torch.device:
         device = torch.device(self.device_)
