@@ -237,10 +237,13 @@ def centered(rows: Rows) -> CenteredRows | None:
         return None
     n_rows = rows.shape[0]
     # Any offset near the mean does, so a part of the rows tells it.
-    every = torch.arange(0, n_rows, max(1, n_rows // _ROWS_FOR_OFFSETS))
-    device = rows.values.device if isinstance(rows, DenseRows) else rows.device
-    values = rows.batch(every.to(device)).values
-    mean, deviation = values.mean(dim=0), values.std(dim=0, correction=0)
+    some: Tensor | slice = slice(0, n_rows)
+    if n_rows > _ROWS_FOR_OFFSETS:
+        device = rows.values.device if isinstance(rows, DenseRows) else rows.device
+        some = torch.arange(0, n_rows, n_rows // _ROWS_FOR_OFFSETS, device=device)
+    values = rows.batch(some).values
+    mean = values.mean(dim=0)
+    deviation = (values - mean).square_().mean(dim=0).sqrt_()  # a fraction of the time of ``std``
     is_far = (mean.abs() > _FAR * deviation) & torch.isfinite(mean)
     if not bool(is_far.any()):
         return None
