@@ -40,7 +40,7 @@ X_train, X_test, y_train, y_test = train_test_split(
 # How a fit went. With early stopping some training rows validate. The loss on them soon stops
 # falling, and the weights of the best epoch are kept. Their accuracy has its axis on the right.
 network = TorchMLPClassifier(
-    (64,), alpha=0.0, learning_rate_init=0.003, early_stopping=True, random_state=0
+    (64,), alpha=0.0, learning_rate_init=0.003, early_stopping=True, max_iter=400, random_state=0
 )
 model = make_pipeline(StandardScaler(), network).fit(X_train, y_train)
 display = LossCurveDisplay.from_estimator(model)

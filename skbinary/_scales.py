@@ -53,14 +53,15 @@ def scale_difference(X: Any, X_val: Any) -> ScaleDifference | None:
     Parameters
     ----------
     X, X_val : ndarray, numpy.memmap, CSR matrix or tensor of shape (n_samples, n_features)
-        Checked rows, of the same columns.
+        Checked rows, of the same columns. Sparse ones are not looked at.
 
     Returns
     -------
     ScaleDifference or None
         None if the scales are alike, or cannot be told.
     """
-    if min(X.shape[0], X_val.shape[0]) < _FEWEST_ROWS:
+    is_sparse = sp.issparse(X) or sp.issparse(X_val)
+    if is_sparse or min(X.shape[0], X_val.shape[0]) < _FEWEST_ROWS:
         return None
     columns = np.arange(0, X.shape[1], -(-X.shape[1] // _MOST_COLUMNS))
     first, second = (np.sort(_sample(each, columns).T) for each in (X, X_val))
@@ -93,7 +94,7 @@ def _sample(X: Any, columns: NDArray[np.intp]) -> NDArray[np.float64]:
     if isinstance(X, Tensor):
         X = X[rows.tolist()].cpu().numpy()
     else:
-        X = X[rows].toarray() if sp.issparse(X) else np.asarray(X[rows])
+        X = np.asarray(X[rows])
     return X[:, columns].astype(np.float64)
 
 

@@ -1,5 +1,6 @@
 """Who looks on during a fit: skorch's callbacks, scikit-learn's own, Ctrl-C, and verbose lines."""
 
+import math
 import re
 import sys
 import types
@@ -715,7 +716,7 @@ def test_epoch_scoring_subclass_of_held_out_sparse_rows_scores_them():
     model = small_mlp(early_stopping=True, callbacks=[scoring])
     model.fit(sparse.csr_matrix(X_TRAIN), Y_TRAIN)
     _, y_test, y_pred = scoring.data_
-    assert len(y_test) == sum(map(len, y_pred)) == 31
+    assert len(y_test) == sum(map(len, y_pred)) == math.ceil(0.1 * len(Y_TRAIN))
     assert len(model.history_["auc"]) == model.n_iter_
 
 
