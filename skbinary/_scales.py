@@ -53,15 +53,14 @@ def scale_difference(X: Any, X_val: Any) -> ScaleDifference | None:
     Parameters
     ----------
     X, X_val : ndarray, numpy.memmap, CSR matrix or tensor of shape (n_samples, n_features)
-        Checked rows, of the same columns. Sparse ones are not looked at.
+        Checked rows, of the same columns.
 
     Returns
     -------
     ScaleDifference or None
         None if the scales are alike, or cannot be told.
     """
-    is_sparse = sp.issparse(X) or sp.issparse(X_val)
-    if is_sparse or min(X.shape[0], X_val.shape[0]) < _FEWEST_ROWS:
+    if min(X.shape[0], X_val.shape[0]) < _FEWEST_ROWS:
         return None
     columns = np.arange(0, X.shape[1], -(-X.shape[1] // _MOST_COLUMNS))
     first, second = (np.sort(_sample(each, columns).T) for each in (X, X_val))
@@ -91,10 +90,12 @@ def scale_difference(X: Any, X_val: Any) -> ScaleDifference | None:
 
 def _sample(X: Any, columns: NDArray[np.intp]) -> NDArray[np.float64]:
     rows = np.arange(0, X.shape[0], -(-X.shape[0] // _MOST_ROWS))
-    if isinstance(X, Tensor):
-        X = X[rows.tolist()].cpu().numpy()
-    else:
-        X = np.asarray(X[rows])
+    if sp.issparse(X):
+        part = X[rows][:, columns].tocoo()
+        values = np.zeros(part.shape)
+        values[part.row, part.col] = part.data
+        return values
+    X = X[rows.tolist()].cpu().numpy() if isinstance(X, Tensor) else np.asarray(X[rows])
     return X[:, columns].astype(np.float64)
 
 
