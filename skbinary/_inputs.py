@@ -306,21 +306,34 @@ def check_groups(groups: Any, X: Any, name: str = "groups") -> NDArray[np.intp] 
     """
     if groups is None:
         return None
-    groups = groups.detach().cpu().numpy() if isinstance(groups, Tensor) else groups
-    groups = check_array(
-        column_or_1d(groups, warn=True), ensure_2d=False, dtype=None, input_name=name
-    )
-    if len(groups) != X.shape[0]:
+    values = _as_array(groups, name)
+    if sp.issparse(values) or np.ndim(values) == 0:
+        what = "a sparse matrix" if sp.issparse(values) else f"{groups!r}"
         raise ValueError(
-            f"{name} must have one entry for each row, {X.shape[0]}. Got {len(groups)} instead. "
-            "Give every row a group."
+            f"{name} must be an array with one entry for each row. Got {what} instead. Give every "
+            "row a group."
         )
+    groups = np.asarray(values)
+    groups = groups[:, 0] if groups.ndim == 2 and groups.shape[1] == 1 else groups
+    if groups.shape != (X.shape[0],):
+        got = len(groups) if groups.ndim == 1 else f"shape {groups.shape}"
+        raise ValueError(
+            f"{name} must have one entry for each row, {X.shape[0]}. Got {got} instead. Give every "
+            "row a group."
+        )
+    gap = first_missing(groups)
+    if gap is not None:
+        raise ValueError(
+            f"{name} must hold a group for each row. Got {groups[gap]} in row {gap} instead, which "
+            "is NaN, None or another missing value. Drop these rows, or name their groups."
+        )
+    assert_all_finite(groups, input_name=name)
     try:
         codes: NDArray[np.intp] = np.unique(groups, return_inverse=True)[1]
     except TypeError:
         raise ValueError(
             f"{name} must be of one type that can be sorted, such as int or str. Got values of "
-            "several types instead. Convert them, and replace missing values."
+            "several types instead. Convert them."
         ) from None
     return codes
 
@@ -379,6 +392,12 @@ def weigh_classes(
     weights: NDArray[np.float64] = compute_class_weight(
         class_weight, classes=classes, y=y, sample_weight=sample_weight
     )
+    if len(counted) and not np.any(weights[np.isin(classes, counted)] > 0):
+        raise ValueError(
+            "class_weight and sample_weight must leave rows with a weight. Got "
+            f"class_weight={class_weight!r} with rows of {np.unique(counted).tolist()} only "
+            "instead. Give that class a weight above zero."
+        )
     return weights
 
 

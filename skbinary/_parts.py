@@ -188,10 +188,13 @@ class Parts:
         if evidence is not None and evidence.has_both_classes:
             classifier._keep_choice(choose(objective, evidence))
             return
+        fewest = candidates_of(self.classifier, self.rows).most_folds()
+        what = "rows" if self.rows.data.groups is None else "groups with a row"
+        got = f"{fewest} of the rarer class" if fewest < 2 else "one class where rows are held out"
         warn(
-            "Choosing a threshold must have two rows of each class, one to train on and one to "
-            "choose on. Got one of the rarer class instead, so the threshold is 0.5. Pass X_val "
-            "and y_val, or set a number."
+            f"Choosing a threshold must have two {what} of each class, one to train on and one to "
+            f"choose on. Got {got} instead, so the threshold is 0.5. Pass X_val and y_val, or set "
+            "a number."
         )
         classifier._keep_threshold(0.5)
 
@@ -207,8 +210,9 @@ class Parts:
             logits[seen_by_none] = self.classifier._logits(table.X[seen_by_none])
         logits[self.unscored] = np.nan
         target = _inputs.encode(table.y, data.classes)
-        each, known = np.logaddexp(0, logits) - target * logits, ~np.isnan(logits)
-        loss = float(np.average(each[known], weights=_of(table.sample_weight, known)))
+        known = ~np.isnan(logits)
+        each = np.logaddexp(0, logits[known]) - (target * logits)[known]
+        loss = float(np.average(each, weights=_of(table.sample_weight, known)))
         return {"oof_decision_function_": logits, "oof_loss_": loss}
 
     def _scored(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.floating]]]:

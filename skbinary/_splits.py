@@ -21,8 +21,8 @@ def hold_out(
     """Draw the validation set of early stopping.
 
     Without groups this is scikit-learn's ``train_test_split(stratify=y)``, order included, so that
-    the same random state draws what ``MLPClassifier`` draws, but for classes so rare that nothing
-    would be drawn of them: they get one row. With groups, groups are drawn instead of rows,
+    the same random state draws what ``MLPClassifier`` draws, but for classes so rare that one side
+    would have nothing of them: it gets one row. With groups, groups are drawn instead of rows,
     stratified by whether they contain a row of the rarer class.
 
     Parameters
@@ -60,10 +60,13 @@ def hold_out(
     random_state = check_random_state(random_state)
     splitter = StratifiedShuffleSplit(1, test_size=n_held, random_state=random_state)
     train, held = (several[part] for part in next(splitter.split(several, stratum[several])))
+    # A class may be so rare that its share of either side is less than a row.
     for missing in np.setdiff1d(stratum[several], stratum[held]):
-        # So rare that its share is less than a row.
         one = random_state.choice(train[stratum[train] == missing])
         train, held = train[train != one], np.append(held, one)
+    for missing in np.setdiff1d(stratum[several], stratum[train]):
+        one = random_state.choice(held[stratum[held] == missing])
+        train, held = np.append(train, one), held[held != one]
     if groups is None:
         return np.append(train, np.flatnonzero(is_single)), held
     return _parted(target, np.isin(unit, held))

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import sklearn
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.datasets import make_classification
@@ -61,6 +62,15 @@ def test_hold_out_of_a_class_too_rare_for_its_share_holds_out_one_row(seed):
     train, held = hold_out(target, None, 0.1, seed)
     assert target[train].sum() == target[held].sum() == 1
     assert_array_equal(np.sort(np.append(train, held)), np.arange(1000))
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_hold_out_of_most_rows_trains_on_a_row_of_a_rare_class(seed, grouped):
+    target = (np.arange(100) < 2).astype(float)
+    train, held = hold_out(target, np.arange(100) if grouped else None, 0.9, seed)
+    assert target[train].sum() == target[held].sum() == 1
+    assert_array_equal(np.sort(np.append(train, held)), np.arange(100))
 
 
 def test_hold_out_of_a_class_with_one_row_trains_on_it():
@@ -230,12 +240,41 @@ def test_groups_of_another_length_are_refused():
 
 def test_groups_that_cannot_be_sorted_are_refused():
     with pytest.raises(ValueError, match=r"^groups must be of one type that can be sorted"):
-        TorchMLPClassifier().fit(X, Y, groups=np.array(["a", None] * 750, dtype=object))
+        TorchMLPClassifier().fit(X, Y, groups=np.array(["a", 1] * 750, dtype=object))
 
 
 def test_groups_with_missing_values_are_refused():
     with pytest.raises(ValueError, match=r"groups contains NaN"):
         TorchMLPClassifier().fit(X, Y, groups=np.where(np.arange(1500) == 3, np.nan, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        (3, r"^groups must be an array with one entry for each row\. Got 3 "),
+        (sparse.csr_array(np.ones((1500, 1))), r"^groups must be .* Got a sparse matrix "),
+        ([(i, 1) for i in range(1500)], r"^groups must have one entry .* Got shape \(1500, 2\) "),
+        (iter(range(1500)), r"^groups must be an array, .* Make a list of it"),
+        (
+            np.array(["a", None] * 750, dtype=object),
+            r"^groups must hold a group .* Got None in row 1",
+        ),
+        (
+            np.array(["NaT"] * 1500, dtype="M8[D]"),
+            r"^groups must hold a group .* Got NaT in row 0 ",
+        ),
+    ],
+    ids=["number", "sparse", "pairs", "iterator", "None", "NaT"],
+)
+def test_groups_that_are_none_are_told_by_their_name(groups, message):
+    with pytest.raises(ValueError, match=message):
+        TorchMLPClassifier().fit(X, Y, groups=groups)
+
+
+def test_groups_in_a_column_or_a_tensor_are_groups(held_out):
+    for groups in (GROUPS, GROUPS[:, None], torch.as_tensor(GROUPS % 200).bfloat16()):
+        TorchLogisticClassifier(early_stopping=True, random_state=0).fit(X, Y, groups=groups)
+    assert_array_equal(held_out[0].held_out, held_out[1].held_out)
 
 
 def test_groups_that_leave_one_class_are_refused():
@@ -251,3 +290,10 @@ def test_fewer_groups_of_a_class_than_members_is_fewer_members():
             X, Y, groups=np.arange(1500) % 2
         )
     assert model.n_members_ == 2
+
+
+def test_threshold_that_has_too_few_groups_says_how_many():
+    pattern = "two groups with a row of each class.* Got 1 of the rarer class"
+    with pytest.warns(UserWarning, match=pattern):
+        model = TorchLogisticClassifier(threshold="f1").fit(X, Y, groups=np.zeros(1500))
+    assert model.threshold_ == 0.5
