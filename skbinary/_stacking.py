@@ -304,8 +304,9 @@ def _weigh(
     """Give the weights of all rows, their sum, and how they were scaled."""
     table, classes = rows.data.train, rows.data.classes
     chosen = np.arange(len(table.y)) if rows.chosen is None else rows.chosen
-    given = None if table.sample_weight is None else table.sample_weight[chosen]
-    labels = table.y[chosen]
+    labels, given = table.y[chosen], None
+    if table.sample_weight is not None:
+        given = _inputs.check_weight(table.sample_weight[chosen], labels)
     if not 0 < np.count_nonzero(labels == classes[1]) < len(labels):
         _inputs.two_classes(classifier, labels)  # says which one is there
     of_class = _inputs.weigh_classes(classifier.class_weight, classes, labels, given)

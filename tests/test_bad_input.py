@@ -761,6 +761,18 @@ def test_unconverged_mini_batch_fit_warns_with_losses_and_tolerance(kind):
 
 
 @both
+def test_unconverged_fit_of_one_epoch_warns_with_its_loss(kind):
+    model = unfitted(kind, solver="adam", max_iter=1)
+    with pytest.warns(ConvergenceWarning) as caught:
+        model.fit(X, Y)
+
+    assert [str(each.message) for each in caught] == [
+        "Training did not converge: max_iter was reached, 1 epoch, at a training loss of "
+        f"{model.history_['objective'][0]:.6g} (tol=0.0001). Raise max_iter or learning_rate_init."
+    ]
+
+
+@both
 @pytest.mark.parametrize("solver", ["lbfgs", "adam"])
 def test_converged_fit_does_not_warn(kind, solver):
     with warnings.catch_warnings():

@@ -49,6 +49,8 @@ class InterruptAt:
     def _on_event(self, frame, event, arg):
         if event != "call" or frame.f_globals.get("__name__", "").startswith("warnings"):
             return
+        if frame.f_code is InterruptAt.__exit__.__code__:
+            return  # by then the action has come to its end
         self.n_seen += 1
         if self.came:
             sys.setprofile(None)
@@ -208,3 +210,21 @@ def test_interrupt_while_a_threshold_is_chosen_keeps_the_trained_model(monkeypat
     assert_array_equal(model.coef_, TorchLogisticClassifier().fit(X, Y).coef_)
     model.tune_threshold(X, Y, "f1")
     assert model.threshold_ != 0.5
+
+
+def test_interrupted_ensemble_warns_of_the_interrupt_alone():
+    def interrupt(model, X, y):
+        raise KeyboardInterrupt
+
+    model = TorchMLPClassifier(
+        (8,), max_iter=5, n_members=3, early_stopping=True, monitor=interrupt, random_state=0
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, Y)
+    assert ["of 1 of 3 ensemble members are kept" in str(each.message) for each in caught] == [True]
+    known = ~np.isnan(model.oof_decision_function_)
+    assert 0 < np.count_nonzero(known) < len(Y)
+    logit = model.oof_decision_function_[known]
+    expected = np.mean(np.logaddexp(0, logit) - Y[known] * logit)
+    assert model.oof_loss_ == pytest.approx(expected)

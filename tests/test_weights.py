@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.metrics import log_loss
 
@@ -151,3 +152,31 @@ def test_threshold_chosen_with_weights_of_any_size_is_the_same(data, size):
     plain = TorchLogisticClassifier(threshold="f1").fit(X, y, weight)
     other = TorchLogisticClassifier(threshold="f1", C=1 / size).fit(X, y, weight * size)
     assert other.threshold_ == pytest.approx(plain.threshold_, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        TorchLogisticClassifier(),
+        TorchLogisticClassifier(threshold="f1"),
+        TorchMLPClassifier(max_iter=2),
+        TorchMLPClassifier(max_iter=2, n_members=2),
+        TorchMLPClassifier(max_iter=2, early_stopping=True),
+    ],
+    ids=str,
+)
+def test_class_weight_of_zero_for_all_rows_with_a_weight_is_told(data, model):
+    X, y, _ = data
+    with pytest.raises(ValueError, match="class_weight and sample_weight must leave rows"):
+        clone(model).set_params(class_weight={1: 0}).fit(X, y, sample_weight=y == 1)
+
+
+def test_fold_of_a_path_without_weights_is_told_as_by_a_fit():
+    X, y = make_classification(9000, 10, random_state=0)
+    weight = np.repeat([0.0, 1.0], 4500)
+    halves = [(np.arange(4500), np.arange(4500, 9000))]
+    search = VectorizedGridSearchCV(
+        TorchLogisticClassifier(), {"C": [0.1, 1.0]}, cv=halves, error_score="raise"
+    )
+    with pytest.raises(ValueError, match="sample_weight must not be all zero"):
+        search.fit(X, y, sample_weight=weight)

@@ -417,10 +417,14 @@ def complaint(result: FitResult, plan: Plan, whose: str = "") -> str | None:
         )
     if plan.n_iter_no_change >= plan.max_iter:
         return None  # a fixed number of epochs was asked for
-    *_, last = result.history["objective"]
-    before = result.history["objective"][-2] if result.n_iter > 1 else math.nan
+    *before, last = result.history["objective"]
+    loss = f"1 epoch, at a training loss of {last:.6g}"
+    if before:
+        loss = (
+            f"{plan.max_iter} epochs, while the training loss still went from {before[-1]:.6g} to "
+            f"{last:.6g} in the last epoch"
+        )
     return (
-        f"Training did not converge{whose}: {reason.value}, {plan.max_iter} epochs, while the "
-        f"training loss still went from {before:.6g} to {last:.6g} in the last epoch "
-        f"(tol={plan.tol:g}). Raise max_iter or learning_rate_init."
+        f"Training did not converge{whose}: {reason.value}, {loss} (tol={plan.tol:g}). Raise "
+        "max_iter or learning_rate_init."
     )
