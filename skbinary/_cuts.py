@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from skbinary._inputs import of_ordinary_size
 from skbinary._objectives import CallableMetric, Constraint, Costs, Counts, Metric, Objective
 from skbinary._threshold import decide, towards
 
@@ -59,6 +60,7 @@ class Evidence:
     ) -> Self:
         """Make it of logits of ``classes[1]``, with ``classes[positive]`` as the positive label."""
         own, ordered = towards(logit, classes, positive)
+        weight = None if weight is None else of_ordinary_size(weight)
         return cls(own, (y == ordered[1]).astype(np.float64), weight, ordered)
 
     @property

@@ -26,6 +26,8 @@ from skbinary._containers import check_container, first_missing, is_single
 from skbinary._rows import DenseRows, MappedRows, Rows, SparseRows
 
 _CPU = torch.device("cpu")
+# Sums and products of such weights keep their digits, and do not overflow.
+_SMALLEST_ORDINARY, _LARGEST_ORDINARY = 1e-100, 1e100
 
 
 def check_rows(estimator: Any, X: Any, *, reset: bool, finite: bool = True, name: str = "X") -> Any:
@@ -367,6 +369,13 @@ def _scaled(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
     largest = float(np.max(weights, initial=0.0))
     exponent = int(np.frexp(largest)[1]) - 1 if largest > 0 else 0
     return np.ldexp(weights, -exponent), exponent
+
+
+def of_ordinary_size(weights: NDArray[Any]) -> NDArray[Any]:
+    """Divide weights by a power of two where they are so large or small that sums lose digits."""
+    if _SMALLEST_ORDINARY <= np.max(weights, initial=0.0) <= _LARGEST_ORDINARY:
+        return weights
+    return scale_weights(weights)[0]
 
 
 def weigh_classes(

@@ -212,7 +212,9 @@ class Parts:
         target = _inputs.encode(table.y, data.classes)
         known = ~np.isnan(logits)
         each = np.logaddexp(0, logits[known]) - (target * logits)[known]
-        loss = float(np.average(each, weights=_of(table.sample_weight, known)))
+        weight = _of(table.sample_weight, known)
+        weight = None if weight is None else _inputs.of_ordinary_size(weight)
+        loss = float(np.average(each, weights=weight))
         return {"oof_decision_function_": logits, "oof_loss_": loss}
 
     def _scored(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.floating]]]:

@@ -7,7 +7,12 @@ from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.metrics import log_loss
 
-from skbinary import TorchLogisticClassifier, TorchMLPClassifier, VectorizedGridSearchCV
+from skbinary import (
+    ThresholdDisplay,
+    TorchLogisticClassifier,
+    TorchMLPClassifier,
+    VectorizedGridSearchCV,
+)
 from skbinary._inputs import scale_weights
 
 SIZES = [1e-300, 1e-46, 1e39, 1e300]
@@ -180,3 +185,32 @@ def test_fold_of_a_path_without_weights_is_told_as_by_a_fit():
     )
     with pytest.raises(ValueError, match="sample_weight must not be all zero"):
         search.fit(X, y, sample_weight=weight)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning", IGNORED)
+@pytest.mark.parametrize("size", [1e-300, 1e307])
+@pytest.mark.parametrize(
+    "threshold", ["f1", {"cost_fp": 1, "cost_fn": 9}, {"recall": 0.9}], ids=str
+)
+def test_weights_times_a_factor_choose_the_same_threshold(data, threshold, size):
+    X, y, weight = data
+    model = TorchLogisticClassifier().fit(X, y, weight)
+    plain = clone(model).fit(X, y, weight).tune_threshold(X, y, threshold, sample_weight=weight)
+    model.tune_threshold(X, y, threshold, sample_weight=weight * size)
+    assert model.threshold_ == plain.threshold_
+    assert model.threshold_interval_ == plain.threshold_interval_
+    mine, theirs = (
+        ThresholdDisplay.from_estimator(plain, X, y, sample_weight=each)
+        for each in (weight * size, weight)
+    )
+    for name, line in mine.metrics.items():
+        np.testing.assert_allclose(line, theirs.metrics[name])
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning", IGNORED)
+@pytest.mark.parametrize("size", [1e-300, 1e307])
+def test_weights_times_a_factor_have_the_same_out_of_fold_loss(data, size):
+    X, y, weight = data
+    model = TorchMLPClassifier((4,), max_iter=2, n_members=2, alpha=0, random_state=0)
+    plain = clone(model).fit(X, y, weight).oof_loss_
+    assert model.fit(X, y, weight * size).oof_loss_ == pytest.approx(plain, rel=1e-5)

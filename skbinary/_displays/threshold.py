@@ -20,7 +20,7 @@ from skbinary._displays.drawing import (
     place_legend,
 )
 from skbinary._displays.finding import find_classifier, the_classifier
-from skbinary._inputs import check_weight
+from skbinary._inputs import check_weight, of_ordinary_size
 from skbinary._objectives import SCORES, Constraint, Counts, Metric
 from skbinary._threshold import check_threshold, positive_index
 
@@ -297,6 +297,7 @@ class ThresholdDisplay(Display):
         labels = column_or_1d(y_true)
         check_consistent_length(labels, proba)
         weight = check_weight(sample_weight, proba)
+        weight = None if weight is None else of_ordinary_size(weight)
         pos_label = _check_positive(labels, pos_label)
         if weight is not None and not weight.all():
             proba, labels, weight = proba[weight > 0], labels[weight > 0], weight[weight > 0]
