@@ -63,7 +63,7 @@ class Objective(Protocol):
 
 @dataclass
 class Direction:
-    """Where a linear model looks, and how the penalty runs there.
+    """A direction of a linear model, and the penalty along it.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ class LinearObjective:
         return squares
 
     def rounding(self) -> Tensor:
-        """Give what rounding may leave of each component of the gradient, to first order.
+        """Bound the rounding error of each component of the gradient, to first order.
 
         A component is the sum of products of residuals with numbers of its column. A residual is
         the difference of a probability and a target, which is rounded, and so is the logit behind
@@ -378,7 +378,7 @@ class NetworkObjective:
         return
 
     def rounding(self) -> None:
-        """Tell that the rounding errors of the gradient of a network are not known."""
+        """Return None: the rounding errors of the gradient of a network are not known."""
         return
 
     def _evaluate(self) -> tuple[float, float, Tensor]:
