@@ -184,7 +184,8 @@ class TrainedModel(FittedModel):
             ridge=replace(
                 ridge,
                 strength=problem.penalty(ridge.strength),
-                most=1 / self.learning_rate_init,
+                # What tiny weights leave of the losses is nothing beside the penalty.
+                most=max(ridge.strength, 1 / self.learning_rate_init),
             ),
             shuffler=training.random_state if self.shuffle else None,
             dropout=dropout,

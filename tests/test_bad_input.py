@@ -292,8 +292,8 @@ BAD_PARAMETERS = {
     "solver, nearly": (None, {"solver": "adm"}, suggests("solver", "adm", "adam")),
     "solver of another library": (
         None,
-        {"solver": "liblinear"},
-        r"^The 'solver' parameter of NAME must be a str among {.+}\. Got 'liblinear' instead\.",
+        {"solver": "adamw"},
+        r"^The 'solver' parameter of NAME must be a str among {.+}\. Got 'adamw' instead\.",
     ),
     "device, nearly": (
         None,

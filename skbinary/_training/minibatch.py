@@ -62,8 +62,9 @@ class Ridge:
         Whether the penalty is divided by the weight of the batch, as scikit-learn's
         MLPClassifier does, or by that of all rows, so that every epoch has the same optimum.
     most : float
-        The largest strength in a step. One over the learning rate makes a weight zero in a step of
-        SGD. With more, the weight would overshoot zero.
+        The largest strength in a step, for rows whose weights are so small that the penalty
+        dominates: one over the learning rate makes a weight zero in a step of SGD, and more would
+        overshoot zero.
     """
 
     strength: float
