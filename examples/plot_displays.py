@@ -49,8 +49,7 @@ one_fit = display.figure_
 
 # %%
 # To compare fits, give each a name and draw it on the same axes. On a logarithmic axis one sees
-# what happens to small losses. Each fit has an estimator of its own, so that ``model`` stays the
-# one above.
+# what happens to small losses. Each fit uses a clone, so that ``model`` stays the one above.
 several_fits, ax = plt.subplots(layout="constrained")
 for rate in (0.001, 0.003, 0.03):
     other = clone(model).set_params(torchmlpclassifier__learning_rate_init=rate)

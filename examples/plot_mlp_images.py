@@ -8,8 +8,9 @@ within a few epochs. A ``TorchMLPClassifier`` takes images as they are and flatt
 """
 
 # %%
-# 15,000 random images of 3 x 28 x 28 pixels in two classes. 12,000 train, 3,000 validate. Without
-# early stopping the weights of the last epoch are kept, whatever the validation images say.
+# 15,000 random images of 3 x 28 x 28 pixels in two classes. 12,000 are for training and 3,000
+# for validation. Without early stopping the weights of the last epoch are kept, whatever the
+# validation loss.
 import sys
 from pathlib import Path
 
@@ -41,8 +42,8 @@ print(f"Noise, validation images  loss {noise_model.validation_loss_curve_[-1]:.
 
 # %%
 # The digits that scikit-learn ships, 3 against 8, as images of 8 x 8 pixels. Now there is something
-# to learn. A part of the training images validates, and its loss decides which epoch is kept. The
-# test images are scored once, at the end.
+# to learn. A part of the training images is held out for validation, and the loss on it decides
+# which epoch is kept. The test images are scored once, at the end.
 digits = load_digits()
 chosen = np.isin(digits.target, (3, 8))
 images, names = digits.images[chosen] / 16, digits.target[chosen]

@@ -8,8 +8,9 @@ model.
 """
 
 # %%
-# 8,000 rows train, 2,000 validate. They decide nothing: without early stopping, the weights of the
-# last epoch are kept. ``verbose=10`` prints both losses every ten epochs.
+# 8,000 rows are for training and 2,000 for validation. The validation rows do not influence the
+# fit: without early stopping, the weights of the last epoch are kept. ``verbose=10`` prints both
+# losses every ten epochs.
 import sys
 from pathlib import Path
 

@@ -117,9 +117,9 @@ same = same and np.array_equal(labels, logistic.predict(X_test))
 print(f"\nSaved, and loaded in a fresh process: {'the same' if same else 'other'} probabilities")
 
 # %%
-# The picture: the loss of the network on rows that train and rows that do not, and what each
-# threshold would cost. A quarter of the training rows validates, scaled as the others are. The
-# test rows are not used.
+# The picture: the loss of the network on training and on validation rows, and what each threshold
+# would cost. A quarter of the training rows is held out for validation and scaled like the others.
+# The test rows are not used.
 X_fit, X_val, y_fit, y_val = train_test_split(X_train, y_train, stratify=y_train, random_state=0)
 scaler, network = clone(mlp[0]).fit(X_fit), clone(mlp[-1])
 network.fit(scaler.transform(X_fit), y_fit, X_val=scaler.transform(X_val), y_val=y_val)

@@ -42,7 +42,7 @@ _USUAL_THRESHOLD, _PROBABILITY = 0.5, Interval(Real, 0, 1, closed="both")
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
-# What other libraries call what fit and partial_fit are given here, and what to write instead.
+# Arguments that other libraries take in fit, and what to write instead.
 _NAMES_ELSEWHERE = {
     "eval_set": "Validation rows are given to fit as X_val and y_val: write "
     "fit(X, y, X_val=X_val, y_val=y_val).",
@@ -58,11 +58,11 @@ _NAMES_ELSEWHERE["X_val"] = _NAMES_ELSEWHERE["y_val"] = _NAMES_ELSEWHERE["eval_s
 
 
 def unchanged_on_error(method: _Method) -> _Method:
-    """Run a method of an estimator so that it cannot leave anything half done.
+    """Decorate a method of an estimator so that an error leaves the estimator unchanged.
 
-    The estimator's attributes are put back as they were when `method` raises anything. It runs
-    with the default settings of torch and NumPy, and where memory runs out, the error says what to
-    do about it.
+    The estimator's attributes are put back as they were when `method` raises anything. The method
+    runs with the default settings of torch and NumPy, and if memory runs out, the error says what
+    to do about it.
     """
     known = inspect.signature(method).parameters.values()
     takes_any = any(each.kind is each.VAR_KEYWORD for each in known)
@@ -78,7 +78,7 @@ def unchanged_on_error(method: _Method) -> _Method:
             with default_settings():
                 return method(self, *args, **kwargs)
         except BaseException as error:
-            self.__dict__ = before  # at once, lest Ctrl-C comes in between
+            self.__dict__ = before  # one step, which Ctrl-C cannot split
             if is_out_of_memory(error):
                 what = f"{type(self).__name__}.{method.__name__}"
                 raise out_of_memory(error, what, self._memory_advice) from error
@@ -206,14 +206,14 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows, zero or more. A row of weight 2 counts like the row twice.
         groups : array-like of shape (n_samples,), default=None
-            The group of each row: a patient, a customer, a day. Rows of one group are held out
-            together wherever ``fit`` holds rows out: for early stopping, for the folds of an
-            ensemble, and for the folds on which a threshold is chosen.
+            The group of each row, for example a patient, a customer or a day. Rows of one group are
+            held out together wherever ``fit`` holds rows out: for early stopping, for the folds of
+            an ensemble, and for the folds on which a threshold is chosen.
         X_val : like X, default=None
             Rows that are scored after every epoch and never trained on. With early stopping they
             decide when to stop, and a threshold that is to be chosen is chosen on them. In a
             pipeline they are transformed like `X` only with ``transform_input=["X_val"]``, as in
-            the second example. A warning tells where they are plainly on another scale.
+            the second example. ``fit`` warns if they are clearly on a different scale.
         y_val : array-like of shape (n_validation_samples,), default=None
             Their labels.
         sample_weight_val : array-like of shape (n_validation_samples,), default=None

@@ -336,7 +336,7 @@ def _per_model(matrix: Tensor, stacked: Tensor) -> Tensor:
 
 def _multiplies_compressed(matrix: Tensor) -> bool:
     # On a GPU the product of two compressed matrices has other bits every time, and torch without
-    # MKL has none.
+    # MKL cannot compute it.
     return matrix.device.type == "cpu" and torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
 
 
@@ -344,7 +344,7 @@ def _dense_product(left: Tensor, right: Tensor) -> Tensor:
     """Multiply two compressed matrices into a dense one.
 
     ``torch.sparse.mm`` makes a compressed matrix first, which takes several times as long, and
-    does not free all of the memory of it.
+    does not free all of its memory.
     """
     out = left.values().new_zeros(left.shape[0], right.shape[1])
     return torch.addmm(out, left, right, beta=0, out=out)

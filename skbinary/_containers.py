@@ -1,4 +1,4 @@
-"""A first look at what users hand in: what holds numbers, and is sound enough to be read."""
+"""Check that the containers that users pass hold numbers and can be read safely."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def check_container(values: Any, name: str) -> Any:
     Parameters
     ----------
     values : object
-        Rows, labels or weights as a user has given them.
+        Rows, labels or weights as a user has passed them.
     name : str
-        What messages call them.
+        Their name in messages.
 
     Returns
     -------
     object
-        `values`. Tensors in the memory of the processor are an array, and a sparse matrix is in a
-        form whose indices have been checked.
+        `values`. A tensor in CPU memory becomes an array, and a sparse matrix has a format whose
+        indices have been checked.
     """
     if isinstance(values, Tensor):
         return _check_tensor(values, name)
@@ -76,22 +76,22 @@ def _check_tensor(values: Tensor, name: str) -> Any:
     values = values.detach()
     if values.is_floating_point() and values.dtype not in (torch.float32, torch.float64):
         with one_torch_thread():
-            values = values.float()  # NumPy does not know all of the smaller types
+            values = values.float()  # NumPy does not have all of the smaller types
     if values.device.type != "cpu":
         return values
     return values.resolve_conj().resolve_neg().numpy()
 
 
 def check_sparse(X: Any, name: str = "X") -> Any:
-    """Check that the index arrays of a sparse matrix point into it, and nowhere else.
+    """Check that the index arrays of a sparse matrix fit its shape.
 
-    scipy checks the lengths of the arrays only when a matrix is made, and its indices never, so
-    that each conversion or product may read memory that belongs to something else.
+    scipy checks the lengths of the arrays only when a matrix is made, and never its indices, so a
+    conversion or a product may read memory outside of the arrays.
 
     Returns
     -------
     sparse matrix
-        `X`, or a CSR matrix in place of a format that is made of Python's lists.
+        `X`, or a CSR matrix if the format of `X` is made of Python lists.
     """
     if X.format == "lil" and any(map(_differ, X.rows, X.data)):
         flaw: str | None = "lists of columns and of values that differ in length"
@@ -111,7 +111,7 @@ def _differ(columns: list[Any], values: list[Any]) -> bool:
 
 
 def _flaw(X: Any) -> str | None:
-    """Tell what is wrong with the arrays of a sparse matrix, or None."""
+    """Describe what is wrong with the arrays of a sparse matrix, or return None."""
     if X.format == "dia":
         fits = X.data.ndim == 2 and X.offsets.shape == X.data.shape[:1]
         return None if fits else f"{len(X.offsets)} offsets for data of shape {X.data.shape}"
@@ -139,7 +139,7 @@ def _flaw(X: Any) -> str | None:
 
 
 def _outside(index: NDArray[Any], size: int, axis: str) -> str | None:
-    """Tell of an index that is outside of an axis, or None if there is none."""
+    """Describe an index that is out of bounds, or return None if there is none."""
     if index.dtype.kind not in "iu":
         return f"{axis} indices of {index.dtype}"
     if len(index) == 0:
@@ -175,7 +175,7 @@ def is_single(X: Any) -> bool:
 
 
 def first_missing(values: NDArray[np.generic]) -> int | None:
-    """Give the position of the first of some objects that stands for a missing value, or None."""
+    """Return the position of the first missing value, or None if there is none."""
     if values.dtype.kind in "mM":
         missing = np.flatnonzero(np.isnat(values))
         return int(missing[0]) if len(missing) else None

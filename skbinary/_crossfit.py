@@ -171,12 +171,12 @@ class CrossFitted(BinaryClassifier):
         self.threshold_interval_ = choice.interval
 
     def _keep_threshold(self, threshold: float) -> None:
-        """Use a threshold until the parameters that it was chosen for are set anew."""
+        """Set the threshold, and record the parameters for which it was chosen."""
         self.threshold_ = threshold
         self._threshold_for, self._pos_label_for = self.threshold, self.pos_label
 
     def _warn_of_majority(self, y: NDArray[np.generic]) -> None:
-        """Warn where the threshold is probably chosen for the wrong one of two words."""
+        """Warn if the threshold is probably chosen for the wrong one of two string labels."""
         first, second = self.classes_.tolist()
         is_majority = np.count_nonzero(y == self.classes_[1]) > len(y) / 2
         if self.pos_label is None and isinstance(second, str) and is_majority:
@@ -188,7 +188,7 @@ class CrossFitted(BinaryClassifier):
             )
 
     def _count_members(self, training: Training, rows: SharedRows) -> int:
-        """Give how many members there can be: each holds out a row of the rarer class."""
+        """Return how many members there can be: each holds out a row of the rarer class."""
         if self._n_networks == 1 or training.data.validation is not None:
             return self._n_networks
         fewest = candidates_of(self, rows).most_folds()

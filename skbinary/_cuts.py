@@ -18,8 +18,8 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 FEW_POSITIVES = 20  # the recall on 20 rows has a standard error of up to 0.11
-# At which a function is called, which are resampled, and which a curve has: a picture is about as
-# many pixels wide.
+# Limits the cuts at which a function is called, that are resampled, and that a curve has: a plot is
+# about as many pixels wide.
 MOST_CUTS = 1000
 RESAMPLES = 200  # of which about ten are beyond either end of the interval
 CHUNK = 25  # resamples at a time, whose arrays then stay in the cache
@@ -58,7 +58,7 @@ class Evidence:
         classes: NDArray[np.generic],
         positive: int,
     ) -> Self:
-        """Make it of logits of ``classes[1]``, with ``classes[positive]`` as the positive label."""
+        """Make it from logits of ``classes[1]``, with ``classes[positive]`` as positive label."""
         own, ordered = towards(logit, classes, positive)
         weight = None if weight is None else of_ordinary_size(weight)
         return cls(own, (y == ordered[1]).astype(np.float64), weight, ordered)
@@ -245,8 +245,8 @@ def _spread(n: int, most: int) -> Indices:
 def _thinned(curve: dict[str, Array], thresholds: tuple[float, ...]) -> dict[str, Array]:
     """Leave out most cuts of a long curve, but neither its ends nor the given thresholds.
 
-    Those that stay are evenly spaced along the curve, so none of the steps between them is long in
-    the threshold, in the share of either class that is flagged, or in the score.
+    The cuts that are kept are evenly spaced along the curve, so no step between them is long in the
+    threshold, in the share of either class that is labelled positive, or in the score.
     """
     n_cuts = len(curve["threshold"])
     if n_cuts <= MOST_CUTS:

@@ -1,4 +1,4 @@
-"""The settings of torch and NumPy that every call computes with, whatever a process has set."""
+"""The default settings of torch and NumPy, for computing whatever the process has set."""
 
 from __future__ import annotations
 
@@ -25,14 +25,13 @@ def default_settings() -> AbstractContextManager[None]:
     Covered are the settings of a thread that break or change a computation: torch's default
     device, autocast, inference mode and gradient mode, and what NumPy does about floating-point
     errors. Threads that are started within have these defaults anyway. The default dtype of torch
-    is one of the whole process: other threads would see it change, so the package names the dtype
-    of every tensor that it makes instead.
+    is a setting of the whole process: other threads would see it change, so the package names the
+    dtype of every tensor that it makes instead.
 
     Returns
     -------
     context manager
-        One that does nothing where all settings are the defaults, which takes a microsecond to
-        find out.
+        It does nothing if all settings are the defaults; the check takes a microsecond.
     """
     if (
         torch._C._len_torch_function_stack() == 0  # a default device is on this stack

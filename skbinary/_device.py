@@ -9,7 +9,7 @@ import torch
 
 _PREFERRED = ("cuda", "mps", "xpu")
 _KNOWN = ("auto", "cpu", "cuda", "mps", "xpu", "meta", "hpu", "xla")
-# What users may call that which torch calls otherwise.
+# Common names of devices that torch names differently.
 _ALIASES = {"gpu": "cuda", "nvidia": "cuda", "rocm": "cuda", "tpu": "xla", "metal": "mps"}
 _UNKNOWN_FREE = 4 << 30  # bytes, where nobody tells what is free
 

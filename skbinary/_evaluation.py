@@ -253,9 +253,9 @@ class Evaluation:
                     jobs.append((task, order.fold, parts, seconds))
         if self.question.is_of_the_scores:
             self._known = {}
-            # What fails here fails again where the candidate is scored, and is told there.
+            # A candidate that fails here fails again when it is scored, and is reported there.
             with suppress(Exception):
-                # What differs in its threshold alone has the same scores.
+                # Candidates that differ in the threshold alone have the same scores.
                 self._prepare_scores(list({id(job[2]): job[1:3] for job in jobs}.values()))
             Parallel(n_jobs=search.n_jobs, require="sharedmem")(
                 delayed(self._score_tasks)(handful)
@@ -309,7 +309,7 @@ class Evaluation:
                 known = self._known.get((name, id(parts.classifier)))
                 try:
                     rows = fold.part(name)
-                except Exception as error:  # rows that a transformer refuses
+                except Exception as error:  # a transformer may reject the rows
                     self._fail(task, error, seconds)
                     return
                 try:

@@ -114,7 +114,7 @@ def _independent_module(
 ) -> LogitModule:
     """Build a module whose parameters are contiguous and share no memory.
 
-    Some file formats, safetensors among them, save no others.
+    Some file formats, such as safetensors, cannot save any others.
     """
     return build_module(
         architecture,

@@ -55,8 +55,8 @@ _COLUMNS: dict[str, tuple[str | None, Any]] = {
 }
 _OF_VALIDATION = {"valid_loss", "valid_loss_best", "valid_acc", "valid_acc_best"}
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
-# Their hooks for batches do nothing for us: scores are computed from whole epochs, and TensorBoard
-# merely notes that there was a batch.
+# Their batch hooks are not needed: scores are computed from whole epochs, and TensorBoard only
+# records that there was a batch.
 _EPOCH_LEVEL = (Callback, EpochScoring, TensorBoard)
 _HAS_SAFETENSORS = importlib.util.find_spec("safetensors") is not None
 
@@ -303,7 +303,7 @@ class SkorchHost:
         try:
             self.net.notify("on_train_end", X=self.rows.X, y=self.rows.y)
         finally:
-            if self.net.save_error_:  # of which skorch's callbacks by default tell nobody
+            if self.net.save_error_:  # skorch's callbacks do not report it by default
                 warn(f"A callback could not save its files: {self.net.save_error_}")
         for _, callback in self.net.callbacks_:
             run.best_epoch = _loaded_epoch(callback, self.net) or run.best_epoch
@@ -318,10 +318,10 @@ class SkorchHost:
                 history.record_batch(f"{prefix}_batch_size", len(datasets[f"dataset_{prefix}"]))
 
     def _predict_for_scorings(self) -> None:
-        """Fill the cache of scorings that look at it themselves.
+        """Fill the prediction cache of scorings that read it themselves.
 
-        skorch gathers what a network predicts for the batches of an epoch. Here it is predicted
-        at the end of the epoch, in one go for all of them.
+        skorch collects the predictions for the batches during an epoch. Here they are computed at
+        the end of the epoch, once for all scorings.
         """
         predicted: dict[bool, tuple[Any, Tensor]] = {}
         for _, callback in self.net.callbacks_:
@@ -484,7 +484,7 @@ def _record(net: BinaryNet, history: dict[str, list[float]]) -> None:
 
 
 def _plain_number(value: Any) -> float | None:
-    """Give a number, or a truth value, as Python has it. None for what is neither."""
+    """Return a number or a boolean as a Python object, and None for anything else."""
     if isinstance(value, (np.generic, np.ndarray, Tensor)) and value.shape == ():
         value = value.item()
     if isinstance(value, (bool, int, float)):
@@ -506,7 +506,7 @@ def _sees_batches(callback: Any) -> bool:
 
 
 def _reads_cache(callback: Any) -> bool:
-    """Tell whether a scoring has its own end of an epoch, where it may ask for predictions."""
+    """Tell whether a scoring overrides ``on_epoch_end``, where it may use predictions."""
     has_own = isinstance(callback, EpochScoring) and (
         type(callback).on_epoch_end is not EpochScoring.on_epoch_end
     )
@@ -515,7 +515,7 @@ def _reads_cache(callback: Any) -> bool:
 
 @contextmanager
 def _copied_state(module: nn.Module) -> Iterator[None]:
-    """Let a module give contiguous copies as its state: during training its weights are views."""
+    """Make ``state_dict`` return contiguous copies: during training the weights are views."""
 
     def copy(_: Any, state: dict[str, Tensor], *rest: Any) -> None:
         for name, value in state.items():

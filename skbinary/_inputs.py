@@ -45,7 +45,7 @@ def check_rows(estimator: Any, X: Any, *, reset: bool, finite: bool = True, name
     finite : bool, default=True
         Whether to look for NaN and infinity.
     name : str, default="X"
-        What messages call the rows.
+        Name of the rows in messages.
 
     Returns
     -------
@@ -223,7 +223,7 @@ def check_gaps(y: Any, name: str = "y") -> None:
 
 
 def _as_array(values: Any, name: str) -> Any:
-    """Check labels or weights, and bring tensors into the memory of the processor."""
+    """Check labels or weights, and move tensors to CPU memory."""
     if isinstance(values, Tensor):
         values = values.cpu()
     return check_container(values, name)

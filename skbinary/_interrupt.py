@@ -1,4 +1,4 @@
-"""What Ctrl-C does to a fit: it keeps the weights so far, unless it is a part of something."""
+"""Whether Ctrl-C raises KeyboardInterrupt, or a fit keeps the weights so far."""
 
 from __future__ import annotations
 

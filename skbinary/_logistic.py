@@ -33,8 +33,8 @@ from skbinary._training.schedules import Schedule
 from skbinary._training.small import linear_objective
 
 _SOLVERS = {"auto", "newton-cholesky", "lbfgs", "prox-newton", "adam", "sgd"}
-# The other solvers of scikit-learn's LogisticRegression: whatever serves the optimum best solves
-# what they would solve.
+# The other solvers of scikit-learn's LogisticRegression. They have the same optimum, so "auto"
+# replaces them.
 _PEER_SOLVERS = {"liblinear", "newton-cd", "newton-cg", "sag", "saga"}
 _ELASTIC_NET_SOLVERS = {"auto", "prox-newton", "newton-cd", "saga"}
 
@@ -43,7 +43,7 @@ _ELASTIC_NET_SOLVERS = {"auto", "prox-newton", "newton-cd", "saga"}
 _LARGEST_SYSTEM = 500
 # With these, a fit ends at the optimum, as far as a score can tell.
 _FINE_TOL, _ENOUGH_ITERATIONS = 1e-4, 20
-# Below this tol it is rounding that ends a fit, which one that is alone notices.
+# Below this tol a fit ends by rounding, which only the solvers of a single fit detect.
 _ROUNDING_TOL = 1e-12
 
 
@@ -78,19 +78,19 @@ class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
         for the highest recall; or what mistakes cost, ``{"cost_fp": 1, "cost_fn": 20}`` with
         ``"cost_tp"`` and ``"cost_tn"`` if need be, for the least cost. It is chosen on rows that
         did not train the model that scored them: ``X_val``, the rows of
-        early stopping, or five folds that are fitted besides, in one batch.
+        early stopping, or five folds that are fitted in addition, in one batch of models.
     pos_label : int, float, bool, str or None, default=None
-        The positive label, which `threshold` is about: its recall, its precision, its
-        probability. None takes ``classes_[1]``, the second one in sorted order. The columns of
+        The positive label, to which `threshold` refers: its recall, its precision, its
+        probability. None takes ``classes_[1]``, the second label in sorted order. The columns of
         ``predict_proba`` and the sign of ``decision_function`` do not depend on it.
     solver : {"auto", "newton-cholesky", "lbfgs", "prox-newton", "adam", "sgd", "liblinear", \
             "newton-cd", "newton-cg", "sag", "saga"}, default="auto"
         The first four work on all rows at once and reach the optimum; ``"auto"`` takes
         ``"newton-cholesky"`` up to 500 features or rows, ``"lbfgs"`` above, and
         ``"prox-newton"`` where `l1_ratio` is above 0, which the others cannot have. ``"adam"`` and
-        ``"sgd"`` work on batches. The last five are names of scikit-learn's solvers. They do what
-        ``"auto"`` does; ``"newton-cd"`` and ``"saga"`` take any `l1_ratio`, ``"liblinear"`` takes 0
-        and 1, the others 0.
+        ``"sgd"`` work on batches. The last five are names of scikit-learn's solvers and do the same
+        as ``"auto"``; ``"newton-cd"`` and ``"saga"`` take any `l1_ratio`, ``"liblinear"`` takes 0
+        or 1, and the others take 0.
     max_iter : int, default=100
         Most iterations, or epochs of the mini-batch solvers.
     tol : float, default=1e-4
@@ -147,8 +147,8 @@ class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
     threshold_curve_ : dict of ndarray of shape (n_cuts,)
         The cuts between rows: ``"threshold"``, the weight of the rows of each kind (``"tn"``,
         ``"fp"``, ``"fn"``, ``"tp"``) and the ``"score"``, of which more is better. All cuts are
-        compared; at most 1,000 are kept, among them the chosen one, both ends, and more where the
-        curve changes most. Only if the threshold was chosen.
+        compared; at most 1,000 are kept: the chosen one, both ends, and others, which are closer
+        together where the curve changes most. Only if the threshold was chosen.
     threshold_interval_ : tuple of (float, float)
         Within which the choice falls in 90% of bootstrap resamples. Only if it was chosen.
     loss_curve_ : list of float
@@ -166,8 +166,8 @@ class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
         Why training stopped.
     history_ : dict of list of float
         All curves, equally long: ``loss``, ``objective`` (with the penalty), ``learning_rate``,
-        ``seconds``, and with validation rows ``validation_loss`` and ``validation_score``. What
-        `callbacks` record for an epoch is here too: numbers, and events as True or False.
+        ``seconds``, and with validation rows ``validation_loss`` and ``validation_score``. It
+        also has what `callbacks` record for an epoch: numbers, and events as True or False.
     device_ : str
         Where it was trained.
     module_ : torch.nn.Module
@@ -352,7 +352,7 @@ class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
         return torch.zeros(architecture.n_parameters, dtype=torch.float64)
 
     def _weights(self) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
-        # ``sparsify`` has made a compressed matrix of it.
+        # ``sparsify`` has made it a compressed matrix.
         coef = self.coef_.toarray() if sp.issparse(self.coef_) else self.coef_
         return [coef.T], [self.intercept_] if self.fit_intercept else []
 

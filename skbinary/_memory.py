@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-# What torch's allocators and the libraries below them say, besides OutOfMemoryError.
+# Parts of the errors of torch's allocators and the libraries below, besides OutOfMemoryError.
 _SIGNS = ("allocate memory", "out of memory", "ALLOC_FAILED", "memory allocation failed")
 _RULE = "must fit into the memory of the device"
 
@@ -17,21 +17,21 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def out_of_memory(error: BaseException, what: str, advice: str) -> MemoryError:
-    """Give the error to raise where memory has run out.
+    """Return the error to raise when memory has run out.
 
     Parameters
     ----------
     error : BaseException
-        What was raised where it was tried to allocate memory.
+        The error of the failed allocation.
     what : str
-        What was to be done, as the first words of a sentence.
+        What needed the memory, as the subject of a sentence.
     advice : str
         One sentence on what to change.
 
     Returns
     -------
     MemoryError
-        `error` itself if it says all this before.
+        `error` itself if its message already says so.
     """
     if isinstance(error, MemoryError) and _RULE in str(error):
         return error

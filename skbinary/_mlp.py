@@ -105,7 +105,7 @@ class TorchMLPClassifier(CrossFitted):
     n_iter_no_change : int, inf or "auto", default="auto"
         Patience: epochs without improvement before training stops. ``np.inf`` always trains for
         `max_iter` epochs. ``"auto"`` is 10, as in scikit-learn; where ``early_stopping="auto"``
-        watches validation rows it is 24, and 5 for each member of an ensemble.
+        watches validation rows it is 24, and 5 for each network of an ensemble.
     max_fun : int, default=15000
         Most evaluations of the objective by ``"lbfgs"``.
     dropout : float or array-like of float, default=0.0
@@ -128,8 +128,8 @@ class TorchMLPClassifier(CrossFitted):
         did not train the model that scored them: the members' folds, ``X_val``, the
         rows of early stopping, or five folds that are trained besides.
     pos_label : int, float, bool, str or None, default=None
-        The positive label, which `threshold` is about: its recall, its precision, its
-        probability. None takes ``classes_[1]``, the second one in sorted order. The columns of
+        The positive label, to which `threshold` refers: its recall, its precision, its
+        probability. None takes ``classes_[1]``, the second label in sorted order. The columns of
         ``predict_proba`` and the sign of ``decision_function`` do not depend on it.
     n_members : int, default=1
         With more than one, as many networks from different seeds are trained side by side, each on
@@ -177,8 +177,8 @@ class TorchMLPClassifier(CrossFitted):
     threshold_curve_ : dict of ndarray of shape (n_cuts,)
         The cuts between rows: ``"threshold"``, the weight of the rows of each kind (``"tn"``,
         ``"fp"``, ``"fn"``, ``"tp"``) and the ``"score"``, of which more is better. All cuts are
-        compared; at most 1,000 are kept, among them the chosen one, both ends, and more where the
-        curve changes most. Only if the threshold was chosen.
+        compared; at most 1,000 are kept: the chosen one, both ends, and others, which are closer
+        together where the curve changes most. Only if the threshold was chosen.
     threshold_interval_ : tuple of (float, float)
         Within which the choice falls in 90% of bootstrap resamples. Only if it was chosen.
     loss_curve_ : list of float, or one for each member
@@ -197,8 +197,8 @@ class TorchMLPClassifier(CrossFitted):
         Why training stopped.
     history_ : dict of list of float, or one for each member
         All curves, equally long: ``loss``, ``objective`` (with the penalty), ``learning_rate``,
-        ``seconds``, and with validation rows ``validation_loss`` and ``validation_score``. What
-        `callbacks` record for an epoch is here too: numbers, and events as True or False.
+        ``seconds``, and with validation rows ``validation_loss`` and ``validation_score``. It
+        also has what `callbacks` record for an epoch: numbers, and events as True or False.
     device_ : str
         Where it was trained.
     module_ : torch.nn.Module

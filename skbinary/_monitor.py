@@ -76,7 +76,7 @@ def validation_score(
     validation : Problem
         The same rows, with the weights that count in the score.
     model : ModelUnderTraining
-        Is given the logits, and is what the scorer sees.
+        Gets the logits, and is passed to the scorer.
     """
     n_positive = int((validation.target > 0.5).sum())
     fewest = min(n_positive, validation.n_samples - n_positive)

@@ -72,7 +72,7 @@ class Parts:
 
     @property
     def needs_folds(self) -> bool:
-        """Whether models must be trained besides, to score rows that they have not seen."""
+        """Whether more models must be trained, to score rows that they are not trained on."""
         validated = self.split is not None and self.split.problem.validation is not None
         return not (validated or self.folds or self.members)
 
@@ -92,7 +92,7 @@ class Parts:
         return sum(model.seconds for model in self.models)
 
     def train(self) -> None:
-        """Train what is to be trained, here and now.
+        """Train all models that are to be trained.
 
         Raises
         ------
@@ -112,12 +112,12 @@ class Parts:
                     raise KeyboardInterrupt
 
     def keep_trained(self) -> None:
-        """Go on with the members that have weights, after an interrupt.
+        """Keep the members that have weights after an interrupt.
 
         Raises
         ------
         KeyboardInterrupt
-            If there is none.
+            If no member has weights.
         """
         kept = [i for i, member in enumerate(self.members) if member.result is not None]
         if not kept:
@@ -133,7 +133,7 @@ class Parts:
         self.members = [self.members[i] for i in kept]
 
     def warn(self) -> None:
-        """Say what is unfinished about the training."""
+        """Warn of members that did not converge."""
         if len(self.members) == 1:
             self.members[0].warn()
             return

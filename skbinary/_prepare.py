@@ -160,7 +160,7 @@ def _check_validation(
 
 
 def _compare_scales(estimator: Any, X: Any, X_val: Any) -> None:
-    """Warn if validation rows look as if they had not been transformed like the others."""
+    """Warn if the validation rows do not seem to be transformed like the training rows."""
     found = scale_difference(X, X_val)
     if found is None:
         return
@@ -268,7 +268,7 @@ class Candidates:
     def of(
         cls, data: Data, class_weight: Any, chosen: NDArray[np.intp] | None = None
     ) -> Candidates:
-        """Find them, among the chosen rows or all."""
+        """Find the candidates among the chosen rows, or among all rows."""
         table = data.train
         where = np.arange(len(table.y)) if chosen is None else chosen
         target = _inputs.encode(table.y[where], data.classes)
@@ -286,7 +286,7 @@ class Candidates:
         return self._fold(hold_out(self.target, self.groups, fraction, random_state))
 
     def folds(self, n_folds: int, seed: int) -> list[Fold]:
-        """Deal them into folds, each row into one."""
+        """Split them into folds, each row into one."""
         return [self._fold(each) for each in folds(self.target, self.groups, n_folds, seed)]
 
     def most_folds(self) -> int:
@@ -307,7 +307,7 @@ def draw_hold_out(data: Data, class_weight: Any, fraction: float, random_state: 
     class_weight : None, "balanced" or dict
     fraction : float
     random_state : RandomState
-        Moves on as if it had been drawn from, wherever the rows come from.
+        Afterwards in the state after a draw, also if the draw was cached.
     """
 
     def draw() -> tuple[Fold, Any]:
@@ -390,7 +390,7 @@ def _weighed(
     def put(values: NDArray[np.float64]) -> torch.Tensor | None:
         if np.all(values == 1):
             return None
-        # A row that has a weight keeps one where it is rounded.
+        # A positive weight stays positive when it is rounded.
         kept = np.where(values > 0, np.maximum(values, least), 0.0)
         return _inputs.as_tensor(kept).to(device=device, dtype=rows.dtype)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from skbinary._rows import Rows
 
-# A penalty this strong leaves no digit of the weights but zeros, and its products do not overflow.
+# A penalty this strong makes all weights zero up to rounding, and its products do not overflow.
 _STRONGEST_EXPONENT = 100
 
 
@@ -57,16 +57,16 @@ class Problem:
 
     @property
     def total_weight(self) -> float:
-        """The sum of the weights as they are here."""
+        """The sum of the scaled weights."""
         return float(self.n_samples if self.weight is None else self.weight.double().sum())
 
     def penalty(self, strength: float) -> float:
-        """Give the strength of a penalty beside the sum of losses under the scaled weights.
+        """Return the strength of a penalty on the sum of losses with the scaled weights.
 
         Parameters
         ----------
         strength : float
-            The strength beside the sum with the weights as they were given.
+            The strength on the sum of losses with the weights as they were given.
         """
         return scale_penalty(strength, self.weight_exponent)
 
@@ -91,6 +91,6 @@ class Problem:
 
 
 def scale_penalty(strength: float, weight_exponent: int) -> float:
-    """Divide the strength of a penalty by what weights were divided by, a power of two."""
+    """Divide the strength of a penalty by the power of two that weights were divided by."""
     mantissa, exponent = math.frexp(strength)
     return math.ldexp(mantissa, min(exponent - weight_exponent, _STRONGEST_EXPONENT))

@@ -21,8 +21,8 @@ from torch.nn import functional
 from skbinary._batches import Batch, DenseBatch, LayerInput, Shareable, SparseBatch
 from skbinary._spans import row_spans, whole_batches
 
-# Rows that tell the offsets of columns, and how many standard deviations from zero is far: the
-# condition number of a column and the intercept is the square of that.
+# Rows from which the offsets of columns are estimated, and how many standard deviations from zero
+# are far: the condition number of a column and the intercept is the square of that.
 _ROWS_FOR_OFFSETS, _FAR = 1000, 30.0
 
 
@@ -165,8 +165,8 @@ class MappedRows:
         if self.index is not None:
             index = self.index[index.cpu() if isinstance(index, Tensor) else index]
         where = index.cpu().numpy() if isinstance(index, Tensor) else index
-        # A copy: torch has no read-only tensors, and the file may not be written to. It knows the
-        # byte order of the machine alone.
+        # A copy: torch has no read-only tensors, and the file may not be written to. torch only
+        # supports the byte order of the machine.
         values = torch.as_tensor(self.values[where].astype(self.values.dtype.newbyteorder("=")))
         return DenseBatch(values.to(device=self.device, dtype=self.dtype))
 
@@ -179,7 +179,7 @@ class MappedRows:
 
 @dataclass(frozen=True)
 class CenteredRows:
-    """Dense rows less an offset of each column, for models whose intercept can make up for it.
+    """Dense rows minus an offset for each column, for models with an intercept, which absorbs it.
 
     Parameters
     ----------
@@ -220,9 +220,9 @@ class CenteredRows:
 def centered(rows: Rows) -> CenteredRows | None:
     """Center the columns that are far from zero, compared with how much they vary.
 
-    With an intercept, such a column (a year, a time stamp) is nearly a multiple of it, and steps
-    lose the digits in which they differ. Centered columns have the same coefficients under the same
-    penalty.
+    Such a column (a year, a time stamp) is nearly a multiple of the intercept's column of ones, and
+    steps lose the digits in which the two differ. Centered columns have the same coefficients under
+    the same penalty.
 
     Parameters
     ----------
@@ -236,7 +236,7 @@ def centered(rows: Rows) -> CenteredRows | None:
     if not isinstance(rows, DenseRows | MappedRows):
         return None
     n_rows = rows.shape[0]
-    # Any offset near the mean does, so a part of the rows tells it.
+    # Any offset near the mean will do, so a part of the rows is enough.
     some: Tensor | slice = slice(0, n_rows)
     if n_rows > _ROWS_FOR_OFFSETS:
         device = rows.values.device if isinstance(rows, DenseRows) else rows.device

@@ -1,4 +1,4 @@
-"""Whether validation rows are plainly on another scale than the rows that are trained on."""
+"""Whether validation rows are clearly on a different scale from the training rows."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from torch import Tensor
 
-# What is looked at: a few rows and columns, at even distances, tell a scale well enough.
+# At most so many rows and columns are compared, evenly spaced: enough to estimate a scale.
 _MOST_ROWS, _MOST_COLUMNS = 255, 512
-# With fewer rows, quartiles of heavy-tailed columns differ by much in ordinary splits.
+# With fewer rows, quartiles of heavy-tailed columns differ a lot in ordinary splits.
 _FEWEST_ROWS = 30
 # A column is on another scale if its medians are so many interquartile ranges apart, or if one of
 # the ranges is so many times the other. Rows of a later year, or of another place, differ by less.
@@ -32,7 +32,7 @@ class ScaleDifference(NamedTuple):
     statistic : str
         What differs there: its median, or its interquartile range.
     value, value_val : float
-        The statistic in the rows that are trained on, and in those that validate.
+        The statistic in the training rows, and in the validation rows.
     """
 
     n_columns: int
@@ -47,8 +47,8 @@ def scale_difference(X: Any, X_val: Any) -> ScaleDifference | None:
     """Tell whether at least half of the columns are on another scale in validation rows.
 
     Medians and interquartile ranges of columns with at least three different values are compared.
-    Columns of which one value makes up half of the rows or more, as most one-hot columns and
-    columns of sparse tables do, have no such range, and are left out.
+    Columns in which one value makes up half of the rows or more, such as most one-hot columns and
+    columns of sparse tables, have no such range and are left out.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def scale_difference(X: Any, X_val: Any) -> ScaleDifference | None:
     Returns
     -------
     ScaleDifference or None
-        None if the scales are alike, or cannot be told.
+        None if the scales are alike, or cannot be compared.
     """
     if min(X.shape[0], X_val.shape[0]) < _FEWEST_ROWS:
         return None
@@ -70,7 +70,7 @@ def scale_difference(X: Any, X_val: Any) -> ScaleDifference | None:
         (width > 0) & (width_val > 0) & _has_three_values(first) & _has_three_values(second)
     )
     narrow, wide = np.minimum(width, width_val), np.maximum(width, width_val)
-    # Of both, so that 1 is the limit, and the largest is the plainest.
+    # Both relative to their limits, so that 1 is the limit and the largest is the clearest.
     apart = np.abs(median - median_val)[compared] / wide[compared] / _RANGES_APART
     wider = wide[compared] / narrow[compared] / _TIMES_WIDER
     excess = np.maximum(apart, wider)

@@ -56,7 +56,7 @@ def _probability_of_second(logits: NDArray[np.floating], out: NDArray[np.floatin
     expit(logits, out=out)
 
 
-# By the index of the class.
+# The writers of the two probabilities, by the index of the class.
 _PROBABILITY_OF: tuple[Writer, Writer] = (_probability_of_first, _probability_of_second)
 
 

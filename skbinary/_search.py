@@ -85,7 +85,7 @@ class _VectorizedSearch(SiteLinks):
         {'C': 1.0}
         """
         scorer, refit_metric = self._get_scorers()  # type: ignore[attr-defined]
-        # Before scikit-learn looks at them, which takes sparse matrices apart.
+        # Before ``indexable``, which converts sparse matrices.
         rows = check_container(X, "X")
         if y is not None:
             check_gaps(check_container(y, "y"))

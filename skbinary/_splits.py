@@ -21,8 +21,8 @@ def hold_out(
     """Draw the validation set of early stopping.
 
     Without groups this is scikit-learn's ``train_test_split(stratify=y)``, order included, so that
-    the same random state draws what ``MLPClassifier`` draws, but for classes so rare that one side
-    would have nothing of them: it gets one row. With groups, groups are drawn instead of rows,
+    the same random state draws what ``MLPClassifier`` draws. Only of a class so rare that one side
+    would have none of its rows, that side gets one. With groups, groups are drawn instead of rows,
     stratified by whether they contain a row of the rarer class.
 
     Parameters
@@ -30,7 +30,7 @@ def hold_out(
     target : ndarray of shape (n_samples,)
         1 for the positive class, 0 for the other.
     groups : ndarray of int of shape (n_samples,) or None
-        Rows of one group stay on one side.
+        Rows of one group stay together.
     fraction : float
         Fraction of the rows, or of the groups, to hold out, between 0 and 1.
     random_state : RandomState or int
@@ -78,7 +78,7 @@ def folds(
     n_folds: int,
     random_state: Any,
 ) -> list[tuple[Positions, Positions]]:
-    """Deal the rows into folds, stratified by class.
+    """Split the rows into folds, stratified by class.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def folds(
 
 
 def count_units(target: NDArray[np.float64], groups: Positions | None) -> tuple[int, int]:
-    """Count what can be dealt: rows, or groups with such a row, of either class."""
+    """Count the rows of either class, or the groups that contain one."""
     if groups is None:
         n_positive = int(np.count_nonzero(target))
         return len(target) - n_positive, n_positive
@@ -116,7 +116,7 @@ def count_units(target: NDArray[np.float64], groups: Positions | None) -> tuple[
 
 
 def _units(target: NDArray[np.float64], groups: Positions | None) -> tuple[Any, Positions]:
-    """Number what is dealt as a whole, and assign it to a stratum.
+    """Number the units that are split, rows or groups, and assign them to strata.
 
     Returns
     -------

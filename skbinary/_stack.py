@@ -247,16 +247,16 @@ class Stack:
         return self.parameters.shape[0]
 
     def largest_logit(self) -> float:
-        """Bound the logits of rows without a number above one, in absolute value.
+        """Bound the absolute logits of rows whose features are at most one in absolute value.
 
-        A row with larger numbers has logits that are at most so many times as large.
+        For a row with larger features, multiply the bound by the largest of them.
         """
         bound = self.weights[0].new_ones(self.n_models, 1, self.architecture.n_features).double()
         for i, weights in enumerate(self.weights):
             bound = bound @ weights.double().abs()
             if self.biases:
                 bound = bound + self.biases[i].double().abs()
-            # No activation is larger than its input and one.
+            # No activation exceeds the larger of its input and one.
             bound = bound.clamp(min=1.0)
         return float(bound.max())
 

@@ -204,7 +204,7 @@ class Model:
 
     @property
     def is_interrupted(self) -> bool:
-        """Whether its training has not come to its end."""
+        """Whether its training was interrupted before its end."""
         if self.result is None:
             return self.error is None and not self.is_left
         return self.result.stop_reason is StopReason.INTERRUPTED
@@ -224,7 +224,7 @@ class Model:
                     raise
                 self.error = error
             else:
-                self.result = outcome  # last, since what has a result is fitted
+                self.result = outcome  # last, since a model with a result counts as fitted
 
     def warn(self) -> None:
         """Say what is unfinished about the training."""
@@ -382,8 +382,8 @@ def train_models(
 def _cut(models: Sequence[Model], most_bytes: float, *, spreads: bool) -> list[list[Model]]:
     """Cut a group into stacks, the same rows together.
 
-    By the models and the memory alone: products with more models may round otherwise, and how many
-    threads there are must not move a bit.
+    The cut depends on the models and the memory alone: products with more models may round
+    differently, and the number of threads must not change a bit.
     """
     largest = max(model.n_bytes for model in models)
     of_a_step = max(model.n_bytes_of_a_step for model in models)
@@ -413,8 +413,8 @@ def _cut(models: Sequence[Model], most_bytes: float, *, spreads: bool) -> list[l
 def _count_parts(models: Sequence[Model]) -> int:
     """Count the stacks that a few models are cut into, so that threads can share them.
 
-    A power of two, which two or four threads share evenly. Each stack is worth a thread twice over:
-    on one thread smaller ones take longer.
+    A power of two, which two or four threads share evenly. Each stack has twice the work that a
+    thread is worth: on one thread smaller ones take longer.
     """
     products = sum(model.n_products_of_a_step for model in models)
     n_parts = 1

@@ -41,8 +41,8 @@ _THREAD = _Thread()
 def one_torch_thread() -> Iterator[None]:
     """Let torch compute on the calling thread alone, while a ``Team`` within has all threads.
 
-    The setting of other threads stays, and so does the one that new threads are given. No OpenMP
-    threads are started, which a forked process would wait for in vain.
+    The setting of other threads stays, and so does the default for new threads. No OpenMP threads
+    are started, for which a forked process would wait forever.
     """
     hold = _Hold()
     try:
@@ -60,7 +60,7 @@ class _Hold:
         self._before = (torch.get_num_threads(), 0)
 
     def begin(self, n_threads: int) -> None:
-        """Set one thread, and say how many may share the work of this thread."""
+        """Set one thread, and return how many may share the work of this thread."""
         _THREAD.n_threads = n_threads
         if self._outer is None:
             self._before = (self._before[0], _set_threads(1, 1))
@@ -73,7 +73,7 @@ class _Hold:
 
 
 def _set_threads(n_threads: int, mkl: int) -> int:
-    """Set how many threads torch uses in the calling thread, and give what MKL was set to."""
+    """Set how many threads torch uses in the calling thread, and return MKL's old setting."""
     setters, before = _setters(), 0
     if setters is not None:
         set_openmp, set_mkl = setters
@@ -91,11 +91,11 @@ def _setters() -> tuple[Callable[[int], int], Callable[[int], int] | None] | Non
 
     They set the calling thread alone, where torch also sets how many threads all later threads use:
     fits that overlap in several threads would leave it at one. Where these functions are not found,
-    there is nothing but the one of torch.
+    only the one of torch is left.
     """
     has_mkl = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
     try:
-        # Python's lock is kept: giving it away takes longer than these calls.
+        # The GIL is kept: releasing it takes longer than these calls.
         library = ctypes.PyDLL(torch._C.__file__)
         return (
             library.omp_set_num_threads,
@@ -113,10 +113,10 @@ def _start_pool_thread(ids: list[int]) -> None:
 
 
 def _wait_until_gone(ids: Sequence[int]) -> None:
-    """Wait until threads of the operating system have ended, where it tells.
+    """Wait until threads of the operating system have ended, where that can be checked.
 
     Before Python 3.13 a thread counts as ended a moment earlier, and may still hold the lock of
-    MKL's memory. A process that is forked just then would wait for that lock without end.
+    MKL's memory. A process that is forked just then would wait for that lock forever.
     """
     deadline = time.monotonic() + _LONGEST_END
     for each in ids:

@@ -39,7 +39,7 @@ def positive_index(pos_label: Any, classes: NDArray[np.generic]) -> int:
     Raises
     ------
     ValueError
-        If it is none of the labels.
+        If `pos_label` is none of the labels.
     """
     if pos_label is None:
         return 1
@@ -81,7 +81,7 @@ def label(
     logit : ndarray of shape (n_samples,)
         Logit of ``classes[1]``.
     threshold : float
-        A row gets the positive label when the probability of that is at least this.
+        A row gets the positive label when the probability of that label is at least this.
     classes : ndarray of shape (2,)
         The labels.
     positive : int, default=1
@@ -107,7 +107,7 @@ def decide(
     probability : ndarray of shape (n_samples,)
         Probability of ``classes[1]``.
     threshold : float
-        A row gets that label when its probability is at least this.
+        A row gets ``classes[1]`` when its probability is at least this.
     classes : ndarray of shape (2,)
         The labels.
 

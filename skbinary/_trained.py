@@ -37,9 +37,9 @@ _OF_SOME_FITS = (
     *("oof_decision_function_", "oof_loss_"),
 )
 # What n_iter_no_change="auto" means: scikit-learn's patience, and with early_stopping="auto" that
-# of a single network and of each member of an ensemble. On the tables of docs/quality.md more gains
-# a network nothing, and less costs ROC AUC where positives are few; for an ensemble, 5 instead of
-# 24 takes two fifths of the time and costs a thousandth of a nat.
+# of a single network and of each member of an ensemble. On the tables of docs/quality.md more does
+# not improve a network, and less costs ROC AUC where positives are few; for an ensemble, 5 instead
+# of 24 takes two fifths of the time and costs a thousandth of a nat.
 _USUAL_PATIENCE, _LONG_PATIENCE, _MEMBER_PATIENCE = 10, 24, 5
 _BATCH_ROWS = 200  # the batch_size="auto" of scikit-learn's MLPClassifier
 
@@ -184,7 +184,8 @@ class TrainedModel(FittedModel):
             ridge=replace(
                 ridge,
                 strength=problem.penalty(ridge.strength),
-                most=1 / self.learning_rate_init,
+                # What tiny weights leave of the losses is nothing beside the penalty.
+                most=max(ridge.strength, 1 / self.learning_rate_init),
             ),
             shuffler=training.random_state if self.shuffle else None,
             dropout=dropout,
@@ -231,8 +232,8 @@ class TrainedModel(FittedModel):
         patience = _USUAL_PATIENCE
         if self.early_stopping == "auto" and (training.stops_early or is_member):
             patience = _MEMBER_PATIENCE if is_member else _LONG_PATIENCE
-        # With as many as all epochs, a fit that ends at max_iter would pass for one that was asked
-        # to take a fixed number of them.
+        # A patience of all epochs is a request for a fixed number of epochs, without a warning
+        # at max_iter.
         return min(patience, n_epochs - 1)
 
     def _observers(self, training: Training, split: Split, context: Any) -> list[Observer]:

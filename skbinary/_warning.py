@@ -1,4 +1,4 @@
-"""Warnings that name the user's line, one by one or collected into a summary."""
+"""Warnings that point to the user's line, shown one by one or collected for a summary."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
-# Frames of these packages are between the user's line and the place that warns.
+# Frames of these packages lie between the user's line and the call of ``warn``.
 _INTERNAL = {"skbinary", "sklearn", "joblib", "concurrent", "threading", "contextlib", "functools"}
 
 

@@ -291,9 +291,9 @@ FIT_DATA = {
 BAD_PARAMETERS = {
     "solver, nearly": (None, {"solver": "adm"}, suggests("solver", "adm", "adam")),
     "solver of another library": (
-        TorchMLPClassifier,
-        {"solver": "liblinear"},
-        r"^The 'solver' parameter of NAME must be a str among {.+}\. Got 'liblinear' instead\.",
+        None,
+        {"solver": "adamw"},
+        r"^The 'solver' parameter of NAME must be a str among {.+}\. Got 'adamw' instead\.",
     ),
     "device, nearly": (
         None,
@@ -693,7 +693,7 @@ def test_warm_start_with_other_classes_says_so(kind):
 
 
 @both
-@pytest.mark.parametrize("rate", [1e20, 1e30])
+@pytest.mark.parametrize("rate", [1e6, 1e30])
 def test_diverged_fit_names_epoch_rate_and_cause(kind, rate):
     model = unfitted(kind, solver="sgd", learning_rate_init=rate, max_iter=200)
     # The number must be one that is not finite, or the sentence contradicts itself.

@@ -1,6 +1,7 @@
 """Ctrl-C: fit keeps the weights so far, and everything else leaves the estimator as it was."""
 
 import copy
+import inspect
 import sys
 import warnings
 
@@ -47,10 +48,11 @@ class InterruptAt:
         return self.n_seen >= self.n_calls
 
     def _on_event(self, frame, event, arg):
-        if event != "call" or frame.f_globals.get("__name__", "").startswith("warnings"):
+        module = frame.f_globals.get("__name__", "")
+        if event != "call" or module == __name__ or module.startswith("warnings"):
             return
-        if frame.f_code is InterruptAt.__exit__.__code__:
-            return  # by then the action has come to its end
+        if frame.f_code.co_flags & inspect.CO_GENERATOR:
+            return  # what is raised while a generator is closed, Python ignores
         self.n_seen += 1
         if self.came:
             sys.setprofile(None)

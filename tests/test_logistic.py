@@ -503,3 +503,14 @@ def test_early_stopping_column_far_from_zero_validates_on_the_rows_as_they_are()
     model.fit(stamps[:300], y[:300], X_val=stamps[300:], y_val=y[300:])
     loss = log_loss(y[300:], model.predict_proba(stamps[300:]))
     assert loss == pytest.approx(min(model.validation_loss_curve_), rel=1e-9)
+
+
+@pytest.mark.parametrize("far", [1e5, -30.0])
+@pytest.mark.parametrize("settings", [{}, {"solver": "lbfgs"}, {"l1_ratio": 0.5}], ids=str)
+def test_warm_start_from_a_bad_solution_reaches_the_optimum(settings, far):
+    X, y = make_classification(400, 5, flip_y=0.2, random_state=0)
+    params = {"tol": 1e-8, "max_iter": 300, **settings}
+    warm = TorchLogisticClassifier(warm_start=True, **params).fit(X + far, y)
+    assert warm.fit(X, y).stop_reason_ == "the gradient is within tol"
+    expected = TorchLogisticClassifier(**params).fit(X, y).coef_
+    np.testing.assert_allclose(warm.coef_, expected, rtol=1e-3, atol=1e-5)

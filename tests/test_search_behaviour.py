@@ -922,7 +922,7 @@ def test_routed_sample_weight_reaches_score(search_for, table, uneven):
 
 def test_routed_groups_reach_the_splitter(search_for, table):
     groups = np.arange(150) % 7
-    search = search_for(LOGISTIC, STRENGTHS, cv=GroupKFold(3), scoring="neg_log_loss")
+    search = search_for(clone(LOGISTIC), STRENGTHS, cv=GroupKFold(3), scoring="neg_log_loss")
     plain = search.fit(*table, groups=groups).cv_results_["mean_test_score"]
     with sklearn.config_context(enable_metadata_routing=True):
         search.estimator.set_fit_request(groups=False)  # they are for the splitter alone

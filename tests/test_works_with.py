@@ -1,5 +1,7 @@
 """Both classifiers inside what scikit-learn builds around an estimator, on real data."""
 
+import inspect
+
 import joblib
 import matplotlib as mpl
 import numpy as np
@@ -472,6 +474,18 @@ def test_public_names_are_those_of_scikit_learn_and_our_parameters(model, theirs
     known |= {"set_partial_fit_request", "set_predict_request"}
     names = {name for name in dir(model) if not name.startswith("_")}
     assert names - set(dir(theirs)) - set(model.get_params()) <= known
+
+
+@BOTH
+def test_partial_fit_takes_its_arguments_in_the_order_of_mlp_classifier(model):
+    names = list(inspect.signature(MLPClassifier.partial_fit).parameters)
+    assert list(inspect.signature(type(model).partial_fit).parameters) == names
+    X, y, weight = np.array([[-1.0], [1.0], [2.0]]), [0, 1, 1], [1.0, 1.0, 5.0]
+    model = clone(model).set_params(solver="adam", early_stopping=False)
+    by_place, by_name = clone(model), clone(model)
+    by_place.partial_fit(X, y, weight, [0, 1])
+    by_name.partial_fit(X, y, sample_weight=weight, classes=[0, 1])
+    assert_array_equal(by_place.predict_proba(X), by_name.predict_proba(X))
 
 
 @BOTH

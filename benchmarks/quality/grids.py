@@ -72,7 +72,7 @@ def members(rows: int, *, quick: bool) -> list[Setting]:
         "learning_rate_init": (2e-3, 4e-3, 8e-3),
         "dropout": (0.0, 0.1, 0.3),
         "weight_decay": (0.0, 1e-2, 1e-1, 3e-1, 1.0),
-        "n_iter_no_change": (3, 8, 24),  # 10, the default, stands for 5
+        "n_iter_no_change": (3, 8, 24),  # "auto", the default, is 5
     }
     return [Setting(rows, base, "recommended")] + [
         Setting(rows, {**base, key: value}, f"{key}={value}")

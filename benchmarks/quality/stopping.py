@@ -16,7 +16,7 @@ _SEEDS = 3
 
 _WORDS = {
     "size": "Early stopping or not, by the count of training rows.",
-    "patience": "How many epochs without improvement are forgiven, and what counts as one.",
+    "patience": "How many epochs without improvement end a training, and what counts as one.",
     "rate": "How the learning rate moves, and over how many epochs.",
     "members": f"{models.N_MEMBERS} members, one parameter at a time moved from the recommended.",
 }

@@ -98,14 +98,14 @@ def _kind_of_axis(distinct: Array) -> str:
 
 
 def _key(value: Any) -> tuple[str, Any]:
-    """Give what tells values apart, which need not be hashable: dicts and estimators are not."""
+    """Return a hashable key for a value, which may not be hashable itself, such as a dict."""
     if _is_number(value):
         return "number", float(value)
     return "text" if isinstance(value, str) else "object", _one_line(value)
 
 
 def _numbers_first(values: dict[Any, Any]) -> dict[Any, Any]:
-    """Put numbers in order before all else, which stays as it was."""
+    """Sort numbers and put them first; the order of all other values stays."""
     numbers = sorted((value, key) for key, value in values.items() if _is_number(value))
     rest = {key: value for key, value in values.items() if not _is_number(value)}
     return {**{key: value for value, key in numbers}, **rest}
@@ -129,12 +129,12 @@ def _shortened(text: str) -> str:
 
 
 def _labels(values: Sequence[Any]) -> list[str]:
-    """Name values that differ, each in few letters and each in its own way."""
+    """Return short, unique labels of different values."""
     labels = [value_text(value) for value in values]
     for label in [label for label, count in Counter(labels).items() if count > 1]:
         alike = [i for i, each in enumerate(labels) if each == label]
         texts = [_one_line(values[i]) for i in alike]
-        # What they begin with does not tell them apart: up to the last whole word of it.
+        # Leave out their common beginning, up to its last whole word.
         begin = max(_common_beginning(texts).rfind(mark) + 1 for mark in "( ,")
         for i, text in zip(alike, texts, strict=True):
             labels[i] = _shortened(f"...{text[begin:]}") if begin else label
@@ -195,10 +195,10 @@ def read_results(
     best_index : int or None
         None takes the candidate of the highest score.
     metric : str or None
-        What the score is called. None takes the name of its column.
+        Name of the score. None takes the name of its column.
     estimator : estimator or None
-        Whose parameters candidates have that do not set them, as in a list of grids. None leaves
-        such candidates out where the parameter is drawn.
+        Has the values of parameters that a candidate does not set, as in a list of grids. If it is
+        None, such candidates are left out where the parameter is drawn.
     """
     key = _find_score(results, score)
     scores = np.asarray(results[key], dtype=np.float64)
@@ -216,8 +216,8 @@ def read_results(
     if not kept:
         raise ValueError(
             "params must be two that some candidate has. Got "
-            f"{' and '.join(repr(short[name]) for name in chosen)} instead, of which each has one "
-            "at most. Draw one of them."
+            f"{' and '.join(repr(short[name]) for name in chosen)} instead, of which each "
+            "candidate has one at most. Draw one of them."
         )
     _check_some_numbers(scores[kept])
     stds = results.get(key.replace("mean_", "std_", 1))
@@ -247,7 +247,7 @@ def _check_some_numbers(scores: Array) -> None:
 
 
 def _completed(candidate: dict[str, Any], names: list[str], estimator: Any) -> dict[str, Any]:
-    """Add the parameters that a candidate has without setting them."""
+    """Add the parameters that a candidate takes from the estimator."""
     missing = [name for name in names if name not in candidate]
     if not missing:
         return candidate
@@ -264,13 +264,13 @@ def _that_set(names: Iterable[str], candidates: list[dict[str, Any]]) -> list[in
 
 
 def _differs(name: str, candidates: list[dict[str, Any]]) -> bool:
-    """Tell whether candidates differ in a parameter, also by having it or not."""
+    """Tell whether candidates differ in a parameter, or in whether they have it."""
     n_set = len(_that_set([name], candidates))
     return 0 < n_set < len(candidates) or len(_values(name, candidates).labels) > 1
 
 
 def _values(name: str, candidates: list[dict[str, Any]]) -> Scale:
-    """Put the values of a parameter in order, of the candidates that have it."""
+    """Order the values of a parameter among the candidates that have it."""
     return Scale.of([each[name] for each in candidates if name in each])
 
 
@@ -279,7 +279,7 @@ def _choose(
 ) -> list[str]:
     """Choose the two parameters, or the one, over which the best score moves most.
 
-    If there are any, they are some that all candidates have, else some that the best one has.
+    Parameters that all candidates have come first, then those that the best candidate has.
     """
     varying = [name for name in names if len(_values(name, candidates).labels) > 1]
     everywhere = [name for name in varying if all(name in each for each in candidates)]
@@ -306,7 +306,7 @@ def _choose(
 
 
 def _movement(name: str, candidates: list[dict[str, Any]], scores: Array) -> float:
-    """Tell how far the best score moves over a parameter."""
+    """Return how far the best score moves over the values of a parameter."""
     its_scores = scores[_that_set([name], candidates)]
     best = its_scores[list(best_of_each([_values(name, candidates).place], its_scores).values())]
     known = best[~np.isnan(best)]

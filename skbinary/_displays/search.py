@@ -42,9 +42,9 @@ class SearchDisplay(Display):
     """The scores of a search over one or two of its parameters.
 
     Make one with ``from_estimator`` or ``from_cv_results``. Over further parameters the best score
-    is taken. In a list of grids a candidate that does not set a parameter has that of the search's
-    estimator. Where there is none, it is left out, and the name of the score says how many are
-    drawn.
+    is taken. In a list of grids, a parameter that a candidate does not set has its value in the
+    search's estimator. If the estimator does not have the parameter either, the candidate is left
+    out, and the name of the score says how many candidates are drawn.
 
     Parameters
     ----------

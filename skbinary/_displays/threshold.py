@@ -138,8 +138,8 @@ class ThresholdDisplay(Display):
         sample_weight : array-like of shape (n_samples,), default=None
             Their weights.
         pos_label : object, default=None
-            The positive label. None takes ``pos_label`` of our classifiers, and the second one in
-            sorted order of others. Only with `X` and `y`.
+            The positive label. None takes the ``pos_label`` of a classifier of this package, and
+            the second label in sorted order for any other. Only with `X` and `y`.
         metrics : str or list of str, default=("precision", "recall")
             Names of scikit-learn's scorers of labels (``"f1"``, ``"balanced_accuracy"``),
             ``"specificity"``, or ``"alert_rate"``, the share of all rows that is labelled
@@ -188,7 +188,7 @@ class ThresholdDisplay(Display):
         own = None if model is None else model.pos_label
         positive = positive_index(own if pos_label is None else pos_label, estimator.classes_)
         if model is not None and positive != positive_index(own, estimator.classes_):
-            model = None  # its threshold is one on the probability of the other label
+            model = None  # its threshold applies to the probability of the other label
         return cls.from_predictions(
             labels,
             estimator.predict_proba(X)[:, positive],

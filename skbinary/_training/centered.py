@@ -30,7 +30,7 @@ class _Solver(Protocol):
 class CenteredStep:
     """A solver of a linear model with an intercept that sees centered columns.
 
-    The weights are the same. The intercept, which is not penalized, makes up for the offset.
+    The weights are the same. The intercept, which is not penalized, absorbs the offset.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class CenteredStep:
         return self._solver.epoch()
 
     def plateau(self) -> bool:
-        """Tell whether training shall end when nothing improves."""
+        """Tell whether training ends when nothing improves."""
         return self._solver.plateau()
 
     def state(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class CenteredStep:
 
 
 def shifted(parameters: Tensor, offset: Tensor) -> Tensor:
-    """Give the parameters that have the same logits on rows from which an offset was taken.
+    """Return the parameters that give the same logits on rows from which an offset was subtracted.
 
     Parameters
     ----------

@@ -130,7 +130,7 @@ class LBFGS:
 
     def start(self) -> None:
         """Evaluate the objective at the parameters as they are now, and forget the past."""
-        self.objective.restart()
+        self.objective.start()
         self._memory = Memory()
         self._floor = RoundingFloor(self.objective)
         curvature = self.objective.curvature()

@@ -84,8 +84,9 @@ _PLATEAUS: dict[Watched, StopReason] = {
 }
 
 
-# What logits may grow to, times the largest feature, without a look at the rows: the square root of
-# the largest number in float32. The epochs themselves have seen what larger features do.
+# If features of at most one give logits below this bound, features up to the bound give finite
+# logits: it is the square root of the largest number in float32. With larger features the epochs
+# themselves would have diverged.
 _FAR_FROM_OVERFLOW = 1e19
 
 
@@ -383,21 +384,21 @@ def _check_finite(run: Run, result: FitResult) -> None:
 
 def _has_finite_logits(run: Run) -> bool:
     stack, rows = run.stack, run.problem.rows
-    # Most weights are far from overflowing, which takes no look at the rows to tell.
+    # Most weights are far from overflowing, which can be checked without the rows.
     if stack.largest_logit() < _FAR_FROM_OVERFLOW:
         return True
     return all(bool(torch.isfinite(stack.logits(rows.batch(span))).all()) for span in rows.spans())
 
 
 def complaint(result: FitResult, plan: Plan, whose: str = "") -> str | None:
-    """Say what is unfinished about a training, or None if nothing is.
+    """Return the warning about a training that did not converge, or None if it did.
 
     Parameters
     ----------
     result : FitResult
     plan : Plan
     whose : str, default=""
-        Follows "Training did not converge", where it is not the only one: " for 1 of 4 ...".
+        Follows "Training did not converge" if there are several models: " for 1 of 4 ...".
     """
     reason = result.stop_reason
     if reason is StopReason.INTERRUPTED:

@@ -62,8 +62,9 @@ class Ridge:
         Whether the penalty is divided by the weight of the batch, as scikit-learn's
         MLPClassifier does, or by that of all rows, so that every epoch has the same optimum.
     most : float
-        The largest strength in a step. One over the learning rate takes a weight to zero in a step
-        of SGD. More would take it further off on the other side.
+        The largest strength in a step, for rows whose weights are so small that the penalty
+        dominates: one over the learning rate makes a weight zero in a step of SGD, and more would
+        overshoot zero.
     """
 
     strength: float
@@ -71,7 +72,7 @@ class Ridge:
     most: float = math.inf
 
     def in_step(self, total_weight: float) -> float:
-        """Give the strength beside the mean loss of rows of a total weight."""
+        """Return the strength on the mean loss of rows of a total weight."""
         return min(self.strength / total_weight, self.most)
 
 

@@ -59,7 +59,7 @@ class Newton:
         if not bool(self.stack.parameters.any()):
             self._start_from_a_part()
         self._is_borrowed = self._solver is not None
-        self.objective.restart()
+        self.objective.start()
 
     def resume(self, solver: HessianSolver | None) -> None:
         """Go on from where the objective stands, with a Hessian that is close to the one there."""

@@ -7,6 +7,7 @@ stand at a point, ``parameters``, which ``restart`` evaluates; ``ray`` looks alo
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from skbinary._rows import SparseRows
 from skbinary._spans import row_spans
 from skbinary._stack import Stack
 from skbinary._team import Team
+
+# The mean loss where all logits are zero, and a last digit more.
+_LOSS_AT_ZERO = math.log(2) * (1 + 1e-9)
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,12 @@ class Objective(Protocol):
 
     def rounding(self) -> Tensor | None: ...
 
+    def start(self) -> None: ...
+
 
 @dataclass
 class Direction:
-    """Where a linear model looks, and how the penalty runs there.
+    """A direction of a linear model, and the penalty along it.
 
     Parameters
     ----------
@@ -137,6 +143,17 @@ class LinearObjective:
 
         self._arrive(*self._gather(piece))
 
+    def start(self) -> None:
+        """Evaluate the objective at the parameters, or at zero where that is better.
+
+        The last solution can be a bad start on other rows: where all logits are far from zero, the
+        loss has no curvature to step by.
+        """
+        self.restart()
+        if not self.value <= _LOSS_AT_ZERO:
+            self.parameters.zero_()
+            self.restart()
+
     def penalize(self, l2: float) -> None:
         """Take another strength of the penalty, which moves no logit."""
         n = self.problem.n_features
@@ -199,7 +216,7 @@ class LinearObjective:
         return squares
 
     def rounding(self) -> Tensor:
-        """Give what rounding may leave of each component of the gradient, to first order.
+        """Bound the rounding error of each component of the gradient, to first order.
 
         A component is the sum of products of residuals with numbers of its column. A residual is
         the difference of a probability and a target, which is rounded, and so is the logit behind
@@ -350,6 +367,10 @@ class NetworkObjective:
         """Evaluate the objective where the parameters are now."""
         self.loss, self.value, self.gradient = self._evaluate()
 
+    def start(self) -> None:
+        """Evaluate the objective at the parameters."""
+        self.restart()
+
     def ray(self, direction: Tensor) -> Along:
         """Look along a direction of shape (n_parameters,)."""
         origin = self.parameters.clone()
@@ -378,7 +399,7 @@ class NetworkObjective:
         return
 
     def rounding(self) -> None:
-        """Tell that the rounding errors of the gradient of a network are not known."""
+        """Return None: the rounding errors of the gradient of a network are not known."""
         return
 
     def _evaluate(self) -> tuple[float, float, Tensor]:

@@ -49,7 +49,7 @@ class ProximalNewton:
 
     def start(self) -> None:
         """Evaluate the objective at the parameters as they are now."""
-        self.objective.restart()
+        self.objective.start()
         self._floor = RoundingFloor(self.objective)
 
     def epoch(self) -> Progress:
@@ -129,7 +129,7 @@ class ProximalNewton:
         start = objective.parameters
 
         def added(step: float) -> float:
-            # Term by term: the difference of two sums would be rounding where steps are small.
+            # Term by term: for small steps the difference of two sums would be rounding error.
             return float(penalties @ ((start + step * direction).abs() - start.abs()))
 
         along = objective.ray(direction)
@@ -171,7 +171,7 @@ def minimize_model(
     """
     found = start.clone()
     slope = gradient.clone()
-    if not len(found):  # no coefficient is to leave zero, and there is no intercept
+    if not len(found):  # all coefficients stay zero, and there is no intercept
         return found
     for sweep in range(1, _MOST_SWEEPS + 1):
         _sweep(hessian, penalties, found, slope)

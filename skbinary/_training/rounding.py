@@ -15,7 +15,7 @@ _PATIENCE = 3
 
 
 class RoundingFloor:
-    """Tells when a gradient is as small as floating point lets it be.
+    """Tells when a gradient is as small as floating point allows.
 
     That is the case when no component is larger than the rounding errors of the numbers that it is
     the sum of, and iterations do not make them smaller.

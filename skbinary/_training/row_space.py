@@ -111,7 +111,7 @@ def _orthonormal(products: Tensor) -> tuple[Tensor, Tensor]:
     values, vectors = torch.linalg.eigh(products)
     seen = values > SINGULAR**2 * values[-1].clamp(min=torch.finfo(values.dtype).tiny)
     if not bool(seen.any()):
-        # All rows are zeros. A single coordinate, which is zero, too, leaves a problem to solve.
+        # All rows are zeros. One coordinate of zeros is kept, so that a problem is left to solve.
         zeros = torch.zeros_like(vectors[:, :1])
         return zeros, zeros
     roots, vectors = values[seen].sqrt(), vectors[:, seen]
