@@ -7,6 +7,8 @@ import warnings
 
 import numpy as np
 import pytest
+import sklearn
+import torch
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import make_classification
@@ -16,6 +18,9 @@ from skbinary import (
     TorchMLPClassifier,
     VectorizedGridSearchCV,
     VectorizedRandomizedSearchCV,
+    _interrupt,
+    _team,
+    _warning,
 )
 
 X, Y = make_classification(400, 8, flip_y=0.1, random_state=0)
@@ -59,6 +64,20 @@ class InterruptAt:
             raise KeyboardInterrupt
 
 
+def settings_of_the_process():
+    """Return what puts settings back that an interrupt in the middle of a ``finally`` leaves."""
+    config, n_threads = sklearn.get_config(), torch.get_num_threads()
+
+    def put_back():
+        sklearn.set_config(**config)
+        _team._THREAD.n_threads = None
+        _interrupt._is_raised.set(False)
+        _warning._collected.set(None)
+        torch.set_num_threads(n_threads)
+
+    return put_back
+
+
 def interruptions(start, act, n_moments=N_MOMENTS):
     """Interrupt an action at moments that are drawn from all of its calls.
 
@@ -84,6 +103,7 @@ def interruptions(start, act, n_moments=N_MOMENTS):
         thing = start()
         with InterruptAt() as counter:
             act(thing)
+    put_back = settings_of_the_process()
     for moment in np.random.RandomState(0).randint(1, counter.n_seen + 1, size=n_moments):
         thing = start()
         before = state(thing)
@@ -95,6 +115,7 @@ def interruptions(start, act, n_moments=N_MOMENTS):
                     act(thing)
             except KeyboardInterrupt:
                 raised = True
+        put_back()
         # The number of calls varies a little, and so a late moment may not come.
         if interrupt.came:
             yield thing, before, raised, [str(each.message) for each in caught]
