@@ -1,9 +1,11 @@
 """TorchMLPClassifier against scikit-learn's MLPClassifier."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_breast_cancer, make_circles
+from sklearn.datasets import load_breast_cancer, make_circles, make_classification
 from sklearn.exceptions import FitFailedWarning
 from sklearn.metrics import log_loss
 from sklearn.neural_network import MLPClassifier
@@ -291,3 +293,39 @@ def test_scores_that_overflow_in_float32_are_those_of_float64():
     np.testing.assert_allclose(
         model.predict_proba(X), model.predict_proba(X.astype(np.float64)), atol=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    ("n_iter_no_change", "early_stopping", "patience"),
+    [
+        ("auto", "auto", 24),
+        ("auto", True, 10),
+        (10, "auto", 10),
+        (10, True, 10),
+        (3, "auto", 3),
+        (24, True, 24),
+    ],
+)
+def test_patience_is_the_number_given(n_iter_no_change, early_stopping, patience):
+    X, y = make_classification(1200, flip_y=0.3, random_state=0)
+    model = TorchMLPClassifier(
+        (32,),
+        learning_rate_init=0.01,
+        tol=0.0,
+        n_iter_no_change=n_iter_no_change,
+        early_stopping=early_stopping,
+        random_state=0,
+    ).fit(X, y)
+    assert model.stop_reason_ == "the validation loss stopped improving by tol"
+    # As in scikit-learn, one epoch more than the patience ends the training.
+    assert model.n_iter_ - model.best_epoch_ == patience + 1
+
+
+@pytest.mark.parametrize("kind", [TorchMLPClassifier, TorchLogisticClassifier])
+def test_patience_without_end_trains_for_all_epochs_and_does_not_warn(kind):
+    X, y = make_classification(1200, flip_y=0.3, random_state=0)
+    model = kind(solver="adam", max_iter=40, n_iter_no_change=np.inf, early_stopping=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(X, y)
+    assert np.ravel(model.n_iter_)[0] == 40
