@@ -1154,7 +1154,7 @@ QUIET_TABLES = {
     "one-hot": ONE_HOT,
     "constant": np.ones((400, 3)),
     "flags": RNG.randint(0, 2, (400, 5)),
-    "sparse": sparse.random_array((400, 50), density=0.05, rng=0, format="csr"),
+    "sparse": sparse.random(400, 50, density=0.05, random_state=0, format="csr"),
     "one column": np.arange(400.0)[:, None],
     "heavy tails": np.exp(3 * RNG.normal(size=(400, 4))),
     "time and others": np.c_[np.repeat([0, 365], [300, 100]) + RNG.rand(400), RNG.rand(400, 2)],
