@@ -6,7 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import sklearn
@@ -23,6 +23,16 @@ __all__ = [
     "task_line",
     "task_told",
 ]
+
+
+@cache
+def _callback_mixin() -> Any:
+    """Load scikit-learn's CallbackSupportMixin, once. None before scikit-learn 1.9."""
+    try:
+        from sklearn.callback import CallbackSupportMixin
+    except ImportError:
+        return None
+    return CallbackSupportMixin
 
 
 class CallbackSupport:
@@ -49,22 +59,18 @@ class CallbackSupport:
         ImportError
             If this scikit-learn has no callbacks.
         """
-        try:
-            from sklearn.callback import CallbackSupportMixin
-        except ImportError:
+        mixin = _callback_mixin()
+        if mixin is None:
             raise ImportError(
                 "set_callbacks must have scikit-learn 1.9 or newer. Got "
                 f"{sklearn.__version__} instead. Upgrade scikit-learn, or give skorch callbacks "
                 "to the parameter callbacks."
-            ) from None
-        return CallbackSupportMixin.set_callbacks(self, *callbacks)
+            )
+        return mixin.set_callbacks(self, *callbacks)
 
     def _init_callback_context(self, **kwargs: Any) -> Any:
-        try:
-            from sklearn.callback import CallbackSupportMixin
-        except ImportError:
-            return None
-        return CallbackSupportMixin._init_callback_context(self, **kwargs)
+        mixin = _callback_mixin()
+        return None if mixin is None else mixin._init_callback_context(self, **kwargs)
 
 
 class Printer:

@@ -54,7 +54,9 @@ class InterruptAt:
 
     def _on_event(self, frame, event, arg):
         module = frame.f_globals.get("__name__", "")
-        if event != "call" or module == __name__ or module.startswith("warnings"):
+        # An interrupt within an import can leave Python's own lock of it taken.
+        spared = ("warnings", "importlib", "_frozen_importlib")
+        if event != "call" or module == __name__ or module.startswith(spared):
             return
         if frame.f_code.co_flags & inspect.CO_GENERATOR:
             return  # what is raised while a generator is closed, Python ignores
