@@ -137,15 +137,11 @@ class Parts:
         if len(self.members) == 1:
             self.members[0].warn()
             return
-        unfinished = [
-            m
-            for m in self.members
-            if m.result is not None and complaint(m.result, m.plan) is not None
-        ]
-        if unfinished and unfinished[0].result is not None:
+        ended = [(m.result, m.plan) for m in self.members if m.result is not None]
+        unfinished = [each for each in ended if complaint(*each) is not None]
+        if unfinished:
             whose = f" for {len(unfinished)} of {len(self.members)} ensemble members"
-            text = complaint(unfinished[0].result, unfinished[0].plan, whose)
-            warn(str(text), ConvergenceWarning)
+            warn(str(complaint(*unfinished[0], whose)), ConvergenceWarning)
 
     def finish(self) -> None:
         """Make the classifier of its members."""
