@@ -141,7 +141,7 @@ def check_data(
     y = check_labels(estimator, X, y)
     weight = check_weight(sample_weight, X)
     if classes is None:
-        classes = two_classes(estimator, y)
+        classes = two_classes(type(estimator).__name__, y)
     encode(y, classes)
     held = _check_validation(estimator, validation, classes)
     if held is not None:
@@ -369,6 +369,11 @@ def compressed_rows(
         return None
     index = rows.index
     return cached(data, f"compressed {id(rows)}", lambda: (rows, table.view(index)))[1]
+
+
+def with_cache(data: CheckedData) -> CheckedData:
+    """Return the data with a cache for what several models need."""
+    return data if data.made is not None else replace(data, made={})
 
 
 def cached(data: CheckedData, what: Hashable, make: Callable[[], _Made]) -> _Made:

@@ -227,12 +227,11 @@ def _as_array(values: Any, name: str) -> Any:
     return check_container(values, name)
 
 
-def two_classes(estimator: Any, y: NDArray[np.generic]) -> NDArray[np.generic]:
+def two_classes(name: str, y: NDArray[np.generic]) -> NDArray[np.generic]:
     """Give the two labels, sorted, or say why there are not two."""
     classes = np.unique(y)
     if len(classes) == 2:
         return classes
-    name = type(estimator).__name__
     if len(classes) == 1:
         raise ValueError(
             f"y must hold two classes, got one class, {classes.tolist()[0]!r}. {name} "
