@@ -20,8 +20,9 @@ from skbinary import (
     TorchLogisticClassifier,
     TorchMLPClassifier,
     VectorizedGridSearchCV,
-    _inputs,
 )
+from skbinary.data import preparation
+from skbinary.estimators import scoring
 
 KINDS = [TorchLogisticClassifier, TorchMLPClassifier]
 RNG = np.random.RandomState(0)
@@ -1338,7 +1339,8 @@ def raiser(error):
 @pytest.mark.parametrize("method", ["fit", "partial_fit", "tune_threshold"])
 def test_fit_that_is_out_of_memory_says_what_to_do(kind, error, method, monkeypatch):
     model = fitted(kind, solver="adam")
-    monkeypatch.setattr(_inputs, "as_rows", raiser(error))
+    monkeypatch.setattr(scoring, "as_rows", raiser(error))
+    monkeypatch.setattr(preparation, "as_rows", raiser(error))
     more = ("f1",) if method == "tune_threshold" else ()
     first_line = str(error).splitlines()[0]
     pattern = whole(
@@ -1354,7 +1356,7 @@ def test_fit_that_is_out_of_memory_says_what_to_do(kind, error, method, monkeypa
 @pytest.mark.parametrize("score", SCORES)
 def test_score_that_is_out_of_memory_says_what_to_do(kind, error, score, monkeypatch):
     model = fitted(kind)
-    monkeypatch.setattr(_inputs, "as_rows", raiser(error))
+    monkeypatch.setattr(scoring, "as_rows", raiser(error))
     pattern = starts("The rows and their scores must fit into the memory of the device. Got ")
     assert_raises_and_stays(model, lambda m: getattr(m, score)(X), MemoryError, pattern)
 
@@ -1366,6 +1368,6 @@ def test_network_that_is_too_large_for_any_memory_says_what_to_do():
 
 @both
 def test_error_that_is_not_of_the_memory_is_left_alone(kind, monkeypatch):
-    monkeypatch.setattr(_inputs, "as_rows", raiser(RuntimeError("shapes do not match")))
+    monkeypatch.setattr(preparation, "as_rows", raiser(RuntimeError("shapes do not match")))
     with pytest.raises(RuntimeError, match=whole("shapes do not match")):
         unfitted(kind).fit(X, Y)
