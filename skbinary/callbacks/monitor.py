@@ -15,7 +15,7 @@ from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.metrics._scorer import _BaseScorer
 from torch import Tensor
 
-from skbinary.data.dataset import Problem
+from skbinary.data.dataset import Dataset
 from skbinary.data.preparation import Split, Table
 from skbinary.runtime.warnings import warn
 from skbinary.thresholds.decision import label
@@ -62,7 +62,7 @@ def _scorer_named(name: str) -> Callable[..., float]:
 def validation_score(
     scorer: Callable[..., float],
     rows: Table,
-    validation: Problem,
+    validation: Dataset,
     model: ModelUnderTraining,
 ) -> Callable[[Tensor], float] | None:
     """Give what makes a score of logits, or None where there are too few rows to score.
@@ -73,7 +73,7 @@ def validation_score(
         The greater its score, the better.
     rows : Table
         The validation rows as the user gave them.
-    validation : Problem
+    validation : Dataset
         The same rows, with the weights that count in the score.
     model : ModelUnderTraining
         Gets the logits, and is passed to the scorer.

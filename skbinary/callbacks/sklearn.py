@@ -210,7 +210,7 @@ def members_told(
 
     context.call_on_fit_task_begin(estimator=estimator, **seen)
     for member in members:
-        own = context.subcontext(task_name="member", max_subtasks=member.plan.max_iter)
+        own = context.subcontext(task_name="member", max_subtasks=member.criteria.max_iter)
         callbacks = ScikitLearnCallbacks(estimator, own, seen, partial(snapshot, member))
         member.observers.append(callbacks)
     yield

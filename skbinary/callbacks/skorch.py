@@ -34,9 +34,9 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Subset
 
 from skbinary.data.containers import check_sparse
-from skbinary.data.preparation import Data, Split
+from skbinary.data.preparation import CheckedData, Split
 from skbinary.models.torch_module import LogitModule, MeanLogitModule, build_module
-from skbinary.runtime.chunks import row_spans
+from skbinary.runtime.chunks import row_chunks
 from skbinary.runtime.defaults import default_settings
 from skbinary.runtime.warnings import warn
 from skbinary.solvers.loop import Run
@@ -87,8 +87,8 @@ class BinaryNet(ClassifierMixin, NeuralNet):
         parameter = next(module.parameters())
         with default_settings(), torch.no_grad():
             logits = [
-                module(torch.as_tensor(_dense(X[span])).to(parameter)).cpu().numpy()
-                for span in row_spans(X.shape[0], int(np.prod(X.shape[1:])), parameter.device)
+                module(torch.as_tensor(_dense(X[chunk])).to(parameter)).cpu().numpy()
+                for chunk in row_chunks(X.shape[0], int(np.prod(X.shape[1:])), parameter.device)
             ]
         return np.concatenate(logits)
 
@@ -132,13 +132,13 @@ class Rows:
 
     Parameters
     ----------
-    data : Data
+    data : CheckedData
         What ``fit`` was given.
     split : Split
         Which of the rows were held out.
     """
 
-    def __init__(self, data: Data, split: Split):
+    def __init__(self, data: CheckedData, split: Split):
         self.X, self.y = data.train.X, data.train.y
         self.validation: Any = None
         whole = Dataset(self.X, self.y)
@@ -233,17 +233,19 @@ class SkorchHost:
 
     def train_begin(self, run: Run) -> None:
         """Build the net on the weights that are trained, and begin."""
-        stack = run.stack
+        model_batch = run.model_batch
         module = build_module(
-            stack.architecture, [w[0] for w in stack.weights], [b[0] for b in stack.biases]
+            model_batch.architecture,
+            [w[0] for w in model_batch.weights],
+            [b[0] for b in model_batch.biases],
         )
         batch_size = run.step.batch_size if isinstance(run.step, MiniBatch) else -1
         settings = {**self.settings, "batch_size": batch_size}
         self.net = view(
             module,
             self.classes,
-            run.plan.threshold,
-            run.plan.positive,
+            run.criteria.threshold,
+            run.criteria.positive,
             callbacks=self.callbacks,
             **settings,
         )
@@ -393,7 +395,7 @@ class _BatchNotifier:
         self.host = host
         self.net = host.net
         self.run = run
-        weights, biases = run.stack.architecture.unpack(run.stack.gradient)
+        weights, biases = run.model_batch.architecture.unpack(run.model_batch.gradient)
         self._gradients: list[Tensor] = []
         for i, weight in enumerate(weights):
             self._gradients.append(weight[0].mT)
@@ -402,8 +404,8 @@ class _BatchNotifier:
 
     def batch_begin(self, index: Tensor) -> None:
         """Tell that a batch begins."""
-        problem = self.run.problem
-        self._batch = (problem.rows.batch(index).dense(), self._labels(problem.target[index]))
+        dataset = self.run.dataset
+        self._batch = (dataset.rows.batch(index).dense(), self._labels(dataset.target[index]))
         self.net.notify("on_batch_begin", batch=self._batch, training=True)
         self._prediction = self._predict(self._batch[0])
 
@@ -436,16 +438,16 @@ class _BatchNotifier:
 
     def validate(self) -> None:
         """Tell of the validation rows, span by span."""
-        validation = self.run.problem.validation
+        validation = self.run.dataset.validation
         if validation is None:
             return
-        for span in row_spans(*validation.rows.shape, validation.device):
-            target = validation.target[span]
-            batch = (validation.rows.batch(span).dense(), self._labels(target))
+        for chunk in row_chunks(*validation.rows.shape, validation.device):
+            target = validation.target[chunk]
+            batch = (validation.rows.batch(chunk).dense(), self._labels(target))
             self.net.notify("on_batch_begin", batch=batch, training=False)
             prediction = self._predict(batch[0])
             each = functional.softplus(prediction) - target * prediction
-            weight = None if validation.weight is None else validation.weight[span]
+            weight = None if validation.weight is None else validation.weight[chunk]
             loss = each.mean() if weight is None else each @ weight / weight.sum()
             self._tell(batch, prediction, loss, training=False)
 

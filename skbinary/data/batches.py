@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from skbinary.runtime.chunks import row_spans
+from skbinary.runtime.chunks import row_chunks
 
 
 class LayerInput(Protocol):
@@ -217,7 +217,7 @@ class SparseBatch:
 
     def square(self, importance: Tensor) -> Tensor:
         if not _multiplies_compressed(self.values):
-            return _sum(part.square(importance[span]) for span, part in self._dense_parts())
+            return _sum(part.square(importance[chunk]) for chunk, part in self._dense_parts())
         values = self.values
         each = torch.repeat_interleave(importance, torch.diff(values.crow_indices()).long())
         scaled = torch.sparse_csr_tensor(
@@ -249,9 +249,9 @@ class SparseBatch:
     def _dense_parts(self) -> Iterator[tuple[slice, DenseBatch]]:
         """Give the rows a few at a time, for products of dense matrices."""
         n_rows, n_columns = self.shape
-        spans = row_spans(n_rows, n_columns, self.values.device)
-        for span, part in zip(spans, self.split(spans[0].stop), strict=True):
-            yield span, DenseBatch(part.dense())
+        chunks = row_chunks(n_rows, n_columns, self.values.device)
+        for chunk, part in zip(chunks, self.split(chunks[0].stop), strict=True):
+            yield chunk, DenseBatch(part.dense())
 
     def affine_into(self, bias: Tensor | None, weights: Tensor, out: Tensor) -> None:
         out.copy_(self @ weights)

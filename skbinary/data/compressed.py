@@ -19,7 +19,7 @@ from torch import Tensor
 
 from skbinary.data.rows import DenseRows
 from skbinary.data.sparse import Bags
-from skbinary.runtime.chunks import row_spans, whole_batches
+from skbinary.runtime.chunks import row_chunks, whole_batches
 
 # At most this share of a column's rows may be unusual: each such number is multiplied in four
 # times the time that it takes among others, and is put in order for every batch.
@@ -338,8 +338,8 @@ def _unusual(
     if not bool(is_chosen.any()):
         return np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.int32)
     found = [
-        np.flatnonzero((values[span] != usual).logical_and_(is_chosen)) + span.start * n_features
-        for span in row_spans(n_rows, n_features, values.device)
+        np.flatnonzero((values[chunk] != usual).logical_and_(is_chosen)) + chunk.start * n_features
+        for chunk in row_chunks(n_rows, n_features, values.device)
     ]
     where = np.concatenate(found)
     return where, (where % n_features).astype(np.int32)

@@ -15,7 +15,7 @@ _STRONGEST_EXPONENT = 100
 
 
 @dataclass(frozen=True)
-class Problem:
+class Dataset:
     """What is learnt from: rows, targets, weights, and the rows that validate.
 
     Parameters
@@ -27,7 +27,7 @@ class Problem:
     weight : Tensor of shape (n_samples,) or None
         Positive weights of the rows, divided by ``2 ** weight_exponent``. None when they are all
         one.
-    validation : Problem or None
+    validation : Dataset or None
         Rows that are scored after every epoch and never trained on.
     score_weight : Tensor of shape (n_samples,) or None
         Weights of validation rows in their accuracy, which class weights do not touch. Divided by
@@ -39,7 +39,7 @@ class Problem:
     rows: Rows
     target: Tensor
     weight: Tensor | None = None
-    validation: Problem | None = None
+    validation: Dataset | None = None
     score_weight: Tensor | None = None
     weight_exponent: int = 0
 
@@ -70,18 +70,18 @@ class Problem:
         """
         return scale_penalty(strength, self.weight_exponent)
 
-    def take(self, index: Tensor) -> Problem:
+    def take(self, index: Tensor) -> Dataset:
         """Cut out some rows, without the validation rows."""
         return self._with(self.rows.take(index), index)
 
-    def view(self, index: Tensor) -> Problem:
+    def view(self, index: Tensor) -> Dataset:
         """Cut out some rows as ``take`` does, but go on sharing memory where that can be."""
         return self._with(self.rows.view(index), index)
 
-    def _with(self, rows: Rows, index: Tensor) -> Problem:
+    def _with(self, rows: Rows, index: Tensor) -> Dataset:
         weight = None if self.weight is None else self.weight[index]
         score_weight = None if self.score_weight is None else self.score_weight[index]
-        return Problem(
+        return Dataset(
             rows,
             self.target[index],
             weight,

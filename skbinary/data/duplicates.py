@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from skbinary.data.batches import Batch
-from skbinary.data.dataset import Problem
+from skbinary.data.dataset import Dataset
 
 
-def _row_hashes(problem: Problem, seed: int) -> Tensor:
+def _row_hashes(dataset: Dataset, seed: int) -> Tensor:
     """Hash each row and its target, so that equal rows can be told without comparing all pairs.
 
     Parameters
     ----------
-    problem : Problem
+    dataset : Dataset
         The rows to hash.
     seed : int
         Another seed gives other, unrelated hashes.
@@ -30,13 +30,13 @@ def _row_hashes(problem: Problem, seed: int) -> Tensor:
     """
     generator = torch.Generator().manual_seed(seed)
     factors = torch.randint(
-        -(2**62), 2**62, (problem.n_features + 1,), generator=generator, dtype=torch.int64
-    ).to(problem.device)
+        -(2**62), 2**62, (dataset.n_features + 1,), generator=generator, dtype=torch.int64
+    ).to(dataset.device)
     factors = factors * 2 + 1
-    hashes = torch.empty(problem.n_samples, dtype=torch.int64, device=problem.device)
-    for span in problem.rows.spans():
-        bits = (problem.target[span] > 0.5).long() + 1
-        hashes[span] = _hash_batch(problem.rows.batch(span), factors) + bits * factors[-1]
+    hashes = torch.empty(dataset.n_samples, dtype=torch.int64, device=dataset.device)
+    for chunk in dataset.rows.chunks():
+        bits = (dataset.target[chunk] > 0.5).long() + 1
+        hashes[chunk] = _hash_batch(dataset.rows.batch(chunk), factors) + bits * factors[-1]
     # Neighbouring rows must not have neighbouring hashes: mix the high bits into the low ones.
     hashes = (hashes ^ (hashes >> 32)) * factors[0]
     return hashes ^ (hashes >> 29)
@@ -59,23 +59,23 @@ def _bits(values: Tensor) -> Tensor:
     return same.view(whole).long()
 
 
-def merge_duplicates(problem: Problem, seed: int) -> Problem:
+def merge_duplicates(dataset: Dataset, seed: int) -> Dataset:
     """Replace equal rows with equal targets by one row that carries their weight.
 
     The weighted objective stays the same. The rows come out in an order that depends on their
     content alone, so a row of weight two and the same row given twice are one problem to the bit.
     """
-    hashes = _row_hashes(problem, seed)
+    hashes = _row_hashes(dataset, seed)
     _, group = torch.unique(hashes, return_inverse=True)
     n_groups = int(group.max()) + 1
-    first = torch.full((n_groups,), problem.n_samples, device=group.device)
-    position = torch.arange(problem.n_samples, device=group.device)
+    first = torch.full((n_groups,), dataset.n_samples, device=group.device)
+    position = torch.arange(dataset.n_samples, device=group.device)
     first = first.scatter_reduce(0, group, position, "amin")
-    each = torch.ones_like(problem.target) if problem.weight is None else problem.weight
+    each = torch.ones_like(dataset.target) if dataset.weight is None else dataset.weight
     weight = torch.zeros(n_groups, dtype=each.dtype, device=each.device).index_add_(0, group, each)
-    merged = problem.take(first)
+    merged = dataset.take(first)
     return replace(
         merged,
         weight=None if bool((weight == 1).all()) else weight,
-        validation=problem.validation,
+        validation=dataset.validation,
     )

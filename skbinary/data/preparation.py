@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from skbinary.data.compressed import CompressedRows, can_pay, compress
-from skbinary.data.dataset import Problem
+from skbinary.data.dataset import Dataset
 from skbinary.data.duplicates import merge_duplicates
 from skbinary.data.folds import count_units, folds, hold_out
 from skbinary.data.rows import DenseRows, Rows
@@ -51,7 +51,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Data:
+class CheckedData:
     """What ``fit`` was given, checked.
 
     Parameters
@@ -83,14 +83,14 @@ class Split:
 
     Parameters
     ----------
-    problem : Problem
+    dataset : Dataset
     n_samples : int
         Count of the rows that it trains on.
     train, held_out : ndarray of int or None
         Positions of the rows where a part was held out.
     """
 
-    problem: Problem
+    dataset: Dataset
     n_samples: int
     train: NDArray[np.intp] | None = None
     held_out: NDArray[np.intp] | None = None
@@ -120,7 +120,7 @@ def check_data(
     reset: bool,
     groups: Any = None,
     classes: NDArray[np.generic] | None = None,
-) -> Data:
+) -> CheckedData:
     """Check everything that ``fit`` is given.
 
     Parameters
@@ -147,7 +147,7 @@ def check_data(
     if held is not None:
         _compare_scales(estimator, X, held.X)
     codes = check_groups(groups, X)
-    return Data(Table(X, y, weight), held, classes, given, codes)
+    return CheckedData(Table(X, y, weight), held, classes, given, codes)
 
 
 def _check_validation(
@@ -186,8 +186,8 @@ def _compare_scales(estimator: Any, X: Any, X_val: Any) -> None:
     )
 
 
-def build_problem(
-    data: Data,
+def build_dataset(
+    data: CheckedData,
     *,
     class_weight: Any,
     device: torch.device,
@@ -202,7 +202,7 @@ def build_problem(
 
     Parameters
     ----------
-    data : Data
+    data : CheckedData
     class_weight : None, "balanced" or dict
     device : torch.device
     dtype : torch.dtype
@@ -227,32 +227,32 @@ def build_problem(
     def split() -> Split:
         def place(table: Table, name: str, *, convert: bool) -> Rows:
             what = f"{name} rows {device} {dtype} {convert}"
-            return remembered(data, what, lambda: as_rows(table.X, device, dtype, convert=convert))
+            return cached(data, what, lambda: as_rows(table.X, device, dtype, convert=convert))
 
         rows = place(train, "training", convert=convert)
-        problem = _weighed(train, rows, data.classes, of_class, device)
+        dataset = _weighed(train, rows, data.classes, of_class, device)
         if fold is not None:
-            return _cut(problem, fold, views=convert and shares, validates=validates)
-        if problem.weight is not None and not bool((problem.weight > 0).all()):
+            return _cut(dataset, fold, views=convert and shares, validates=validates)
+        if dataset.weight is not None and not bool((dataset.weight > 0).all()):
             # A row without weight is a row that is not there.
-            problem = problem.take(torch.nonzero(problem.weight > 0)[:, 0])
+            dataset = dataset.take(torch.nonzero(dataset.weight > 0)[:, 0])
         if data.validation is not None:
             held_rows = place(data.validation, "validation", convert=False)
             given = _weighed(data.validation, held_rows, data.classes, of_class, device)
-            return Split(replace(problem, validation=given), problem.n_samples)
-        return Split(problem, problem.n_samples)
+            return Split(replace(dataset, validation=given), dataset.n_samples)
+        return Split(dataset, dataset.n_samples)
 
     settings = (of_class.tolist(), merge_up_to, id(fold), validates)
-    return remembered(data, f"problem {device} {dtype} {convert} {settings}", build)
+    return cached(data, f"problem {device} {dtype} {convert} {settings}", build)
 
 
-def _cut(problem: Problem, fold: Fold, *, views: bool, validates: bool) -> Split:
+def _cut(dataset: Dataset, fold: Fold, *, views: bool, validates: bool) -> Split:
     """Cut the rows as a fold says. With views, folds share the memory of the rows."""
-    learnt = torch.as_tensor(fold.train, device=problem.device)
-    held = torch.as_tensor(fold.held_out, device=problem.device)
-    part = problem.view(learnt) if views else problem.take(learnt)
+    learnt = torch.as_tensor(fold.train, device=dataset.device)
+    held = torch.as_tensor(fold.held_out, device=dataset.device)
+    part = dataset.view(learnt) if views else dataset.take(learnt)
     if validates:
-        part = replace(part, validation=problem.take(held))
+        part = replace(part, validation=dataset.take(held))
     return Split(part, len(learnt), fold.train, fold.held_out if validates else None)
 
 
@@ -275,7 +275,7 @@ class Candidates:
 
     @classmethod
     def of(
-        cls, data: Data, class_weight: Any, chosen: NDArray[np.intp] | None = None
+        cls, data: CheckedData, class_weight: Any, chosen: NDArray[np.intp] | None = None
     ) -> Candidates:
         """Find the candidates among the chosen rows, or among all rows."""
         table = data.train
@@ -307,12 +307,12 @@ class Candidates:
         return Fold(self.positions[train], self.positions[held_out])
 
 
-def draw_hold_out(data: Data, class_weight: Any, fraction: float, random_state: Any) -> Fold:
+def draw_hold_out(data: CheckedData, class_weight: Any, fraction: float, random_state: Any) -> Fold:
     """Draw the validation set of early stopping, once for all models that draw the same.
 
     Parameters
     ----------
-    data : Data
+    data : CheckedData
     class_weight : None, "balanced" or dict
     fraction : float
     random_state : RandomState
@@ -325,7 +325,7 @@ def draw_hold_out(data: Data, class_weight: Any, fraction: float, random_state: 
 
     _, keys, position, *_ = random_state.get_state()
     what = ("hold-out", repr(class_weight), fraction, keys.tobytes(), position)
-    fold, after = remembered(data, what, draw)
+    fold, after = cached(data, what, draw)
     random_state.set_state(after)
     return fold
 
@@ -333,27 +333,29 @@ def draw_hold_out(data: Data, class_weight: Any, fraction: float, random_state: 
 def _merged(split: Split, up_to: int) -> Split:
     if split.n_samples > up_to:
         return split
-    return replace(split, problem=merge_duplicates(split.problem, seed=0))
+    return replace(split, dataset=merge_duplicates(split.dataset, seed=0))
 
 
-def unweighted_problem(data: Data, device: torch.device, dtype: torch.dtype) -> Problem:
+def unweighted_dataset(data: CheckedData, device: torch.device, dtype: torch.dtype) -> Dataset:
     """Put all training rows on a device, without their weights."""
 
-    def build() -> Problem:
+    def build() -> Dataset:
         what = f"training rows {device} {dtype} False"
-        rows = remembered(data, what, lambda: as_rows(data.train.X, device, dtype, convert=False))
+        rows = cached(data, what, lambda: as_rows(data.train.X, device, dtype, convert=False))
         bare = replace(data.train, sample_weight=None)
         return _weighed(bare, rows, data.classes, np.ones(2), device)
 
-    return remembered(data, f"unweighted {device} {dtype}", build)
+    return cached(data, f"unweighted {device} {dtype}", build)
 
 
-def compressed_rows(data: Data, rows: Rows, width: int, batch_size: int) -> CompressedRows | None:
+def compressed_rows(
+    data: CheckedData, rows: Rows, width: int, batch_size: int
+) -> CompressedRows | None:
     """Compress the rows that a network trains on, where its first layer gains by it.
 
     Parameters
     ----------
-    data : Data
+    data : CheckedData
     rows : Rows
         Those that were made of the data.
     width, batch_size : int
@@ -362,16 +364,14 @@ def compressed_rows(data: Data, rows: Rows, width: int, batch_size: int) -> Comp
     if not isinstance(rows, DenseRows) or not can_pay(rows.shape[1], width, batch_size):
         return None
     # The rows are kept with what was made of them, so that nothing else gets their name.
-    table = remembered(
-        data, f"compressed {id(rows.values)}", lambda: (rows.values, compress(rows))
-    )[1]
+    table = cached(data, f"compressed {id(rows.values)}", lambda: (rows.values, compress(rows)))[1]
     if table is None or not table.pays(width, batch_size):
         return None
     index = rows.index
-    return remembered(data, f"compressed {id(rows)}", lambda: (rows, table.view(index)))[1]
+    return cached(data, f"compressed {id(rows)}", lambda: (rows, table.view(index)))[1]
 
 
-def remembered(data: Data, what: Hashable, make: Callable[[], _Made]) -> _Made:
+def cached(data: CheckedData, what: Hashable, make: Callable[[], _Made]) -> _Made:
     """Make something of the data, or take it where it was made before."""
     if data.made is None:
         return make()
@@ -387,7 +387,7 @@ def _weighed(
     classes: NDArray[np.generic],
     of_class: NDArray[np.float64],
     device: torch.device,
-) -> Problem:
+) -> Dataset:
     """Add targets and weights to rows on a device."""
     target = encode(table.y, classes)
     given = () if table.sample_weight is None else (table.sample_weight,)
@@ -403,4 +403,4 @@ def _weighed(
 
     whole = torch.as_tensor(target).to(device=device, dtype=rows.dtype)
     score_weight = put(scale_weights(*given)[0]) if given else None
-    return Problem(rows, whole, put(weight), score_weight=score_weight, weight_exponent=exponent)
+    return Dataset(rows, whole, put(weight), score_weight=score_weight, weight_exponent=exponent)

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from skbinary.data.batches import Batch, DenseBatch, LayerInput, Shareable, SparseBatch
-from skbinary.runtime.chunks import row_spans, whole_batches
+from skbinary.runtime.chunks import row_chunks, whole_batches
 
 # Rows from which the offsets of columns are estimated, and how many standard deviations from zero
 # are far: the condition number of a column and the intercept is the square of that.
@@ -70,7 +70,7 @@ class Rows(Protocol):
 
     def batch(self, index: Tensor | slice) -> Batch: ...
 
-    def spans(self) -> list[slice]: ...
+    def chunks(self) -> list[slice]: ...
 
     def n_fetched(self, batch_size: int) -> int: ...
 
@@ -107,8 +107,8 @@ class DenseRows:
             index = self.index[index]
         return DenseBatch(torch.index_select(self.values, 0, index).to(self.dtype))
 
-    def spans(self) -> list[slice]:
-        return row_spans(*self.shape, self.values.device)
+    def chunks(self) -> list[slice]:
+        return row_chunks(*self.shape, self.values.device)
 
     def n_fetched(self, batch_size: int) -> int:
         return whole_batches(batch_size, self.shape[1], self.values.device)
@@ -170,8 +170,8 @@ class MappedRows:
         values = torch.as_tensor(self.values[where].astype(self.values.dtype.newbyteorder("=")))
         return DenseBatch(values.to(device=self.device, dtype=self.dtype))
 
-    def spans(self) -> list[slice]:
-        return row_spans(*self.shape, self.device)
+    def chunks(self) -> list[slice]:
+        return row_chunks(*self.shape, self.device)
 
     def n_fetched(self, batch_size: int) -> int:
         return batch_size
@@ -210,8 +210,8 @@ class CenteredRows:
     def batch(self, index: Tensor | slice) -> DenseBatch:
         return DenseBatch((self.rows.batch(index).values - self.offset).to(self.dtype))
 
-    def spans(self) -> list[slice]:
-        return self.rows.spans()
+    def chunks(self) -> list[slice]:
+        return self.rows.chunks()
 
     def n_fetched(self, batch_size: int) -> int:
         return self.rows.n_fetched(batch_size)
@@ -290,13 +290,13 @@ class SparseRows:
             return self._kept[begin, end]
         starts = self.starts[begin : end + 1]
         stored = slice(int(starts[0]), int(starts[-1]))
-        span = replace(
+        chunk = replace(
             self,
             starts=starts - starts[0],
             columns=self.columns[stored],
             values=self.values[stored],
         )
-        self._kept[begin, end] = SparseBatch(span.as_tensor())
+        self._kept[begin, end] = SparseBatch(chunk.as_tensor())
         return self._kept[begin, end]
 
     def n_fetched(self, batch_size: int) -> int:
@@ -310,8 +310,8 @@ class SparseRows:
             check_invariants=False,
         )  # fmt: skip
 
-    def spans(self) -> list[slice]:
-        return row_spans(self.shape[0], self._stored_per_row, self.values.device)
+    def chunks(self) -> list[slice]:
+        return row_chunks(self.shape[0], self._stored_per_row, self.values.device)
 
     @property
     def _stored_per_row(self) -> int:

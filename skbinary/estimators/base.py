@@ -24,9 +24,9 @@ from sklearn.utils.metaestimators import available_if
 
 from skbinary.callbacks.monitor import check_monitor
 from skbinary.callbacks.sklearn import CallbackSupport
-from skbinary.data.preparation import Data, Fold, Table, check_data
+from skbinary.data.preparation import CheckedData, Fold, Table, check_data
 from skbinary.data.validation import two_classes
-from skbinary.estimators.fit_context import MINIBATCH_SOLVERS, Training
+from skbinary.estimators.fit_context import MINIBATCH_SOLVERS, FitContext
 from skbinary.estimators.fitting import TrainedModel
 from skbinary.runtime.defaults import default_settings
 from skbinary.runtime.device import resolve_device
@@ -167,7 +167,7 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
     def _choose_solver(self, X: Any) -> str:
         """Give the solver for these rows."""
 
-    def _follows_a_path(self, training: Training) -> bool:
+    def _follows_a_path(self, training: FitContext) -> bool:
         """Tell whether a stack solves what a full-batch solver would solve."""
         return False
 
@@ -334,7 +334,7 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
     @abstractmethod
     def _train(
         self,
-        data: Data,
+        data: CheckedData,
         *,
         goes_on: bool,
         n_epochs: int,
@@ -345,7 +345,7 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
 
         Parameters
         ----------
-        data : Data
+        data : CheckedData
         goes_on : bool
             Whether to start from the fitted weights.
         n_epochs : int
@@ -357,13 +357,13 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
 
     def _settle(
         self,
-        data: Data,
+        data: CheckedData,
         *,
         goes_on: bool = False,
         state: dict[str, Any] | None = None,
         fold: Fold | None = None,
         is_partial: bool = False,
-    ) -> Training:
+    ) -> FitContext:
         """Settle what a call of fit, or of partial_fit, will do."""
         wanted = parse_threshold(self.threshold)
         positive = positive_index(self.pos_label, data.classes)
@@ -381,7 +381,7 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
                 "and y_val."
             )
         random_state = self._own_random_state() if self._is_random() else None
-        return Training(
+        return FitContext(
             data=data,
             device=resolve_device(self.device, data.given),
             solver=solver,
@@ -400,7 +400,9 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
             is_partial=is_partial,
         )
 
-    def _stops_early(self, data: Data, solver: str, *, watches: bool, is_partial: bool) -> bool:
+    def _stops_early(
+        self, data: CheckedData, solver: str, *, watches: bool, is_partial: bool
+    ) -> bool:
         """Tell whether validation rows decide when to stop: ``"auto"`` looks at what is there."""
         if self.early_stopping != "auto":
             return bool(self.early_stopping)

@@ -18,8 +18,15 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from torch import Tensor
 
-from skbinary.data.dataset import Problem, scale_penalty
-from skbinary.data.preparation import Data, Fold, Split, check_data, remembered, unweighted_problem
+from skbinary.data.dataset import Dataset, scale_penalty
+from skbinary.data.preparation import (
+    CheckedData,
+    Fold,
+    Split,
+    cached,
+    check_data,
+    unweighted_dataset,
+)
 from skbinary.data.validation import (
     as_tensor,
     check_weight,
@@ -29,19 +36,19 @@ from skbinary.data.validation import (
     weigh_classes,
 )
 from skbinary.estimators.base import BinaryClassifier
-from skbinary.estimators.fit_context import Training
+from skbinary.estimators.fit_context import FitContext
 from skbinary.runtime.device import free_bytes, full_precision
 from skbinary.runtime.memory import is_out_of_memory
-from skbinary.runtime.threads import Team
+from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.newton_path import PathNewton, Point
 from skbinary.solvers.full_batch.small_objective import SMALL
-from skbinary.solvers.loop import Observer, train, train_stack
-from skbinary.solvers.minibatch.batched import StackedMiniBatch
+from skbinary.solvers.loop import Observer, train, train_batch
+from skbinary.solvers.minibatch.batched import BatchedMiniBatch
 from skbinary.solvers.minibatch.dropout import bytes_ahead
-from skbinary.solvers.minibatch.single import Course
+from skbinary.solvers.minibatch.single import MiniBatchSetup
 from skbinary.solvers.minibatch.torchscript import SCRIPTS, Scripts
 from skbinary.solvers.result import CancelledError, DivergedError, FitResult, StopReason
-from skbinary.solvers.stopping import Plan
+from skbinary.solvers.stopping import StoppingCriteria
 
 # What a step of one stack goes over: as much as a few cores keep close. Smaller stacks pay more
 # for Python, and two threads for waiting for each other; in larger ones numbers come from afar.
@@ -64,7 +71,7 @@ class SharedRows:
 
     Parameters
     ----------
-    data : Data
+    data : CheckedData
         All of them.
     features : dict
         What the check has learnt of the columns, as an estimator remembers it.
@@ -72,7 +79,7 @@ class SharedRows:
         The rows that are trained on. None for all.
     """
 
-    data: Data
+    data: CheckedData
     features: dict[str, Any]
     chosen: NDArray[np.intp] | None = None
 
@@ -91,12 +98,12 @@ def share_rows(
 
 
 @dataclass(frozen=True)
-class Weighted:
+class PathFit:
     """How a linear model stands on a path: how rows are weighed, and how strong its penalty is.
 
     Parameters
     ----------
-    problem : Problem
+    dataset : Dataset
         All rows.
     weight : Tensor of shape (n_samples,)
         Zero for rows that are not trained on.
@@ -104,22 +111,22 @@ class Weighted:
         Strength of the penalty, as a share of the mean objective.
     """
 
-    problem: Problem
+    dataset: Dataset
     weight: Tensor
     l2: float
 
 
 @dataclass(frozen=True)
-class Alone:
+class SingleFit:
     """A model with a solver of its own, which takes hardly more than a stack, or knows no stack.
 
     Parameters
     ----------
-    problem : Problem
+    dataset : Dataset
         The rows, which were checked and placed once for all models on them.
     """
 
-    problem: Problem
+    dataset: Dataset
 
 
 @dataclass
@@ -132,11 +139,11 @@ class Model:
         What the caller knows it by.
     classifier : BinaryClassifier
         Fitted once it was trained.
-    training : Training
+    training : FitContext
         What its fit has settled.
-    plan : Plan
+    criteria : StoppingCriteria
         When it stops.
-    how : Course, Weighted or Alone
+    how : MiniBatchSetup, Weighted or Alone
         What it is trained on, and how.
     start : Tensor of shape (n_parameters,)
         Where its training starts.
@@ -159,9 +166,9 @@ class Model:
 
     name: Any
     classifier: BinaryClassifier
-    training: Training
-    plan: Plan
-    how: Course | Weighted | Alone
+    training: FitContext
+    criteria: StoppingCriteria
+    how: MiniBatchSetup | PathFit | SingleFit
     start: Tensor
     split: Split
     observers: list[Observer] = field(default_factory=list)
@@ -174,23 +181,23 @@ class Model:
         """Tell apart what cannot be in one stack."""
         training, how = self.training, self.how
         shape = replace(training.architecture, dropout=())
-        if isinstance(how, Alone):
+        if isinstance(how, SingleFit):
             return "alone", id(how)
-        if isinstance(how, Weighted):
-            return "path", shape, id(how.problem), str(training.device)
-        rows = how.problem.rows
+        if isinstance(how, PathFit):
+            return "path", shape, id(how.dataset), str(training.device)
+        rows = how.dataset.rows
         # Folds of members differ by a few rows; other folds keep the very batches they have alone.
-        length = how.n_batches if training.fold is not None else how.problem.n_samples
+        length = how.n_batches if training.fold is not None else how.dataset.n_samples
         return (
             "batches", shape, str(training.device), type(rows), length,
-            how.batch_size, type(how.optimizer), how.dropout is None, how.ridge.per_batch,
+            how.batch_size, type(how.optimizer), how.dropout is None, how.l2_penalty.per_batch,
         )  # fmt: skip
 
     @property
     def n_bytes_of_a_step(self) -> int:
         """What a step goes over for this model."""
         architecture = self.training.architecture
-        if not isinstance(self.how, Course):
+        if not isinstance(self.how, MiniBatchSetup):
             return 8 * 20 * architecture.n_parameters  # with the changes that L-BFGS keeps
         # Value, gradient and two averages; value and error of each unit.
         units = self.how.batch_size * sum(architecture.hidden)
@@ -199,16 +206,24 @@ class Model:
     @property
     def n_products_of_a_step(self) -> int:
         """How often a step multiplies a number with a weight of this model, on its way there."""
-        size = self.how.batch_size if isinstance(self.how, Course) else self.how.problem.n_samples
+        size = (
+            self.how.batch_size
+            if isinstance(self.how, MiniBatchSetup)
+            else self.how.dataset.n_samples
+        )
         return size * self.training.architecture.n_weights
 
     @property
     def n_bytes(self) -> int:
         """What a stack takes for this model, with a few numbers for each row."""
         how, noise = self.how, 0
-        if isinstance(how, Course) and how.dropout is not None and how.problem.device.type != "cpu":
+        if (
+            isinstance(how, MiniBatchSetup)
+            and how.dropout is not None
+            and how.dataset.device.type != "cpu"
+        ):
             noise = bytes_ahead(how.batch_size, self.training.architecture.hidden)
-        return self.n_bytes_of_a_step + 16 * how.problem.n_samples + noise
+        return self.n_bytes_of_a_step + 16 * how.dataset.n_samples + noise
 
     @property
     def is_interrupted(self) -> bool:
@@ -222,7 +237,7 @@ class Model:
         self.seconds = seconds
         if isinstance(outcome, Exception):
             self.error = outcome
-        elif isinstance(self.how, Weighted) and outcome.stop_reason not in _ENDS_OF_A_PATH:
+        elif isinstance(self.how, PathFit) and outcome.stop_reason not in _ENDS_OF_A_PATH:
             self.is_left = True
         else:
             try:
@@ -237,7 +252,7 @@ class Model:
     def warn(self) -> None:
         """Say what is unfinished about the training."""
         if self.result is not None:
-            self.classifier._warn_unless_finished(self.result, self.plan)
+            self.classifier._warn_unless_finished(self.result, self.criteria)
 
 
 def plan_model(
@@ -269,25 +284,25 @@ def plan_model(
     classifier.__dict__.update(rows.features)
     training = classifier._settle(rows.data, goes_on=goes_on, fold=fold)
     start = classifier._start(training, goes_on=goes_on)
-    how: Course | Weighted | Alone
+    how: MiniBatchSetup | PathFit | SingleFit
     if not training.in_batches and not classifier._follows_a_path(training) and not may_be_alone:
         return None
     follows = not training.in_batches and classifier._follows_a_path(training)
     if follows and not (rows.chosen is None and is_small(rows.data.train.X)):
         how = _weighted(classifier, training, rows)
-        split = Split(how.problem, how.problem.n_samples)
+        split = Split(how.dataset, how.dataset.n_samples)
     else:
         split = classifier._split(training)
-        how = Alone(split.problem)
+        how = SingleFit(split.dataset)
     if training.in_batches:
-        problem = split.problem
-        start = start.to(device=problem.device, dtype=problem.target.dtype)
-        how = classifier._course(training, problem, start[None])
+        dataset = split.dataset
+        start = start.to(device=dataset.device, dtype=dataset.target.dtype)
+        how = classifier._minibatch_setup(training, dataset, start[None])
         if how.shuffler is not None:
             _, state, position, *_ = training.random_state.get_state()
             how = replace(how, shuffle_key=(state.tobytes(), position))
-    plan = classifier._plan(training, split, classifier.max_iter)
-    return Model(name, classifier, training, plan, how, start, split)
+    criteria = classifier._stopping_criteria(training, split, classifier.max_iter)
+    return Model(name, classifier, training, criteria, how, start, split)
 
 
 def is_small(X: Any) -> bool:
@@ -295,19 +310,17 @@ def is_small(X: Any) -> bool:
     return not sp.issparse(X) and math.prod(np.shape(X)) <= SMALL
 
 
-def _weighted(classifier: Any, training: Training, rows: SharedRows) -> Weighted:
+def _weighted(classifier: Any, training: FitContext, rows: SharedRows) -> PathFit:
     """Weigh all rows for a linear model: folds, classes and the weights that were given."""
     data, device, fold = rows.data, training.device, training.fold
-    problem = unweighted_problem(data, device, full_precision(device))
+    dataset = unweighted_dataset(data, device, full_precision(device))
     what = f"weights {id(rows.chosen)} {id(fold)} {classifier.class_weight!r} {device}"
-    weight, total, exponent = remembered(
-        data, what, lambda: _weigh(classifier, rows, fold, problem)
-    )
-    return Weighted(problem, weight, scale_penalty(1 / classifier.C, exponent) / total)
+    weight, total, exponent = cached(data, what, lambda: _weigh(classifier, rows, fold, dataset))
+    return PathFit(dataset, weight, scale_penalty(1 / classifier.C, exponent) / total)
 
 
 def _weigh(
-    classifier: Any, rows: SharedRows, fold: Fold | None, problem: Problem
+    classifier: Any, rows: SharedRows, fold: Fold | None, dataset: Dataset
 ) -> tuple[Tensor, float, int]:
     """Give the weights of all rows, their sum, and how they were scaled."""
     table, classes = rows.data.train, rows.data.classes
@@ -324,7 +337,7 @@ def _weigh(
     each, exponent = scale_weights(*factors)
     # A row that was drawn twice counts twice.
     weight = np.bincount(seen, each, len(table.y))
-    return as_tensor(weight).to(problem.target), float(each.sum()), exponent
+    return as_tensor(weight).to(dataset.target), float(each.sum()), exponent
 
 
 def train_models(
@@ -365,23 +378,23 @@ def train_models(
 
     device, most = _device_of(models), room_for(models, most_bytes)
     chunks = {key: _cut(group, most, spreads=spreads) for key, group in groups.items()}
-    with Team.on(device) as team:
+    with ThreadPool.on(device) as pool:
         for key, cut in chunks.items():
             for chunk in () if key[0] == "batches" else cut:
                 if key[0] == "path":
-                    yield _train(chunk, lambda c: _on_path(c, team, on_step))
+                    yield _train(chunk, lambda c: _on_path(c, pool, on_step))
                 else:
-                    yield _train(chunk, lambda c: _one_by_one(c, team))
+                    yield _train(chunk, lambda c: _one_by_one(c, pool))
     batches = [chunk for key, cut in chunks.items() if key[0] == "batches" for chunk in cut]
     largest = max((sum(model.n_bytes for model in chunk) for chunk in batches), default=1)
-    n_threads = int(max(1, min(team.n_threads, most // largest)))
+    n_threads = int(max(1, min(pool.n_threads, most // largest)))
     if len(batches) == 1 or not _are_worth_threads(batches):
         n_threads = 1
     scripts = SCRIPTS if n_threads > 1 else None
     together = partial(_in_batches, on_step=on_step, scripts=scripts)
-    with Team.on(device, n_threads) as team:
+    with ThreadPool.on(device, n_threads) as pool:
         try:
-            yield from team.map(lambda chunk: _train(chunk, together), batches)
+            yield from pool.map(lambda chunk: _train(chunk, together), batches)
         except BaseException:
             stop.set()
             raise
@@ -397,25 +410,25 @@ def _cut(models: Sequence[Model], most_bytes: float, *, spreads: bool) -> list[l
     of_a_step = max(model.n_bytes_of_a_step for model in models)
     n_close = len(models)
     on_cpu = models[0].training.device.type == "cpu"
-    if isinstance(models[0].how, Course) and on_cpu:
+    if isinstance(models[0].how, MiniBatchSetup) and on_cpu:
         most_bytes /= _AT_ONCE
         n_close = min(_MOST_MODELS, _CLOSE_BYTES // of_a_step)
         if spreads:
             n_close = min(n_close, -(-len(models) // _count_parts(models)))
             n_close = -(-len(models) // -(-len(models) // max(1, n_close)))  # as even as can be
     size = int(max(1, min(n_close, most_bytes // largest)))
-    stacks: list[list[Model]] = [[]]
+    batches: list[list[Model]] = [[]]
     # What a GPU steps through at once takes hardly longer than a part of it.
     enough = size / 2 if on_cpu and not spreads else size
     for own in _same_rows(models):
         # Few models on the same rows share their stack with others; many have one of their own.
-        if len(stacks[-1]) + len(own) > size or len(stacks[-1]) >= enough:
-            stacks.append([])
+        if len(batches[-1]) + len(own) > size or len(batches[-1]) >= enough:
+            batches.append([])
         n_stacks = -(-len(own) // size)
         bounds = [i * len(own) // n_stacks for i in range(n_stacks + 1)]
-        stacks[-1] += own[: bounds[1]]
-        stacks += [own[a:b] for a, b in pairwise(bounds[1:])]
-    return [stack for stack in stacks if stack]
+        batches[-1] += own[: bounds[1]]
+        batches += [own[a:b] for a, b in pairwise(bounds[1:])]
+    return [batch for batch in batches if batch]
 
 
 def _count_parts(models: Sequence[Model]) -> int:
@@ -431,16 +444,16 @@ def _count_parts(models: Sequence[Model]) -> int:
     return n_parts
 
 
-def _are_worth_threads(stacks: Sequence[Sequence[Model]]) -> bool:
+def _are_worth_threads(batches: Sequence[Sequence[Model]]) -> bool:
     """Tell whether stacks do enough in a step not to wait for each other at Python's lock."""
-    products = [sum(model.n_products_of_a_step for model in stack) for stack in stacks]
+    products = [sum(model.n_products_of_a_step for model in batch) for batch in batches]
     return bool(products) and sum(products) >= _PRODUCTS_OF_A_STEP * len(products)
 
 
 def _same_rows(models: Sequence[Model]) -> Iterable[list[Model]]:
     rows: dict[int, list[Model]] = {}
     for model in models:
-        rows.setdefault(id(model.how.problem.rows), []).append(model)
+        rows.setdefault(id(model.how.dataset.rows), []).append(model)
     return rows.values()
 
 
@@ -471,48 +484,48 @@ def _train(
 def _in_batches(
     models: Sequence[Model], on_step: Callable[[], None], scripts: Scripts | None
 ) -> list[FitResult | DivergedError | None]:
-    courses = [model.how for model in models if isinstance(model.how, Course)]
+    setups = [model.how for model in models if isinstance(model.how, MiniBatchSetup)]
     shape = models[0].training.architecture
-    step = StackedMiniBatch(
-        shape, [model.start for model in models], courses, on_step, scripts=scripts
+    step = BatchedMiniBatch(
+        shape, [model.start for model in models], setups, on_step, scripts=scripts
     )
     observers = [model.observers for model in models]
-    return train_stack(step, [model.plan for model in models], observers)
+    return train_batch(step, [model.criteria for model in models], observers)
 
 
-def _one_by_one(models: Sequence[Model], team: Team) -> list[FitResult | Exception | None]:
+def _one_by_one(models: Sequence[Model], pool: ThreadPool) -> list[FitResult | Exception | None]:
     outcomes: list[FitResult | Exception | None] = [None] * len(models)
     for i, model in enumerate(models):
-        outcomes[i] = outcome = _solved(model, team)
+        outcomes[i] = outcome = _solved(model, pool)
         if isinstance(outcome, FitResult) and outcome.stop_reason is StopReason.INTERRUPTED:
             break
     return outcomes
 
 
-def _solved(model: Model, team: Team) -> FitResult | Exception:
+def _solved(model: Model, pool: ThreadPool) -> FitResult | Exception:
     classifier, training = model.classifier, model.training
-    step = classifier._step(training, model.how.problem, model.start, team)
+    step = classifier._step(training, model.how.dataset, model.start, pool)
     try:
-        return train(step, model.plan, model.observers)
+        return train(step, model.criteria, model.observers)
     except Exception as error:
         return error
 
 
 def _on_path(
-    models: Sequence[Model], team: Team, on_step: Callable[[], None]
+    models: Sequence[Model], pool: ThreadPool, on_step: Callable[[], None]
 ) -> list[FitResult | DivergedError | None]:
-    places = [model.how for model in models if isinstance(model.how, Weighted)]
+    places = [model.how for model in models if isinstance(model.how, PathFit)]
     weightings = {id(place.weight): place.weight for place in places}
     numbers = {key: i for i, key in enumerate(weightings)}
     points = [
-        Point(numbers[id(place.weight)], place.l2, _PATH_SHARE * model.plan.tol)
+        Point(numbers[id(place.weight)], place.l2, _PATH_SHARE * model.criteria.tol)
         for model, place in zip(models, places, strict=True)
     ]
     weights = torch.stack(list(weightings.values()))
     shape = models[0].training.architecture
-    step = PathNewton(shape, places[0].problem, weights, points, team, on_step)
+    step = PathNewton(shape, places[0].dataset, weights, points, pool, on_step)
     try:
-        return train_stack(step, [model.plan for model in models])
+        return train_batch(step, [model.criteria for model in models])
     except DivergedError as error:  # the rows, which all models share, are what diverges
         return [error] * len(models)
 

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from skbinary.callbacks.sklearn import members_told
-from skbinary.data.preparation import Data
+from skbinary.data.preparation import CheckedData
 from skbinary.data.validation import check_labels, check_rows, check_weight, encode
 from skbinary.estimators.base import BinaryClassifier, unchanged_on_error
 from skbinary.estimators.batching import SharedRows
 from skbinary.estimators.ensemble import Parts, candidates_of, plan_cross, plan_members
-from skbinary.estimators.fit_context import Training
+from skbinary.estimators.fit_context import FitContext
 from skbinary.runtime.interrupts import is_raised
 from skbinary.runtime.threads import one_torch_thread
 from skbinary.runtime.warnings import warn
 from skbinary.solvers.result import StopReason
-from skbinary.thresholds.curve import Choice, Evidence, choose
+from skbinary.thresholds.curve import ThresholdChoice, ThresholdData, choose
 from skbinary.thresholds.decision import positive_index
 from skbinary.thresholds.objectives import Objective, parse_threshold
 
@@ -35,7 +35,7 @@ class CrossFitted(BinaryClassifier):
 
     def _train(
         self,
-        data: Data,
+        data: CheckedData,
         *,
         goes_on: bool,
         n_epochs: int,
@@ -69,7 +69,7 @@ class CrossFitted(BinaryClassifier):
         return self
 
     def _train_members(
-        self, training: Training, rows: SharedRows, n_members: int, goes_on: bool, context: Any
+        self, training: FitContext, rows: SharedRows, n_members: int, goes_on: bool, context: Any
     ) -> tuple[Parts, bool]:
         """Train an ensemble, and tell whether the training was interrupted."""
         self._refuse_onlookers()
@@ -157,12 +157,14 @@ class CrossFitted(BinaryClassifier):
             weight = check_weight(sample_weight, rows)
             encode(labels, self.classes_)
             positive = positive_index(self.pos_label, self.classes_)
-            evidence = Evidence.of(self._logits(rows), labels, weight, self.classes_, positive)
+            threshold_data = ThresholdData.of(
+                self._logits(rows), labels, weight, self.classes_, positive
+            )
             self._warn_of_majority(labels)
-            self._keep_choice(choose(wanted, evidence))
+            self._keep_choice(choose(wanted, threshold_data))
         return self
 
-    def _keep_choice(self, choice: Choice) -> None:
+    def _keep_choice(self, choice: ThresholdChoice) -> None:
         """Become one whose threshold was chosen."""
         for text in choice.complaints:
             warn(text)
@@ -187,7 +189,7 @@ class CrossFitted(BinaryClassifier):
                 f"pos_label={second!r} to confirm."
             )
 
-    def _count_members(self, training: Training, rows: SharedRows) -> int:
+    def _count_members(self, training: FitContext, rows: SharedRows) -> int:
         """Return how many members there can be: each holds out a row of the rarer class."""
         if self._n_networks == 1 or training.data.validation is not None:
             return self._n_networks

@@ -19,10 +19,10 @@ from sklearn.utils import check_random_state
 from skbinary.data.preparation import Candidates, Fold, Split, Table
 from skbinary.data.validation import encode, of_ordinary_size
 from skbinary.estimators.batching import Model, SharedRows, plan_model, train_models
-from skbinary.estimators.fit_context import Training, draw_seed
+from skbinary.estimators.fit_context import FitContext, draw_seed
 from skbinary.runtime.warnings import warn
-from skbinary.solvers.loop import complaint
-from skbinary.thresholds.curve import Evidence, choose
+from skbinary.solvers.loop import convergence_warning
+from skbinary.thresholds.curve import ThresholdData, choose
 from skbinary.thresholds.objectives import Objective, parse_threshold
 
 # Rows on which a threshold is chosen, where no others were held out.
@@ -39,7 +39,7 @@ class Parts:
         What the caller knows it by.
     classifier : CrossFitted
         With more than one member a ``TorchMLPClassifier``, which knows how to be one of them.
-    training : Training
+    training : FitContext
         What its fit has settled.
     rows : SharedRows
         What it is fitted on.
@@ -57,7 +57,7 @@ class Parts:
 
     name: Any
     classifier: Any
-    training: Training
+    training: FitContext
     rows: SharedRows
     members: list[Model]
     folds: list[Fold] = field(default_factory=list)
@@ -73,7 +73,7 @@ class Parts:
     @property
     def needs_folds(self) -> bool:
         """Whether more models must be trained, to score rows that they are not trained on."""
-        validated = self.split is not None and self.split.problem.validation is not None
+        validated = self.split is not None and self.split.dataset.validation is not None
         return not (validated or self.folds or self.members)
 
     @property
@@ -106,7 +106,7 @@ class Parts:
         for model in self.models:
             if model.is_left:
                 _, model.result = model.classifier._train_one(
-                    model.training, goes_on=False, n_epochs=model.plan.max_iter
+                    model.training, goes_on=False, n_epochs=model.criteria.max_iter
                 )
                 if model.is_interrupted:
                     raise KeyboardInterrupt
@@ -137,11 +137,11 @@ class Parts:
         if len(self.members) == 1:
             self.members[0].warn()
             return
-        ended = [(m.result, m.plan) for m in self.members if m.result is not None]
-        unfinished = [each for each in ended if complaint(*each) is not None]
+        ended = [(m.result, m.criteria) for m in self.members if m.result is not None]
+        unfinished = [each for each in ended if convergence_warning(*each) is not None]
         if unfinished:
             whose = f" for {len(unfinished)} of {len(self.members)} ensemble members"
-            warn(str(complaint(*unfinished[0], whose)), ConvergenceWarning)
+            warn(str(convergence_warning(*unfinished[0], whose)), ConvergenceWarning)
 
     def finish(self) -> None:
         """Make the classifier of its members."""
@@ -180,9 +180,9 @@ class Parts:
 
     def decide(self, classifier: Any, objective: Objective) -> None:
         """Choose the threshold of the classifier, or of a copy of it."""
-        evidence = self.evidence
-        if evidence is not None and evidence.has_both_classes:
-            classifier._keep_choice(choose(objective, evidence))
+        threshold_data = self.threshold_data
+        if threshold_data is not None and threshold_data.has_both_classes:
+            classifier._keep_choice(choose(objective, threshold_data))
             return
         fewest = candidates_of(self.classifier, self.rows).most_folds()
         what = "rows" if self.rows.data.groups is None else "groups with a row"
@@ -220,7 +220,7 @@ class Parts:
             yield fold.held_out, model.classifier._logits(self.rows.data.train.X[fold.held_out])
 
     @cached_property
-    def evidence(self) -> Evidence | None:
+    def threshold_data(self) -> ThresholdData | None:
         """Rows that did not train the model that has scored them, if there are any."""
         data = self.rows.data
         if self.folds:
@@ -235,7 +235,9 @@ class Parts:
             where = self.split.held_out
             held = Table(None, data.train.y[where], _of(data.train.sample_weight, where))
             logits = self.classifier._logits(data.train.X[where])
-        return Evidence.of(logits, held.y, held.sample_weight, data.classes, self.training.positive)
+        return ThresholdData.of(
+            logits, held.y, held.sample_weight, data.classes, self.training.positive
+        )
 
 
 def plan_parts(name: Any, classifier: Any, rows: SharedRows, *, decides: bool) -> Parts | None:
@@ -267,7 +269,7 @@ def plan_parts(name: Any, classifier: Any, rows: SharedRows, *, decides: bool) -
     if model is None:
         return None
     parts = Parts(name, classifier, model.training, rows, [model], split=model.split)
-    if decides and model.split.problem.validation is None:
+    if decides and model.split.dataset.validation is None:
         parts.cross = plan_cross(parts)
     return parts
 
@@ -276,7 +278,7 @@ def plan_members(
     name: Any,
     classifier: Any,
     rows: SharedRows,
-    training: Training,
+    training: FitContext,
     n_members: int,
     *,
     goes_on: bool = False,

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from skbinary.data.preparation import Data, Fold
+from skbinary.data.preparation import CheckedData, Fold
 from skbinary.models.batch_of_models import Architecture
 from skbinary.thresholds.objectives import Objective
 
@@ -17,12 +17,12 @@ _SEEDS = 2**31 - 1
 
 
 @dataclass(frozen=True)
-class Training:
+class FitContext:
     """What one call of ``fit`` or ``partial_fit`` has settled before it trains.
 
     Parameters
     ----------
-    data : Data
+    data : CheckedData
     device : torch.device
     solver : str
         Chosen, where the parameter says ``"auto"``.
@@ -53,7 +53,7 @@ class Training:
         Whether it is a single pass over the rows.
     """
 
-    data: Data
+    data: CheckedData
     device: torch.device
     solver: str
     architecture: Architecture

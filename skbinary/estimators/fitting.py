@@ -15,23 +15,29 @@ from torch import Tensor
 
 from skbinary.callbacks.monitor import ModelUnderTraining, validation_rows, validation_score
 from skbinary.callbacks.sklearn import Printer, ScikitLearnCallbacks
-from skbinary.data.dataset import Problem
-from skbinary.data.preparation import Data, Split, build_problem, compressed_rows, draw_hold_out
+from skbinary.data.dataset import Dataset
+from skbinary.data.preparation import (
+    CheckedData,
+    Split,
+    build_dataset,
+    compressed_rows,
+    draw_hold_out,
+)
 from skbinary.data.rows import Source
 from skbinary.data.validation import as_tensor
-from skbinary.estimators.fit_context import Training
+from skbinary.estimators.fit_context import FitContext
 from skbinary.estimators.state import FittedModel
-from skbinary.models.batch_of_models import Architecture, Stack
+from skbinary.models.batch_of_models import Architecture, ModelBatch
 from skbinary.runtime.device import full_precision, generator
-from skbinary.runtime.threads import Team
+from skbinary.runtime.threads import ThreadPool
 from skbinary.runtime.warnings import warn
-from skbinary.solvers.loop import Observer, Run, Step, complaint, train
+from skbinary.solvers.loop import Observer, Run, Step, convergence_warning, train
 from skbinary.solvers.minibatch.dropout import Dropout
 from skbinary.solvers.minibatch.optimizers import SGD, Adam
 from skbinary.solvers.minibatch.schedules import Schedule
-from skbinary.solvers.minibatch.single import Course, MiniBatch, Ridge
+from skbinary.solvers.minibatch.single import L2Penalty, MiniBatch, MiniBatchSetup
 from skbinary.solvers.result import FitResult, StopReason
-from skbinary.solvers.stopping import Plan, Watched
+from skbinary.solvers.stopping import StoppingCriteria, Watched
 
 _OF_SOME_FITS = (
     *("_optimizer_state", "threshold_curve_", "threshold_interval_"),
@@ -67,7 +73,7 @@ class TrainedModel(FittedModel):
     # -- what a subclass says ---------------------------------------------------------------
 
     @abstractmethod
-    def _ridge(self) -> Ridge:
+    def _l2_penalty(self) -> L2Penalty:
         """Give the penalty on the weights."""
 
     @abstractmethod
@@ -79,7 +85,9 @@ class TrainedModel(FittedModel):
         """Give the update rule of a mini-batch solver."""
 
     @abstractmethod
-    def _full_batch_step(self, stack: Stack, problem: Problem, solver: str, team: Team) -> Step:
+    def _full_batch_step(
+        self, model_batch: ModelBatch, dataset: Dataset, solver: str, pool: ThreadPool
+    ) -> Step:
         """Give a solver that sees all rows at once."""
 
     @abstractmethod
@@ -92,7 +100,7 @@ class TrainedModel(FittedModel):
         weights: list[NDArray[Any]],
         biases: list[NDArray[Any]],
         result: FitResult,
-        training: Training,
+        training: FitContext,
     ) -> dict[str, Any]:
         """Give the fitted attributes that are this class's own."""
 
@@ -100,7 +108,7 @@ class TrainedModel(FittedModel):
 
     def _train_one(
         self,
-        training: Training,
+        training: FitContext,
         *,
         goes_on: bool,
         n_epochs: int,
@@ -110,24 +118,24 @@ class TrainedModel(FittedModel):
         """Train one model, and tell which rows it has seen."""
         start = self._start(training, goes_on=goes_on)
         split = self._split(training)
-        plan = self._plan(training, split, n_epochs)
+        criteria = self._stopping_criteria(training, split, n_epochs)
         observers = self._observers(training, split, context)
-        with Team.on(training.device) as team:
-            step = self._step(training, split.problem, start, team)
-            result = train(step, plan, observers)
+        with ThreadPool.on(training.device) as pool:
+            step = self._step(training, split.dataset, start, pool)
+            result = train(step, criteria, observers)
         self._take_over(result, training)
         if keep_state:
             self._optimizer_state = {name: _plain(value) for name, value in result.state.items()}
         else:
-            self._warn_unless_finished(result, plan)
+            self._warn_unless_finished(result, criteria)
         return split, result
 
-    def _start(self, training: Training, *, goes_on: bool) -> Tensor:
+    def _start(self, training: FitContext, *, goes_on: bool) -> Tensor:
         if goes_on:
             return self._fitted_parameters(training.architecture)
         return self._initial_parameters(training.architecture, training.random_state)
 
-    def _split(self, training: Training) -> Split:
+    def _split(self, training: FitContext) -> Split:
         data, device, batches = training.data, training.device, training.in_batches
         holds_out = training.stops_early and data.validation is None
         wanted, fold = self._wanted_rows(), training.fold
@@ -135,7 +143,7 @@ class TrainedModel(FittedModel):
             fold = draw_hold_out(
                 data, self.class_weight, self.validation_fraction, training.random_state
             )
-        split = build_problem(
+        split = build_dataset(
             data,
             class_weight=self.class_weight,
             device=device,
@@ -160,49 +168,55 @@ class TrainedModel(FittedModel):
     def _batch_rows(self, n_samples: int) -> int:
         return min(self._wanted_rows(), n_samples)
 
-    def _step(self, training: Training, problem: Problem, start: Tensor, team: Team) -> Step:
-        parameters = start[None].to(device=problem.device, dtype=problem.target.dtype).clone()
-        stack = Stack(training.architecture, parameters)
+    def _step(
+        self, training: FitContext, dataset: Dataset, start: Tensor, pool: ThreadPool
+    ) -> Step:
+        parameters = start[None].to(device=dataset.device, dtype=dataset.target.dtype).clone()
+        model_batch = ModelBatch(training.architecture, parameters)
         if not training.in_batches:
-            return self._full_batch_step(stack, problem, training.solver, team)
-        course = self._course(training, problem, parameters)
-        return MiniBatch(stack, course, n_seen=training.n_seen, team=team)
+            return self._full_batch_step(model_batch, dataset, training.solver, pool)
+        setup = self._minibatch_setup(training, dataset, parameters)
+        return MiniBatch(model_batch, setup, n_seen=training.n_seen, pool=pool)
 
-    def _course(self, training: Training, problem: Problem, parameters: Tensor) -> Course:
+    def _minibatch_setup(
+        self, training: FitContext, dataset: Dataset, parameters: Tensor
+    ) -> MiniBatchSetup:
         """Settle how batches train the parameters."""
-        batch_size = self._batch_rows(problem.n_samples)
+        batch_size = self._batch_rows(dataset.n_samples)
         rates = training.architecture.dropout
-        dropout, ridge = None, self._ridge()
+        dropout, l2_penalty = None, self._l2_penalty()
         if any(rates):
             # Moved on by the rows seen, so that calls of partial_fit do not repeat their noise.
             seed = training.seed() + training.n_seen
-            dropout = Dropout(rates, generator(seed, problem.device))
-        return Course(
-            problem,
+            dropout = Dropout(rates, generator(seed, dataset.device))
+        return MiniBatchSetup(
+            dataset,
             self._optimizer(parameters, training.solver, training.state),
-            self._schedule(math.ceil(problem.n_samples / batch_size)),
+            self._schedule(math.ceil(dataset.n_samples / batch_size)),
             batch_size=batch_size,
-            ridge=replace(
-                ridge,
-                strength=problem.penalty(ridge.strength),
+            l2_penalty=replace(
+                l2_penalty,
+                strength=dataset.penalty(l2_penalty.strength),
                 # What tiny weights leave of the losses is nothing beside the penalty.
-                most=max(ridge.strength, 1 / self.learning_rate_init),
+                most=max(l2_penalty.strength, 1 / self.learning_rate_init),
             ),
             shuffler=training.random_state if self.shuffle else None,
             dropout=dropout,
-            compressed=self._compressed(training, problem, batch_size),
+            compressed=self._compressed(training, dataset, batch_size),
         )
 
     @staticmethod
-    def _compressed(training: Training, problem: Problem, batch_size: int) -> Source | None:
+    def _compressed(training: FitContext, dataset: Dataset, batch_size: int) -> Source | None:
         # A single pass is over before compression pays.
         if training.is_partial:
             return None
         width = training.architecture.layers[0][1]
-        return compressed_rows(training.data, problem.rows, width, batch_size)
+        return compressed_rows(training.data, dataset.rows, width, batch_size)
 
-    def _plan(self, training: Training, split: Split, n_epochs: int) -> Plan:
-        validation, data = split.problem.validation, training.data
+    def _stopping_criteria(
+        self, training: FitContext, split: Split, n_epochs: int
+    ) -> StoppingCriteria:
+        validation, data = split.dataset.validation, training.data
         score, by_score = None, training.scorer is not None
         if (
             training.scorer is not None
@@ -216,7 +230,7 @@ class TrainedModel(FittedModel):
         watches: Watched | None = "objective" if training.in_batches else None
         if training.stops_early:
             watches = "validation_score" if by_score else "validation_loss"
-        return Plan(
+        return StoppingCriteria(
             max_iter=n_epochs,
             tol=self.tol,
             n_iter_no_change=self._patience(training, n_epochs),
@@ -226,7 +240,7 @@ class TrainedModel(FittedModel):
             score=score,
         )
 
-    def _patience(self, training: Training, n_epochs: int, *, is_member: bool = False) -> float:
+    def _patience(self, training: FitContext, n_epochs: int, *, is_member: bool = False) -> float:
         """Return after how many epochs without improvement the training stops."""
         if self.n_iter_no_change != "auto":
             return float(self.n_iter_no_change)
@@ -237,7 +251,7 @@ class TrainedModel(FittedModel):
         # at max_iter.
         return min(patience, n_epochs - 1)
 
-    def _observers(self, training: Training, split: Split, context: Any) -> list[Observer]:
+    def _observers(self, training: FitContext, split: Split, context: Any) -> list[Observer]:
         data = training.data
         observers: list[Observer] = []
         if self.callbacks:
@@ -258,13 +272,13 @@ class TrainedModel(FittedModel):
         return observers
 
     @staticmethod
-    def _seen_by_callbacks(data: Data) -> dict[str, Any]:
+    def _seen_by_callbacks(data: CheckedData) -> dict[str, Any]:
         weight = data.train.sample_weight
         metadata = None if weight is None else {"sample_weight": weight}
         # X as it was given: what scores it wants its names and shape.
         return {"X": data.given, "y": data.train.y, "metadata": metadata}
 
-    def _take_over(self, result: FitResult, training: Training) -> None:
+    def _take_over(self, result: FitResult, training: FitContext) -> None:
         """Become what was learnt."""
         self._become(self._all_attributes(result, training))
 
@@ -285,7 +299,7 @@ class TrainedModel(FittedModel):
             )
         return architecture.pack(map(as_tensor, weights), map(as_tensor, biases))
 
-    def _all_attributes(self, result: FitResult, training: Training) -> dict[str, Any]:
+    def _all_attributes(self, result: FitResult, training: FitContext) -> dict[str, Any]:
         architecture, earlier = training.architecture, training.earlier
         weights, biases = architecture.unpack(result.parameters[None].cpu())
         reason = result.stop_reason
@@ -308,8 +322,8 @@ class TrainedModel(FittedModel):
         )
         return common | own
 
-    def _warn_unless_finished(self, result: FitResult, plan: Plan) -> None:
-        message = complaint(result, plan)
+    def _warn_unless_finished(self, result: FitResult, criteria: StoppingCriteria) -> None:
+        message = convergence_warning(result, criteria)
         if message is not None:
             interrupted = result.stop_reason is StopReason.INTERRUPTED
             warn(message, UserWarning if interrupted else ConvergenceWarning)

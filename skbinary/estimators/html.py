@@ -97,7 +97,7 @@ def fitted_state(model: Any) -> str:
         kept = np.ravel(model.best_epoch_).astype(int).tolist()
         unit = "iteration" if model._sees_all_rows() else "epoch"
         rows = [
-            *_course(model, len(max(training, key=len)), kept, unit),
+            *_minibatch_setup(model, len(max(training, key=len)), kept, unit),
             *_decision(model),
             *_losses(training, validation, kept, unit),
         ]
@@ -115,7 +115,9 @@ def _curves(model: Any, name: str) -> list[list[float]]:
     return curves if isinstance(model.history_, list) else [curves]
 
 
-def _course(model: Any, n_all: int, kept: list[int], unit: str) -> Iterator[tuple[str, str]]:
+def _minibatch_setup(
+    model: Any, n_all: int, kept: list[int], unit: str
+) -> Iterator[tuple[str, str]]:
     """Tell how the training went."""
     yield "device_", str(model.device_)
     n_members = getattr(model, "n_members_", 1)

@@ -14,22 +14,22 @@ from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from torch import Tensor
 
-from skbinary.data.dataset import Problem
+from skbinary.data.dataset import Dataset
 from skbinary.data.rows import centered
 from skbinary.estimators.cross_fitting import CrossFitted
-from skbinary.estimators.fit_context import Training
-from skbinary.models.batch_of_models import Architecture, Stack
-from skbinary.runtime.threads import Team
+from skbinary.estimators.fit_context import FitContext
+from skbinary.models.batch_of_models import Architecture, ModelBatch
+from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.centered import CenteredStep
 from skbinary.solvers.full_batch.lbfgs import LBFGS
 from skbinary.solvers.full_batch.newton import Newton
-from skbinary.solvers.full_batch.newton_dual import RowSpaceNewton
+from skbinary.solvers.full_batch.newton_dual import DualNewton
 from skbinary.solvers.full_batch.proximal_newton import ProximalNewton
 from skbinary.solvers.full_batch.small_objective import linear_objective
 from skbinary.solvers.loop import Step
 from skbinary.solvers.minibatch.optimizers import SGD, Adam
 from skbinary.solvers.minibatch.schedules import Schedule
-from skbinary.solvers.minibatch.single import Ridge
+from skbinary.solvers.minibatch.single import L2Penalty
 from skbinary.solvers.result import FitResult
 
 _SOLVERS = {"auto", "newton-cholesky", "lbfgs", "prox-newton", "adam", "sgd"}
@@ -310,8 +310,8 @@ class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
         size = n_features if np.isinf(self.C) else min(n_rows, n_features)
         return "newton-cholesky" if size <= _LARGEST_SYSTEM else "lbfgs"
 
-    def _ridge(self) -> Ridge:
-        return Ridge(1 / self.C, per_batch=False)
+    def _l2_penalty(self) -> L2Penalty:
+        return L2Penalty(1 / self.C, per_batch=False)
 
     def _schedule(self, n_batches: int) -> Schedule:
         return Schedule(self.learning_rate_init)
@@ -321,26 +321,30 @@ class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
             return Adam(parameters, state=state)
         return SGD(parameters, self.momentum, self.nesterovs_momentum, state=state)
 
-    def _full_batch_step(self, stack: Stack, problem: Problem, solver: str, team: Team) -> Step:
-        rows = centered(problem.rows) if self.fit_intercept else None
+    def _full_batch_step(
+        self, model_batch: ModelBatch, dataset: Dataset, solver: str, pool: ThreadPool
+    ) -> Step:
+        rows = centered(dataset.rows) if self.fit_intercept else None
         if rows is None:
-            return self._linear_step(stack, problem, solver, team)
-        make = functools.partial(self._linear_step, solver=solver, team=team)
-        return CenteredStep(stack, problem, rows, make)
+            return self._linear_step(model_batch, dataset, solver, pool)
+        make = functools.partial(self._linear_step, solver=solver, pool=pool)
+        return CenteredStep(model_batch, dataset, rows, make)
 
-    def _linear_step(self, stack: Stack, problem: Problem, solver: str, team: Team) -> Step:
-        strength = problem.penalty(1 / self.C) / problem.total_weight
-        n_rows, n_features = problem.rows.shape
+    def _linear_step(
+        self, model_batch: ModelBatch, dataset: Dataset, solver: str, pool: ThreadPool
+    ) -> Step:
+        strength = dataset.penalty(1 / self.C) / dataset.total_weight
+        n_rows, n_features = dataset.rows.shape
         if solver == "newton-cholesky" and n_rows < n_features and strength > 0:
-            return RowSpaceNewton(stack, problem, strength, self.tol, team)
-        objective = linear_objective(stack, problem, (1 - self.l1_ratio) * strength, team)
+            return DualNewton(model_batch, dataset, strength, self.tol, pool)
+        objective = linear_objective(model_batch, dataset, (1 - self.l1_ratio) * strength, pool)
         if solver == "prox-newton":
             return ProximalNewton(objective, self.l1_ratio * strength, self.tol)
         if solver == "newton-cholesky":
             return Newton(objective, self.tol)
         return LBFGS(objective, self.tol)
 
-    def _follows_a_path(self, training: Training) -> bool:
+    def _follows_a_path(self, training: FitContext) -> bool:
         # A stack goes to the optimum. Who stops short of it alone is fitted alone.
         to_the_end = _ROUNDING_TOL <= self.tol <= _FINE_TOL and self.max_iter >= _ENOUGH_ITERATIONS
         few = training.architecture.n_features <= _LARGEST_SYSTEM
@@ -361,7 +365,7 @@ class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
         weights: list[NDArray[Any]],
         biases: list[NDArray[Any]],
         result: FitResult,
-        training: Training,
+        training: FitContext,
     ) -> dict[str, Any]:
         coef = weights[0].T.copy()
         return {

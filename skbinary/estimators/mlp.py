@@ -19,11 +19,11 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skbinary.data.dataset import Problem
+from skbinary.data.dataset import Dataset
 from skbinary.estimators.cross_fitting import CrossFitted
-from skbinary.estimators.fit_context import Training
-from skbinary.models.batch_of_models import ACTIVATIONS, Architecture, Stack
-from skbinary.runtime.threads import Team
+from skbinary.estimators.fit_context import FitContext
+from skbinary.models.batch_of_models import ACTIVATIONS, Architecture, ModelBatch
+from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.lbfgs import LBFGS
 from skbinary.solvers.full_batch.objective import NetworkObjective
 from skbinary.solvers.loop import Step
@@ -35,7 +35,7 @@ from skbinary.solvers.minibatch.schedules import (
     OneCycle,
     Schedule,
 )
-from skbinary.solvers.minibatch.single import Ridge
+from skbinary.solvers.minibatch.single import L2Penalty
 from skbinary.solvers.result import FitResult
 
 # The relative decrease at which scipy's L-BFGS-B stops unless it is told otherwise, so that fits
@@ -383,8 +383,8 @@ class TorchMLPClassifier(CrossFitted):
                     )
         return self.solver
 
-    def _ridge(self) -> Ridge:
-        return Ridge(self.alpha, per_batch=True)
+    def _l2_penalty(self) -> L2Penalty:
+        return L2Penalty(self.alpha, per_batch=True)
 
     def _schedule(self, n_batches: int) -> Schedule:
         rate = self.learning_rate_init
@@ -404,9 +404,11 @@ class TorchMLPClassifier(CrossFitted):
             return Adam(parameters, betas, self.epsilon, self.weight_decay, state)
         return SGD(parameters, self.momentum, self.nesterovs_momentum, self.weight_decay, state)
 
-    def _full_batch_step(self, stack: Stack, problem: Problem, solver: str, team: Team) -> Step:
-        strength = problem.penalty(self.alpha) / problem.total_weight
-        objective = NetworkObjective(stack, problem, strength, team)
+    def _full_batch_step(
+        self, model_batch: ModelBatch, dataset: Dataset, solver: str, pool: ThreadPool
+    ) -> Step:
+        strength = dataset.penalty(self.alpha) / dataset.total_weight
+        objective = NetworkObjective(model_batch, dataset, strength, pool)
         return LBFGS(
             objective, self.tol, min_decrease=_LEAST_DECREASE, max_evaluations=self.max_fun
         )
@@ -468,7 +470,7 @@ class TorchMLPClassifier(CrossFitted):
         weights: list[NDArray[Any]],
         biases: list[NDArray[Any]],
         result: FitResult,
-        training: Training,
+        training: FitContext,
     ) -> dict[str, Any]:
         losses = result.history["loss"]
         return {

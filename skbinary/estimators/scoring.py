@@ -20,11 +20,11 @@ from skbinary.data.containers import is_single
 from skbinary.data.rows import Rows
 from skbinary.data.validation import as_rows, as_tensor, check_rows
 from skbinary.models.batch_of_models import Architecture, score
-from skbinary.runtime.chunks import row_spans
+from skbinary.runtime.chunks import row_chunks
 from skbinary.runtime.defaults import default_settings
 from skbinary.runtime.device import full_precision, is_available
 from skbinary.runtime.memory import is_out_of_memory, out_of_memory
-from skbinary.runtime.threads import Team
+from skbinary.runtime.threads import ThreadPool
 from skbinary.runtime.warnings import warn
 from skbinary.thresholds.decision import check_threshold, decide, positive_index
 
@@ -280,21 +280,21 @@ class BinaryScorer(ClassifierMixin):
         )
         out = np.empty((rows.shape[0], n_columns), dtype=kind)
 
-        def piece(placed: Rows, span: slice) -> bool:
-            logits = score(placed.batch(span), weights, biases, self._activation())
+        def piece(placed: Rows, chunk: slice) -> bool:
+            logits = score(placed.batch(chunk), weights, biases, self._activation())
             # An ensemble gives the mean of the logits of its members.
             array = (logits.mean(0) if logits.ndim == 3 else logits).cpu().numpy()
-            write(array, out[span])
+            write(array, out[chunk])
             return bool(np.isfinite(array).all())
 
         if self._is_quick(rows, weights, device):
             is_finite = piece(as_rows(rows, device, dtype, convert=False), slice(0, 1))
         else:
             # Also for a single span: a small product that threads share waits for all of them.
-            with Team.on(device) as team:
+            with ThreadPool.on(device) as pool:
                 placed = as_rows(rows, device, dtype, convert=False)
-                spans = row_spans(len(out), sum(each[..., 0].numel() for each in weights), device)
-                is_finite = all(list(team.map(partial(piece, placed), spans)))
+                chunks = row_chunks(len(out), sum(each[..., 0].numel() for each in weights), device)
+                is_finite = all(list(pool.map(partial(piece, placed), chunks)))
         if single and not is_finite:
             out, is_finite = self._score_checked(rows, arrays, write, n_columns, exact=True)
             with np.errstate(over="ignore"):  # of logits, whose probability is 0 or 1

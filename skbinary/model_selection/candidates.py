@@ -22,7 +22,7 @@ _PLAIN = (str, int, float, bool, type(None), np.float64)
 
 
 @dataclass(frozen=True)
-class Unwrapped:
+class PipelineCandidate:
     """An estimator in which one of our classifiers has the last word.
 
     Parameters
@@ -112,7 +112,7 @@ class Unwrapped:
         return whole
 
 
-def unwrap(estimator: Any) -> Unwrapped | None:
+def unwrap(estimator: Any) -> PipelineCandidate | None:
     """Take an estimator apart, or give None where its last step is no classifier of ours."""
     pipelines, prefix, inner = [], "", estimator
     while type(inner) is Pipeline and inner.steps:
@@ -121,10 +121,10 @@ def unwrap(estimator: Any) -> Unwrapped | None:
         inner = inner.steps[-1][1]
     if not isinstance(inner, CrossFitted):
         return None
-    return Unwrapped(estimator, inner, pipelines, prefix)
+    return PipelineCandidate(estimator, inner, pipelines, prefix)
 
 
-def can_be_stacked(unwrapped: Unwrapped, fit_params: dict[str, Any]) -> bool:
+def can_be_batched(unwrapped: PipelineCandidate, fit_params: dict[str, Any]) -> bool:
     """Tell whether a candidate trains the same way in a stack as alone."""
     classifier = unwrapped.classifier
     if not classifier._trains_in_stacks():

@@ -30,12 +30,12 @@ from skbinary.estimators.batching import (
     train_models,
 )
 from skbinary.estimators.ensemble import Parts, plan_parts
-from skbinary.model_selection.candidates import Unwrapped, can_be_stacked, unwrap
-from skbinary.model_selection.scoring import Known, Question, Table, known_areas
+from skbinary.model_selection.candidates import PipelineCandidate, can_be_batched, unwrap
+from skbinary.model_selection.scoring import PrecomputedScore, ScoringTask, Table, precomputed_areas
 from skbinary.model_selection.splits import PreparedSplit
 from skbinary.runtime.interrupts import raising_interrupts
 from skbinary.runtime.memory import is_out_of_memory
-from skbinary.runtime.threads import Team, handfuls, one_torch_thread
+from skbinary.runtime.threads import ThreadPool, even_chunks, one_torch_thread
 from skbinary.runtime.warnings import Collected, collecting, warn
 
 
@@ -51,7 +51,7 @@ class _Order:
     """What is trained at once: candidates on a split that differ in their threshold alone."""
 
     fold: PreparedSplit
-    candidate: Unwrapped
+    candidate: PipelineCandidate
     tasks: list[Task] = field(default_factory=list)
 
 
@@ -60,7 +60,7 @@ class Evaluation:
 
     Parameters
     ----------
-    question : Question
+    scoring : ScoringTask
     candidates : sequence of dict
         Their parameters.
     splits : sequence of (train, test)
@@ -71,19 +71,19 @@ class Evaluation:
 
     def __init__(
         self,
-        question: Question,
+        scoring: ScoringTask,
         candidates: Sequence[dict[str, Any]],
         splits: Sequence[tuple[Any, Any]],
         contexts: Sequence[Any] | None = None,
     ):
-        self.question = question
+        self.scoring = scoring
         self.candidates = candidates
         self.splits = [(_positions(train), _positions(test)) for train, test in splits]
         self.tasks = [Task(c, s) for c in range(len(candidates)) for s in range(len(splits))]
         self._contexts = dict(zip(self.tasks, contexts or (), strict=False))
         self._results: dict[Task, dict[str, Any]] = {}
         self._alone: set[Task] = set()
-        self._known: dict[tuple[str, int], Known] = {}
+        self._known: dict[tuple[str, int], PrecomputedScore] = {}
         self._warnings: list[tuple[Task, Collected]] = []
         # While stacks are trained, torch itself has one.
         self._n_threads = torch.get_num_threads()
@@ -100,7 +100,7 @@ class Evaluation:
         """
         self._unwrapped = [self._unwrap(parameters) for parameters in self.candidates]
         self._alone = {task for task in self.tasks if self._unwrapped[task.candidate] is None}
-        most_bytes = self.question.search.max_stack_memory
+        most_bytes = self.scoring.search.max_stack_memory
         waiting: list[Parts] = []
         for split in range(len(self.splits)):
             waiting += self._plan(split)
@@ -117,10 +117,10 @@ class Evaluation:
         modes = ["single" if c in alone else "stacked" for c in range(len(self.candidates))]
         return [self._results[task] for task in self.tasks], modes
 
-    def _unwrap(self, parameters: dict[str, Any]) -> Unwrapped | None:
-        estimator = clone(self.question.search.estimator)
+    def _unwrap(self, parameters: dict[str, Any]) -> PipelineCandidate | None:
+        estimator = clone(self.scoring.search.estimator)
         found = unwrap(estimator.set_params(**clone(parameters, safe=False)))
-        fine = found is not None and can_be_stacked(found, self.question.fit_params)
+        fine = found is not None and can_be_batched(found, self.scoring.fit_params)
         return found if fine else None
 
     def _plan(self, split: int) -> list[Parts]:
@@ -177,8 +177,8 @@ class Evaluation:
                 warned.category,
             )
 
-    def _fold(self, candidate: Unwrapped, split: int) -> PreparedSplit | Exception:
-        fold = PreparedSplit(self.question, candidate, *self.splits[split])
+    def _fold(self, candidate: PipelineCandidate, split: int) -> PreparedSplit | Exception:
+        fold = PreparedSplit(self.scoring, candidate, *self.splits[split])
         try:
             _ = fold.transformers  # once, also where they fail
         except Exception as error:
@@ -189,7 +189,7 @@ class Evaluation:
         fold, candidate = order.fold, order.candidate
         classifier = clone(candidate.checked)
         linear = not candidate.pipelines and classifier._sees_all_rows()
-        if linear and not is_small(self.question.X) and self._whole is not None:
+        if linear and not is_small(self.scoring.X) and self._whole is not None:
             # All folds are weights of the same rows, which are held once.
             rows = replace(self._whole, chosen=fold.train)
         else:
@@ -206,11 +206,11 @@ class Evaluation:
     @cached_property
     def _whole(self) -> SharedRows | None:
         """All rows, for linear models on them as they are."""
-        question = self.question
+        scoring = self.scoring
         bare = next(u for u in self._unwrapped if u is not None and not u.pipelines)
-        _, own = bare.divide(question.fit_params)
+        _, own = bare.divide(scoring.fit_params)
         try:
-            return share_rows(bare.classifier, question.X, question.y, own)
+            return share_rows(bare.classifier, scoring.X, scoring.y, own)
         except Exception:  # a fold without the row that is amiss may still do
             return None
 
@@ -218,10 +218,10 @@ class Evaluation:
         """Train models, and score what they belong to stack by stack, so that callbacks see it."""
         owners = {id(model): parts for parts in waiting for model in parts.models}
         unfinished = {id(parts): len(parts.models) for parts in waiting}
-        with closing(train_models(models, self.question.search.max_stack_memory)) as stacks:
-            for stack in stacks:
+        with closing(train_models(models, self.scoring.search.max_stack_memory)) as batches:
+            for batch in batches:
                 ended = []
-                for parts in (owners[id(model)] for model in stack):
+                for parts in (owners[id(model)] for model in batch):
                     unfinished[id(parts)] -= 1
                     if not unfinished[id(parts)]:
                         ended.append(parts)
@@ -229,7 +229,7 @@ class Evaluation:
 
     def _score(self, trained: Sequence[Parts]) -> None:
         """Score what was trained, on threads where the scorer is known to bear it."""
-        search, jobs = self.question.search, []
+        search, jobs = self.scoring.search, []
         for parts in trained:
             order, n_tasks = parts.name, len(parts.name.tasks)
             if parts.error is None and parts.is_left:
@@ -251,15 +251,15 @@ class Evaluation:
                     self._fail(task, failed, seconds)
                 else:
                     jobs.append((task, order.fold, parts, seconds))
-        if self.question.is_of_the_scores:
+        if self.scoring.is_of_the_scores:
             self._known = {}
             # A candidate that fails here fails again when it is scored, and is reported there.
             with suppress(Exception):
                 # Candidates that differ in the threshold alone have the same scores.
                 self._prepare_scores(list({id(job[2]): job[1:3] for job in jobs}.values()))
             Parallel(n_jobs=search.n_jobs, require="sharedmem")(
-                delayed(self._score_tasks)(handful)
-                for handful in handfuls(jobs, effective_n_jobs(search.n_jobs))
+                delayed(self._score_tasks)(chunk)
+                for chunk in even_chunks(jobs, effective_n_jobs(search.n_jobs))
             )
         else:
             self._score_tasks(jobs)
@@ -271,27 +271,24 @@ class Evaluation:
             models.setdefault(fold, []).append(parts.classifier)
         tables = []
         for fold, own in models.items():
-            for name in self.question.parts:
+            for name in self.scoring.parts:
                 _, y, _ = fold.part(name)
-                if (
-                    self.question.asks_for_areas
-                    and (rows := fold.checked(name, own[0])) is not None
-                ):
+                if self.scoring.asks_for_areas and (rows := fold.checked(name, own[0])) is not None:
                     tables.append(Table(name, rows, y, own))
         if tables:
-            self._known = known_areas(tables, trained[0][0].device, self._n_threads)
+            self._known = precomputed_areas(tables, trained[0][0].device, self._n_threads)
 
     def _score_tasks(self, jobs: Sequence[tuple[Task, PreparedSplit, Parts, float]]) -> None:
-        with Team(1):  # so that none of them calls on threads of its own
+        with ThreadPool(1):  # so that none of them calls on threads of its own
             for job in jobs:
                 self._score_task(*job)
 
     def _score_task(self, task: Task, fold: PreparedSplit, parts: Parts, seconds: float) -> None:
-        question, candidate = self.question, self._unwrapped[task.candidate]
+        scoring, candidate = self.scoring, self._unwrapped[task.candidate]
         if candidate is None:
             raise AssertionError("what is scored here was taken apart before")
         context = self._contexts.get(task)
-        with task_told(context, question.search, fold.given):
+        with task_told(context, scoring.search, fold.given):
             begin = time.perf_counter()
             with collecting() as warned:
                 try:
@@ -305,7 +302,7 @@ class Evaluation:
                 begin = time.perf_counter()
             whole = fold.whole(candidate, own)
             result = {"fit_error": None, "fit_time": seconds}
-            for name in question.parts:
+            for name in scoring.parts:
                 known = self._known.get((name, id(parts.classifier)))
                 try:
                     rows = fold.part(name)
@@ -313,7 +310,7 @@ class Evaluation:
                     self._fail(task, error, seconds)
                     return
                 try:
-                    score = question.scores(whole, *rows) if known is None else known.score
+                    score = scoring.scores(whole, *rows) if known is None else known.score
                 except (MemoryError, RuntimeError) as error:
                     if not is_out_of_memory(error):
                         raise
@@ -329,7 +326,7 @@ class Evaluation:
     def _keep(self, task: Task, result: dict[str, Any]) -> None:
         self._results[task] = result
         line = task_line(
-            self.question.search.verbose,
+            self.scoring.search.verbose,
             self.candidates[task.candidate],
             result,
             split=f"{task.split + 1}/{len(self.splits)}",
@@ -338,13 +335,13 @@ class Evaluation:
         sys.stdout.write(line)
 
     def _fail(self, task: Task, error: Exception, seconds: float = 0.0) -> None:
-        result = self.question.failed(error, seconds)
+        result = self.scoring.failed(error, seconds)
         result["n_test_samples"] = len(self.splits[task.split][1])
         self._keep(task, result)
 
     def _fit_alone(self, tasks: Sequence[Task]) -> None:
         """Fit and score the ordinary way."""
-        question, search = self.question, self.question.search
+        scoring, search = self.scoring, self.scoring.search
         told: dict[Task, dict[str, Any]] = {
             task: {"caller": search, "callback_ctx": context}
             for task, context in self._contexts.items()
@@ -353,15 +350,15 @@ class Evaluation:
         results = parallel(
             delayed(_fit_collecting_warnings)(
                 clone(search.estimator),
-                question.X,
-                question.y,
-                scorer=question.scorer,
+                scoring.X,
+                scoring.y,
+                scorer=scoring.scorer,
                 train=self.splits[task.split][0],
                 test=self.splits[task.split][1],
                 verbose=search.verbose,
                 parameters=self.candidates[task.candidate],
-                fit_params=question.fit_params,
-                score_params=question.score_params,
+                fit_params=scoring.fit_params,
+                score_params=scoring.score_params,
                 return_train_score=search.return_train_score,
                 return_n_test_samples=True,
                 return_times=True,

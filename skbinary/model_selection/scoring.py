@@ -19,14 +19,14 @@ from sklearn.utils.validation import _check_method_params
 from skbinary.estimators.scoring import BinaryScorer, logits_of
 from skbinary.model_selection.roc_auc import areas_under_curves, is_plain_roc_auc
 from skbinary.runtime.memory import is_out_of_memory, out_of_memory
-from skbinary.runtime.threads import Team
+from skbinary.runtime.threads import ThreadPool
 
 # So many linear models share a product with the rows. More gain little, and their logits should not
 # take more than the rows do.
 _AT_ONCE = 10
 
 
-class Known(NamedTuple):
+class PrecomputedScore(NamedTuple):
     """A score, and the seconds that it took."""
 
     score: float
@@ -46,7 +46,7 @@ class Table(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Question:
+class ScoringTask:
     """What a search asks of every candidate on every split.
 
     Parameters
@@ -109,9 +109,9 @@ class Question:
         return not self.score_params and is_plain_roc_auc(self.scorer)
 
 
-def known_areas(
+def precomputed_areas(
     tables: Sequence[Table], device: torch.device, n_threads: int
-) -> dict[tuple[str, int], Known]:
+) -> dict[tuple[str, int], PrecomputedScore]:
     """Give the areas under ROC curves that are known without asking the scorer.
 
     Parameters
@@ -133,15 +133,15 @@ def known_areas(
         for table in tables
         for i in range(0, len(table.models), _AT_ONCE)
     ]
-    known: dict[tuple[str, int], Known] = {}
-    with Team.on(device, n_threads) as team:
-        for piece, found in zip(pieces, team.map(_areas, pieces), strict=True):
+    known: dict[tuple[str, int], PrecomputedScore] = {}
+    with ThreadPool.on(device, n_threads) as pool:
+        for piece, found in zip(pieces, pool.map(_areas, pieces), strict=True):
             names = [(piece.name, id(model)) for model in piece.models]
             known.update(zip(names, found, strict=False))
     return known
 
 
-def _areas(table: Table) -> list[Known]:
+def _areas(table: Table) -> list[PrecomputedScore]:
     """Give the area under the ROC curve of each classifier, or of none of them."""
     _, rows, y, models = table
     begin = time.perf_counter()
@@ -153,4 +153,4 @@ def _areas(table: Table) -> list[Known]:
     if areas is None:
         return []
     seconds = (time.perf_counter() - begin) / len(models)
-    return [Known(area, seconds) for area in areas]
+    return [PrecomputedScore(area, seconds) for area in areas]

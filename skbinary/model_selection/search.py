@@ -28,7 +28,7 @@ from skbinary.data.validation import check_gaps
 from skbinary.estimators.base import unchanged_on_error
 from skbinary.estimators.html import SiteLinks
 from skbinary.model_selection.evaluation import Evaluation
-from skbinary.model_selection.scoring import Question
+from skbinary.model_selection.scoring import ScoringTask
 from skbinary.runtime.interrupts import raising_interrupts
 
 _MAX_STACK_MEMORY = [Interval(Real, 0, None, closed="neither"), None]
@@ -93,14 +93,14 @@ class _VectorizedSearch(SiteLinks):
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)  # type: ignore[attr-defined]
         callbacks = SearchCallbacks(self, X, y, params)
-        question = Question(self, X, y, scorer, routed.estimator.fit, routed.scorer.score)
+        scoring = ScoringTask(self, X, y, scorer, routed.estimator.fit, routed.scorer.score)
         cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
-        rounds = _Rounds(question, cv, routed.splitter.split)
+        rounds = _Rounds(scoring, cv, routed.splitter.split)
         self._checked_cv_orig, self.n_splits_ = cv, rounds.n_splits
         callbacks.search(rounds.evaluate)
         self._choose(rounds, refit_metric)
         if self.refit:
-            self._fit_best(question, callbacks)
+            self._fit_best(scoring, callbacks)
         self.scorer_ = scorer._scorers if isinstance(scorer, _MultimetricScorer) else scorer
         self.cv_results_ = rounds.results
         callbacks.end()
@@ -123,12 +123,12 @@ class _VectorizedSearch(SiteLinks):
         if not callable(self.refit):
             self.best_score_ = results[f"mean_test_{refit_metric}"][best]
 
-    def _fit_best(self, question: Question, callbacks: SearchCallbacks) -> None:
+    def _fit_best(self, scoring: ScoringTask, callbacks: SearchCallbacks) -> None:
         """Fit the best candidate on all rows, the ordinary way."""
         best = clone(self.estimator).set_params(**clone(self.best_params_, safe=False))
         begin = time.time()
         with callbacks.refit(best), raising_interrupts():
-            best.fit(question.X, question.y, **question.fit_params)
+            best.fit(scoring.X, scoring.y, **scoring.fit_params)
         self.refit_time_ = time.time() - begin
         self.best_estimator_ = best
         if hasattr(best, "feature_names_in_"):
@@ -138,11 +138,11 @@ class _VectorizedSearch(SiteLinks):
 class _Rounds:
     """What a search has evaluated so far; those that search in rounds ask more than once."""
 
-    def __init__(self, question: Question, cv: Any, split_params: dict[str, Any]):
-        self.question = question
+    def __init__(self, scoring: ScoringTask, cv: Any, split_params: dict[str, Any]):
+        self.scoring = scoring
         self.cv = cv
         self.split_params = split_params
-        self.n_splits = cv.get_n_splits(question.X, question.y, **split_params)
+        self.n_splits = cv.get_n_splits(scoring.X, scoring.y, **split_params)
         self.candidates: list[dict[str, Any]] = []
         self.outcomes: list[dict[str, Any]] = []
         self.results: dict[str, Any] = {}
@@ -156,9 +156,9 @@ class _Rounds:
         callback_ctx: Any = None,
     ) -> dict[str, Any]:
         """Evaluate candidates, and give all results so far, as scikit-learn's searches want it."""
-        question, search = self.question, self.question.search
+        scoring, search = self.scoring, self.scoring.search
         candidates = list(candidate_params)
-        splits = list((cv or self.cv).split(question.X, question.y, **self.split_params))
+        splits = list((cv or self.cv).split(scoring.X, scoring.y, **self.split_params))
         n_fits = len(candidates) * len(splits)
         if len(splits) != self.n_splits:
             raise ValueError(
@@ -175,7 +175,7 @@ class _Rounds:
                 "No fits were performed. Was the CV iterator empty? Were there no candidates?"
             )
         contexts = SearchCallbacks.of_tasks(callback_ctx, n_fits)
-        outcomes, modes = Evaluation(question, candidates, splits, contexts).run()
+        outcomes, modes = Evaluation(scoring, candidates, splits, contexts).run()
         _warn_or_raise_about_fit_failures(outcomes, search.error_score)
         if callable(search.scoring):
             _insert_error_scores(outcomes, search.error_score)

@@ -12,8 +12,8 @@ from sklearn.utils.validation import _check_method_params
 
 from skbinary.data.validation import check_rows, placed
 from skbinary.estimators.batching import SharedRows, share_rows
-from skbinary.model_selection.candidates import Unwrapped, prepared, transformed
-from skbinary.model_selection.scoring import Question
+from skbinary.model_selection.candidates import PipelineCandidate, prepared, transformed
+from skbinary.model_selection.scoring import ScoringTask
 from skbinary.runtime.device import resolve_device
 
 
@@ -22,15 +22,15 @@ class PreparedSplit:
 
     Parameters
     ----------
-    question : Question
-    candidate : Unwrapped
+    scoring : ScoringTask
+    candidate : PipelineCandidate
         One of those that prepare the rows alike.
     train, test : ndarray of int
         Positions of the rows.
     """
 
-    def __init__(self, question: Question, candidate: Unwrapped, train: Any, test: Any):
-        self.question = question
+    def __init__(self, scoring: ScoringTask, candidate: PipelineCandidate, train: Any, test: Any):
+        self.scoring = scoring
         self.candidate = candidate
         self.train, self.test = train, test
         self.n_parts = 0
@@ -54,9 +54,9 @@ class PreparedSplit:
     @cached_property
     def _prepared(self) -> tuple[list[list[Any]], Any, Any, dict[str, Any]]:
         begin = time.perf_counter()
-        question, candidate = self.question, self.candidate
+        scoring, candidate = self.scoring, self.candidate
         X, y = self.given()
-        given = _check_method_params(question.X, params=question.fit_params, indices=self.train)
+        given = _check_method_params(scoring.X, params=scoring.fit_params, indices=self.train)
         of_steps, own = candidate.divide(given)
         transformers = []
         for (_, pipeline), params in zip(candidate.pipelines, of_steps, strict=True):
@@ -68,10 +68,10 @@ class PreparedSplit:
     def part(self, name: str) -> tuple[Any, Any, Any]:
         """Give rows, labels and positions of ``"train"`` or ``"test"``, as they are scored."""
         rows = self.train if name == "train" else self.test
-        question = self.question
+        scoring = self.scoring
         if name not in self._parts:
-            X, y = _safe_split(self.candidate.estimator, question.X, question.y, rows, self.train)
-            if question.is_of_the_scores:
+            X, y = _safe_split(self.candidate.estimator, scoring.X, scoring.y, rows, self.train)
+            if scoring.is_of_the_scores:
                 X = placed(transformed(self.transformers, X), self.device)
             self._parts[name] = (X, y, rows)
         return self._parts[name]
@@ -87,21 +87,21 @@ class PreparedSplit:
 
     def given(self) -> tuple[Any, Any]:
         """Give the training rows and their labels as the user gave them."""
-        question = self.question
-        X, y = _safe_split(self.candidate.estimator, question.X, question.y, self.train)
+        scoring = self.scoring
+        X, y = _safe_split(self.candidate.estimator, scoring.X, scoring.y, self.train)
         return X, y
 
     @property
     def device(self) -> torch.device:
         """Where the rows are scored."""
-        return resolve_device(self.candidate.classifier.device, self.question.X)
+        return resolve_device(self.candidate.classifier.device, self.scoring.X)
 
     @cached_property
     def _parts(self) -> dict[str, tuple[Any, Any, Any]]:
         return {}
 
-    def whole(self, candidate: Unwrapped, classifier: Any) -> Any:
+    def whole(self, candidate: PipelineCandidate, classifier: Any) -> Any:
         """Give what is scored: the classifier where it sees prepared rows, else all of it."""
-        if self.question.is_of_the_scores:
+        if self.scoring.is_of_the_scores:
             return classifier
         return candidate.put_together(self.transformers, classifier)

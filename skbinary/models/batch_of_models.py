@@ -223,7 +223,7 @@ def _room(like: Tensor, n_models: int, shape: tuple[int, ...], width: int) -> Te
     return like.new_zeros(n_models, size + gap)[:, :size].view(n_models, *shape)
 
 
-class Stack:
+class ModelBatch:
     """K models of one architecture, their parameters and the gradient of their losses.
 
     Parameters
@@ -240,7 +240,7 @@ class Stack:
         n_models, stride = parameters.shape[0], parameters.stride(0)
         self.gradient = parameters.new_zeros(n_models, stride)[:, : parameters.shape[1]]
         self.weights, self.biases = architecture.unpack(parameters)
-        self._passes: dict[int, Pass] = {}
+        self._passes: dict[int, ForwardBackward] = {}
 
     @property
     def n_models(self) -> int:
@@ -273,10 +273,10 @@ class Stack:
         """
         return score(batch, self.weights, self.biases, self.architecture.activation)[..., 0]
 
-    def for_batches_of(self, n_rows: int) -> Pass:
+    def for_batches_of(self, n_rows: int) -> ForwardBackward:
         """Give the buffers for batches of this size, which are made once."""
         if n_rows not in self._passes:
-            self._passes[n_rows] = Pass(self, n_rows)
+            self._passes[n_rows] = ForwardBackward(self, n_rows)
         return self._passes[n_rows]
 
     def loss_and_gradient(
@@ -300,7 +300,7 @@ class Stack:
         """
         through = self.for_batches_of(batch.shape[-2])
         scale = 1.0 if weight is None else weight
-        logits = through.there_and_back(batch, target, scale, noise)
+        logits = through.forward_backward(batch, target, scale, noise)
         loss = (functional.softplus(logits) - target * logits) * scale
         return loss.reshape(self.n_models, -1).sum(dim=1)
 
@@ -320,7 +320,7 @@ def _listed(each: Tensor | list[Tensor]) -> list[Tensor]:
     return each if isinstance(each, list) else [each]
 
 
-class Pass:
+class ForwardBackward:
     """A way through a stack and back, for batches of one size, on buffers that are made once.
 
     A single model computes with matrices, several with batches of matrices, by the same calls:
@@ -328,41 +328,41 @@ class Pass:
 
     Parameters
     ----------
-    stack : Stack
+    model_batch : ModelBatch
         The models. Their gradient is written to.
     n_rows : int
         Rows of a batch.
     """
 
-    def __init__(self, stack: Stack, n_rows: int):
-        single = stack.n_models == 1
+    def __init__(self, model_batch: ModelBatch, n_rows: int):
+        single = model_batch.n_models == 1
         self._affine = torch.addmm if single else torch.baddbmm
         self._product = torch.mm if single else torch.bmm
 
         def views(flat: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-            weights, biases = stack.architecture.unpack(flat)
+            weights, biases = model_batch.architecture.unpack(flat)
             return (
                 ([w[0] for w in weights], [b[0] for b in biases]) if single else (weights, biases)
             )
 
-        self._weights, self._biases = views(stack.parameters)
+        self._weights, self._biases = views(model_batch.parameters)
         # A product with one column adds up in another order alone than in a batch of products, and
         # takes a tenth of the time. Model by model its bits are those of a single model.
-        self._on_cpu = stack.parameters.device.type == "cpu"
+        self._on_cpu = model_batch.parameters.device.type == "cpu"
         self._one_by_one = self._on_cpu and not single and bool(self._biases)
-        self._weight_gradients, self._bias_gradients = views(stack.gradient)
-        n_weights = stack.architecture.n_weights
-        self._penalized = stack.parameters[:, :n_weights]
-        self._slopes = stack.gradient[:, :n_weights]
+        self._weight_gradients, self._bias_gradients = views(model_batch.gradient)
+        n_weights = model_batch.architecture.n_weights
+        self._penalized = model_batch.parameters[:, :n_weights]
+        self._slopes = model_batch.gradient[:, :n_weights]
         self._single = single
-        self._buffer_of = partial(_room, stack.parameters, stack.n_models)
+        self._buffer_of = partial(_room, model_batch.parameters, model_batch.n_models)
         self._n_rows = n_rows
         # How many products the last weights take. A linear model has no such layer.
-        n_products = n_rows * stack.architecture.layers[-1][0]
+        n_products = n_rows * model_batch.architecture.layers[-1][0]
         self._is_large = n_products >= _FEWEST_OF_A_BATCH
-        self._signals = [self._buffer(width) for width in stack.architecture.hidden]
-        self._errors = [self._buffer(width) for width in stack.architecture.hidden]
-        self._activation = ACTIVATIONS[stack.architecture.activation]
+        self._signals = [self._buffer(width) for width in model_batch.architecture.hidden]
+        self._errors = [self._buffer(width) for width in model_batch.architecture.hidden]
+        self._activation = ACTIVATIONS[model_batch.architecture.activation]
         # What the slope is taken from, where it is not the output itself, and what dropout leaves.
         keeps = self._activation.keeps_input
         self._inputs = [
@@ -372,12 +372,12 @@ class Pass:
         self._thinned = list(self._signals)
         self._factors: list[Tensor] = []
         self._logits = self._buffer(1)
-        shape = replace(stack.architecture, dropout=())
-        self._pattern = (shape, stack.n_models, n_rows, stack.parameters.dtype)
+        shape = replace(model_batch.architecture, dropout=())
+        self._pattern = (shape, model_batch.n_models, n_rows, model_batch.parameters.dtype)
         self._whole: tuple[Tensor, ...] = ()
         self._parts: list[tuple[Tensor, ...]] = []
 
-    def there_and_back(
+    def forward_backward(
         self,
         batch: LayerInput,
         target: Tensor,
@@ -505,7 +505,7 @@ class Pass:
         unique = {id(each): each for name in _MEMORY for each in _listed(getattr(self, name))}
         return list(unique.values())
 
-    def on(self, memory: Sequence[Tensor], *, noisy: bool) -> Pass:
+    def on(self, memory: Sequence[Tensor], *, noisy: bool) -> ForwardBackward:
         """Give the same way on other memory, in the order of ``memory``."""
         other = {id(old): new for old, new in zip(self.memory(noisy=noisy), memory, strict=True)}
         moved = copy.copy(self)

@@ -39,7 +39,7 @@ _THREAD = _Thread()
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Let torch compute on the calling thread alone, while a ``Team`` within has all threads.
+    """Let torch compute on the calling thread alone, while a ``ThreadPool`` within has all threads.
 
     The setting of other threads stays, and so does the default for new threads. No OpenMP threads
     are started, for which a forked process would wait forever.
@@ -124,7 +124,7 @@ def _wait_until_gone(ids: Sequence[int]) -> None:
             time.sleep(1e-5)
 
 
-class Team:
+class ThreadPool:
     """Computes the pieces of a task, each on one thread.
 
     When torch's own threads share an operation, the order in which they add up moves the last
@@ -193,11 +193,11 @@ class Team:
             self._pool = ThreadPoolExecutor(
                 self.n_threads, "skbinary", _start_pool_thread, (self._ids,)
             )
-        cut = handfuls(pieces, self.n_threads)
-        return _results([self._pool.submit(_each, function, handful) for handful in cut])
+        cut = even_chunks(pieces, self.n_threads)
+        return _results([self._pool.submit(_each, function, chunk) for chunk in cut])
 
 
-def handfuls(pieces: Sequence[_Piece], n_threads: int) -> list[Sequence[_Piece]]:
+def even_chunks(pieces: Sequence[_Piece], n_threads: int) -> list[Sequence[_Piece]]:
     """Cut pieces into what threads are given at once: handing out takes as long as small ones."""
     size = max(1, -(-len(pieces) // (_HANDFULS * n_threads)))
     return [pieces[i : i + size] for i in range(0, len(pieces), size)]

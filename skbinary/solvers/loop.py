@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from skbinary.data.dataset import Problem
-from skbinary.models.batch_of_models import Stack
+from skbinary.data.dataset import Dataset
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.solvers.result import (
     CancelledError,
     DivergedError,
@@ -19,7 +19,7 @@ from skbinary.solvers.result import (
     Progress,
     StopReason,
 )
-from skbinary.solvers.stopping import Plan, Watched
+from skbinary.solvers.stopping import StoppingCriteria, Watched
 from skbinary.solvers.validation import Validator, validate
 
 
@@ -27,10 +27,10 @@ class Step(Protocol):
     """A solver, seen from the loop."""
 
     @property
-    def stack(self) -> Stack: ...
+    def model_batch(self) -> ModelBatch: ...
 
     @property
-    def problem(self) -> Problem: ...
+    def dataset(self) -> Dataset: ...
 
     def start(self) -> None: ...
 
@@ -41,7 +41,7 @@ class Step(Protocol):
     def state(self) -> dict[str, Any]: ...
 
 
-class StackStep(Protocol):
+class BatchedStep(Protocol):
     """A solver of several models side by side, seen from the loop. Models are told by number."""
 
     def start(self) -> None: ...
@@ -54,7 +54,7 @@ class StackStep(Protocol):
         """Give one model as if it were alone."""
         ...
 
-    def together(self, models: Sequence[int]) -> Stack | None:
+    def together(self, models: Sequence[int]) -> ModelBatch | None:
         """Give models as a stack, to be scored at once, or None to have them scored one by one."""
         ...
 
@@ -101,13 +101,13 @@ class Run:
         The epoch, counted from 1, whose weights are kept.
     """
 
-    def __init__(self, step: Step, plan: Plan, observers: Sequence[Observer] = ()):
+    def __init__(self, step: Step, criteria: StoppingCriteria, observers: Sequence[Observer] = ()):
         self.step = step
-        self.plan = plan
+        self.criteria = criteria
         self.observers = observers
-        self.problem = step.problem
+        self.dataset = step.dataset
         names = ["loss", "objective", "learning_rate", "seconds"]
-        if self.problem.validation is not None:
+        if self.dataset.validation is not None:
             names += ["validation_loss", "validation_score"]
         self.history: dict[str, list[float]] = {name: [] for name in names}
         self.gap = math.nan
@@ -117,9 +117,9 @@ class Run:
         self._misses = 0
 
     @property
-    def stack(self) -> Stack:
+    def model_batch(self) -> ModelBatch:
         """The model that is trained."""
-        return self.step.stack
+        return self.step.model_batch
 
     @property
     def n_iter(self) -> int:
@@ -150,8 +150,10 @@ class Run:
         history["learning_rate"].append(progress.learning_rate)
         history["seconds"].append(seconds)
         self.gap = progress.gap
-        if self.problem.validation is not None:
-            loss, score = validated or validate(self.stack, self.problem.validation, self.plan)
+        if self.dataset.validation is not None:
+            loss, score = validated or validate(
+                self.model_batch, self.dataset.validation, self.criteria
+            )
             if not math.isfinite(loss):
                 raise DivergedError(
                     f"The validation loss must stay a finite number. Got {loss} instead in epoch "
@@ -169,7 +171,7 @@ class Run:
 
     def plateaued(self) -> bool:
         """Tell whether nothing has improved for too long, and start counting anew if so."""
-        if self.plan.watches is None or self._misses <= self.plan.n_iter_no_change:
+        if self.criteria.watches is None or self._misses <= self.criteria.n_iter_no_change:
             return False
         self._misses = 0
         return True
@@ -177,11 +179,11 @@ class Run:
     def restore_best(self) -> None:
         """Put the weights of the best epoch back, if they were kept."""
         if self._best_parameters is not None:
-            self.stack.parameters.copy_(self._best_parameters)
+            self.model_batch.parameters.copy_(self._best_parameters)
 
     def result(self, reason: StopReason | None) -> FitResult:
         """Give the model as it is now."""
-        parameters = self.stack.parameters[0].clone()
+        parameters = self.model_batch.parameters[0].clone()
         state = self.step.state()
         history = {
             name: curve + [math.nan] * (self.n_iter - len(curve))
@@ -192,27 +194,27 @@ class Run:
     def _judge(self) -> None:
         # The rules of scikit-learn's MLPClassifier: an improvement must exceed tol to be one, but
         # the best epoch is the best by however little.
-        watched = self.plan.watches or "objective"
+        watched = self.criteria.watches or "objective"
         current = self.history[watched][-1] * (1 if watched == "validation_score" else -1)
-        missed = not current >= self._best + self.plan.tol  # also where it is NaN
+        missed = not current >= self._best + self.criteria.tol  # also where it is NaN
         self._misses = self._misses + 1 if missed else 0
         better = current > self._best
         self._best = max(self._best, current)
-        if not self.plan.stops_early:
+        if not self.criteria.stops_early:
             self.best_epoch = self.n_iter
         elif better:
             self.best_epoch = self.n_iter
-            self._best_parameters = self.stack.parameters.clone()
+            self._best_parameters = self.model_batch.parameters.clone()
 
 
-def train(step: Step, plan: Plan, observers: Sequence[Observer] = ()) -> FitResult:
+def train(step: Step, criteria: StoppingCriteria, observers: Sequence[Observer] = ()) -> FitResult:
     """Train a model.
 
     Parameters
     ----------
     step : Step
         The solver, which holds the model and the rows.
-    plan : Plan
+    criteria : StoppingCriteria
         When to stop.
     observers : sequence of Observer
         Told of the beginning and the end of the training and of every epoch.
@@ -226,7 +228,7 @@ def train(step: Step, plan: Plan, observers: Sequence[Observer] = ()) -> FitResu
     DivergedError
         If the loss or a weight is no finite number any more.
     """
-    run = Run(step, plan, observers)
+    run = Run(step, criteria, observers)
     reason: StopReason | DivergedError
     try:
         for observer in observers:
@@ -244,16 +246,18 @@ def train(step: Step, plan: Plan, observers: Sequence[Observer] = ()) -> FitResu
     return result
 
 
-def train_stack(
-    step: StackStep, plans: Sequence[Plan], observers: Sequence[Sequence[Observer]] | None = None
+def train_batch(
+    step: BatchedStep,
+    criteria_per_model: Sequence[StoppingCriteria],
+    observers: Sequence[Sequence[Observer]] | None = None,
 ) -> list[FitResult | DivergedError | None]:
     """Train several models side by side, each until its own end.
 
     Parameters
     ----------
-    step : StackStep
+    step : BatchedStep
         The solver, which holds the models and their rows.
-    plans : sequence of Plan
+    criteria_per_model : sequence of StoppingCriteria
         When each of them stops.
     observers : sequence of sequence of Observer, or None
         Who looks on, model by model. They are told on the thread that trains.
@@ -266,8 +270,8 @@ def train_stack(
     """
     outcomes: dict[int, FitResult | DivergedError] = {}
     runs = {
-        k: Run(step.alone(k), plan, observers[k] if observers else ())
-        for k, plan in enumerate(plans)
+        k: Run(step.alone(k), criteria, observers[k] if observers else ())
+        for k, criteria in enumerate(criteria_per_model)
     }
     try:
         for run in runs.values():
@@ -279,7 +283,7 @@ def train_stack(
         for k, run in runs.items():
             if k not in outcomes and run.n_iter > 0:
                 outcomes[k] = _closed(run, StopReason.INTERRUPTED)
-    return [outcomes.get(k) for k in range(len(plans))]
+    return [outcomes.get(k) for k in range(len(criteria_per_model))]
 
 
 class _Solo:
@@ -303,16 +307,16 @@ class _Solo:
 
 
 def _drive(
-    step: StackStep, runs: Mapping[int, Run]
+    step: BatchedStep, runs: Mapping[int, Run]
 ) -> Iterator[tuple[int, StopReason | DivergedError]]:
     """Train until all models are done, and tell of each as it ends, while it is still there."""
     step.start()
     live = dict(runs)
     validator = Validator(
         {
-            k: (run.problem.validation, run.plan)
+            k: (run.dataset.validation, run.criteria)
             for k, run in runs.items()
-            if run.problem.validation is not None
+            if run.dataset.validation is not None
         },
         step.together,
     )
@@ -350,8 +354,8 @@ def _after_epoch(
     if any(asked):
         return StopReason.CALLBACK
     if run.plateaued() and run.step.plateau():
-        return _PLATEAUS[run.plan.watches or "objective"]
-    return StopReason.MAX_ITER if run.n_iter >= run.plan.max_iter else None
+        return _PLATEAUS[run.criteria.watches or "objective"]
+    return StopReason.MAX_ITER if run.n_iter >= run.criteria.max_iter else None
 
 
 def _closed(run: Run, reason: StopReason) -> FitResult | DivergedError:
@@ -383,20 +387,24 @@ def _check_finite(run: Run, result: FitResult) -> None:
 
 
 def _has_finite_logits(run: Run) -> bool:
-    stack, rows = run.stack, run.problem.rows
+    model_batch, rows = run.model_batch, run.dataset.rows
     # Most weights are far from overflowing, which can be checked without the rows.
-    if stack.largest_logit() < _FAR_FROM_OVERFLOW:
+    if model_batch.largest_logit() < _FAR_FROM_OVERFLOW:
         return True
-    return all(bool(torch.isfinite(stack.logits(rows.batch(span))).all()) for span in rows.spans())
+    return all(
+        bool(torch.isfinite(model_batch.logits(rows.batch(chunk))).all()) for chunk in rows.chunks()
+    )
 
 
-def complaint(result: FitResult, plan: Plan, whose: str = "") -> str | None:
+def convergence_warning(
+    result: FitResult, criteria: StoppingCriteria, whose: str = ""
+) -> str | None:
     """Return the warning about a training that did not converge, or None if it did.
 
     Parameters
     ----------
     result : FitResult
-    plan : Plan
+    criteria : StoppingCriteria
     whose : str, default=""
         Follows "Training did not converge" if there are several models: " for 1 of 4 ...".
     """
@@ -413,19 +421,19 @@ def complaint(result: FitResult, plan: Plan, whose: str = "") -> str | None:
         advice = "max_fun" if reason is StopReason.MAX_FUN else "max_iter"
         return (
             f"Training did not converge{whose}: {reason.value}, with the largest gradient "
-            f"component at {result.gap:.3g}, above tol={plan.tol:g}, after {result.n_iter} "
+            f"component at {result.gap:.3g}, above tol={criteria.tol:g}, after {result.n_iter} "
             f"iterations. Raise {advice}, or bring the features to one scale (StandardScaler)."
         )
-    if plan.n_iter_no_change >= plan.max_iter:
+    if criteria.n_iter_no_change >= criteria.max_iter:
         return None  # a fixed number of epochs was asked for
     *before, last = result.history["objective"]
     loss = f"1 epoch, at a training loss of {last:.6g}"
     if before:
         loss = (
-            f"{plan.max_iter} epochs, while the training loss still went from {before[-1]:.6g} to "
-            f"{last:.6g} in the last epoch"
+            f"{criteria.max_iter} epochs, while the training loss still went from "
+            f"{before[-1]:.6g} to {last:.6g} in the last epoch"
         )
     return (
-        f"Training did not converge{whose}: {reason.value}, {loss} (tol={plan.tol:g}). Raise "
+        f"Training did not converge{whose}: {reason.value}, {loss} (tol={criteria.tol:g}). Raise "
         "max_iter or learning_rate_init."
     )

@@ -13,7 +13,7 @@ Watched = Literal["objective", "validation_loss", "validation_score"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class StoppingCriteria:
     """When to stop.
 
     Parameters

@@ -11,24 +11,26 @@ from torch import Tensor
 from torch.nn import functional
 
 from skbinary.data.batches import Batch, DenseBatch
-from skbinary.data.dataset import Problem
+from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows
-from skbinary.models.batch_of_models import Stack
-from skbinary.runtime.chunks import row_spans
+from skbinary.models.batch_of_models import ModelBatch
+from skbinary.runtime.chunks import row_chunks
 from skbinary.runtime.device import full_precision
-from skbinary.solvers.stopping import Plan
+from skbinary.solvers.stopping import StoppingCriteria
 
 
-def validate(stack: Stack, validation: Problem, plan: Plan) -> tuple[float, float]:
+def validate(
+    model_batch: ModelBatch, validation: Dataset, criteria: StoppingCriteria
+) -> tuple[float, float]:
     """Score the validation rows.
 
     Parameters
     ----------
-    stack : Stack
+    model_batch : ModelBatch
         One model.
-    validation : Problem
+    validation : Dataset
         The rows. Their ``score_weight`` counts in the score, their ``weight`` in the loss.
-    plan : Plan
+    criteria : StoppingCriteria
         How they are scored.
 
     Returns
@@ -39,16 +41,16 @@ def validate(stack: Stack, validation: Problem, plan: Plan) -> tuple[float, floa
         By default the weighted share of the rows that are labelled right.
     """
     target, shown = validation.target, _Shown.of([validation])
-    if target.device.type != "cpu" and plan.score is None:
-        return _validate_all(stack, shown, [plan])[0]
-    logits = shown.logits(stack)[0]
+    if target.device.type != "cpu" and criteria.score is None:
+        return _validate_all(model_batch, shown, [criteria])[0]
+    logits = shown.logits(model_batch)[0]
     each = functional.softplus(logits) - target * logits
     loss = _mean(each, validation.weight)
-    if plan.score is not None:
+    if criteria.score is not None:
         # Scorers of other libraries refuse what is not finite, and a training that ends so is told.
-        return loss, plan.score(logits) if math.isfinite(loss) else math.nan
-    own = logits if plan.positive else -logits
-    right = (torch.sigmoid(own) >= plan.threshold) == (target == plan.positive)
+        return loss, criteria.score(logits) if math.isfinite(loss) else math.nan
+    own = logits if criteria.positive else -logits
+    right = (torch.sigmoid(own) >= criteria.threshold) == (target == criteria.positive)
     return loss, _mean(right, validation.score_weight)
 
 
@@ -65,8 +67,8 @@ class Validator:
 
     def __init__(
         self,
-        wanted: Mapping[int, tuple[Problem, Plan]],
-        together: Callable[[Sequence[int]], Stack | None],
+        wanted: Mapping[int, tuple[Dataset, StoppingCriteria]],
+        together: Callable[[Sequence[int]], ModelBatch | None],
     ):
         self._wanted = {k: each for k, each in wanted.items() if each[1].score is None}
         self._together = together
@@ -82,14 +84,14 @@ class Validator:
             self._groups, self._shown = (tuple(live), self._grouped(live)), {}
         seen: dict[int, tuple[float, float]] = {}
         for models in self._groups[1]:
-            stack = self._together(models)
-            if stack is None:
+            model_batch = self._together(models)
+            if model_batch is None:
                 continue
             key = tuple(models)
             if key not in self._shown:
                 self._shown[key] = _Shown.of([self._wanted[k][0] for k in models])
-            plans = [self._wanted[k][1] for k in models]
-            scores = _validate_all(stack, self._shown[key], plans)
+            criteria_per_model = [self._wanted[k][1] for k in models]
+            scores = _validate_all(model_batch, self._shown[key], criteria_per_model)
             seen.update(zip(models, scores, strict=True))
         return seen
 
@@ -126,12 +128,12 @@ class _Shown:
     score_weight: Tensor | None
 
     @classmethod
-    def of(cls, problems: Sequence[Problem]) -> _Shown:
+    def of(cls, datasets: Sequence[Dataset]) -> _Shown:
         """Give what one model after the other is shown."""
-        one = problems[0]
-        if all(each is one for each in problems):
+        one = datasets[0]
+        if all(each is one for each in datasets):
             return cls(one.rows.batch, one.n_features, one.target, one.weight, one.score_weight)
-        sizes = torch.tensor([each.n_samples for each in problems], device=one.device)
+        sizes = torch.tensor([each.n_samples for each in datasets], device=one.device)
         # A model that has fewer rows than another sees its first one again, which does not count.
         places = torch.arange(int(sizes.max()), device=one.device)
         counts = places < sizes[:, None]
@@ -139,38 +141,40 @@ class _Shown:
 
         def gathered(columns: Sequence[Tensor | None]) -> Tensor:
             each = [
-                torch.ones_like(problem.target) if column is None else column
-                for problem, column in zip(problems, columns, strict=True)
+                torch.ones_like(dataset.target) if column is None else column
+                for dataset, column in zip(datasets, columns, strict=True)
             ]
             return torch.stack([column[at] for column, at in zip(each, own, strict=True)])
 
         values = torch.stack(
-            [each.rows.batch(at).values for each, at in zip(problems, own, strict=True)]
+            [each.rows.batch(at).values for each, at in zip(datasets, own, strict=True)]
         )
         return cls(
-            lambda span: DenseBatch(values[:, span]),
-            len(problems) * one.n_features,
-            gathered([each.target for each in problems]),
-            gathered([each.weight for each in problems]) * counts,
-            gathered([each.score_weight for each in problems]) * counts,
+            lambda chunk: DenseBatch(values[:, chunk]),
+            len(datasets) * one.n_features,
+            gathered([each.target for each in datasets]),
+            gathered([each.weight for each in datasets]) * counts,
+            gathered([each.score_weight for each in datasets]) * counts,
         )
 
-    def logits(self, stack: Stack) -> Tensor:
+    def logits(self, model_batch: ModelBatch) -> Tensor:
         """Score the rows, of shape (n_models, n_rows)."""
         n_rows = self.target.shape[-1]
-        scores = self.target.new_empty(stack.n_models, n_rows)
-        width = self.n_numbers + stack.n_models * sum(stack.architecture.hidden)
-        for span in row_spans(n_rows, width, scores.device):
-            scores[:, span] = stack.logits(self.batch(span))
+        scores = self.target.new_empty(model_batch.n_models, n_rows)
+        width = self.n_numbers + model_batch.n_models * sum(model_batch.architecture.hidden)
+        for chunk in row_chunks(n_rows, width, scores.device):
+            scores[:, chunk] = model_batch.logits(self.batch(chunk))
         return scores
 
 
-def _validate_all(stack: Stack, shown: _Shown, plans: Sequence[Plan]) -> list[tuple[float, float]]:
+def _validate_all(
+    model_batch: ModelBatch, shown: _Shown, criteria_per_model: Sequence[StoppingCriteria]
+) -> list[tuple[float, float]]:
     target = shown.target
-    logits = shown.logits(stack)
+    logits = shown.logits(model_batch)
     each = functional.softplus(logits) - target * logits
-    cut = target.new_tensor([plan.threshold for plan in plans])[:, None]
-    positive = target.new_tensor([plan.positive for plan in plans])[:, None]
+    cut = target.new_tensor([criteria.threshold for criteria in criteria_per_model])[:, None]
+    positive = target.new_tensor([criteria.positive for criteria in criteria_per_model])[:, None]
     own = logits * (2 * positive - 1)
     right = (torch.sigmoid(own) >= cut) == (target == positive)
     means = [_means(each, shown.weight), _means(right, shown.score_weight)]

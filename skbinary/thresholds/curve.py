@@ -36,7 +36,7 @@ ROUNDING = 1e-14  # scores which differ by this share of themselves are equal
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class ThresholdData:
     """Rows on which a threshold is chosen.
 
     Parameters
@@ -78,7 +78,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class ThresholdChoice:
     """The best threshold, and what it was chosen from.
 
     Parameters
@@ -130,7 +130,7 @@ class _Cuts:
         return _count(*flagged[:, self.start])
 
 
-def choose(objective: Objective, evidence: Evidence) -> Choice:
+def choose(objective: Objective, threshold_data: ThresholdData) -> ThresholdChoice:
     """Find the threshold that does best on scored rows.
 
     The cuts lie halfway between neighbouring probabilities, and between the outermost ones and 0
@@ -149,7 +149,7 @@ def choose(objective: Objective, evidence: Evidence) -> Choice:
     ----------
     objective : Metric, CallableMetric, Constraint or Costs
         What shall be achieved.
-    evidence : Evidence
+    threshold_data : ThresholdData
 
     Returns
     -------
@@ -163,7 +163,7 @@ def choose(objective: Objective, evidence: Evidence) -> Choice:
     Examples
     --------
     >>> import numpy as np
-    >>> from skbinary.thresholds.curve import Evidence, choose
+    >>> from skbinary.thresholds.curve import ThresholdData, choose
     >>> from skbinary.thresholds.objectives import parse_threshold
     >>> logit = np.array([-2.0, -1.0, 0.0, 1.0])
     >>> evidence = Evidence(logit, np.array([0.0, 1, 0, 1]), None, np.array(["no", "yes"]))
@@ -171,15 +171,15 @@ def choose(objective: Objective, evidence: Evidence) -> Choice:
     >>> round(choice.threshold, 3)
     0.194
     """
-    evidence = _with_weight(evidence)
-    cuts = _find_cuts(evidence)
+    threshold_data = _with_weight(threshold_data)
+    cuts = _find_cuts(threshold_data)
     counts = cuts.counts()
     if isinstance(objective, CallableMetric):
         kept = _spread(len(cuts.threshold), MOST_CUTS)
         cuts, counts = cuts[kept], counts[kept]
-        score = _call(objective, evidence, cuts.threshold)
+        score = _call(objective, threshold_data, cuts.threshold)
         best = _best_called(objective, score, cuts.threshold)
-        resampled = _resample_called(objective, evidence, cuts, best)
+        resampled = _resample_called(objective, threshold_data, cuts, best)
     else:
         score = objective.score(counts)
         best = int(_best(objective.ranks(counts), cuts.threshold))
@@ -187,11 +187,11 @@ def choose(objective: Objective, evidence: Evidence) -> Choice:
     threshold = float(cuts.threshold[best])
     interval = _interval(resampled, threshold)
     curve = {"threshold": cuts.threshold, **vars(counts), "score": score}
-    return Choice(
+    return ThresholdChoice(
         threshold=threshold,
         curve=_thinned(curve, (threshold, *interval)),
         interval=interval,
-        complaints=_complaints(objective, evidence, counts[best]),
+        complaints=_complaints(objective, threshold_data, counts[best]),
     )
 
 
@@ -200,20 +200,20 @@ def _count(fp: Array, tp: Array) -> Counts:
     return Counts(tn=fp[..., :1] - fp, fp=fp, fn=tp[..., :1] - tp, tp=tp)
 
 
-def _with_weight(evidence: Evidence) -> Evidence:
+def _with_weight(threshold_data: ThresholdData) -> ThresholdData:
     """Leave the rows of weight zero out, and check that both classes are left."""
-    if evidence.weight is not None and not evidence.weight.all():
-        kept = evidence.weight > 0
-        evidence = replace(
-            evidence,
-            logit=evidence.logit[kept],
-            target=evidence.target[kept],
-            weight=evidence.weight[kept],
+    if threshold_data.weight is not None and not threshold_data.weight.all():
+        kept = threshold_data.weight > 0
+        threshold_data = replace(
+            threshold_data,
+            logit=threshold_data.logit[kept],
+            target=threshold_data.target[kept],
+            weight=threshold_data.weight[kept],
         )
-    n_rows, n_positives = len(evidence.target), np.count_nonzero(evidence.target)
+    n_rows, n_positives = len(threshold_data.target), np.count_nonzero(threshold_data.target)
     if 0 < n_positives < n_rows:
-        return evidence
-    label = evidence.classes.tolist()[int(n_positives > 0)]
+        return threshold_data
+    label = threshold_data.classes.tolist()[int(n_positives > 0)]
     got = f"{n_rows} of the class {label!r} alone" if n_rows else "none with a weight above zero"
     raise ValueError(
         f"Choosing a threshold must have rows of both classes. Got {got} instead. Give rows of "
@@ -221,8 +221,8 @@ def _with_weight(evidence: Evidence) -> Evidence:
     )
 
 
-def _find_cuts(evidence: Evidence) -> _Cuts:
-    probability = _probability(evidence)
+def _find_cuts(threshold_data: ThresholdData) -> _Cuts:
+    probability = _probability(threshold_data)
     order = np.argsort(probability)
     probability = probability[order]
     first = np.flatnonzero(np.diff(probability, prepend=-1.0))  # of its value
@@ -232,14 +232,16 @@ def _find_cuts(evidence: Evidence) -> _Cuts:
     start = np.append(first, len(order))
     if probability[-1] == 1:  # at a threshold of 1 it is flagged, too
         threshold, start = threshold[:-1], start[:-1]
-    of_class = np.stack([evidence.target == 0, evidence.target != 0])
-    weight = of_class * (1.0 if evidence.weight is None else evidence.weight.astype(np.float64))
+    of_class = np.stack([threshold_data.target == 0, threshold_data.target != 0])
+    weight = of_class * (
+        1.0 if threshold_data.weight is None else threshold_data.weight.astype(np.float64)
+    )
     return _Cuts(threshold, start, weight[:, order])
 
 
-def _probability(evidence: Evidence) -> Array:
+def _probability(threshold_data: ThresholdData) -> Array:
     # In the precision of the rows, as predict_proba gives it.
-    return np.asarray(expit(evidence.logit)).astype(np.float64)
+    return np.asarray(expit(threshold_data.logit)).astype(np.float64)
 
 
 def _spread(n: int, most: int) -> Indices:
@@ -319,11 +321,11 @@ def _resample_counts(objective: Metric | Constraint | Costs, cuts: _Cuts, best: 
     return np.concatenate(chosen)
 
 
-def _call(objective: CallableMetric, evidence: Evidence, thresholds: Array) -> Array:
+def _call(objective: CallableMetric, threshold_data: ThresholdData, thresholds: Array) -> Array:
     """Call the function at every threshold."""
-    probability, classes = _probability(evidence), evidence.classes
-    truth = classes[evidence.target.astype(np.intp)]
-    weight = None if evidence.weight is None else evidence.weight.astype(np.float64)
+    probability, classes = _probability(threshold_data), threshold_data.classes
+    truth = classes[threshold_data.target.astype(np.intp)]
+    weight = None if threshold_data.weight is None else threshold_data.weight.astype(np.float64)
     labels = (decide(probability, float(each), classes) for each in thresholds)
     return np.array([objective.judge(truth, each, weight) for each in labels])
 
@@ -339,21 +341,23 @@ def _best_called(objective: CallableMetric, score: Array, threshold: Array) -> i
 
 
 def _resample_called(
-    objective: CallableMetric, evidence: Evidence, cuts: _Cuts, best: int
+    objective: CallableMetric, threshold_data: ThresholdData, cuts: _Cuts, best: int
 ) -> Array:
     """Give the best thresholds of resamples of the rows, each drawn a Poisson number of times."""
     chosen = np.union1d(_spread(len(cuts.threshold), CALLED_CUTS - 1), [best])
     threshold = cuts.threshold[chosen]
     generator = np.random.default_rng(0)
-    n_rows = len(evidence.target)
+    n_rows = len(threshold_data.target)
     found = []
     for _ in range(CALLED_RESAMPLES):
         rows = np.repeat(np.arange(n_rows), generator.poisson(1.0, size=n_rows))
-        target = evidence.target[rows]
+        target = threshold_data.target[rows]
         if not 0 < np.count_nonzero(target) < len(target):
             continue
-        weight = None if evidence.weight is None else evidence.weight[rows]
-        drawn = replace(evidence, logit=evidence.logit[rows], target=target, weight=weight)
+        weight = None if threshold_data.weight is None else threshold_data.weight[rows]
+        drawn = replace(
+            threshold_data, logit=threshold_data.logit[rows], target=target, weight=weight
+        )
         score = _call(objective, drawn, threshold)
         if not np.isnan(score).all():
             found.append(threshold[_best_called(objective, score, threshold)])
@@ -366,7 +370,9 @@ def _interval(resampled: Array, threshold: float) -> tuple[float, float]:
     return min(low, threshold), max(high, threshold)
 
 
-def _complaints(objective: Objective, evidence: Evidence, chosen: Counts) -> tuple[str, ...]:
+def _complaints(
+    objective: Objective, threshold_data: ThresholdData, chosen: Counts
+) -> tuple[str, ...]:
     complaints = []
     if isinstance(objective, Constraint) and not objective.is_met(chosen):
         # Rounded away from the level, lest it seem to be met.
@@ -378,9 +384,9 @@ def _complaints(objective: Objective, evidence: Evidence, chosen: Counts) -> tup
             f"threshold: no cut has {objective.name} on these rows. The nearest has {reached:g} "
             f"and is used; {advice}, or train a better model."
         )
-    n_positives = np.count_nonzero(evidence.target)
+    n_positives = np.count_nonzero(threshold_data.target)
     if n_positives < FEW_POSITIVES:
-        label = evidence.classes.tolist()[1]
+        label = threshold_data.classes.tolist()[1]
         complaints.append(
             f"threshold: only {n_positives} of the rows it is chosen on are of the positive class "
             f"{label!r}, and it may be far from the best one for new rows. Have at least "

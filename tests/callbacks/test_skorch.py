@@ -48,7 +48,7 @@ from torch.utils.data import TensorDataset
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier
 from skbinary.callbacks import skorch
-from skbinary.models.batch_of_models import Stack
+from skbinary.models.batch_of_models import ModelBatch
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -1140,7 +1140,7 @@ def test_interrupt_inside_a_line_search_keeps_the_weights_of_the_last_iteration(
 ):
     rows = np.random.RandomState(0).normal(size=(400, 5))
     y = np.where(rows[:, 0] * rows[:, 1] > 0, 1, 0)
-    evaluate, calls = Stack.loss_and_gradient, []
+    evaluate, calls = ModelBatch.loss_and_gradient, []
 
     def interrupted(self, *args, **kwargs):
         calls.append(None)
@@ -1148,7 +1148,7 @@ def test_interrupt_inside_a_line_search_keeps_the_weights_of_the_last_iteration(
             raise KeyboardInterrupt
         return evaluate(self, *args, **kwargs)
 
-    monkeypatch.setattr(Stack, "loss_and_gradient", interrupted)
+    monkeypatch.setattr(ModelBatch, "loss_and_gradient", interrupted)
     model = TorchMLPClassifier((20,), solver="lbfgs", random_state=0)
     with pytest.warns(UserWarning, match="interrupted by the user"):
         model.fit(rows, y)

@@ -24,7 +24,7 @@ from skbinary import (
 from skbinary.data.preparation import Candidates
 from skbinary.estimators import batching
 from skbinary.solvers.minibatch import single
-from skbinary.solvers.minibatch.batched import StackedMiniBatch
+from skbinary.solvers.minibatch.batched import BatchedMiniBatch
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -53,13 +53,13 @@ def folds(monkeypatch):
 @pytest.fixture
 def stacks(monkeypatch):
     """Count the models of every stack."""
-    sizes, original = [], StackedMiniBatch.__init__
+    sizes, original = [], BatchedMiniBatch.__init__
 
     def noted(self, architecture, starts, *args, **kwargs):
         sizes.append(len(starts))
         original(self, architecture, starts, *args, **kwargs)
 
-    monkeypatch.setattr(StackedMiniBatch, "__init__", noted)
+    monkeypatch.setattr(BatchedMiniBatch, "__init__", noted)
     return sizes
 
 
@@ -349,13 +349,13 @@ def test_members_in_a_search_score_as_alone(stacks):
 
 
 def test_rows_are_held_once(monkeypatch):
-    seen, original = [], StackedMiniBatch.__init__
+    seen, original = [], BatchedMiniBatch.__init__
 
-    def noted(self, architecture, starts, courses, *args, **kwargs):
-        seen.extend(course.problem.rows.values.data_ptr() for course in courses)
-        original(self, architecture, starts, courses, *args, **kwargs)
+    def noted(self, architecture, starts, setups, *args, **kwargs):
+        seen.extend(setup.dataset.rows.values.data_ptr() for setup in setups)
+        original(self, architecture, starts, setups, *args, **kwargs)
 
-    monkeypatch.setattr(StackedMiniBatch, "__init__", noted)
+    monkeypatch.setattr(BatchedMiniBatch, "__init__", noted)
     members().fit(X.astype(np.float32), Y)
     assert len(seen) == 3
     assert len(set(seen)) == 1

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier, VectorizedGridSearchCV
 from skbinary.data.batches import DenseBatch
-from skbinary.models.batch_of_models import ACTIVATIONS, Architecture, Stack
+from skbinary.models.batch_of_models import ACTIVATIONS, Architecture, ModelBatch
 from skbinary.solvers.result import DivergedError
 
 EPOCHS = 12
@@ -279,7 +279,7 @@ def test_search_logits_that_overflow_score_nan():
 def test_largest_logit_bounds_those_of_all_rows(activation, fit_intercept):
     shape = Architecture(5, (7, 3), activation, fit_intercept=fit_intercept)
     generator = torch.Generator().manual_seed(0)
-    stack = Stack(shape, 3 * torch.randn(2, shape.n_parameters, generator=generator))
+    stack = ModelBatch(shape, 3 * torch.randn(2, shape.n_parameters, generator=generator))
     rows = 2 * torch.rand(1000, 5, generator=generator) - 1
     assert float(stack.logits(DenseBatch(rows)).abs().max()) <= stack.largest_logit()
 

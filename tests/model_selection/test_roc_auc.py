@@ -20,7 +20,7 @@ from skbinary.estimators import scoring as estimators_scoring
 from skbinary.estimators.scoring import logits_of
 from skbinary.model_selection import scoring, splits
 from skbinary.model_selection.roc_auc import area_under_curve, areas_under_curves, is_plain_roc_auc
-from skbinary.runtime.threads import Team
+from skbinary.runtime.threads import ThreadPool
 
 X, Y = make_classification(400, n_features=5, flip_y=0.3, weights=[0.7], random_state=0)
 GRID = {"C": [0.01, 1.0, 100.0]}
@@ -138,14 +138,14 @@ def test_search_scores_do_not_depend_on_threads(threads):
 
 
 def test_search_shares_scoring_out_among_the_threads_of_torch(long_table, monkeypatch):
-    teams, original = [], Team.map
+    teams, original = [], ThreadPool.map
 
     def noted(self, function, pieces):
         if function is scoring._areas:
             teams.append((self.n_threads, len(pieces)))
         return original(self, function, pieces)
 
-    monkeypatch.setattr(Team, "map", noted)
+    monkeypatch.setattr(ThreadPool, "map", noted)
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:

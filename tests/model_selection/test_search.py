@@ -45,7 +45,7 @@ from skbinary.model_selection import evaluation, splits
 from skbinary.model_selection.evaluation import Evaluation
 from skbinary.solvers import loop
 from skbinary.solvers.full_batch.newton_path import PathNewton
-from skbinary.solvers.minibatch.batched import StackedMiniBatch
+from skbinary.solvers.minibatch.batched import BatchedMiniBatch
 from skbinary.solvers.result import StopReason
 
 OLD = parse_version(sklearn.__version__) < parse_version("1.9")
@@ -79,13 +79,13 @@ def stacks(monkeypatch):
         original = kind.__init__
 
         def make(self, architecture, *args, **kwargs):
-            n_models = len(args[1]) if kind is StackedMiniBatch else len(args[2])
+            n_models = len(args[1]) if kind is BatchedMiniBatch else len(args[2])
             sizes.append(n_models)
             original(self, architecture, *args, **kwargs)
 
         monkeypatch.setattr(kind, "__init__", make)
 
-    counted(StackedMiniBatch)
+    counted(BatchedMiniBatch)
     counted(PathNewton)
     return sizes
 
@@ -292,7 +292,7 @@ def test_max_stack_memory_that_is_no_size_is_told(table, bad):
 )
 def test_stack_that_is_out_of_memory_is_halved(table, monkeypatch, error):
     expected = scores(VectorizedGridSearchCV(network(), GRID, cv=4).fit(*table))
-    original, sizes = StackedMiniBatch.epoch, []
+    original, sizes = BatchedMiniBatch.epoch, []
 
     def epoch(self):
         sizes.append(self.stack.n_models)
@@ -300,21 +300,21 @@ def test_stack_that_is_out_of_memory_is_halved(table, monkeypatch, error):
             raise error
         return original(self)
 
-    monkeypatch.setattr(StackedMiniBatch, "epoch", epoch)
+    monkeypatch.setattr(BatchedMiniBatch, "epoch", epoch)
     found = scores(VectorizedGridSearchCV(network(), GRID, cv=4).fit(*table))
     assert {24, 12, 6, 3} == set(sizes)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-7)
 
 
 def test_model_that_alone_is_out_of_memory_fails_alone(table, monkeypatch):
-    original = StackedMiniBatch.epoch
+    original = BatchedMiniBatch.epoch
 
     def epoch(self):
-        if any(course.ridge.strength == 1.0 for course in self.courses):
+        if any(setup.l2_penalty.strength == 1.0 for setup in self.setups):
             raise MemoryError("too large")
         return original(self)
 
-    monkeypatch.setattr(StackedMiniBatch, "epoch", epoch)
+    monkeypatch.setattr(BatchedMiniBatch, "epoch", epoch)
     search = VectorizedGridSearchCV(network(), GRID, cv=3, refit=False)
     with pytest.warns(sklearn.exceptions.FitFailedWarning, match="6 fits failed"):
         search.fit(*table)
@@ -335,7 +335,7 @@ PLACES = {
     "members": (Parts, "finish", {"n_members": 2}),
     "threshold": (ensemble, "choose", {"threshold": "f1"}),
     "scores": (BinaryScorer, "_score_checked", {}),
-    "areas": (evaluation, "known_areas", {}),
+    "areas": (evaluation, "precomputed_areas", {}),
     "transformed rows": (splits, "transformed", {}),
 }
 
@@ -413,7 +413,7 @@ def test_error_of_the_training_is_not_taken_for_a_full_memory(table, monkeypatch
     def epoch(self):
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(StackedMiniBatch, "epoch", epoch)
+    monkeypatch.setattr(BatchedMiniBatch, "epoch", epoch)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         VectorizedGridSearchCV(network(), GRID, cv=3).fit(*table)
 
@@ -447,7 +447,7 @@ def test_linear_model_that_its_stack_leaves_is_fitted_alone(long_table, monkeypa
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_ctrl_c_stops_all_stacks_and_leaves_the_search_as_it_was(table, monkeypatch, n_threads):
     before = torch.get_num_threads()
-    original, steps = StackedMiniBatch._step, []
+    original, steps = BatchedMiniBatch._step, []
 
     def step(self, *args):
         steps.append(1)
@@ -456,7 +456,7 @@ def test_ctrl_c_stops_all_stacks_and_leaves_the_search_as_it_was(table, monkeypa
             os.kill(os.getpid(), signal.SIGINT)
         return original(self, *args)
 
-    monkeypatch.setattr(StackedMiniBatch, "_step", step)
+    monkeypatch.setattr(BatchedMiniBatch, "_step", step)
     grid = {"hidden_layer_sizes": [(50,), (51,)], **GRID}
     model = network(max_iter=100_000, n_iter_no_change=100_000)
     search = VectorizedGridSearchCV(model, grid, cv=3)
@@ -512,7 +512,7 @@ def test_warm_search_that_is_interrupted_keeps_its_earlier_results(table, monkey
     def step(self, *args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(StackedMiniBatch, "_step", step)
+    monkeypatch.setattr(BatchedMiniBatch, "_step", step)
     with pytest.raises(KeyboardInterrupt):
         search.fit(*table)
     assert search.cv_results_ is earlier

@@ -9,7 +9,7 @@ from torch.nn import functional
 from skbinary.data import batches
 from skbinary.data.batches import DenseBatch, SparseBatch
 from skbinary.data.rows import SparseRows
-from skbinary.models.batch_of_models import ACTIVATIONS, Architecture, Stack
+from skbinary.models.batch_of_models import ACTIVATIONS, Architecture, ModelBatch
 from skbinary.models.torch_module import build_module
 from skbinary.runtime import chunks
 from skbinary.solvers.minibatch.dropout import Dropout
@@ -21,7 +21,7 @@ def make_stack(activation, n_models, hidden=(4, 3), fit_intercept=True):
     architecture = Architecture(N_FEATURES, hidden, activation, (), fit_intercept)
     generator = torch.Generator().manual_seed(0)
     shape = (n_models, architecture.n_parameters)
-    return Stack(architecture, torch.randn(shape, generator=generator, dtype=torch.float64))
+    return ModelBatch(architecture, torch.randn(shape, generator=generator, dtype=torch.float64))
 
 
 def make_rows(n_models=None, sparse=False):
@@ -39,7 +39,7 @@ def make_rows(n_models=None, sparse=False):
     return DenseBatch(values), values, target
 
 
-def autograd_loss(stack, parameters, values, target, weight, factors=None):
+def autograd_loss(model_batch, parameters, values, target, weight, factors=None):
     """Write the same loss down for autograd, layer by layer."""
     activations = {
         "identity": lambda x: x,
@@ -50,14 +50,14 @@ def autograd_loss(stack, parameters, values, target, weight, factors=None):
         "gelu": functional.gelu,
         "silu": functional.silu,
     }
-    weights, biases = stack.architecture.unpack(parameters)
+    weights, biases = model_batch.architecture.unpack(parameters)
     signal = values
     for i, matrix in enumerate(weights):
         signal = signal @ matrix
         if biases:
             signal = signal + biases[i]
         if i < len(weights) - 1:
-            signal = activations[stack.architecture.activation](signal)
+            signal = activations[model_batch.architecture.activation](signal)
             if factors is not None:
                 signal = signal * factors[i]
     target = target.expand(signal.shape[:2])
@@ -79,7 +79,7 @@ CASES = itertools.product(ACTIVATIONS, WEIGHTS, [1, 3], [False, True])
 
 @pytest.mark.parametrize(("activation", "weighting", "n_models", "dropout"), list(CASES))
 def test_gradient_closed_form_equals_autograd(activation, weighting, n_models, dropout):
-    stack = make_stack(activation, n_models)
+    model_batch = make_stack(activation, n_models)
     batch, values, target = make_rows()
     factors, noise = None, None
     if dropout:
@@ -87,84 +87,88 @@ def test_gradient_closed_form_equals_autograd(activation, weighting, n_models, d
         empty = torch.empty(n_models, N_ROWS, 4, dtype=torch.float64)
         factors = [masks(0, empty), masks(1, empty[..., :3])]
         noise = lambda layer, out: factors[layer].reshape(out.shape)  # noqa: E731  # short
-    loss = stack.loss_and_gradient(batch, target, WEIGHTS[weighting], noise)
+    loss = model_batch.loss_and_gradient(batch, target, WEIGHTS[weighting], noise)
 
-    free = stack.parameters.clone().requires_grad_()
-    expected = autograd_loss(stack, free, values, target, WEIGHTS[weighting], factors)
+    free = model_batch.parameters.clone().requires_grad_()
+    expected = autograd_loss(model_batch, free, values, target, WEIGHTS[weighting], factors)
     expected.sum().backward()
     torch.testing.assert_close(loss, expected.detach(), rtol=1e-10, atol=1e-10)
-    torch.testing.assert_close(stack.gradient, free.grad, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(model_batch.gradient, free.grad, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("hidden", [(), (4,), (4, 3, 2)])
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_gradient_any_depth_equals_autograd(hidden, fit_intercept):
-    stack = make_stack("tanh", 2, hidden, fit_intercept)
+    model_batch = make_stack("tanh", 2, hidden, fit_intercept)
     batch, values, target = make_rows()
-    stack.loss_and_gradient(batch, target, None)
-    free = stack.parameters.clone().requires_grad_()
-    autograd_loss(stack, free, values, target, None).sum().backward()
-    torch.testing.assert_close(stack.gradient, free.grad, rtol=1e-10, atol=1e-10)
+    model_batch.loss_and_gradient(batch, target, None)
+    free = model_batch.parameters.clone().requires_grad_()
+    autograd_loss(model_batch, free, values, target, None).sum().backward()
+    torch.testing.assert_close(model_batch.gradient, free.grad, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("n_models", [1, 3])
 def test_gradient_sparse_rows_equals_dense(n_models):
-    stack = make_stack("relu", n_models)
+    model_batch = make_stack("relu", n_models)
     batch, values, target = make_rows(sparse=True)
-    loss = stack.loss_and_gradient(batch, target, None)
-    gradient = stack.gradient.clone()
-    expected = stack.loss_and_gradient(DenseBatch(values), target, None)
+    loss = model_batch.loss_and_gradient(batch, target, None)
+    gradient = model_batch.gradient.clone()
+    expected = model_batch.loss_and_gradient(DenseBatch(values), target, None)
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(gradient, stack.gradient, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gradient, model_batch.gradient, rtol=1e-12, atol=1e-12)
 
 
 def test_gradient_rows_of_their_own_equals_single_models():
-    stack = make_stack("silu", 3)
+    model_batch = make_stack("silu", 3)
     batch, values, target = make_rows(n_models=3)
-    losses = stack.loss_and_gradient(batch, target, None)
+    losses = model_batch.loss_and_gradient(batch, target, None)
     for k in range(3):
-        single = Stack(stack.architecture, stack.parameters[k : k + 1].clone())
+        single = ModelBatch(model_batch.architecture, model_batch.parameters[k : k + 1].clone())
         loss = single.loss_and_gradient(DenseBatch(values[k]), target[k], None)
         torch.testing.assert_close(losses[k], loss[0])
-        torch.testing.assert_close(stack.gradient[k], single.gradient[0])
+        torch.testing.assert_close(model_batch.gradient[k], single.gradient[0])
 
 
 def test_logits_stack_equals_single_models():
-    stack = make_stack("relu", 3)
+    model_batch = make_stack("relu", 3)
     batch, _, _ = make_rows()
-    logits = stack.logits(batch)
+    logits = model_batch.logits(batch)
     for k in range(3):
-        single = Stack(stack.architecture, stack.parameters[k : k + 1].clone())
+        single = ModelBatch(model_batch.architecture, model_batch.parameters[k : k + 1].clone())
         torch.testing.assert_close(logits[k], single.logits(batch)[0])
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_module_same_weights_same_logits(activation):
-    stack = make_stack(activation, 1)
+    model_batch = make_stack(activation, 1)
     batch, values, _ = make_rows()
     module = build_module(
-        stack.architecture, [w[0] for w in stack.weights], [b[0] for b in stack.biases]
+        model_batch.architecture,
+        [w[0] for w in model_batch.weights],
+        [b[0] for b in model_batch.biases],
     )
-    torch.testing.assert_close(module(values).detach(), stack.logits(batch)[0])
+    torch.testing.assert_close(module(values).detach(), model_batch.logits(batch)[0])
 
 
 def test_module_shares_memory_with_the_weights():
-    stack = make_stack("relu", 1)
+    model_batch = make_stack("relu", 1)
     module = build_module(
-        stack.architecture, [w[0] for w in stack.weights], [b[0] for b in stack.biases]
+        model_batch.architecture,
+        [w[0] for w in model_batch.weights],
+        [b[0] for b in model_batch.biases],
     )
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.zero_()
-    assert bool((stack.parameters == 0).all())
+    assert bool((model_batch.parameters == 0).all())
 
 
 def test_loss_of_extreme_logits_is_finite():
-    stack = make_stack("identity", 1, hidden=())
-    stack.parameters.fill_(1e4)
+    model_batch = make_stack("identity", 1, hidden=())
+    model_batch.parameters.fill_(1e4)
     batch, _, target = make_rows()
-    assert bool(torch.isfinite(stack.loss_and_gradient(batch, target, None)).all())
-    assert bool(torch.isfinite(stack.gradient).all())
+    assert bool(torch.isfinite(model_batch.loss_and_gradient(batch, target, None)).all())
+    assert bool(torch.isfinite(model_batch.gradient).all())
 
 
 def compressed(n_rows=40, n_columns=7):
@@ -188,7 +192,7 @@ def test_sparse_rows_added_up_in_their_order_give_the_product(n_models):
 
 def test_sparse_rows_made_dense_in_parts_give_the_same_products(monkeypatch):
     batch, dense = compressed()
-    monkeypatch.setattr(chunks, "_SPAN_NUMBERS", 70)  # parts of ten rows, or eight columns
+    monkeypatch.setattr(chunks, "_CHUNK_NUMBERS", 70)  # parts of ten rows, or eight columns
     parts = list(batch._dense_parts())
     assert [span.stop - span.start for span, _ in parts] == [10] * 4
     torch.testing.assert_close(torch.cat([part.values for _, part in parts]), dense)

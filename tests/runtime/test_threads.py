@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from skbinary.runtime import threads
-from skbinary.runtime.threads import Team, one_torch_thread
+from skbinary.runtime.threads import ThreadPool, one_torch_thread
 
 
 @pytest.fixture
@@ -22,16 +22,16 @@ def three_threads():
 
 @pytest.mark.usefixtures("three_threads")
 def test_team_keeps_torch_on_one_thread_and_restores_the_setting():
-    with Team() as team:
+    with ThreadPool() as pool:
         assert torch.get_num_threads() == 1
-        assert team.n_threads == 3
+        assert pool.n_threads == 3
     assert torch.get_num_threads() == 3
 
 
 @pytest.mark.usefixtures("three_threads")
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
 def test_team_restores_the_setting_after_an_error(error):
-    with pytest.raises(error), Team():
+    with pytest.raises(error), ThreadPool():
         raise error
     assert torch.get_num_threads() == 3
 
@@ -44,8 +44,8 @@ def in_a_new_thread(function):
 
 @pytest.mark.usefixtures("three_threads")
 def test_team_leaves_the_setting_of_new_threads_alone():
-    with Team() as team:
-        list(team.map(str, range(9)))
+    with ThreadPool() as pool:
+        list(pool.map(str, range(9)))
         assert in_a_new_thread(torch.get_num_threads) == 3
     assert in_a_new_thread(torch.get_num_threads) == 3
 
@@ -57,17 +57,17 @@ def test_teams_that_overlap_in_threads_restore_the_setting_of_each(later):
 
     def work():
         try:
-            with Team() as team:
+            with ThreadPool() as pool:
                 entered.set()
                 assert may_end.wait(timeout=60)
                 if later is not None:
                     raise later
         except (ValueError, KeyboardInterrupt):
             pass
-        return team.n_threads, torch.get_num_threads()
+        return pool.n_threads, torch.get_num_threads()
 
     with ThreadPoolExecutor(1) as pool:
-        with Team():
+        with ThreadPool():
             there = pool.submit(work)
             assert entered.wait(timeout=60)
         may_end.set()
@@ -80,8 +80,8 @@ def test_teams_that_overlap_in_threads_restore_the_setting_of_each(later):
 def test_team_restores_a_setting_that_differs_between_threads():
     def work():
         torch.set_num_threads(2)
-        with Team() as team:
-            found = team.n_threads, torch.get_num_threads()
+        with ThreadPool() as pool:
+            found = pool.n_threads, torch.get_num_threads()
         return (*found, torch.get_num_threads())
 
     assert in_a_new_thread(work) == (2, 1, 2)
@@ -93,8 +93,8 @@ def test_team_in_a_daemon_thread_shares_out_work():
     results = []
 
     def work():
-        with Team() as team:
-            results.append(list(team.map(lambda piece: -piece, range(9))))
+        with ThreadPool() as pool:
+            results.append(list(pool.map(lambda piece: -piece, range(9))))
 
     daemon = threading.Thread(target=work, daemon=True)
     daemon.start()
@@ -105,21 +105,21 @@ def test_team_in_a_daemon_thread_shares_out_work():
 @pytest.mark.usefixtures("three_threads")
 def test_team_within_a_team_has_one_thread():
     def piece(_):
-        return Team().n_threads
+        return ThreadPool().n_threads
 
-    with Team() as team:
-        assert Team().n_threads == 1
-        assert set(team.map(piece, range(9))) == {1}
-    assert Team().n_threads == 3
+    with ThreadPool() as pool:
+        assert ThreadPool().n_threads == 1
+        assert set(pool.map(piece, range(9))) == {1}
+    assert ThreadPool().n_threads == 3
 
 
 @pytest.mark.usefixtures("three_threads")
 def test_team_where_torch_has_one_thread_has_those_of_the_setting():
     with one_torch_thread():
         assert torch.get_num_threads() == 1
-        assert Team().n_threads == 3
+        assert ThreadPool().n_threads == 3
         with one_torch_thread():
-            assert Team().n_threads == 3
+            assert ThreadPool().n_threads == 3
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 3
 
@@ -127,16 +127,16 @@ def test_team_where_torch_has_one_thread_has_those_of_the_setting():
 @pytest.mark.usefixtures("three_threads")
 def test_team_without_functions_for_one_thread_alone_uses_the_one_of_torch(monkeypatch):
     monkeypatch.setattr(threads, "_setters", lambda: None)
-    with Team() as team:
+    with ThreadPool() as pool:
         assert torch.get_num_threads() == 1
-        assert set(team.map(lambda piece: torch.get_num_threads(), range(9))) == {1}
+        assert set(pool.map(lambda piece: torch.get_num_threads(), range(9))) == {1}
     assert torch.get_num_threads() == 3
 
 
 @pytest.mark.parametrize("n_threads", [1, 4])
 def test_map_gives_results_in_order(n_threads):
-    with Team(n_threads) as team:
-        assert list(team.map(lambda piece: piece * piece, range(20))) == [i * i for i in range(20)]
+    with ThreadPool(n_threads) as pool:
+        assert list(pool.map(lambda piece: piece * piece, range(20))) == [i * i for i in range(20)]
 
 
 def test_map_hands_out_many_pieces_by_the_handful(monkeypatch):
@@ -148,40 +148,40 @@ def test_map_hands_out_many_pieces_by_the_handful(monkeypatch):
         return submit(self, *args)
 
     monkeypatch.setattr(ThreadPoolExecutor, "submit", counted)
-    with Team(2) as team:
-        assert list(team.map(lambda piece: -piece, range(1000))) == [-i for i in range(1000)]
+    with ThreadPool(2) as pool:
+        assert list(pool.map(lambda piece: -piece, range(1000))) == [-i for i in range(1000)]
     assert 2 < len(handed_out) <= 20
 
 
 def test_map_of_nothing_gives_nothing():
-    with Team(2) as team:
-        assert list(team.map(lambda piece: piece, [])) == []
+    with ThreadPool(2) as pool:
+        assert list(pool.map(lambda piece: piece, [])) == []
 
 
 def test_map_works_side_by_side():
     # Each piece waits for the other one: on a single thread this would never end.
     meeting = threading.Barrier(2, timeout=10)
-    with Team(2) as team:
-        assert sorted(team.map(lambda piece: meeting.wait(), range(2))) == [0, 1]
+    with ThreadPool(2) as pool:
+        assert sorted(pool.map(lambda piece: meeting.wait(), range(2))) == [0, 1]
 
 
 def test_map_computes_each_piece_on_one_torch_thread():
-    with Team(2) as team:
-        assert set(team.map(lambda piece: torch.get_num_threads(), range(8))) == {1}
+    with ThreadPool(2) as pool:
+        assert set(pool.map(lambda piece: torch.get_num_threads(), range(8))) == {1}
 
 
 def test_map_passes_errors_on():
     def fail(piece):
         raise ZeroDivisionError
 
-    with Team(2) as team, pytest.raises(ZeroDivisionError):
-        list(team.map(fail, range(4)))
+    with ThreadPool(2) as pool, pytest.raises(ZeroDivisionError):
+        list(pool.map(fail, range(4)))
 
 
 def test_team_leaves_no_thread_behind():
     before = threading.active_count()
-    with Team(3) as team:
-        list(team.map(str, range(9)))
+    with ThreadPool(3) as pool:
+        list(pool.map(str, range(9)))
     assert threading.active_count() == before
 
 
@@ -189,6 +189,6 @@ def test_team_leaves_no_thread_behind():
 def test_team_is_left_by_its_threads_also_for_the_operating_system():
     # Python 3.11 and 3.12 count threads as ended that may still hold a lock.
     for _ in range(50):
-        with Team(3) as team:
-            ids = set(team.map(lambda piece: threading.get_native_id(), range(9)))
+        with ThreadPool(3) as pool:
+            ids = set(pool.map(lambda piece: threading.get_native_id(), range(9)))
         assert ids.isdisjoint(map(int, os.listdir("/proc/self/task")))

@@ -14,7 +14,7 @@ from sklearn.metrics import (
     recall_score,
 )
 
-from skbinary.thresholds.curve import Evidence, choose
+from skbinary.thresholds.curve import ThresholdData, choose
 from skbinary.thresholds.objectives import Metric, parse_threshold
 
 CLASSES = np.array(["no", "yes"])
@@ -49,23 +49,25 @@ def make_case(seed, n_rows=None):
         # Multiples of a half, whose sums are exact in any order.
         weight = generator.choice([0, 0.5, 1, 2.5], size=n_rows)
         weight[:2] = 1
-    return Evidence(logit, target, weight, CLASSES)
+    return ThresholdData(logit, target, weight, CLASSES)
 
 
 def make_calibrated(n_rows, seed=0):
     generator = np.random.default_rng(seed)
     logit = 1.5 * generator.normal(size=n_rows)
     target = (generator.random(n_rows) < expit(logit)).astype(float)
-    return Evidence(logit, target, None, CLASSES)
+    return ThresholdData(logit, target, None, CLASSES)
 
 
 def make_rows(logit, target, weight=None):
     weight = None if weight is None else np.array(weight, dtype=float)
-    return Evidence(np.array(logit, dtype=float), np.array(target, dtype=float), weight, CLASSES)
+    return ThresholdData(
+        np.array(logit, dtype=float), np.array(target, dtype=float), weight, CLASSES
+    )
 
 
-def find(threshold, evidence):
-    return choose(parse_threshold(threshold), evidence)
+def find(threshold, threshold_data):
+    return choose(parse_threshold(threshold), threshold_data)
 
 
 def f1_of_labels(truth, labels, *, sample_weight=None):
@@ -119,11 +121,15 @@ def all_cuts(probability):
     return cuts[:-1] if values[-1] == 1 else cuts
 
 
-def best_by_brute_force(spec, evidence):
-    weight = np.ones(len(evidence.target)) if evidence.weight is None else evidence.weight
+def best_by_brute_force(spec, threshold_data):
+    weight = (
+        np.ones(len(threshold_data.target))
+        if threshold_data.weight is None
+        else threshold_data.weight
+    )
     kept = weight > 0
-    probability, weight = expit(evidence.logit[kept]), weight[kept]
-    truth = evidence.target[kept].astype(int)
+    probability, weight = expit(threshold_data.logit[kept]), weight[kept]
+    truth = threshold_data.target[kept].astype(int)
     table = [
         ([*worth(spec, truth, (probability >= cut).astype(int), weight), -abs(cut - 0.5)], cut)
         for cut in all_cuts(probability)
@@ -136,21 +142,24 @@ def best_by_brute_force(spec, evidence):
 
 @pytest.mark.parametrize("seed", range(200))
 def test_choose_any_objective_equals_brute_force(seed):
-    evidence = make_case(seed)
+    threshold_data = make_case(seed)
     spec = SPECS[seed % len(SPECS)]
     if spec in CONSTRAINTS and seed % len(SPECS) >= len(METRICS):
         spec = {spec: LEVELS[np.random.default_rng(seed).integers(len(LEVELS))]}
-    assert find(spec, evidence).threshold == best_by_brute_force(spec, evidence)
+    assert find(spec, threshold_data).threshold == best_by_brute_force(spec, threshold_data)
 
 
 @pytest.mark.parametrize("name", METRICS)
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_curve_any_metric_equals_scikit_learn(name, seed):
-    evidence = make_case(seed, n_rows=25)
-    curve = find(name, evidence).curve
+    threshold_data = make_case(seed, n_rows=25)
+    curve = find(name, threshold_data).curve
     expected = [
         score_by_scikit_learn(
-            name, evidence.target, (expit(evidence.logit) >= cut).astype(float), evidence.weight
+            name,
+            threshold_data.target,
+            (expit(threshold_data.logit) >= cut).astype(float),
+            threshold_data.weight,
         )
         for cut in curve["threshold"]
     ]
@@ -159,11 +168,15 @@ def test_curve_any_metric_equals_scikit_learn(name, seed):
 
 @pytest.mark.parametrize("seed", range(30))
 def test_curve_counts_equal_the_rows_from_each_cut_on(seed):
-    evidence = make_case(seed)
-    curve = find("f1", evidence).curve
-    weight = np.ones(len(evidence.target)) if evidence.weight is None else evidence.weight
-    flags = expit(evidence.logit) >= curve["threshold"][:, None]
-    positive = evidence.target == 1
+    threshold_data = make_case(seed)
+    curve = find("f1", threshold_data).curve
+    weight = (
+        np.ones(len(threshold_data.target))
+        if threshold_data.weight is None
+        else threshold_data.weight
+    )
+    flags = expit(threshold_data.logit) >= curve["threshold"][:, None]
+    positive = threshold_data.target == 1
     assert np.array_equal(curve["tp"], (flags & positive) @ weight)
     assert np.array_equal(curve["fp"], (flags & ~positive) @ weight)
     assert np.array_equal(curve["fn"], (~flags & positive) @ weight)
@@ -198,7 +211,7 @@ def test_curve_certain_rows_leave_out_the_cut_that_flags_none():
 def test_curve_uneven_weights_flagging_all_has_recall_of_one():
     weight = np.random.default_rng(0).random(1000)
     rows = make_calibrated(1000)
-    curve = find({"recall": 1}, Evidence(rows.logit, rows.target, weight, CLASSES)).curve
+    curve = find({"recall": 1}, ThresholdData(rows.logit, rows.target, weight, CLASSES)).curve
     assert curve["fn"][0] == 0
     assert curve["tn"][0] == 0
     assert curve["tp"][-1] == 0
@@ -209,7 +222,7 @@ def make_rare(n_rows, n_positive):
     generator = np.random.default_rng(0)
     target = (np.arange(n_rows) < n_positive).astype(float)
     logit = generator.normal(size=n_rows) - 4 + 3 * target
-    return Evidence(logit, target, generator.uniform(0.5, 2, size=n_rows), CLASSES)
+    return ThresholdData(logit, target, generator.uniform(0.5, 2, size=n_rows), CLASSES)
 
 
 LONG = {
@@ -218,13 +231,13 @@ LONG = {
     "bunched": make_rows(np.r_[np.linspace(-9, -8, 5000), 3, 5], np.r_[np.arange(5000) % 2, 1, 0]),
 }
 LONG_SPECS = ["f1", "accuracy", {"recall": 0.9}, {"alert_rate": 0.01}, COSTS[1]]
-each_long = pytest.mark.parametrize("evidence", LONG.values(), ids=LONG)
+each_long = pytest.mark.parametrize("threshold_data", LONG.values(), ids=LONG)
 
 
 @each_long
 @pytest.mark.parametrize("spec", LONG_SPECS, ids=str)
-def test_curve_many_cuts_keeps_its_ends_the_choice_and_the_interval(evidence, spec):
-    choice = find(spec, evidence)
+def test_curve_many_cuts_keeps_its_ends_the_choice_and_the_interval(threshold_data, spec):
+    choice = find(spec, threshold_data)
     curve, (low, high) = choice.curve, choice.interval
     assert {len(column) for column in curve.values()} == {len(curve["threshold"])}
     assert 100 < len(curve["threshold"]) <= 1000
@@ -235,36 +248,44 @@ def test_curve_many_cuts_keeps_its_ends_the_choice_and_the_interval(evidence, sp
 
 
 @each_long
-def test_curve_many_cuts_counts_the_rows_from_each_cut_on(evidence):
-    curve = find("f1", evidence).curve
-    weight = np.ones(len(evidence.target)) if evidence.weight is None else evidence.weight
-    flags = expit(evidence.logit) >= curve["threshold"][:, None]
-    positive = evidence.target == 1
+def test_curve_many_cuts_counts_the_rows_from_each_cut_on(threshold_data):
+    curve = find("f1", threshold_data).curve
+    weight = (
+        np.ones(len(threshold_data.target))
+        if threshold_data.weight is None
+        else threshold_data.weight
+    )
+    flags = expit(threshold_data.logit) >= curve["threshold"][:, None]
+    positive = threshold_data.target == 1
     np.testing.assert_allclose(curve["tp"], (flags & positive) @ weight, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(curve["fp"], (flags & ~positive) @ weight, rtol=1e-9, atol=1e-9)
 
 
 @each_long
-def test_choose_many_cuts_compares_all_of_them(evidence):
-    choice = find("f1", evidence)
+def test_choose_many_cuts_compares_all_of_them(threshold_data):
+    choice = find("f1", threshold_data)
     precision, recall, _ = precision_recall_curve(
-        evidence.target, expit(evidence.logit), sample_weight=evidence.weight
+        threshold_data.target, expit(threshold_data.logit), sample_weight=threshold_data.weight
     )
     every = 2 * precision * recall / np.maximum(precision + recall, 1e-300)
-    flags = expit(evidence.logit) >= choice.threshold
-    reached = f1_score(evidence.target, flags, sample_weight=evidence.weight)
+    flags = expit(threshold_data.logit) >= choice.threshold
+    reached = f1_score(threshold_data.target, flags, sample_weight=threshold_data.weight)
     assert reached == pytest.approx(every.max(), rel=1e-12)
     assert choice.curve["score"].max() == pytest.approx(reached, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", ["calibrated", "rare"])
 def test_curve_many_cuts_keeps_the_shape_of_the_curve(name):
-    evidence = LONG[name]
-    curve = find("f1", evidence).curve
-    weight = np.ones(len(evidence.target)) if evidence.weight is None else evidence.weight
+    threshold_data = LONG[name]
+    curve = find("f1", threshold_data).curve
+    weight = (
+        np.ones(len(threshold_data.target))
+        if threshold_data.weight is None
+        else threshold_data.weight
+    )
     grid = np.linspace(0, 0.99, 400)
-    flags = expit(evidence.logit) >= grid[:, None]
-    positive = evidence.target == 1
+    flags = expit(threshold_data.logit) >= grid[:, None]
+    positive = threshold_data.target == 1
     tp, fp = (flags & positive) @ weight, (flags & ~positive) @ weight
     expected = {"tp": tp, "fp": fp, "score": 2 * tp / (tp + fp + weight[positive].sum())}
     for column, full in expected.items():
@@ -287,10 +308,10 @@ def test_curve_constraint_scores_cuts_that_miss_it_too():
 @pytest.mark.parametrize("level", [0.1, 0.5, 0.7, 0.9, 0.95, 0.99, 1.0])
 @pytest.mark.parametrize("seed", range(5))
 def test_choose_recall_always_holds(level, seed):
-    evidence = make_calibrated(200, seed)
-    choice = find({"recall": level}, evidence)
-    flags = expit(evidence.logit) >= choice.threshold
-    assert recall_score(evidence.target, flags) >= level
+    threshold_data = make_calibrated(200, seed)
+    choice = find({"recall": level}, threshold_data)
+    flags = expit(threshold_data.logit) >= choice.threshold
+    assert recall_score(threshold_data.target, flags) >= level
     assert choice.complaints == ()
 
 
@@ -307,11 +328,11 @@ def test_choose_costs_calibrated_rows_approach_the_known_threshold(costs, expect
 
 
 def test_choose_costs_score_is_minus_the_mean_cost():
-    evidence = make_case(3)
+    threshold_data = make_case(3)
     costs = COSTS[3]
-    curve = find(costs, evidence).curve
-    truth, weight = evidence.target.astype(int), evidence.weight
-    flags = (expit(evidence.logit) >= curve["threshold"][:, None]).astype(int)
+    curve = find(costs, threshold_data).curve
+    truth, weight = threshold_data.target.astype(int), threshold_data.weight
+    flags = (expit(threshold_data.logit) >= curve["threshold"][:, None]).astype(int)
     expected = [-mean_cost(costs, truth, each, weight) for each in flags]
     np.testing.assert_allclose(curve["score"], expected, rtol=1e-12)
 
@@ -363,7 +384,9 @@ def test_choose_rows_of_weight_zero_do_not_count():
 
 def test_choose_float32_logits_are_taken_in_float64():
     rows = make_calibrated(100)
-    single = Evidence(rows.logit.astype(np.float32), rows.target.astype(np.float32), None, CLASSES)
+    single = ThresholdData(
+        rows.logit.astype(np.float32), rows.target.astype(np.float32), None, CLASSES
+    )
     choice = find("f1", single)
     assert choice.curve["threshold"].dtype == np.float64
     assert len(choice.curve["threshold"]) == 101
@@ -373,10 +396,10 @@ def test_choose_float32_logits_are_taken_in_float64():
     "spec", ["f1", {"recall": 0.8}, {"cost_fp": 1, "cost_fn": 2}, f1_of_labels]
 )
 def test_choose_twice_gives_the_same_and_moves_no_global_state(spec):
-    evidence = make_calibrated(60)
+    threshold_data = make_calibrated(60)
     np.random.seed(0)
     before = np.random.get_state()[1].tolist()
-    first, second = find(spec, evidence), find(spec, evidence)
+    first, second = find(spec, threshold_data), find(spec, threshold_data)
     assert np.random.get_state()[1].tolist() == before
     assert first.threshold == second.threshold
     assert first.interval == second.interval
@@ -384,13 +407,13 @@ def test_choose_twice_gives_the_same_and_moves_no_global_state(spec):
 
 
 def test_choose_leaves_its_rows_alone():
-    evidence = make_case(11)
-    before = [evidence.logit.copy(), evidence.target.copy()]
-    for array in (evidence.logit, evidence.target):
+    threshold_data = make_case(11)
+    before = [threshold_data.logit.copy(), threshold_data.target.copy()]
+    for array in (threshold_data.logit, threshold_data.target):
         array.flags.writeable = False
-    find("f1", evidence)
-    np.testing.assert_array_equal(evidence.logit, before[0])
-    np.testing.assert_array_equal(evidence.target, before[1])
+    find("f1", threshold_data)
+    np.testing.assert_array_equal(threshold_data.logit, before[0])
+    np.testing.assert_array_equal(threshold_data.target, before[1])
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -409,13 +432,13 @@ def test_interval_more_rows_is_narrower(spec):
 
 def test_interval_weights_that_all_rows_share_change_nothing():
     rows = make_calibrated(2000)
-    heavy = Evidence(rows.logit, rows.target, np.full(2000, 2.0**40), CLASSES)
+    heavy = ThresholdData(rows.logit, rows.target, np.full(2000, 2.0**40), CLASSES)
     assert find("f1", heavy).interval == find("f1", rows).interval
 
 
 def test_interval_weight_of_a_class_equals_its_cost():
     rows = make_calibrated(3000)
-    heavy = Evidence(rows.logit, rows.target, 1 + 3 * rows.target, CLASSES)
+    heavy = ThresholdData(rows.logit, rows.target, 1 + 3 * rows.target, CLASSES)
     weighted = find({"cost_fp": 1, "cost_fn": 1}, heavy)
     costly = find({"cost_fp": 1, "cost_fn": 4}, rows)
     assert weighted.threshold == costly.threshold
@@ -425,7 +448,7 @@ def test_interval_weight_of_a_class_equals_its_cost():
 def test_interval_uneven_weights_is_wider():
     rows = make_calibrated(3000)
     weight = np.random.default_rng(1).pareto(1.1, size=3000)
-    uneven = Evidence(rows.logit, rows.target, weight, CLASSES)
+    uneven = ThresholdData(rows.logit, rows.target, weight, CLASSES)
     widths = [np.ptp(find({"recall": 0.9}, each).interval) for each in (rows, uneven)]
     assert widths[1] > 2 * widths[0]
 
@@ -466,8 +489,8 @@ def test_complaint_certain_rows_cannot_be_left_unflagged(spec, asked, reached, a
 def test_complaint_reached_value_is_never_rounded_to_the_one_asked_for():
     logit = np.repeat([0.0, 1.0], [9_999, 10_001])
     target = np.concatenate([np.zeros(9_999), np.ones(9_999), [0, 0]])
-    (complaint,) = find({"precision": 0.9999}, make_rows(logit, target)).complaints
-    assert "The nearest has 0.9998 and" in complaint
+    (convergence_warning,) = find({"precision": 0.9999}, make_rows(logit, target)).complaints
+    assert "The nearest has 0.9998 and" in convergence_warning
 
 
 def test_complaint_few_positive_rows():
@@ -499,8 +522,8 @@ def test_choose_one_class_is_refused(target, weight, got):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_callable_agrees_with_the_metric(seed):
-    evidence = make_case(seed, n_rows=30)
-    called, counted = find(f1_of_labels, evidence), find("f1", evidence)
+    threshold_data = make_case(seed, n_rows=30)
+    called, counted = find(f1_of_labels, threshold_data), find("f1", threshold_data)
     assert called.threshold == counted.threshold
     for key, column in counted.curve.items():
         np.testing.assert_allclose(called.curve[key], column, rtol=1e-12)

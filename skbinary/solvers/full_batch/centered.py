@@ -8,15 +8,15 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from skbinary.data.dataset import Problem
+from skbinary.data.dataset import Dataset
 from skbinary.data.rows import CenteredRows
-from skbinary.models.batch_of_models import Stack
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.solvers.result import Progress
 
 
 class _Solver(Protocol):
     @property
-    def stack(self) -> Stack: ...
+    def model_batch(self) -> ModelBatch: ...
 
     def start(self) -> None: ...
 
@@ -34,9 +34,9 @@ class CenteredStep:
 
     Parameters
     ----------
-    stack : Stack
+    model_batch : ModelBatch
         One linear model with an intercept.
-    problem : Problem
+    dataset : Dataset
         The rows as they are.
     rows : CenteredRows
         The same rows, centered.
@@ -46,23 +46,25 @@ class CenteredStep:
 
     def __init__(
         self,
-        stack: Stack,
-        problem: Problem,
+        model_batch: ModelBatch,
+        dataset: Dataset,
         rows: CenteredRows,
-        make: Callable[[Stack, Problem], _Solver],
+        make: Callable[[ModelBatch, Dataset], _Solver],
     ):
-        self.problem = problem
-        self._stack = stack
+        self.dataset = dataset
+        self._stack = model_batch
         self._offset = rows.offset
-        self._start = Stack(stack.architecture, stack.parameters.clone())
-        self._solver = make(self._start, replace(problem, rows=rows))
+        self._start = ModelBatch(model_batch.architecture, model_batch.parameters.clone())
+        self._solver = make(self._start, replace(dataset, rows=rows))
         self._is_behind = False
 
     @property
-    def stack(self) -> Stack:
+    def model_batch(self) -> ModelBatch:
         """The model on the rows as they are."""
         if self._is_behind:
-            self._stack.parameters.copy_(shifted(self._solver.stack.parameters, -self._offset))
+            self._stack.parameters.copy_(
+                shifted(self._solver.model_batch.parameters, -self._offset)
+            )
             self._is_behind = False
         return self._stack
 

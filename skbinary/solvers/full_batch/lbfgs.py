@@ -122,8 +122,8 @@ class LBFGS:
         max_evaluations: float = float("inf"),
     ):
         self.objective = objective
-        self.stack = objective.stack
-        self.problem = objective.problem
+        self.model_batch = objective.model_batch
+        self.dataset = objective.dataset
         self.tol = tol
         self.min_decrease = min_decrease
         self.max_evaluations = max_evaluations

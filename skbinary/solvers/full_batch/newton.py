@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skbinary.models.batch_of_models import Stack
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.solvers.full_batch.lbfgs import Memory
 from skbinary.solvers.full_batch.line_search import search
 from skbinary.solvers.full_batch.objective import Along, LinearObjective
@@ -43,20 +43,20 @@ class Newton:
 
     def __init__(self, objective: LinearObjective, tol: float):
         self.objective = objective
-        self.stack = objective.stack
-        self.problem = objective.problem
+        self.model_batch = objective.model_batch
+        self.dataset = objective.dataset
         self.tol = tol
         self._solver: HessianSolver | None = None
         self._is_borrowed = False
         self._memory = Memory()
         self._floor = RoundingFloor(objective)
-        n_rows, n_features = self.problem.rows.shape
+        n_rows, n_features = self.dataset.rows.shape
         self._good_enough = 0.0 if n_rows * n_features**2 < _CHEAP else _GOOD_ENOUGH
 
     def start(self) -> None:
         """Evaluate the objective at the parameters as they are now, or near the solution."""
         self.resume(None)
-        if not bool(self.stack.parameters.any()):
+        if not bool(self.model_batch.parameters.any()):
             self._start_from_a_part()
         self._is_borrowed = self._solver is not None
         self.objective.start()
@@ -65,7 +65,7 @@ class Newton:
         """Go on from where the objective stands, with a Hessian that is close to the one there."""
         self._solver, self._is_borrowed = solver, solver is not None
         self._memory.clear()
-        self._origin = self.stack.parameters.clone()
+        self._origin = self.model_batch.parameters.clone()
 
     def epoch(self) -> Progress:
         """Make one iteration."""
@@ -75,7 +75,7 @@ class Newton:
         if self._is_borrowed and step is None:
             # The part hardly knows some of the columns, so what it has found leads astray.
             self._solver, self._is_borrowed, fresh = None, False, True
-            self.stack.parameters.copy_(self._origin)
+            self.model_batch.parameters.copy_(self._origin)
             objective.restart()
             direction, along, step = self._aim()
         before = objective.gradient
@@ -120,23 +120,25 @@ class Newton:
         return {}
 
     def _start_from_a_part(self) -> None:
-        n_rows, n_features = self.problem.rows.shape
+        n_rows, n_features = self.dataset.rows.shape
         n_part = max(n_rows // _SUBSAMPLE, _LEAST_ROWS, _ROWS_PER_FEATURE * n_features)
         if n_part > n_rows // 4:
             return
-        every = torch.arange(0, n_rows, n_rows // n_part, device=self.problem.device)
-        part = self.problem.take(every)
+        every = torch.arange(0, n_rows, n_rows // n_part, device=self.dataset.device)
+        part = self.dataset.take(every)
         if bool((part.target == part.target[0]).all()):
             return
-        stack = Stack(self.stack.architecture, torch.zeros_like(self.stack.parameters))
-        objective = LinearObjective(stack, part, self.objective.l2, self.objective.team)
+        model_batch = ModelBatch(
+            self.model_batch.architecture, torch.zeros_like(self.model_batch.parameters)
+        )
+        objective = LinearObjective(model_batch, part, self.objective.l2, self.objective.pool)
         rough = Newton(objective, _ROUGH)
         objective.restart()
         for _ in range(10):
             if rough.epoch().done is not None:
                 break
-        if bool(torch.isfinite(stack.parameters).all()):
-            self.stack.parameters.copy_(stack.parameters)
+        if bool(torch.isfinite(model_batch.parameters).all()):
+            self.model_batch.parameters.copy_(model_batch.parameters)
             # The Hessian of the part is close to that of the whole, and steps will mend it.
             self._solver = HessianSolver(objective.hessian())
 

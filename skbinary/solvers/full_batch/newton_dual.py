@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skbinary.data.dataset import Problem
+from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows
-from skbinary.models.batch_of_models import Architecture, Stack
-from skbinary.runtime.threads import Team
+from skbinary.models.batch_of_models import Architecture, ModelBatch
+from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.newton import SINGULAR, Newton
 from skbinary.solvers.full_batch.small_objective import linear_objective
 from skbinary.solvers.result import Progress, check_curvature
 
 
-class RowSpaceNewton:
+class DualNewton:
     """Newton steps among the weights that the rows span, which hold the penalized optimum.
 
     By the representer theorem (Kimeldorf and Wahba, "Some results on Tchebycheffian spline
@@ -28,40 +28,44 @@ class RowSpaceNewton:
 
     Parameters
     ----------
-    stack : Stack
+    model_batch : ModelBatch
         One linear model, in the precision of the computation.
-    problem : Problem
+    dataset : Dataset
         The rows, fewer than their features.
     l2 : float
         Strength of the penalty, above 0.
     tol : float
         The largest absolute component of the gradient to stop at.
-    team : Team
+    pool : ThreadPool
         Shares out the work.
     """
 
-    def __init__(self, stack: Stack, problem: Problem, l2: float, tol: float, team: Team):
-        self._stack = stack
+    def __init__(
+        self, model_batch: ModelBatch, dataset: Dataset, l2: float, tol: float, pool: ThreadPool
+    ):
+        self._stack = model_batch
         self._is_behind = False
-        self.problem = problem
+        self.dataset = dataset
         self.l2 = l2
-        self._rows = problem.rows.batch(slice(0, problem.n_samples))
+        self._rows = dataset.rows.batch(slice(0, dataset.n_samples))
         coordinates, self._basis = _orthonormal(self._rows.row_products())
         n = coordinates.shape[1]
-        inner = Stack(
-            Architecture(n, fit_intercept=stack.architecture.fit_intercept),
-            stack.parameters.new_zeros(1, n + stack.parameters.shape[1] - problem.n_features),
+        inner = ModelBatch(
+            Architecture(n, fit_intercept=model_batch.architecture.fit_intercept),
+            model_batch.parameters.new_zeros(
+                1, n + model_batch.parameters.shape[1] - dataset.n_features
+            ),
         )
-        small = Problem(DenseRows(coordinates, coordinates.dtype), problem.target, problem.weight)
-        objective = linear_objective(inner, small, l2, team)
+        small = Dataset(DenseRows(coordinates, coordinates.dtype), dataset.target, dataset.weight)
+        objective = linear_objective(inner, small, l2, pool)
         # A component of the gradient in the features is at most its length in the row space.
         self._newton = Newton(objective, tol / (n + 1) ** 0.5)
 
     @property
-    def stack(self) -> Stack:
+    def model_batch(self) -> ModelBatch:
         """The model, whose weights are worked out here from those in the row space."""
         if self._is_behind:
-            inner, n = self._newton.stack.parameters[0], self._basis.shape[1]
+            inner, n = self._newton.model_batch.parameters[0], self._basis.shape[1]
             weights = self._rows.transposed_matmul(self._basis @ inner[:n, None])[:, 0]
             self._stack.parameters[0].copy_(torch.cat([weights, inner[n:]]))
             self._is_behind = False
@@ -69,8 +73,8 @@ class RowSpaceNewton:
 
     def start(self) -> None:
         """Go to the point in the row space that is nearest to the parameters."""
-        inner, parameters = self._newton.stack.parameters[0], self.stack.parameters[0]
-        n = self.problem.n_features
+        inner, parameters = self._newton.model_batch.parameters[0], self.model_batch.parameters[0]
+        n = self.dataset.n_features
         logits = self._rows @ parameters[:n, None]
         inner.copy_(torch.cat([(self._basis.mT @ logits)[:, 0], parameters[n:]]))
         self._newton.start()

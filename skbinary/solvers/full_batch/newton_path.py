@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from skbinary.data.dataset import Problem
+from skbinary.data.dataset import Dataset
 from skbinary.data.rows import SparseRows, centered
-from skbinary.models.batch_of_models import Architecture, Stack
-from skbinary.runtime.chunks import row_spans
-from skbinary.runtime.threads import Team
+from skbinary.models.batch_of_models import Architecture, ModelBatch
+from skbinary.runtime.chunks import row_chunks
+from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.centered import shifted
 from skbinary.solvers.full_batch.line_search import SUFFICIENT
 from skbinary.solvers.full_batch.newton import HessianSolver, Newton
@@ -71,13 +71,13 @@ class PathNewton:
     ----------
     architecture : Architecture
         A linear model.
-    problem : Problem
+    dataset : Dataset
         The rows, in the precision of the computation. Its weights do not count.
     weights : Tensor of shape (n_weightings, n_samples)
         Weights of the rows, zero or more: folds, for example, that leave rows out.
     points : sequence of Point
         The models.
-    team : Team
+    pool : ThreadPool
         Shares out the rows.
     on_step : callable or None, default=None
         Called before every iteration, to raise what shall end the training.
@@ -86,23 +86,23 @@ class PathNewton:
     def __init__(
         self,
         architecture: Architecture,
-        problem: Problem,
+        dataset: Dataset,
         weights: Tensor,
         points: Sequence[Point],
-        team: Team,
+        pool: ThreadPool,
         on_step: Callable[[], None] | None = None,
     ):
         self.architecture = architecture
-        self._centered = centered(problem.rows) if architecture.fit_intercept else None
+        self._centered = centered(dataset.rows) if architecture.fit_intercept else None
         if self._centered is not None:
-            problem = replace(problem, rows=self._centered)
-        self.problem = problem
-        self.team = team
+            dataset = replace(dataset, rows=self._centered)
+        self.dataset = dataset
+        self.pool = pool
         self.on_step = on_step or (lambda: None)
         self._points = points
         self._weights = weights
         self._totals = weights.double().sum(dim=1).to(weights)
-        self._sums = WeightedSums(problem, weights)
+        self._sums = WeightedSums(dataset, weights)
         # Neighbours have the same row weights.
         self._live = sorted(range(len(points)), key=lambda k: points[k].weighting)
         self._parameters: Tensor = weights.new_zeros(len(points), architecture.n_parameters)
@@ -111,7 +111,7 @@ class PathNewton:
         """Follow the path on a part of the rows, and evaluate all models where that leads."""
         found = self._follow(self._part(), sorted({p.l2 for p in self._points}, reverse=True))
         self._settle(torch.stack([found[self._points[k].l2] for k in self._live]))
-        dense = not isinstance(self.problem.rows, SparseRows)
+        dense = not isinstance(self.dataset.rows, SparseRows)
         self._n_in_single = _MOST_IN_SINGLE if dense else 0
         self._is_single = self._n_in_single > 0
         self._losses, self._gradients = self._evaluate(self._parameters)
@@ -177,15 +177,15 @@ class PathNewton:
         own = self._parameters[i : i + 1]
         return own if self._centered is None else shifted(own, -self._centered.offset)
 
-    def _follow(self, part: Problem, strengths: Sequence[float]) -> dict[float, Tensor]:
+    def _follow(self, part: Dataset, strengths: Sequence[float]) -> dict[float, Tensor]:
         """Come near the optima of a part of the rows, and keep a Hessian for each.
 
         The rows are gone over at a few points of the path. What lies near one of them is a step of
         Newton's away, which reads no rows.
         """
         flat = self._weights.new_zeros(1, self.architecture.n_parameters)
-        stack = Stack(self.architecture, flat)
-        newton = Newton(linear_objective(stack, part, strengths[0], self.team), _ROUGH)
+        model_batch = ModelBatch(self.architecture, flat)
+        newton = Newton(linear_objective(model_batch, part, strengths[0], self.pool), _ROUGH)
         newton.start()
         hessian = self._approach(newton)
         found: dict[float, Tensor] = {}
@@ -203,9 +203,9 @@ class PathNewton:
             self._solvers[l2] = solver
         return found
 
-    def _part(self) -> Problem:
+    def _part(self) -> Dataset:
         """Give every so manieth row, with its mean weight over all models, or all if need be."""
-        n_rows, n_features = self.problem.rows.shape
+        n_rows, n_features = self.dataset.rows.shape
         weight = (self._weights / self._totals[:, None]).mean(dim=0)
         n_part = max(n_rows // _PART, _LEAST_ROWS, _ROWS_PER_FEATURE * n_features)
         chosen = torch.arange(0, n_rows, max(1, n_rows // n_part), device=weight.device)
@@ -214,29 +214,29 @@ class PathNewton:
         whole = self._of_rows(torch.nonzero(weight > 0)[:, 0], weight)
         return part if self._is_like(part, whole) else whole
 
-    def _of_rows(self, chosen: Tensor, weight: Tensor) -> Problem:
-        problem = self.problem
-        rows = problem.rows if len(chosen) == problem.n_samples else problem.rows.take(chosen)
-        return Problem(rows, problem.target[chosen], weight[chosen])
+    def _of_rows(self, chosen: Tensor, weight: Tensor) -> Dataset:
+        dataset = self.dataset
+        rows = dataset.rows if len(chosen) == dataset.n_samples else dataset.rows.take(chosen)
+        return Dataset(rows, dataset.target[chosen], weight[chosen])
 
-    def _is_like(self, part: Problem, whole: Problem) -> bool:
+    def _is_like(self, part: Dataset, whole: Dataset) -> bool:
         """Tell whether a part knows both classes, and all columns as well as the whole does."""
         if part.n_samples == 0 or bool((part.target == part.target[0]).all()):
             return False
         here, there = self._mean_squares(part), self._mean_squares(whole)
         return bool(((here <= _ALIKE * there) & (there <= _ALIKE * here)).all())
 
-    def _mean_squares(self, problem: Problem) -> Tensor:
-        weight = torch.ones_like(problem.target) if problem.weight is None else problem.weight
-        rows = problem.rows
-        squares = self.team.map(
-            lambda span: rows.batch(span).weighted_squares(weight[span]), rows.spans()
+    def _mean_squares(self, dataset: Dataset) -> Tensor:
+        weight = torch.ones_like(dataset.target) if dataset.weight is None else dataset.weight
+        rows = dataset.rows
+        squares = self.pool.map(
+            lambda chunk: rows.batch(chunk).weighted_squares(weight[chunk]), rows.chunks()
         )
         return torch.stack(list(squares)).sum(dim=0) / weight.sum()
 
     def _approach(self, newton: Newton) -> Tensor:
         """Come near the optimum on a part of the rows, and give the Hessian there."""
-        objective, flat = newton.objective, newton.stack.parameters
+        objective, flat = newton.objective, newton.model_batch.parameters
         for _ in range(_MOST_ROUGH_STEPS):
             if newton.epoch().done is not None:
                 break
@@ -264,10 +264,10 @@ class PathNewton:
 
     def _evaluate(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Give the mean losses, and the gradients of the whole objectives."""
-        n = self.problem.n_features
+        n = self.dataset.n_features
         dtype = torch.float32 if self._is_single else parameters.dtype
         losses, gradients = self._sums.at(
-            parameters, self._of_weighting, dtype, self._spans(), self.team
+            parameters, self._of_weighting, dtype, self._spans(), self.pool
         )
         totals = self._totals[self._weighting]
         gradients /= totals[:, None]
@@ -276,15 +276,15 @@ class PathNewton:
 
     def _spans(self) -> list[slice]:
         # Besides the rows there are a few numbers for each model.
-        rows = self.problem.rows
+        rows = self.dataset.rows
         if isinstance(rows, SparseRows):
-            return rows.spans()
+            return rows.chunks()
         width = rows.shape[1] + 2 * len(self._live)
         n_numbers = -(-width // 2) if self._is_single else width
-        return row_spans(rows.shape[0], n_numbers, self.problem.device)
+        return row_chunks(rows.shape[0], n_numbers, self.dataset.device)
 
     def _values(self, parameters: Tensor, losses: Tensor) -> Tensor:
-        squares = parameters[:, : self.problem.n_features].square().sum(dim=1)
+        squares = parameters[:, : self.dataset.n_features].square().sum(dim=1)
         return losses + self._strengths / 2 * squares
 
     def _remember(self, changes: Tensor, bends: Tensor) -> None:
@@ -336,12 +336,12 @@ class _Alone:
     def __init__(self, path: PathNewton, k: int):
         self._path = path
         self._k = k
-        self.problem = path.problem
+        self.dataset = path.dataset
 
     @property
-    def stack(self) -> Stack:
+    def model_batch(self) -> ModelBatch:
         """A stack of one, on a copy of its parameters."""
-        return Stack(self._path.architecture, self._path.parameters_of(self._k).clone())
+        return ModelBatch(self._path.architecture, self._path.parameters_of(self._k).clone())
 
     def start(self) -> None:
         """Get ready; the whole path does."""

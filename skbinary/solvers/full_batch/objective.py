@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from skbinary.data.batches import Batch, DenseBatch
-from skbinary.data.dataset import Problem
+from skbinary.data.dataset import Dataset
 from skbinary.data.rows import SparseRows
-from skbinary.models.batch_of_models import Stack
-from skbinary.runtime.chunks import row_spans
-from skbinary.runtime.threads import Team
+from skbinary.models.batch_of_models import ModelBatch
+from skbinary.runtime.chunks import row_chunks
+from skbinary.runtime.threads import ThreadPool
 
 # The mean loss where all logits are zero, and a last digit more.
 _LOSS_AT_ZERO = math.log(2) * (1 + 1e-9)
@@ -106,40 +106,42 @@ class LinearObjective:
 
     Parameters
     ----------
-    stack : Stack
+    model_batch : ModelBatch
         One linear model, in the precision of the computation.
-    problem : Problem
+    dataset : Dataset
         The rows.
     l2 : float
         Strength of the penalty.
-    team : Team or None, default=None
+    pool : ThreadPool or None, default=None
         Shares out the rows. None for one thread.
     """
 
-    def __init__(self, stack: Stack, problem: Problem, l2: float, team: Team | None = None):
-        self.stack = stack
-        self.problem = problem
+    def __init__(
+        self, model_batch: ModelBatch, dataset: Dataset, l2: float, pool: ThreadPool | None = None
+    ):
+        self.model_batch = model_batch
+        self.dataset = dataset
         self.l2 = l2
-        self.team = team or Team(1)
+        self.pool = pool or ThreadPool(1)
         self.n_evaluations = 0
-        self._total_weight = problem.total_weight
-        self._logits = torch.empty_like(problem.target)
-        self._trial = torch.empty_like(problem.target)
-        self._ahead = torch.empty_like(problem.target)
-        self._spans = problem.rows.spans()
+        self._total_weight = dataset.total_weight
+        self._logits = torch.empty_like(dataset.target)
+        self._trial = torch.empty_like(dataset.target)
+        self._ahead = torch.empty_like(dataset.target)
+        self._spans = dataset.rows.chunks()
 
     @property
     def parameters(self) -> Tensor:
-        return self.stack.parameters[0]
+        return self.model_batch.parameters[0]
 
     def restart(self) -> None:
         """Evaluate the objective where the parameters are now."""
         columns, constant = self._split(self.parameters)
 
-        def piece(span: slice) -> tuple[float, Tensor, Tensor]:
-            batch = self.problem.rows.batch(span)
-            torch.add(batch @ columns, constant, out=self._logits[span])
-            return self._evaluate(self._logits, span, batch)
+        def piece(chunk: slice) -> tuple[float, Tensor, Tensor]:
+            batch = self.dataset.rows.batch(chunk)
+            torch.add(batch @ columns, constant, out=self._logits[chunk])
+            return self._evaluate(self._logits, chunk, batch)
 
         self._arrive(*self._gather(piece))
 
@@ -156,7 +158,7 @@ class LinearObjective:
 
     def penalize(self, l2: float) -> None:
         """Take another strength of the penalty, which moves no logit."""
-        n = self.problem.n_features
+        n = self.dataset.n_features
         weights = self.parameters[:n]
         self.gradient[:n].add_(weights, alpha=l2 - self.l2)
         self._penalty = l2 / 2 * float(weights @ weights)
@@ -165,7 +167,7 @@ class LinearObjective:
     def ray(self, direction: Tensor) -> Along:
         """Look along a direction of shape (n_parameters,)."""
         columns, constant = self._split(direction)
-        weights = self.parameters[: self.problem.n_features]
+        weights = self.parameters[: self.dataset.n_features]
         cross = self.l2 * float(weights @ columns)
         square = self.l2 * float(columns @ columns)
         self._direction = Direction(direction, columns, constant, self._penalty, cross, square)
@@ -178,12 +180,12 @@ class LinearObjective:
         way = self._direction
         is_new = not way.is_known
 
-        def piece(span: slice) -> tuple[float, Tensor, Tensor]:
-            batch = self.problem.rows.batch(span)
+        def piece(chunk: slice) -> tuple[float, Tensor, Tensor]:
+            batch = self.dataset.rows.batch(chunk)
             if is_new:
-                torch.add(batch @ way.columns, way.constant, out=self._ahead[span])
-            torch.add(self._logits[span], self._ahead[span], alpha=step, out=self._trial[span])
-            return self._evaluate(self._trial, span, batch)
+                torch.add(batch @ way.columns, way.constant, out=self._ahead[chunk])
+            torch.add(self._logits[chunk], self._ahead[chunk], alpha=step, out=self._trial[chunk])
+            return self._evaluate(self._trial, chunk, batch)
 
         loss, gradient = self._gather(piece)
         way.is_known = True
@@ -202,14 +204,14 @@ class LinearObjective:
     def curvature(self) -> Tensor:
         """Give the diagonal of the Hessian."""
         squares = torch.zeros_like(self.parameters)
-        n = self.problem.n_features
+        n = self.dataset.n_features
 
-        def piece(span: slice) -> tuple[Tensor, Tensor]:
-            importance = self._importance(span)
-            batch = self.problem.rows.batch(span)
+        def piece(chunk: slice) -> tuple[Tensor, Tensor]:
+            importance = self._importance(chunk)
+            batch = self.dataset.rows.batch(chunk)
             return batch.weighted_squares(importance), importance.sum()
 
-        for columns, constant in self.team.map(piece, self._spans):
+        for columns, constant in self.pool.map(piece, self._spans):
             squares[:n] += columns
             squares[n:] += constant
         squares[:n] += self.l2
@@ -227,17 +229,17 @@ class LinearObjective:
         -------
         Tensor of shape (n_parameters,)
         """
-        n = self.problem.n_features
+        n = self.dataset.n_features
         columns, constant = self._split(self.parameters.abs())
         sums = torch.zeros_like(self.parameters)
 
-        def piece(span: slice) -> tuple[Tensor, Tensor]:
-            batch = self.problem.rows.batch(span).abs()
+        def piece(chunk: slice) -> tuple[Tensor, Tensor]:
+            batch = self.dataset.rows.batch(chunk).abs()
             sizes = (batch @ columns[:, None])[:, 0] + constant
-            terms = self._residual_terms(span).addcmul_(self._importance(span), sizes)
+            terms = self._residual_terms(chunk).addcmul_(self._importance(chunk), sizes)
             return batch.transposed_matmul(terms), terms.sum()
 
-        for weights, intercept in self.team.map(piece, self._spans):
+        for weights, intercept in self.pool.map(piece, self._spans):
             sums[:n] += weights
             sums[n:] += intercept
         sums[:n].add_(self.parameters[:n].abs(), alpha=self.l2)
@@ -255,7 +257,7 @@ class LinearObjective:
         -------
         Tensor of shape (n_chosen, n_chosen)
         """
-        n, size = self.problem.n_features, len(self.parameters)
+        n, size = self.dataset.n_features, len(self.parameters)
         if chosen is not None and len(chosen) < size:
             size, chosen = len(chosen), chosen[chosen < n]
             n = len(chosen)
@@ -263,18 +265,18 @@ class LinearObjective:
             chosen = None
         hessian = self.parameters.new_zeros(size, size)
 
-        def piece(span: slice) -> tuple[Tensor, Tensor, Tensor]:
-            batch = self.problem.rows.batch(span)
-            importance = self._importance(span)
+        def piece(chunk: slice) -> tuple[Tensor, Tensor, Tensor]:
+            batch = self.dataset.rows.batch(chunk)
+            importance = self._importance(chunk)
             if chosen is not None:
                 batch = DenseBatch(torch.index_select(batch.dense(), 1, chosen))
             constant = batch.transposed_matmul(importance)
             return batch.square(importance), constant, importance.sum()
 
         # Where columns are chosen, sparse rows are made dense a span at a time.
-        rows = self.problem.rows
-        spans = self._spans if chosen is None else row_spans(*rows.shape, self.problem.device)
-        for square, column, corner in self.team.map(piece, spans):
+        rows = self.dataset.rows
+        chunks = self._spans if chosen is None else row_chunks(*rows.shape, self.dataset.device)
+        for square, column, corner in self.pool.map(piece, chunks):
             hessian[:n, :n] += square
             if size > n:
                 hessian[n, :n] += column
@@ -283,32 +285,32 @@ class LinearObjective:
         hessian.diagonal()[:n] += self.l2
         return hessian
 
-    def _importance(self, span: slice) -> Tensor:
+    def _importance(self, chunk: slice) -> Tensor:
         # The second derivative of the loss in the logit, p (1 - p), weighted.
-        logits = self._logits[span]
+        logits = self._logits[chunk]
         share = torch.sigmoid(logits).mul_(torch.sigmoid(-logits)).div_(self._total_weight)
-        return share if self.problem.weight is None else share.mul_(self.problem.weight[span])
+        return share if self.dataset.weight is None else share.mul_(self.dataset.weight[chunk])
 
-    def _residual_terms(self, span: slice) -> Tensor:
+    def _residual_terms(self, chunk: slice) -> Tensor:
         # The sizes of the two numbers whose difference is a residual, weighted.
-        terms = torch.sigmoid(self._logits[span]).add_(self.problem.target[span])
+        terms = torch.sigmoid(self._logits[chunk]).add_(self.dataset.target[chunk])
         terms.div_(self._total_weight)
-        return terms if self.problem.weight is None else terms.mul_(self.problem.weight[span])
+        return terms if self.dataset.weight is None else terms.mul_(self.dataset.weight[chunk])
 
     def _split(self, vector: Tensor) -> tuple[Tensor, float]:
         """Part the numbers that go with the columns from the one of the intercept."""
-        n = self.problem.n_features
+        n = self.dataset.n_features
         return vector[:n].contiguous(), float(vector[n]) if len(vector) > n else 0.0
 
-    def _evaluate(self, logits: Tensor, span: slice, batch: Batch) -> tuple[float, Tensor, Tensor]:
+    def _evaluate(self, logits: Tensor, chunk: slice, batch: Batch) -> tuple[float, Tensor, Tensor]:
         """Give a span's share of the mean loss, and of its slopes in the weights."""
-        here, target = logits[span], self.problem.target[span]
+        here, target = logits[chunk], self.dataset.target[chunk]
         residual = torch.sigmoid(here).sub_(target).div_(self._total_weight)
         each = functional.softplus(here).sub_(target * here)
-        if self.problem.weight is None:
+        if self.dataset.weight is None:
             loss = float(each.sum()) / self._total_weight
         else:
-            weight = self.problem.weight[span]
+            weight = self.dataset.weight[chunk]
             residual.mul_(weight)
             loss = float(each @ weight) / self._total_weight
         return loss, batch.transposed_matmul(residual), residual.sum()
@@ -317,9 +319,9 @@ class LinearObjective:
         self, piece: Callable[[slice], tuple[float, Tensor, Tensor]]
     ) -> tuple[float, Tensor]:
         """Add up what the spans give, in their order: the loss, and its gradient."""
-        n = self.problem.n_features
+        n = self.dataset.n_features
         total, gradient = 0.0, torch.zeros_like(self.parameters)
-        for loss, columns, constant in self.team.map(piece, self._spans):
+        for loss, columns, constant in self.pool.map(piece, self._spans):
             total += loss
             gradient[:n] += columns
             gradient[n:] += constant
@@ -327,11 +329,11 @@ class LinearObjective:
 
     def _arrive(self, loss: float, gradient: Tensor) -> None:
         """Take note of the loss and its gradient at this point, and add the penalty's."""
-        weights = self.parameters[: self.problem.n_features]
+        weights = self.parameters[: self.dataset.n_features]
         self.loss, self.gradient = loss, gradient
         self._penalty = self.l2 / 2 * float(weights @ weights)
         self.value = loss + self._penalty
-        gradient[: self.problem.n_features].add_(weights, alpha=self.l2)
+        gradient[: self.dataset.n_features].add_(weights, alpha=self.l2)
 
 
 class NetworkObjective:
@@ -339,29 +341,31 @@ class NetworkObjective:
 
     Parameters
     ----------
-    stack : Stack
+    model_batch : ModelBatch
         One model, in the precision of the computation.
-    problem : Problem
+    dataset : Dataset
         The rows.
     l2 : float
         Strength of the penalty.
-    team : Team or None, default=None
+    pool : ThreadPool or None, default=None
         Shares out the rows. None for one thread.
     """
 
-    def __init__(self, stack: Stack, problem: Problem, l2: float, team: Team | None = None):
-        self.stack = stack
-        self.problem = problem
+    def __init__(
+        self, model_batch: ModelBatch, dataset: Dataset, l2: float, pool: ThreadPool | None = None
+    ):
+        self.model_batch = model_batch
+        self.dataset = dataset
         self.l2 = l2
-        self.team = team or Team(1)
+        self.pool = pool or ThreadPool(1)
         self.n_evaluations = 0
         self._own = threading.local()
-        self._total_weight = problem.total_weight
-        self._n_weights = stack.architecture.n_weights
+        self._total_weight = dataset.total_weight
+        self._n_weights = model_batch.architecture.n_weights
 
     @property
     def parameters(self) -> Tensor:
-        return self.stack.parameters[0]
+        return self.model_batch.parameters[0]
 
     def restart(self) -> None:
         """Evaluate the objective where the parameters are now."""
@@ -406,7 +410,7 @@ class NetworkObjective:
         self.n_evaluations += 1
         total = 0.0
         gradient = torch.zeros_like(self.parameters)
-        for loss, share in self.team.map(self._piece, self._spans()):
+        for loss, share in self.pool.map(self._piece, self._spans()):
             total += loss
             gradient += share
         weights = self.parameters[: self._n_weights]
@@ -416,19 +420,21 @@ class NetworkObjective:
         gradient[: self._n_weights] += self.l2 * weights
         return loss, value, gradient
 
-    def _piece(self, span: slice) -> tuple[float, Tensor]:
+    def _piece(self, chunk: slice) -> tuple[float, Tensor]:
         # Each thread has buffers of its own, on the same parameters.
-        if not hasattr(self._own, "stack"):
-            self._own.stack = Stack(self.stack.architecture, self.stack.parameters)
-        stack: Stack = self._own.stack
-        weight = None if self.problem.weight is None else self.problem.weight[span]
-        batch = self.problem.rows.batch(span)
-        loss = stack.loss_and_gradient(batch, self.problem.target[span], weight)
-        return float(loss), stack.gradient[0].clone()
+        if not hasattr(self._own, "model_batch"):
+            self._own.model_batch = ModelBatch(
+                self.model_batch.architecture, self.model_batch.parameters
+            )
+        model_batch: ModelBatch = self._own.model_batch
+        weight = None if self.dataset.weight is None else self.dataset.weight[chunk]
+        batch = self.dataset.rows.batch(chunk)
+        loss = model_batch.loss_and_gradient(batch, self.dataset.target[chunk], weight)
+        return float(loss), model_batch.gradient[0].clone()
 
     def _spans(self) -> list[slice]:
         # The hidden layers take memory, too, and sparse rows take next to none.
-        n_numbers = sum(self.stack.architecture.hidden)
-        if not isinstance(self.problem.rows, SparseRows):
-            n_numbers += self.problem.n_features
-        return row_spans(self.problem.n_samples, n_numbers, self.problem.device)
+        n_numbers = sum(self.model_batch.architecture.hidden)
+        if not isinstance(self.dataset.rows, SparseRows):
+            n_numbers += self.dataset.n_features
+        return row_chunks(self.dataset.n_samples, n_numbers, self.dataset.device)

@@ -42,8 +42,8 @@ class ProximalNewton:
 
     def __init__(self, objective: LinearObjective, l1: float, tol: float):
         self.objective = objective
-        self.stack = objective.stack
-        self.problem = objective.problem
+        self.model_batch = objective.model_batch
+        self.dataset = objective.dataset
         self.l1 = l1
         self.tol = tol
 
@@ -95,7 +95,7 @@ class ProximalNewton:
 
     def _penalties(self) -> Tensor:
         penalties = torch.full_like(self.objective.parameters, self.l1)
-        penalties[self.problem.n_features :] = 0.0
+        penalties[self.dataset.n_features :] = 0.0
         return penalties
 
     def _violations(self) -> Tensor:
@@ -108,7 +108,7 @@ class ProximalNewton:
     def _working_set(self) -> Tensor:
         parameters, violations = self.objective.parameters, self._violations()
         chosen = parameters != 0
-        chosen[self.problem.n_features :] = True
+        chosen[self.dataset.n_features :] = True
         n_joining = max(_LEAST_WORKING, 2 * int(chosen.sum()))
         outside = torch.where(chosen, torch.zeros_like(violations), violations)
         strongest = torch.topk(outside, min(n_joining, len(outside))).indices

@@ -6,36 +6,40 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from skbinary.data.dataset import Problem
+from skbinary.data.dataset import Dataset
 from skbinary.data.rows import CenteredRows, DenseRows
-from skbinary.models.batch_of_models import Stack
-from skbinary.runtime.threads import Team
+from skbinary.models.batch_of_models import ModelBatch
+from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.objective import Along, Direction, LinearObjective
 
 SMALL = 1 << 16  # numbers in the table
 
 
-def linear_objective(stack: Stack, problem: Problem, l2: float, team: Team) -> LinearObjective:
+def linear_objective(
+    model_batch: ModelBatch, dataset: Dataset, l2: float, pool: ThreadPool
+) -> LinearObjective:
     """Give the objective in the form that suits the size of the table."""
-    rows = problem.rows
+    rows = dataset.rows
     small = isinstance(rows, DenseRows | CenteredRows) and rows.shape[0] * rows.shape[1] <= SMALL
     kind = SmallLinearObjective if small else LinearObjective
-    return kind(stack, problem, l2, team)
+    return kind(model_batch, dataset, l2, pool)
 
 
 class SmallLinearObjective(LinearObjective):
     """The same numbers from fewer calls: one piece, and the intercept as a column of ones."""
 
-    def __init__(self, stack: Stack, problem: Problem, l2: float, team: Team | None = None):
-        table = problem.rows.batch(slice(None)).dense()
-        n_constant = stack.parameters.shape[1] - problem.n_features
+    def __init__(
+        self, model_batch: ModelBatch, dataset: Dataset, l2: float, pool: ThreadPool | None = None
+    ):
+        table = dataset.rows.batch(slice(None)).dense()
+        n_constant = model_batch.parameters.shape[1] - dataset.n_features
         self._table = functional.pad(table, (0, n_constant), value=1.0)
         self._columns = self._table.mT.contiguous()
-        self._strengths = stack.parameters.new_full((stack.parameters.shape[1],), l2)
-        self._strengths[problem.n_features :] = 0.0
-        share = torch.full_like(problem.target, 1 / problem.total_weight)
-        self._share = share if problem.weight is None else share * problem.weight
-        super().__init__(stack, problem, l2, team)
+        self._strengths = model_batch.parameters.new_full((model_batch.parameters.shape[1],), l2)
+        self._strengths[dataset.n_features :] = 0.0
+        share = torch.full_like(dataset.target, 1 / dataset.total_weight)
+        self._share = share if dataset.weight is None else share * dataset.weight
+        super().__init__(model_batch, dataset, l2, pool)
 
     def restart(self) -> None:
         """Evaluate the objective where the parameters are now."""
@@ -45,7 +49,7 @@ class SmallLinearObjective(LinearObjective):
     def penalize(self, l2: float) -> None:
         """Take another strength of the penalty, which moves no logit."""
         super().penalize(l2)
-        self._strengths[: self.problem.n_features] = l2
+        self._strengths[: self.dataset.n_features] = l2
 
     def ray(self, direction: Tensor) -> Along:
         """Look along a direction of shape (n_parameters,)."""
@@ -76,7 +80,7 @@ class SmallLinearObjective(LinearObjective):
 
     def _look(self, logits: Tensor) -> tuple[float, Tensor]:
         """Give the mean loss and its gradient."""
-        target = self.problem.target
+        target = self.dataset.target
         residual = torch.sigmoid(logits).sub_(target).mul_(self._share)
         loss = functional.softplus(logits).sub_(target * logits) @ self._share
         return float(loss), torch.mv(self._columns, residual)

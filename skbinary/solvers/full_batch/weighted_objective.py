@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from skbinary.data.batches import Batch, DenseBatch
-from skbinary.data.dataset import Problem
-from skbinary.runtime.threads import Team
+from skbinary.data.dataset import Dataset
+from skbinary.runtime.threads import ThreadPool
 
 
 class WeightedSums:
@@ -18,24 +18,24 @@ class WeightedSums:
 
     Parameters
     ----------
-    problem : Problem
+    dataset : Dataset
         The rows and their targets.
     weights : Tensor of shape (n_weightings, n_samples)
         Weights of the rows, zero or more.
     """
 
-    def __init__(self, problem: Problem, weights: Tensor):
-        self.problem = problem
+    def __init__(self, dataset: Dataset, weights: Tensor):
+        self.dataset = dataset
         self.weights = weights
-        self._sign = 2 * problem.target - 1
+        self._sign = 2 * dataset.target - 1
 
     def at(
         self,
         parameters: Tensor,
         models: Mapping[int, slice],
         dtype: torch.dtype,
-        spans: Sequence[slice],
-        team: Team,
+        chunks: Sequence[slice],
+        pool: ThreadPool,
     ) -> tuple[Tensor, Tensor]:
         """Go over the rows.
 
@@ -46,9 +46,9 @@ class WeightedSums:
             The models under each weighting, in their order.
         dtype : torch.dtype
             Precision of what is summed; the sums themselves have that of the parameters.
-        spans : sequence of slice
+        chunks : sequence of slice
             How the rows are cut.
-        team : Team
+        pool : ThreadPool
             Shares out the spans.
 
         Returns
@@ -56,21 +56,21 @@ class WeightedSums:
         losses : Tensor of shape (n_models,)
         gradients : Tensor of shape (n_models, n_parameters)
         """
-        n = self.problem.n_features
-        rows, sign = self.problem.rows.to(dtype), self._sign.to(dtype)
+        n = self.dataset.n_features
+        rows, sign = self.dataset.rows.to(dtype), self._sign.to(dtype)
         columns = parameters[:, :n].mT.to(dtype).contiguous()
         constants = parameters[:, n].to(dtype) if parameters.shape[1] > n else None
 
-        def piece(span: slice) -> list[tuple[slice, Tensor]]:
-            batch, weight = rows.batch(span), self.weights[:, span].to(dtype)
+        def piece(chunk: slice) -> list[tuple[slice, Tensor]]:
+            batch, weight = rows.batch(chunk), self.weights[:, chunk].to(dtype)
             return [
-                _share(batch, weight, sign[span], columns, constants, run)
+                _share(batch, weight, sign[chunk], columns, constants, run)
                 for run in _runs(weight, models)
             ]
 
         # Both in one table: who adds up keeps the others waiting.
         sums = parameters.new_zeros(len(parameters), parameters.shape[1] + 1)
-        for shares in team.map(piece, spans):
+        for shares in pool.map(piece, chunks):
             for own, share in shares:
                 sums[own] += share
         return sums[:, -1], sums[:, :-1]

@@ -14,11 +14,11 @@ from torch.nn import functional
 
 from skbinary.data.batches import LayerInput, SharedBatch
 from skbinary.data.rows import SharedTable
-from skbinary.models.batch_of_models import Architecture, Noise, Stack, aligned
+from skbinary.models.batch_of_models import Architecture, ModelBatch, Noise, aligned
 from skbinary.runtime.device import full_precision
 from skbinary.solvers.minibatch.cuda_graph import CapturedStep, Inputs, Recorder, StepNoise
 from skbinary.solvers.minibatch.dropout import Dropout, NoiseAhead, factors_of
-from skbinary.solvers.minibatch.single import Course, recorder_for
+from skbinary.solvers.minibatch.single import MiniBatchSetup, recorder_for
 from skbinary.solvers.minibatch.torchscript import Scripts, Slope
 from skbinary.solvers.minibatch.updates import AllAtOnce, RuleByRule, Rules
 from skbinary.solvers.result import Progress
@@ -34,35 +34,35 @@ class _Feed:
 
     Parameters
     ----------
-    course : Course
+    setup : MiniBatchSetup
         That of one of the models.
     n_rows : int
         Rows of an epoch. What the course has less is made up for by rows that do not count.
     """
 
-    def __init__(self, course: Course, n_rows: int):
+    def __init__(self, setup: MiniBatchSetup, n_rows: int):
         self.models = slice(0, 0)
-        self.rows = course.rows
-        self._course = course
-        self._shuffler = copy.deepcopy(course.shuffler)
+        self.rows = setup.rows
+        self._minibatch_setup = setup
+        self._shuffler = copy.deepcopy(setup.shuffler)
         self._order = torch.zeros(n_rows, dtype=torch.int64)
-        self._own = self._order[: course.problem.n_samples]
+        self._own = self._order[: setup.dataset.n_samples]
         torch.arange(len(self._own), out=self._own)
 
     def shuffle(self) -> None:
         """Put the rows in the order of the coming epoch."""
         if self._shuffler is not None:
             self._shuffler.shuffle(self._own.numpy())
-        self.order = self._order.to(self._course.problem.device)
+        self.order = self._order.to(self._minibatch_setup.dataset.device)
 
     def batches(self) -> Iterator[LayerInput]:
         """Give the batches of an epoch."""
-        size = self._course.batch_size
+        size = self._minibatch_setup.batch_size
         for fetched in torch.split(self.order, self.rows.n_fetched(size)):
             yield from self.rows.batch(fetched).split(size)
 
 
-class StackedMiniBatch:
+class BatchedMiniBatch:
     """Passes over shuffled batches, in which every model takes a step of its own.
 
     Each model goes the way it would go alone: its own rows, its own batches, its own rates.
@@ -74,7 +74,7 @@ class StackedMiniBatch:
         The shape of all models. Their dropout is in their courses.
     starts : sequence of Tensor of shape (n_parameters,)
         Where the training of each model starts.
-    courses : sequence of Course
+    setups : sequence of MiniBatchSetup
         How each of them is trained. They are not changed. All have the same count of batches,
         batch size and kind of optimizer, and either all have dropout or none.
     on_step : callable or None, default=None
@@ -91,42 +91,42 @@ class StackedMiniBatch:
         self,
         architecture: Architecture,
         starts: Sequence[Tensor],
-        courses: Sequence[Course],
+        setups: Sequence[MiniBatchSetup],
         on_step: Callable[[], None] | None = None,
         record: Recorder | None = None,
         scripts: Scripts | None = None,
     ):
         self.architecture = architecture
-        self.courses = courses
+        self.setups = setups
         self.on_step = on_step or (lambda: None)
-        longest = max(courses, key=lambda course: course.problem.n_samples)
+        longest = max(setups, key=lambda setup: setup.dataset.n_samples)
         self._record = recorder_for(longest, record)
         # What is recorded takes whole batches.
         whole = longest.n_batches * longest.batch_size
-        self._n_rows = longest.problem.n_samples if self._record is None else whole
+        self._n_rows = longest.dataset.n_samples if self._record is None else whole
         self._n_epochs = 0
-        self._total_weights = [course.problem.total_weight for course in courses]
+        self._total_weights = [setup.dataset.total_weight for setup in setups]
         # Neighbours that see the same batches, with the same dropout, by the same rule.
         feeds, noises, rules = (
-            _numbered([key(course) for course in courses])
-            for key in (Course.feed_key, Course.noise_key, Course.rule_key)
+            _numbered([key(setup) for setup in setups])
+            for key in (MiniBatchSetup.feed_key, MiniBatchSetup.noise_key, MiniBatchSetup.rule_key)
         )
         self._feed_of = feeds
         self._noise_of = list(zip(feeds, noises, strict=True))
         order = list(zip(feeds, noises, rules, strict=True))
-        self._live = sorted(range(len(courses)), key=order.__getitem__)
-        device = courses[0].problem.device
+        self._live = sorted(range(len(setups)), key=order.__getitem__)
+        device = setups[0].dataset.device
         self._scripts = scripts
         # What a processor does model by model a GPU does at once; so does a rule that is common.
         at_once = self._record is not None or device.type != "cpu" or len(set(rules)) == 1
-        self._rules: Rules = AllAtOnce(courses, rules) if at_once else RuleByRule(courses, order)
-        noisy, fed = (dict(zip(keys, courses, strict=True)) for keys in (self._noise_of, feeds))
-        self._noises = {key: _Noise(course) for key, course in noisy.items()}
-        self._feeds = {key: _Feed(course, self._n_rows) for key, course in fed.items()}
+        self._rules: Rules = AllAtOnce(setups, rules) if at_once else RuleByRule(setups, order)
+        noisy, fed = (dict(zip(keys, setups, strict=True)) for keys in (self._noise_of, feeds))
+        self._noises = {key: _Noise(setup) for key, setup in noisy.items()}
+        self._feeds = {key: _Feed(setup, self._n_rows) for key, setup in fed.items()}
         self._ahead: NoiseAhead | None = None
         self._ended: set[int] = set()
         self._settle(torch.stack([starts[k] for k in self._live]))
-        if self._record is not None and courses[0].dropout is not None:
+        if self._record is not None and setups[0].dropout is not None:
             drawn = [each.make for each in self._noises.values()]
             size, hidden = self._batch_size, architecture.hidden
             self._ahead = NoiseAhead(drawn, size, hidden, self._logits)
@@ -141,10 +141,10 @@ class StackedMiniBatch:
             feed.shuffle()
         rates = [self._rules.rate_of(k) for k in self._live]
         targets, (weights, scales, ridges) = self._targets(), self._counts()
-        spans = [slice(s, s + self._batch_size) for s in range(0, self._n_rows, self._batch_size)]
+        chunks = [slice(s, s + self._batch_size) for s in range(0, self._n_rows, self._batch_size)]
         for i, batch in enumerate(self._batches(feeds)):
             self.on_step()
-            self._step(batch, targets[..., spans[i]], scales[i], ridges[i], spans[i])
+            self._step(batch, targets[..., chunks[i]], scales[i], ridges[i], chunks[i])
         self._n_epochs += 1
         self._rules.after_epoch(self._n_epochs)
         return dict(zip(self._live, self._progress(targets, weights, rates), strict=True))
@@ -153,14 +153,14 @@ class StackedMiniBatch:
         """Give one model as if it were alone."""
         return _Member(self, k)
 
-    def together(self, models: Sequence[int]) -> Stack | None:
+    def together(self, models: Sequence[int]) -> ModelBatch | None:
         """Give models as a stack, to be scored at once, where that is worth it: on a GPU."""
-        if self.stack.parameters.device.type == "cpu":
+        if self.model_batch.parameters.device.type == "cpu":
             return None
         if list(models) == self._live:
-            return self.stack
+            return self.model_batch
         places = [self._live.index(k) for k in models]
-        return Stack(self.architecture, self.stack.parameters[places])
+        return ModelBatch(self.architecture, self.model_batch.parameters[places])
 
     def drop(self, done: Collection[int]) -> None:
         """Let models leave, and close ranks.
@@ -174,13 +174,13 @@ class StackedMiniBatch:
         most_idle = 0.0 if self._record is None else _IDLE_SHARE * len(self._live)
         if kept and n_idle > most_idle:
             self._live = [self._live[i] for i in kept]
-            self._settle(self.stack.parameters[kept], kept)
+            self._settle(self.model_batch.parameters[kept], kept)
 
     def _settle(self, parameters: Tensor, kept: Sequence[int] | None = None) -> None:
         """Take the parameters of the models that are there, and see who stands where."""
-        live = [self.courses[k] for k in self._live]
+        live = [self.setups[k] for k in self._live]
         parameters = aligned(parameters, self.architecture.layers[0][1])
-        self.stack = Stack(self.architecture, parameters)
+        self.model_batch = ModelBatch(self.architecture, parameters)
         self._feeds = _placed(self._feeds, [self._feed_of[k] for k in self._live])
         self._rules.settle(self._live, parameters, kept)
         self._batch_size = live[0].batch_size
@@ -188,9 +188,9 @@ class StackedMiniBatch:
         self._penalized = parameters[:, :n_weights]
         self._logits = parameters.new_zeros(len(live), self._n_rows)
         precision = full_precision(parameters.device)
-        strengths = [course.ridge.strength for course in live]
+        strengths = [setup.l2_penalty.strength for setup in live]
         self._strengths = torch.tensor(strengths, dtype=precision, device=parameters.device)
-        self._most = self._strengths.new_tensor([[course.ridge.most] for course in live])
+        self._most = self._strengths.new_tensor([[setup.l2_penalty.most] for setup in live])
         self._counted: _Counts | None = None
         before = list(self._noises)
         self._noises = _placed(self._noises, [self._noise_of[k] for k in self._live])
@@ -219,12 +219,12 @@ class StackedMiniBatch:
         """Give the targets in the order of the epoch, for all models or for each."""
         if len(self._feeds) == 1:
             (feed,) = self._feeds.values()
-            return self.courses[self._live[0]].problem.target[feed.order]
+            return self.setups[self._live[0]].dataset.target[feed.order]
         ordered = {}
         for k in self._live:
             key = self._feed_of[k]
             if key not in ordered:
-                ordered[key] = self.courses[k].problem.target[self._feeds[key].order]
+                ordered[key] = self.setups[k].dataset.target[self._feeds[key].order]
         return torch.stack([ordered[self._feed_of[k]] for k in self._live])
 
     def _counts(self) -> _Counts:
@@ -233,7 +233,7 @@ class StackedMiniBatch:
             return self._counted
         weights = self._weights()
         scales, ridges = self._scales(weights)
-        if any(self.courses[k].problem.weight is not None for k in self._live):
+        if any(self.setups[k].dataset.weight is not None for k in self._live):
             return weights, scales, ridges
         # Whatever the order of the rows. Only the last batch can have fewer of them.
         whole = len(scales) - 1
@@ -249,15 +249,15 @@ class StackedMiniBatch:
 
         None where all are one.
         """
-        problems = [self.courses[k].problem for k in self._live]
-        if all(each.weight is None and each.n_samples == self._n_rows for each in problems):
+        datasets = [self.setups[k].dataset for k in self._live]
+        if all(each.weight is None and each.n_samples == self._n_rows for each in datasets):
             return None
-        n_own = torch.tensor([each.n_samples for each in problems], device=self._logits.device)
+        n_own = torch.tensor([each.n_samples for each in datasets], device=self._logits.device)
         places = torch.arange(self._n_rows, device=self._logits.device)
         weights = (places < n_own[:, None]).to(self._logits)
-        for row, k, problem in zip(weights, self._live, problems, strict=True):
-            if problem.weight is not None:
-                row.mul_(problem.weight[self._feeds[self._feed_of[k]].order])
+        for row, k, dataset in zip(weights, self._live, datasets, strict=True):
+            if dataset.weight is not None:
+                row.mul_(dataset.weight[self._feeds[self._feed_of[k]].order])
         return weights
 
     def _scales(self, weights: Tensor | None) -> tuple[Sequence[float | Tensor], Sequence[Tensor]]:
@@ -288,7 +288,7 @@ class StackedMiniBatch:
             return (strengths / total).minimum(self._most).to(self._logits)
 
         n_batches = totals.shape[1] if isinstance(totals, Tensor) else len(totals)
-        if not self.courses[0].ridge.per_batch:
+        if not self.setups[0].l2_penalty.per_batch:
             whole = strengths.new_tensor([[self._total_weights[k]] for k in self._live])
             return [in_step(whole)] * n_batches
         if isinstance(totals, Tensor):
@@ -297,34 +297,41 @@ class StackedMiniBatch:
         return [made[each] for each in totals]
 
     def _step(
-        self, batch: LayerInput, target: Tensor, scale: float | Tensor, ridge: Tensor, span: slice
+        self,
+        batch: LayerInput,
+        target: Tensor,
+        scale: float | Tensor,
+        l2_penalty: Tensor,
+        chunk: slice,
     ) -> None:
-        if self.stack.n_models == 1 and isinstance(scale, Tensor):
+        if self.model_batch.n_models == 1 and isinstance(scale, Tensor):
             scale = scale[0]
         rules = self._rules
         if self._record is not None and isinstance(rules, AllAtOnce):
-            inputs = Inputs(batch, target, scale, ridge, rules.rate())
-            self._logits[:, span] = self._recorded(inputs, rules)(inputs)
+            inputs = Inputs(batch, target, scale, l2_penalty, rules.rate())
+            self._logits[:, chunk] = self._recorded(inputs, rules)(inputs)
             rules.after_step()
             return
-        through = self.stack.for_batches_of(target.shape[-1])
-        slope = Slope(batch, target, scale, ridge, self._noise(span))
+        through = self.model_batch.for_batches_of(target.shape[-1])
+        slope = Slope(batch, target, scale, l2_penalty, self._noise(chunk))
         taken = slope.take(through) if self._scripts is None else self._scripts.take(through, slope)
-        self._logits[:, span] = taken
-        rules.move(self.stack.gradient)
+        self._logits[:, chunk] = taken
+        rules.move(self.model_batch.gradient)
 
-    def _noise(self, span: slice) -> Noise | None:
-        if self.courses[self._live[0]].dropout is None:
+    def _noise(self, chunk: slice) -> Noise | None:
+        if self.setups[self._live[0]].dropout is None:
             return None
         noises = self._noises.values()
-        n_rows = [min(each.n_samples, span.stop) - span.start for each in noises]
+        n_rows = [min(each.n_samples, chunk.stop) - chunk.start for each in noises]
         return partial(_factors, [each.make for each in noises], n_rows, self._noise_at)
 
     def _recorded(self, inputs: Inputs, rules: AllAtOnce) -> CapturedStep:
         if self._captured is None:
             assert self._record is not None
             noise = None if self._ahead is None else StepNoise(self._ahead, self._noise_at)
-            self._captured = CapturedStep(self.stack, rules.optimizer, inputs, self._record, noise)
+            self._captured = CapturedStep(
+                self.model_batch, rules.optimizer, inputs, self._record, noise
+            )
         return self._captured
 
     def _progress(
@@ -339,10 +346,10 @@ class StackedMiniBatch:
         progress = []
         # The one wait for the device.
         for k, rate, (total, square) in zip(self._live, rates, sums.mT.tolist(), strict=True):
-            course, whole = self.courses[k], self._total_weights[k]
+            setup, whole = self.setups[k], self._total_weights[k]
             # A penalty that every batch pays is paid as often as there are batches.
-            times = course.n_batches if course.ridge.per_batch else 1
-            penalty = course.ridge.strength / 2 * square * times
+            times = setup.n_batches if setup.l2_penalty.per_batch else 1
+            penalty = setup.l2_penalty.strength / 2 * square * times
             progress.append(Progress(total / whole, (total + penalty) / whole, rate))
         return progress
 
@@ -350,19 +357,19 @@ class StackedMiniBatch:
 class _Member:
     """A model of a stack, seen as if it were alone."""
 
-    def __init__(self, whole: StackedMiniBatch, k: int):
+    def __init__(self, whole: BatchedMiniBatch, k: int):
         self._whole = whole
         self._k = k
-        self.problem = whole.courses[k].problem
-        self._cut_from: Stack | None = None
+        self.dataset = whole.setups[k].dataset
+        self._cut_from: ModelBatch | None = None
 
     @property
-    def stack(self) -> Stack:
+    def model_batch(self) -> ModelBatch:
         """A stack of one, on the same memory."""
-        whole = self._whole.stack
+        whole = self._whole.model_batch
         if self._cut_from is not whole:
             i = self._whole._live.index(self._k)
-            self._own = Stack(whole.architecture, whole.parameters[i : i + 1])
+            self._own = ModelBatch(whole.architecture, whole.parameters[i : i + 1])
             self._cut_from = whole
         return self._own
 
@@ -379,16 +386,16 @@ class _Member:
 
     def state(self) -> dict[str, Any]:
         """Give how many rows it has seen."""
-        return {"n_seen": self._whole._n_epochs * self.problem.n_samples}
+        return {"n_seen": self._whole._n_epochs * self.dataset.n_samples}
 
 
 class _Noise:
     """Dropout that some neighbouring models of a stack have in common."""
 
-    def __init__(self, course: Course):
+    def __init__(self, setup: MiniBatchSetup):
         self.models = slice(0, 0)
-        self.make: Any = course.dropout and course.dropout.copy()
-        self.n_samples = course.problem.n_samples
+        self.make: Any = setup.dropout and setup.dropout.copy()
+        self.n_samples = setup.dataset.n_samples
 
 
 def _factors(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from skbinary.data.batches import LayerInput
-from skbinary.models.batch_of_models import Stack
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.solvers.minibatch.dropout import NoiseAhead
 from skbinary.solvers.minibatch.optimizers import Optimizer
 
@@ -47,14 +47,14 @@ class Inputs(NamedTuple):
     target : Tensor of shape (n_rows,) or (n_models, n_rows)
     scale : float or Tensor of shape (n_rows,) or (n_models, n_rows)
         What the loss of each row counts.
-    ridge, rate : float or Tensor of shape (n_models, 1)
+    l2_penalty, rate : float or Tensor of shape (n_models, 1)
         Strength of the penalty, and learning rate.
     """
 
     batch: LayerInput
     target: Tensor
     scale: float | Tensor
-    ridge: float | Tensor
+    l2_penalty: float | Tensor
     rate: float | Tensor
 
 
@@ -85,7 +85,7 @@ class CapturedStep:
 
     Parameters
     ----------
-    stack : Stack
+    model_batch : ModelBatch
         The models.
     optimizer : Optimizer
         Moves the stack's parameters.
@@ -99,22 +99,22 @@ class CapturedStep:
 
     def __init__(
         self,
-        stack: Stack,
+        model_batch: ModelBatch,
         optimizer: Optimizer,
         example: Inputs,
         record: Recorder,
         noise: StepNoise | None = None,
     ):
-        self.stack = stack
+        self.model_batch = model_batch
         self.optimizer = optimizer
-        self._numbers = tuple(_Number(stack.parameters, each) for each in example[2:])
+        self._numbers = tuple(_Number(model_batch.parameters, each) for each in example[2:])
         batch = example.batch
         self._batch = batch.with_tensors([each.clone() for each in batch.tensors()])
         self._target = example.target.clone()
-        self._through = stack.for_batches_of(example.target.shape[-1])
+        self._through = model_batch.for_batches_of(example.target.shape[-1])
         self._noise = noise
         n_factors = 0 if noise is None else noise.ahead.n_numbers
-        self._factors = stack.parameters.new_ones(stack.n_models, n_factors)
+        self._factors = model_batch.parameters.new_ones(model_batch.n_models, n_factors)
         self._of_layers: list[Tensor] = []
         if noise is not None:
             shapes = [each.shape for each in self._through.hidden]
@@ -139,15 +139,15 @@ class CapturedStep:
             number.set(value)
 
     def _step(self) -> None:
-        scale, ridge, rate = (number.tensor for number in self._numbers)
+        scale, l2_penalty, rate = (number.tensor for number in self._numbers)
         noise = (lambda layer, _: self._of_layers[layer]) if self._of_layers else None
-        self._logits = self._through.there_and_back(self._batch, self._target, scale, noise)
-        self._through.penalize(ridge)
-        self.optimizer.update(self.stack.gradient, rate)
+        self._logits = self._through.forward_backward(self._batch, self._target, scale, noise)
+        self._through.penalize(l2_penalty)
+        self.optimizer.update(self.model_batch.gradient, rate)
 
     def _recorded(self, record: Recorder) -> Callable[[], None]:
         # Recording makes real steps: what they move is put back.
-        moved = [self.stack.parameters, *self.optimizer.tensors()]
+        moved = [self.model_batch.parameters, *self.optimizer.tensors()]
         before = [each.clone() for each in moved]
         try:
             return record(self._step)

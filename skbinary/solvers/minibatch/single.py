@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from skbinary.data.batches import LayerInput, Shareable
-from skbinary.data.dataset import Problem
+from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows, MappedRows, Source
-from skbinary.models.batch_of_models import Stack
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.runtime.device import full_precision
-from skbinary.runtime.threads import Team
+from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.minibatch.cuda_graph import (
     CapturedStep,
     Inputs,
@@ -51,7 +51,7 @@ class BatchHooks(Protocol):
 
 
 @dataclass(frozen=True)
-class Ridge:
+class L2Penalty:
     """The penalty ``strength / 2 * sum(weights ** 2)``, which spares the biases.
 
     Parameters
@@ -77,12 +77,12 @@ class Ridge:
 
 
 @dataclass(frozen=True)
-class Course:
+class MiniBatchSetup:
     """How a model is trained in batches.
 
     Parameters
     ----------
-    problem : Problem
+    dataset : Dataset
         The rows. Models that have the very same rows share them.
     optimizer : Optimizer
         Moves the parameters.
@@ -90,7 +90,7 @@ class Course:
         Gives the rate of every step.
     batch_size : int
         Rows of a batch. The last one of an epoch may be smaller.
-    ridge : Ridge
+    l2_penalty : L2Penalty
         Penalty on the weights.
     shuffler : Shuffler or None
         Reorders the rows before every epoch, the way scikit-learn's MLPClassifier does. None
@@ -102,11 +102,11 @@ class Course:
         The rows once more, where batches of them are multiplied in less time.
     """
 
-    problem: Problem
+    dataset: Dataset
     optimizer: Optimizer
     schedule: Schedule
     batch_size: int
-    ridge: Ridge
+    l2_penalty: L2Penalty
     shuffler: Shuffler | None
     shuffle_key: object = None
     dropout: Dropout | None = None
@@ -115,12 +115,12 @@ class Course:
     @property
     def rows(self) -> Source:
         """Where batches are fetched from."""
-        return self.problem.rows if self.compressed is None else self.compressed
+        return self.dataset.rows if self.compressed is None else self.compressed
 
     @property
     def n_batches(self) -> int:
         """Count of the batches of an epoch."""
-        return -(-self.problem.n_samples // self.batch_size)
+        return -(-self.dataset.n_samples // self.batch_size)
 
     def feed_key(self) -> tuple[Any, ...]:
         """Tell apart what the batches are made of."""
@@ -138,7 +138,7 @@ class Course:
         """Tell apart how parameters are moved."""
         rates = tuple(sorted((name, float(x)) for name, x in vars(self.schedule).items()))
         own = id(self) if self.schedule.follows_loss else 0
-        n_rows = self.problem.n_samples if self.schedule.counts_rows else 0
+        n_rows = self.dataset.n_samples if self.schedule.counts_rows else 0
         return type(self.schedule).__name__, rates, self.optimizer.settings, own, n_rows
 
 
@@ -181,59 +181,59 @@ class Crew:
 
     Parameters
     ----------
-    stack : Stack
+    model_batch : ModelBatch
         One model.
     dropout : Dropout or None
-    team : Team
+    pool : ThreadPool
         Whose threads work on the shares.
     """
 
-    def __init__(self, stack: Stack, dropout: Dropout | None, team: Team):
-        self.stack = stack
+    def __init__(self, model_batch: ModelBatch, dropout: Dropout | None, pool: ThreadPool):
+        self.model_batch = model_batch
         self.dropout = dropout
-        self.team = team
-        self._members: list[tuple[Stack, Dropout | None]] = []
+        self.pool = pool
+        self._members: list[tuple[ModelBatch, Dropout | None]] = []
 
     def gradient(self, batch: Shareable, part: Part) -> None:
         """Leave the logits of a batch in ``part.logits``, and the gradient in the stack."""
         n_rows = len(part.target)
         n_shares = self._n_shares(n_rows)
         if n_shares == 1:
-            _slope(self.stack, self.dropout, batch, part)
+            _slope(self.model_batch, self.dropout, batch, part)
             return
         size = -(-n_rows // n_shares)
         shares = zip(
             self._enrolled(n_shares), batch.split(size), part.split(size, n_shares), strict=False
         )
-        total = self.stack.gradient.zero_()
-        for gradient in self.team.map(_slope_of_share, shares):
+        total = self.model_batch.gradient.zero_()
+        for gradient in self.pool.map(_slope_of_share, shares):
             total.add_(gradient)
 
     def _n_shares(self, n_rows: int) -> int:
         # By size alone, so that the sums do not depend on how many threads there are.
-        if self.stack.parameters.device.type != "cpu":
+        if self.model_batch.parameters.device.type != "cpu":
             return 1
-        n_products = n_rows * self.stack.architecture.n_weights
+        n_products = n_rows * self.model_batch.architecture.n_weights
         return max(1, min(n_products // _SHARE_PRODUCTS, n_rows // _SHARE_ROWS))
 
-    def _enrolled(self, n: int) -> list[tuple[Stack, Dropout | None]]:
+    def _enrolled(self, n: int) -> list[tuple[ModelBatch, Dropout | None]]:
         while len(self._members) < n:
             # The same parameters, and a gradient and noise of their own.
-            stack = Stack(self.stack.architecture, self.stack.parameters)
+            model_batch = ModelBatch(self.model_batch.architecture, self.model_batch.parameters)
             dropout = self.dropout and self.dropout.sibling()
-            self._members.append((stack, dropout))
+            self._members.append((model_batch, dropout))
         return self._members[:n]
 
 
-def _slope_of_share(share: tuple[tuple[Stack, Dropout | None], LayerInput, Part]) -> Tensor:
-    (stack, dropout), batch, part = share
-    _slope(stack, dropout, batch, part)
-    return stack.gradient
+def _slope_of_share(share: tuple[tuple[ModelBatch, Dropout | None], LayerInput, Part]) -> Tensor:
+    (model_batch, dropout), batch, part = share
+    _slope(model_batch, dropout, batch, part)
+    return model_batch.gradient
 
 
-def _slope(stack: Stack, dropout: Dropout | None, batch: LayerInput, part: Part) -> None:
-    through = stack.for_batches_of(len(part.target))
-    through.there_and_back(batch, part.target, part.scale, dropout, part.logits)
+def _slope(model_batch: ModelBatch, dropout: Dropout | None, batch: LayerInput, part: Part) -> None:
+    through = model_batch.for_batches_of(len(part.target))
+    through.forward_backward(batch, part.target, part.scale, dropout, part.logits)
 
 
 class MiniBatch:
@@ -241,13 +241,13 @@ class MiniBatch:
 
     Parameters
     ----------
-    stack : Stack
+    model_batch : ModelBatch
         One model.
-    course : Course
+    setup : MiniBatchSetup
         How it is trained. Its optimizer moves the stack's parameters.
     n_seen : int
         Rows that earlier trainings have seen.
-    team : Team or None
+    pool : ThreadPool or None
         Shares out steps that are large enough. None for one thread.
     record : Recorder or None
         Records the step of a whole batch, to be replayed. None to record CUDA graphs on CUDA, and
@@ -261,66 +261,66 @@ class MiniBatch:
 
     def __init__(
         self,
-        stack: Stack,
-        course: Course,
+        model_batch: ModelBatch,
+        setup: MiniBatchSetup,
         *,
         n_seen: int = 0,
-        team: Team | None = None,
+        pool: ThreadPool | None = None,
         record: Recorder | None = None,
     ):
-        self.stack = stack
-        self.course = course
-        self.problem = problem = course.problem
-        self.optimizer = course.optimizer
-        self.schedule = course.schedule
-        self.batch_size = batch_size = course.batch_size
-        self.ridge = course.ridge
+        self.model_batch = model_batch
+        self.setup = setup
+        self.dataset = dataset = setup.dataset
+        self.optimizer = setup.optimizer
+        self.schedule = setup.schedule
+        self.batch_size = batch_size = setup.batch_size
+        self.l2_penalty = setup.l2_penalty
         self.n_seen = n_seen
         self.hooks: BatchHooks | None = None
-        self._record = recorder_for(course, record)
+        self._record = recorder_for(setup, record)
         # What is recorded takes whole batches: the last one is made up by rows that do not count.
-        n_rows = self.n_batches * batch_size if self._record else problem.n_samples
+        n_rows = self.n_batches * batch_size if self._record else dataset.n_samples
         self._order = torch.zeros(n_rows, dtype=torch.int64)
-        self._own_order = self._order[: problem.n_samples]
-        torch.arange(problem.n_samples, out=self._own_order)
-        self._weight = None if problem.weight is None else problem.weight.cpu().double()
-        self._total_weight = problem.total_weight
-        self._logits = problem.target.new_empty(n_rows)
-        n_weights = stack.architecture.n_weights
-        self._penalized = stack.parameters[:, :n_weights]
-        self._penalized_gradient = stack.gradient[:, :n_weights]
-        self._crew = Crew(stack, course.dropout, team or Team(1))
+        self._own_order = self._order[: dataset.n_samples]
+        torch.arange(dataset.n_samples, out=self._own_order)
+        self._weight = None if dataset.weight is None else dataset.weight.cpu().double()
+        self._total_weight = dataset.total_weight
+        self._logits = dataset.target.new_empty(n_rows)
+        n_weights = model_batch.architecture.n_weights
+        self._penalized = model_batch.parameters[:, :n_weights]
+        self._penalized_gradient = model_batch.gradient[:, :n_weights]
+        self._crew = Crew(model_batch, setup.dropout, pool or ThreadPool(1))
         self._captured: CapturedStep | None = None
 
     @property
     def n_batches(self) -> int:
         """Count of the batches of an epoch."""
-        return self.course.n_batches
+        return self.setup.n_batches
 
     def start(self) -> None:
         """Get ready; batches need nothing."""
 
     def epoch(self) -> Progress:
         """Go through all rows once."""
-        rate, n = self.schedule.rate, self.problem.n_samples
-        if self.course.shuffler is not None:
-            self.course.shuffler.shuffle(self._own_order.numpy())
+        rate, n = self.schedule.rate, self.dataset.n_samples
+        if self.setup.shuffler is not None:
+            self.setup.shuffler.shuffle(self._own_order.numpy())
         order = self._order if self._is_recorded else self._own_order
-        order = order.to(self.problem.device)
-        target = self.problem.target[order]
+        order = order.to(self.dataset.device)
+        target = self.dataset.target[order]
         self._go_through(order, target)
         self.n_seen += n
         self.schedule.after_epoch(self.n_seen)
         logits = self._logits[:n]
         each = functional.softplus(logits) - target[:n] * logits
-        if self.problem.weight is not None:
-            each *= self.problem.weight[order[:n]]
+        if self.dataset.weight is not None:
+            each *= self.dataset.weight[order[:n]]
         precision = full_precision(order.device)
         sums = (each.sum(dtype=precision), self._penalized.square().sum(dtype=precision))
         total, squares = torch.stack(sums).tolist()  # the one wait for the device
         # A penalty that every batch pays is paid as often as there are batches.
-        times = self.n_batches if self.ridge.per_batch else 1
-        penalty = self.ridge.strength / 2 * squares * times
+        times = self.n_batches if self.l2_penalty.per_batch else 1
+        penalty = self.l2_penalty.strength / 2 * squares * times
         loss = total / self._total_weight
         return Progress(loss, loss + penalty / self._total_weight, rate)
 
@@ -337,8 +337,8 @@ class MiniBatch:
         size = self.batch_size
         columns = (order, target, self._logits[: len(order), None])
         parts = map(Part, *(torch.split(each, size) for each in columns), *self._scales(len(order)))
-        for fetched in torch.split(order, self.course.rows.n_fetched(size)):
-            for batch in self.course.rows.batch(fetched).split(size):
+        for fetched in torch.split(order, self.setup.rows.n_fetched(size)):
+            for batch in self.setup.rows.batch(fetched).split(size):
                 self._step(batch, next(parts))
                 self.schedule.after_step()
 
@@ -348,7 +348,7 @@ class MiniBatch:
 
     def _scales(self, n_rows: int) -> tuple[Sequence[float | Tensor], Sequence[float]]:
         """Give, for each batch, the factor of every row's slope and the weight of the batch."""
-        n, size = self.problem.n_samples, self.batch_size
+        n, size = self.dataset.n_samples, self.batch_size
         if self._weight is None and n_rows == n:
             rows = [min(size, n - start) for start in range(0, n, size)]
             return [1 / each for each in rows], [float(each) for each in rows]
@@ -364,19 +364,21 @@ class MiniBatch:
     def _step(self, batch: Shareable, part: Part) -> None:
         hooks = self.hooks
         rate = self.schedule.rate
-        ridge = self.ridge.in_step(part.total if self.ridge.per_batch else self._total_weight)
+        l2_penalty = self.l2_penalty.in_step(
+            part.total if self.l2_penalty.per_batch else self._total_weight
+        )
         if self._is_recorded:
-            inputs = Inputs(batch, part.target, part.scale, ridge, rate)
+            inputs = Inputs(batch, part.target, part.scale, l2_penalty, rate)
             part.logits[:, 0] = self._recorded(inputs)(inputs)
             return
         if hooks is not None:
             hooks.batch_begin(part.order)
         self._crew.gradient(batch, part)
-        if ridge:
-            self._penalized_gradient.add_(self._penalized, alpha=ridge)
+        if l2_penalty:
+            self._penalized_gradient.add_(self._penalized, alpha=l2_penalty)
         if hooks is not None:
             hooks.gradient_ready()
-        self.optimizer.update(self.stack.gradient, rate)
+        self.optimizer.update(self.model_batch.gradient, rate)
         if hooks is not None:
             logits = part.logits[:, 0]
             each = functional.softplus(logits) - part.target * logits
@@ -385,27 +387,29 @@ class MiniBatch:
     def _recorded(self, inputs: Inputs) -> CapturedStep:
         if self._captured is None:
             assert self._record is not None
-            noise, dropout = None, self.course.dropout
+            noise, dropout = None, self.setup.dropout
             if dropout is not None:
-                hidden = self.stack.architecture.hidden
+                hidden = self.model_batch.architecture.hidden
                 ahead = NoiseAhead([dropout], self.batch_size, hidden, self._logits)
                 noise = StepNoise(ahead)
-            self._captured = CapturedStep(self.stack, self.optimizer, inputs, self._record, noise)
+            self._captured = CapturedStep(
+                self.model_batch, self.optimizer, inputs, self._record, noise
+            )
         return self._captured
 
 
-def recorder_for(course: Course, record: Recorder | None) -> Recorder | None:
+def recorder_for(setup: MiniBatchSetup, record: Recorder | None) -> Recorder | None:
     """Give what records the steps of a course, or None where they go as they are.
 
     Parameters
     ----------
-    course : Course
+    setup : MiniBatchSetup
     record : Recorder or None
         None to record CUDA graphs on CUDA, and nothing elsewhere.
     """
-    problem = course.problem
-    if record is None and problem.device.type == "cuda":
+    dataset = setup.dataset
+    if record is None and dataset.device.type == "cuda":
         record = record_on_cuda
     # A table that is smaller than a batch has batches of its own size.
-    can_be = isinstance(course.rows, DenseRows | MappedRows)
-    return record if can_be and problem.n_samples >= course.batch_size else None
+    can_be = isinstance(setup.rows, DenseRows | MappedRows)
+    return record if can_be and dataset.n_samples >= setup.batch_size else None

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from skbinary.data.batches import LayerInput
-from skbinary.models.batch_of_models import Noise, Pass
+from skbinary.models.batch_of_models import ForwardBackward, Noise
 
 # Recording takes as long as a few dozen steps do, and spares a step a part of its time.
 _STEPS_BEFORE = 40
@@ -34,7 +34,7 @@ class Slope(NamedTuple):
     target : Tensor of shape (n_rows,) or (n_models, n_rows)
     scale : float or Tensor of the shape of `target`
         What the loss of each row counts.
-    ridge : Tensor of shape (n_models, 1)
+    l2_penalty : Tensor of shape (n_models, 1)
         Strength of the penalty.
     noise : callable or None
         Dropout.
@@ -43,13 +43,13 @@ class Slope(NamedTuple):
     batch: LayerInput
     target: Tensor
     scale: float | Tensor
-    ridge: Tensor
+    l2_penalty: Tensor
     noise: Noise | None = None
 
-    def take(self, through: Pass) -> Tensor:
+    def take(self, through: ForwardBackward) -> Tensor:
         """Leave the gradient in the stack, and give the logits of the batch."""
-        logits = through.there_and_back(self.batch, self.target, self.scale, self.noise)
-        through.penalize(self.ridge)
+        logits = through.forward_backward(self.batch, self.target, self.scale, self.noise)
+        through.penalize(self.l2_penalty)
         return logits
 
 
@@ -72,7 +72,7 @@ class Scripts:
         self._n_steps: Counter[Hashable] = Counter()
         self._lock = threading.Lock()
 
-    def take(self, through: Pass, slope: Slope) -> Tensor:
+    def take(self, through: ForwardBackward, slope: Slope) -> Tensor:
         """Do what the slope does, by a script where that is worth it."""
         if slope.batch.pattern is None:
             return slope.take(through)
@@ -96,7 +96,7 @@ class Scripts:
         with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             return script(_arguments(through, slope, factors))
 
-    def _record(self, key: Hashable, through: Pass, slope: Slope) -> None:
+    def _record(self, key: Hashable, through: ForwardBackward, slope: Slope) -> None:
         if not self._lock.acquire(blocking=False):
             return  # another thread is at it
         try:
@@ -111,7 +111,7 @@ class Scripts:
 SCRIPTS = Scripts()
 
 
-def _record(through: Pass, slope: Slope) -> Script:
+def _record(through: ForwardBackward, slope: Slope) -> Script:
     """Record what a slope does to memory, which it leaves as it does itself."""
     noisy = slope.noise is not None
     n_memory, n_batch = len(through.memory(noisy=noisy)), len(slope.batch.tensors())
@@ -133,14 +133,16 @@ def _record(through: Pass, slope: Slope) -> Script:
     return script
 
 
-def _arguments(through: Pass, slope: Slope, factors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+def _arguments(
+    through: ForwardBackward, slope: Slope, factors: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
     scale = slope.scale
     return (
         *through.memory(noisy=slope.noise is not None),
         *slope.batch.tensors(),
         slope.target,
         scale if isinstance(scale, Tensor) else _number(scale, slope.target.dtype),
-        slope.ridge,
+        slope.l2_penalty,
         *factors,
     )
 

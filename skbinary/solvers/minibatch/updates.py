@@ -13,7 +13,7 @@ from torch import Tensor
 from skbinary.solvers.minibatch.optimizers import Optimizer
 from skbinary.solvers.minibatch.per_model_optimizers import of_each
 from skbinary.solvers.minibatch.schedules import Schedule
-from skbinary.solvers.minibatch.single import Course
+from skbinary.solvers.minibatch.single import MiniBatchSetup
 
 
 class Rules(Protocol):
@@ -52,14 +52,14 @@ class Rules(Protocol):
 class _Rates:
     """Rates over time, one schedule for models that have the same key."""
 
-    def __init__(self, courses: Sequence[Course], keys: Sequence[Hashable]):
+    def __init__(self, setups: Sequence[MiniBatchSetup], keys: Sequence[Hashable]):
         self.keys = keys
         self.schedules: dict[Hashable, Schedule] = {}
         self._n_rows: dict[Hashable, int] = {}
-        for course, key in zip(courses, keys, strict=True):
+        for setup, key in zip(setups, keys, strict=True):
             if key not in self.schedules:
-                self.schedules[key] = copy.copy(course.schedule)
-                self._n_rows[key] = course.problem.n_samples
+                self.schedules[key] = copy.copy(setup.schedule)
+                self._n_rows[key] = setup.dataset.n_samples
 
     def keep(self, live: Sequence[int]) -> None:
         there = {self.keys[k] for k in live}
@@ -87,16 +87,16 @@ class RuleByRule(_Rates):
 
     Parameters
     ----------
-    courses : sequence of Course
+    setups : sequence of MiniBatchSetup
     keys : sequence
         Equal for neighbours that have a rule in common.
     """
 
-    def __init__(self, courses: Sequence[Course], keys: Sequence[Hashable]):
-        super().__init__(courses, keys)
+    def __init__(self, setups: Sequence[MiniBatchSetup], keys: Sequence[Hashable]):
+        super().__init__(setups, keys)
         self._optimizers: dict[Hashable, Optimizer] = {}
-        for course, key in zip(courses, keys, strict=True):
-            self._optimizers.setdefault(key, course.optimizer)
+        for setup, key in zip(setups, keys, strict=True):
+            self._optimizers.setdefault(key, setup.optimizer)
         self._models: dict[Hashable, slice] = {}
 
     def settle(self, live: Sequence[int], parameters: Tensor, kept: Sequence[int] | None) -> None:
@@ -126,7 +126,7 @@ class AllAtOnce(_Rates):
 
     Parameters
     ----------
-    courses : sequence of Course
+    setups : sequence of MiniBatchSetup
     keys : sequence
         Equal for models that have a rule in common.
 
@@ -137,12 +137,12 @@ class AllAtOnce(_Rates):
 
     optimizer: Optimizer
 
-    def __init__(self, courses: Sequence[Course], keys: Sequence[Hashable]):
-        super().__init__(courses, keys)
-        self._courses = courses
+    def __init__(self, setups: Sequence[MiniBatchSetup], keys: Sequence[Hashable]):
+        super().__init__(setups, keys)
+        self._courses = setups
         self._is_common = len(set(keys)) == 1
         self._live: Sequence[int] = ()
-        self._like = courses[0].problem.target
+        self._like = setups[0].dataset.target
         self._rates: tuple[list[float], Tensor] = ([], self._like.new_empty(0, 1))
 
     def settle(self, live: Sequence[int], parameters: Tensor, kept: Sequence[int] | None) -> None:

@@ -6,9 +6,9 @@ import torch
 from torch.nn import functional
 
 from skbinary.data.batches import DenseBatch
-from skbinary.data.dataset import Problem
+from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows, SparseRows
-from skbinary.runtime.threads import Team
+from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.weighted_objective import WeightedSums
 
 N_ROWS, SPANS = 90, [slice(i, i + 10) for i in range(0, 90, 10)]
@@ -20,10 +20,10 @@ def problem_of(kind="dense", dtype=torch.float64):
     values = torch.as_tensor(rng.normal(size=(N_ROWS, 4)))
     target = torch.as_tensor(rng.integers(0, 2, N_ROWS), dtype=torch.float64)
     if kind == "dense":
-        return Problem(DenseRows(values, dtype), target)
+        return Dataset(DenseRows(values, dtype), target)
     starts = torch.arange(0, 4 * N_ROWS + 1, 4)
     columns = torch.arange(4).repeat(N_ROWS)
-    return Problem(SparseRows(starts, columns, values.flatten(), 4, dtype), target)
+    return Dataset(SparseRows(starts, columns, values.flatten(), 4, dtype), target)
 
 
 def weights_of(kind):
@@ -38,49 +38,49 @@ def parameters_of(fit_intercept):
     return torch.as_tensor(rng.normal(size=(6, 4 + fit_intercept)))
 
 
-def expected_of(problem, weights, parameters):
+def expected_of(dataset, weights, parameters):
     flat = parameters.clone().requires_grad_()
-    logits = problem.rows.batch(slice(0, N_ROWS)).dense() @ flat[:, :4].mT
+    logits = dataset.rows.batch(slice(0, N_ROWS)).dense() @ flat[:, :4].mT
     if flat.shape[1] > 4:
         logits = logits + flat[:, 4]
     own = torch.stack([weights[k] for k in (0, 0, 1, 2, 2, 2)], dim=1)
-    each = functional.softplus(logits) - problem.target[:, None] * logits
+    each = functional.softplus(logits) - dataset.target[:, None] * logits
     losses = (own * each).sum(dim=0)
     losses.sum().backward()
     return losses.detach(), flat.grad
 
 
-def sums(problem, weights, parameters, n_threads=1, dtype=torch.float64):
-    with Team(n_threads) as team:
-        return WeightedSums(problem, weights).at(parameters, MODELS, dtype, SPANS, team)
+def sums(dataset, weights, parameters, n_threads=1, dtype=torch.float64):
+    with ThreadPool(n_threads) as pool:
+        return WeightedSums(dataset, weights).at(parameters, MODELS, dtype, SPANS, pool)
 
 
 @pytest.mark.parametrize("fit_intercept", [False, True])
 @pytest.mark.parametrize("weighting", ["uneven", "neighbours", "dealt"])
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
 def test_sums_equal_autograd(kind, weighting, fit_intercept):
-    problem, weights = problem_of(kind), weights_of(weighting)
+    dataset, weights = problem_of(kind), weights_of(weighting)
     parameters = parameters_of(fit_intercept)
-    losses, gradients = sums(problem, weights, parameters)
-    expected, slopes = expected_of(problem, weights, parameters)
+    losses, gradients = sums(dataset, weights, parameters)
+    expected, slopes = expected_of(dataset, weights, parameters)
     torch.testing.assert_close(losses, expected, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(gradients, slopes, rtol=1e-12, atol=1e-12)
 
 
 def test_sums_in_float32_are_close():
-    problem, weights, parameters = problem_of(), weights_of("uneven"), parameters_of(True)
-    losses, gradients = sums(problem, weights, parameters, dtype=torch.float32)
-    expected, slopes = expected_of(problem, weights, parameters)
+    dataset, weights, parameters = problem_of(), weights_of("uneven"), parameters_of(True)
+    losses, gradients = sums(dataset, weights, parameters, dtype=torch.float32)
+    expected, slopes = expected_of(dataset, weights, parameters)
     assert losses.dtype == gradients.dtype == torch.float64
     torch.testing.assert_close(losses, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(gradients, slopes, rtol=1e-5, atol=1e-4)
 
 
 def test_loss_of_a_row_far_on_the_wrong_side_keeps_its_digits():
-    problem = problem_of()
+    dataset = problem_of()
     parameters = parameters_of(False) * 20
-    losses, _ = sums(problem, weights_of("dealt"), parameters)
-    expected, _ = expected_of(problem, weights_of("dealt"), parameters)
+    losses, _ = sums(dataset, weights_of("dealt"), parameters)
+    expected, _ = expected_of(dataset, weights_of("dealt"), parameters)
     torch.testing.assert_close(losses, expected, rtol=1e-10, atol=0)
 
 
@@ -108,6 +108,6 @@ def test_sums_over_rows_without_any_weight_are_zero():
 
 
 def test_sums_have_the_same_bits_on_any_number_of_threads():
-    problem, weights, parameters = problem_of(), weights_of("neighbours"), parameters_of(True)
-    one, two = (sums(problem, weights, parameters, n_threads=n) for n in (1, 2))
+    dataset, weights, parameters = problem_of(), weights_of("neighbours"), parameters_of(True)
+    one, two = (sums(dataset, weights, parameters, n_threads=n) for n in (1, 2))
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))

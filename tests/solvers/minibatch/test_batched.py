@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from skbinary.data.dataset import Problem
+from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows, SparseRows
-from skbinary.models.batch_of_models import Architecture, Stack
-from skbinary.solvers.loop import train, train_stack
-from skbinary.solvers.minibatch.batched import StackedMiniBatch
+from skbinary.models.batch_of_models import Architecture, ModelBatch
+from skbinary.solvers.loop import train, train_batch
+from skbinary.solvers.minibatch.batched import BatchedMiniBatch
 from skbinary.solvers.minibatch.dropout import Dropout
 from skbinary.solvers.minibatch.optimizers import SGD, Adam
 from skbinary.solvers.minibatch.schedules import (
@@ -20,9 +20,9 @@ from skbinary.solvers.minibatch.schedules import (
     OneCycle,
     Schedule,
 )
-from skbinary.solvers.minibatch.single import Course, MiniBatch, Ridge
+from skbinary.solvers.minibatch.single import L2Penalty, MiniBatch, MiniBatchSetup
 from skbinary.solvers.result import DivergedError, StopReason
-from skbinary.solvers.stopping import Plan
+from skbinary.solvers.stopping import StoppingCriteria
 from tests.solvers.recorder import Recorder
 
 N_FEATURES = 6
@@ -40,16 +40,16 @@ def table(n_rows, seed=0, *, sparse=False, weighted=False, validation=False):
         columns = torch.arange(N_FEATURES).repeat(n_rows)[X.flatten() != 0]
         rows = SparseRows(starts, columns, X.flatten()[X.flatten() != 0], N_FEATURES, torch.float32)
     held = table(20, seed + 100) if validation else None
-    return Problem(rows, target, weight, validation=held)
+    return Dataset(rows, target, weight, validation=held)
 
 
-class Setup:
+class Case:
     """A model to train, made anew whenever it is asked for."""
 
-    def __init__(self, problem, *, seed=0, plan=None, **settings):
-        self.problem = problem
+    def __init__(self, dataset, *, seed=0, criteria=None, **settings):
+        self.dataset = dataset
         self.seed = seed
-        self.plan = plan or Plan(4, 1e-4, 10, watches="objective")
+        self.criteria = criteria or StoppingCriteria(4, 1e-4, 10, watches="objective")
         self.settings = settings
 
     def architecture(self):
@@ -61,19 +61,19 @@ class Setup:
         size = self.architecture().n_parameters
         return torch.randn(size, generator=torch.Generator().manual_seed(self.seed)) / 2
 
-    def course(self, parameters):
+    def setup(self, parameters):
         get = self.settings.get
         rate = get("dropout", 0.0)
         dropout = None
         if rate:
             rates = self.architecture().dropout
             dropout = Dropout(rates, torch.Generator().manual_seed(get("noise", self.seed)))
-        return Course(
-            self.problem,
+        return MiniBatchSetup(
+            self.dataset,
             get("optimizer", Adam)(parameters, *get("rule", ())),
             get("schedule", lambda: Schedule(0.01))(),
             batch_size=get("batch_size", 10),
-            ridge=Ridge(get("alpha", 1e-3), per_batch=get("per_batch", True)),
+            l2_penalty=L2Penalty(get("alpha", 1e-3), per_batch=get("per_batch", True)),
             shuffler=np.random.RandomState(self.seed) if get("shuffle", True) else None,
             shuffle_key=self.seed if get("shared", True) else None,
             dropout=dropout,
@@ -81,21 +81,21 @@ class Setup:
 
     def alone(self, record=None):
         parameters = self.start()[None].clone()
-        stack = Stack(self.architecture(), parameters)
-        return train(MiniBatch(stack, self.course(parameters), record=record), self.plan)
+        model_batch = ModelBatch(self.architecture(), parameters)
+        return train(MiniBatch(model_batch, self.setup(parameters), record=record), self.criteria)
 
 
-def together(setups, record=None):
-    starts = [setup.start() for setup in setups]
-    courses = [setup.course(start[None]) for setup, start in zip(setups, starts, strict=True)]
-    step = StackedMiniBatch(setups[0].architecture(), starts, courses, record=record)
-    return train_stack(step, [setup.plan for setup in setups])
+def together(cases, record=None):
+    starts = [case.start() for case in cases]
+    setups = [case.setup(start[None]) for case, start in zip(cases, starts, strict=True)]
+    step = BatchedMiniBatch(cases[0].architecture(), starts, setups, record=record)
+    return train_batch(step, [case.criteria for case in cases])
 
 
-def assert_equal(setups, rtol=2e-4, record=None):
-    for setup, found in zip(setups, together(setups, record), strict=True):
+def assert_equal(cases, rtol=2e-4, record=None):
+    for case, found in zip(cases, together(cases, record), strict=True):
         # Noise is drawn in another order where steps are recorded.
-        expected = setup.alone(record and Recorder())
+        expected = case.alone(record and Recorder())
         assert found.stop_reason is expected.stop_reason
         assert found.n_iter == expected.n_iter
         assert found.best_epoch == expected.best_epoch
@@ -107,25 +107,25 @@ def assert_equal(setups, rtol=2e-4, record=None):
 
 COMMON = table(45)
 RULES = {
-    "rates": [Setup(COMMON, schedule=lambda r=r: Schedule(r)) for r in (1e-3, 1e-2, 1e-1, 1e-2)],
-    "alphas": [Setup(COMMON, alpha=a) for a in (0.0, 1e-2, 1.0)],
-    "alphas of the whole": [Setup(COMMON, alpha=a, per_batch=False) for a in (0.0, 1e-2, 1.0)],
-    "decays": [Setup(COMMON, rule=((0.9, 0.999), 1e-8, d)) for d in (0.0, 0.1, 1.0)],
-    "betas": [Setup(COMMON, rule=((b, 0.99), 1e-8)) for b in (0.0, 0.5, 0.9)],
-    "sgd": [Setup(COMMON, optimizer=SGD, rule=(m, n)) for m in (0.0, 0.9) for n in (False, True)],
-    "seeds": [Setup(COMMON, seed=s) for s in (3, 1, 2)],
-    "own shufflers": [Setup(COMMON, seed=s, shared=False) for s in (1, 1, 2)],
-    "in order": [Setup(COMMON, seed=s, shuffle=False) for s in (1, 2)],
-    "folds": [Setup(table(45, seed=s)) for s in (1, 2, 3)],
-    "weights": [Setup(table(45, 1, weighted=w)) for w in (True, False)],
+    "rates": [Case(COMMON, schedule=lambda r=r: Schedule(r)) for r in (1e-3, 1e-2, 1e-1, 1e-2)],
+    "alphas": [Case(COMMON, alpha=a) for a in (0.0, 1e-2, 1.0)],
+    "alphas of the whole": [Case(COMMON, alpha=a, per_batch=False) for a in (0.0, 1e-2, 1.0)],
+    "decays": [Case(COMMON, rule=((0.9, 0.999), 1e-8, d)) for d in (0.0, 0.1, 1.0)],
+    "betas": [Case(COMMON, rule=((b, 0.99), 1e-8)) for b in (0.0, 0.5, 0.9)],
+    "sgd": [Case(COMMON, optimizer=SGD, rule=(m, n)) for m in (0.0, 0.9) for n in (False, True)],
+    "seeds": [Case(COMMON, seed=s) for s in (3, 1, 2)],
+    "own shufflers": [Case(COMMON, seed=s, shared=False) for s in (1, 1, 2)],
+    "in order": [Case(COMMON, seed=s, shuffle=False) for s in (1, 2)],
+    "folds": [Case(table(45, seed=s)) for s in (1, 2, 3)],
+    "weights": [Case(table(45, 1, weighted=w)) for w in (True, False)],
     "weights of the whole": [
-        Setup(table(45, s, weighted=True), per_batch=False, alpha=0.1) for s in (1, 2)
+        Case(table(45, s, weighted=True), per_batch=False, alpha=0.1) for s in (1, 2)
     ],
-    "sparse": [Setup(table(45, s, sparse=True), seed=s) for s in (1, 1, 2)],
-    "linear": [Setup(COMMON, hidden=(), alpha=a, per_batch=False) for a in (0.1, 1.0)],
-    "one": [Setup(COMMON)],
+    "sparse": [Case(table(45, s, sparse=True), seed=s) for s in (1, 1, 2)],
+    "linear": [Case(COMMON, hidden=(), alpha=a, per_batch=False) for a in (0.1, 1.0)],
+    "one": [Case(COMMON)],
     "schedules": [
-        Setup(COMMON, schedule=make)
+        Case(COMMON, schedule=make)
         for make in (
             lambda: Cosine(0.01, 4),
             lambda: OneCycle(0.1, 20),
@@ -133,12 +133,12 @@ RULES = {
             lambda: OneCycle(0.1, 20),
         )
     ],
-    "dropout": [Setup(COMMON, dropout=d, seed=s) for d in (0.2, 0.5) for s in (0, 1)],
-    "dropout and folds": [Setup(table(45, n), dropout=0.5, seed=n) for n in (1, 2, 3)],
+    "dropout": [Case(COMMON, dropout=d, seed=s) for d in (0.2, 0.5) for s in (0, 1)],
+    "dropout and folds": [Case(table(45, n), dropout=0.5, seed=n) for n in (1, 2, 3)],
     "dropout and folds of several sizes": [
-        Setup(table(n, n), dropout=0.5, seed=n) for n in (45, 43, 44)
+        Case(table(n, n), dropout=0.5, seed=n) for n in (45, 43, 44)
     ],
-    "one batch": [Setup(table(8, s), seed=s) for s in (0, 1)],
+    "one batch": [Case(table(8, s), seed=s) for s in (0, 1)],
 }
 
 
@@ -158,12 +158,20 @@ def test_stack_recorded_trains_each_model_as_if_it_were_alone(name):
 
 def test_stack_recorded_is_recorded_anew_when_more_than_a_third_has_left():
     recorder = Recorder()
-    plans = [Plan(n, 1e-4, 10, watches="objective") for n in (1, 6, 3, 3, 6)]
-    setups = [
-        Setup(COMMON, plan=plan, dropout=0.3, seed=k % 2, schedule=lambda k=k: Schedule(0.01 * k))
-        for k, plan in enumerate(plans, start=1)
+    criteria_per_model = [
+        StoppingCriteria(n, 1e-4, 10, watches="objective") for n in (1, 6, 3, 3, 6)
     ]
-    assert_equal(setups, record=recorder)
+    cases = [
+        Case(
+            COMMON,
+            criteria=criteria,
+            dropout=0.3,
+            seed=k % 2,
+            schedule=lambda k=k: Schedule(0.01 * k),
+        )
+        for k, criteria in enumerate(criteria_per_model, start=1)
+    ]
+    assert_equal(cases, record=recorder)
     # One of five stays where it is, three of five leave.
     assert recorder.n_recorded == 2
 
@@ -175,23 +183,28 @@ def asked(monkeypatch):
 
     def at_once(self, models):
         counts.append(len(models))
-        return Stack(
-            self.architecture, self.stack.parameters[[self._live.index(k) for k in models]]
+        return ModelBatch(
+            self.architecture, self.model_batch.parameters[[self._live.index(k) for k in models]]
         )
 
-    monkeypatch.setattr(StackedMiniBatch, "together", at_once)
+    monkeypatch.setattr(BatchedMiniBatch, "together", at_once)
     return counts
 
 
 def test_stack_validated_at_once_has_the_curves_of_each(asked):
-    problem = table(60, validation=True)
-    plans = [
-        Plan(8, 1e-4, n, watches="validation_loss", threshold=t) for n, t in ((1, 0.3), (9, 0.5))
+    dataset = table(60, validation=True)
+    criteria_per_model = [
+        StoppingCriteria(8, 1e-4, n, watches="validation_loss", threshold=t)
+        for n, t in ((1, 0.3), (9, 0.5))
     ]
-    plans.append(
-        Plan(8, 1e-4, 9, watches="validation_score", score=lambda logits: float(logits[0]))
+    criteria_per_model.append(
+        StoppingCriteria(
+            8, 1e-4, 9, watches="validation_score", score=lambda logits: float(logits[0])
+        )
     )
-    assert_equal([Setup(problem, seed=s, plan=plan) for s, plan in enumerate(plans)])
+    assert_equal(
+        [Case(dataset, seed=s, criteria=criteria) for s, criteria in enumerate(criteria_per_model)]
+    )
     assert set(asked) == {2}
 
 
@@ -200,75 +213,91 @@ def test_stack_members_validated_at_once_have_the_curves_of_each(asked, weighted
     whole = table(80, weighted=weighted)
     if weighted:
         whole = replace(whole, score_weight=whole.weight.round())
-    setups = []
+    cases = []
     for k, n_held in enumerate((20, 21, 18)):
         held = torch.arange(80)[k::3][:n_held]
         train_rows = torch.tensor(sorted(set(range(80)) - set(held.tolist())))
-        problem = replace(whole.view(train_rows), validation=whole.view(held))
-        plan = Plan(8, 1e-4, 9, watches="validation_score", threshold=0.3 + k / 10)
-        setups.append(Setup(problem, seed=k, plan=plan, batch_size=21))
-    assert_equal(setups)
+        dataset = replace(whole.view(train_rows), validation=whole.view(held))
+        criteria = StoppingCriteria(8, 1e-4, 9, watches="validation_score", threshold=0.3 + k / 10)
+        cases.append(Case(dataset, seed=k, criteria=criteria, batch_size=21))
+    assert_equal(cases)
     assert asked == [3] * 8
 
 
 def test_stack_sparse_rows_of_their_own_are_validated_one_by_one(asked):
     held = [table(n, n, sparse=True) for n in (20, 21)]
-    problem = table(60, sparse=True)
-    assert_equal([Setup(replace(problem, validation=each), seed=1) for each in held])
+    dataset = table(60, sparse=True)
+    assert_equal([Case(replace(dataset, validation=each), seed=1) for each in held])
     assert asked == []
 
 
 def test_stack_early_stopping_each_model_keeps_its_best_epoch():
-    problem = table(60, validation=True)
-    plans = [Plan(40, 1e-4, n, watches="validation_score") for n in (1, 3, 1, 30)]
-    setups = [
-        Setup(problem, seed=s, plan=plan, schedule=lambda: Schedule(0.05))
-        for s, plan in enumerate(plans)
+    dataset = table(60, validation=True)
+    criteria_per_model = [
+        StoppingCriteria(40, 1e-4, n, watches="validation_score") for n in (1, 3, 1, 30)
     ]
-    assert_equal(setups, rtol=1e-2)
-    results = together(setups)
+    cases = [
+        Case(dataset, seed=s, criteria=criteria, schedule=lambda: Schedule(0.05))
+        for s, criteria in enumerate(criteria_per_model)
+    ]
+    assert_equal(cases, rtol=1e-2)
+    results = together(cases)
     assert len({result.n_iter for result in results}) > 1
     assert any(result.best_epoch < result.n_iter for result in results)
 
 
 def test_stack_models_that_are_done_leave_and_the_others_go_on():
-    plans = [Plan(n, 1e-4, 10, watches="objective") for n in (1, 6, 3, 2, 6)]
-    setups = [
-        Setup(COMMON, plan=plan, dropout=0.3, seed=k % 2, schedule=lambda k=k: Schedule(0.01 * k))
-        for k, plan in enumerate(plans, start=1)
+    criteria_per_model = [
+        StoppingCriteria(n, 1e-4, 10, watches="objective") for n in (1, 6, 3, 2, 6)
     ]
-    assert_equal(setups)
-    assert [result.n_iter for result in together(setups)] == [1, 6, 3, 2, 6]
+    cases = [
+        Case(
+            COMMON,
+            criteria=criteria,
+            dropout=0.3,
+            seed=k % 2,
+            schedule=lambda k=k: Schedule(0.01 * k),
+        )
+        for k, criteria in enumerate(criteria_per_model, start=1)
+    ]
+    assert_equal(cases)
+    assert [result.n_iter for result in together(cases)] == [1, 6, 3, 2, 6]
 
 
 def test_stack_adaptive_rates_fall_for_each_model_by_itself():
-    plan = Plan(30, 1e-1, 1, watches="objective")
-    setups = [
-        Setup(COMMON, optimizer=SGD, rule=(0.9, True), plan=plan, schedule=lambda r=r: Adaptive(r))
+    criteria = StoppingCriteria(30, 1e-1, 1, watches="objective")
+    cases = [
+        Case(
+            COMMON,
+            optimizer=SGD,
+            rule=(0.9, True),
+            criteria=criteria,
+            schedule=lambda r=r: Adaptive(r),
+        )
         for r in (1e-6, 1e-2, 1e-2, 1e-1)
     ]
-    assert_equal(setups)
+    assert_equal(cases)
 
 
 def test_stack_one_model_diverges_the_others_go_on():
-    setups = [
-        Setup(COMMON, optimizer=SGD, schedule=lambda r=r: Schedule(r)) for r in (0.01, 1e30, 0.1)
+    cases = [
+        Case(COMMON, optimizer=SGD, schedule=lambda r=r: Schedule(r)) for r in (0.01, 1e30, 0.1)
     ]
-    found = together(setups)
+    found = together(cases)
     assert isinstance(found[1], DivergedError)
     assert "learning rate 1e+30" in str(found[1])
     for k in (0, 2):
         assert found[k].stop_reason is StopReason.MAX_ITER
-        torch.testing.assert_close(found[k].parameters, setups[k].alone().parameters)
+        torch.testing.assert_close(found[k].parameters, cases[k].alone().parameters)
 
 
 def test_stack_courses_are_not_changed():
-    setup = Setup(COMMON, dropout=0.5, shared=False)
-    course = setup.course(setup.start()[None])
+    case = Case(COMMON, dropout=0.5, shared=False)
+    setup = case.setup(case.start()[None])
     results = [
-        train_stack(
-            StackedMiniBatch(setup.architecture(), [setup.start()] * 2, [course] * 2),
-            [setup.plan] * 2,
+        train_batch(
+            BatchedMiniBatch(case.architecture(), [case.start()] * 2, [setup] * 2),
+            [case.criteria] * 2,
         )
         for _ in range(2)
     ]
@@ -287,11 +316,11 @@ def test_stack_asked_to_stop_raises_at_the_next_step():
         if len(steps) == 7:
             raise StoppedError
 
-    setup = Setup(COMMON)
-    course = setup.course(setup.start()[None])
-    step = StackedMiniBatch(setup.architecture(), [setup.start()], [course], on_step)
+    case = Case(COMMON)
+    setup = case.setup(case.start()[None])
+    step = BatchedMiniBatch(case.architecture(), [case.start()], [setup], on_step)
     with pytest.raises(StoppedError):
-        train_stack(step, [setup.plan])
+        train_batch(step, [case.criteria])
     assert len(steps) == 7
 
 
@@ -301,17 +330,17 @@ def test_stack_same_batches_are_read_once(monkeypatch):
     monkeypatch.setattr(
         DenseRows, "batch", lambda self, index: reads.append(1) or original(self, index)
     )
-    together([Setup(COMMON, schedule=lambda r=r: Schedule(r)) for r in (0.1, 0.2, 0.3)])
+    together([Case(COMMON, schedule=lambda r=r: Schedule(r)) for r in (0.1, 0.2, 0.3)])
     assert len(reads) == 4  # once an epoch
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_stack_epoch_waits_for_the_device_once(monkeypatch, weighted, dropout):
-    problem = table(45, weighted=weighted)
-    setups = [Setup(problem, dropout=dropout, alpha=a, seed=1) for a in (0.1, 0.2, 0.3)]
-    courses = [setup.course(setup.start()[None]) for setup in setups]
-    step = StackedMiniBatch(setups[0].architecture(), [s.start() for s in setups], courses)
+    dataset = table(45, weighted=weighted)
+    cases = [Case(dataset, dropout=dropout, alpha=a, seed=1) for a in (0.1, 0.2, 0.3)]
+    setups = [case.setup(case.start()[None]) for case in cases]
+    step = BatchedMiniBatch(cases[0].architecture(), [s.start() for s in cases], setups)
     step.epoch()
     waits = []
     for name in ("item", "tolist", "__float__", "__int__", "__bool__"):
@@ -333,5 +362,5 @@ def test_stack_step_moves_models_of_one_rule_at_once(monkeypatch, n_rates):
         Adam, "update", lambda self, *args: updates.append(1) or original(self, *args)
     )
     rates = [10.0 ** -(1 + k % n_rates) for k in range(6)]
-    together([Setup(COMMON, schedule=lambda r=r: Schedule(r)) for r in rates])
+    together([Case(COMMON, schedule=lambda r=r: Schedule(r)) for r in rates])
     assert len(updates) == n_rates * 5 * 4  # batches and epochs

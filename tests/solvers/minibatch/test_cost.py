@@ -12,16 +12,16 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from skbinary import TorchLogisticClassifier
-from skbinary.data.dataset import Problem
+from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows
-from skbinary.models.batch_of_models import Architecture, Stack
-from skbinary.runtime.threads import Team
+from skbinary.models.batch_of_models import Architecture, ModelBatch
+from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.objective import LinearObjective
 from skbinary.solvers.full_batch.small_objective import SmallLinearObjective
 from skbinary.solvers.minibatch.dropout import Dropout
 from skbinary.solvers.minibatch.optimizers import SGD, Adam
 from skbinary.solvers.minibatch.schedules import OneCycle, Schedule
-from skbinary.solvers.minibatch.single import Course, MiniBatch, Ridge
+from skbinary.solvers.minibatch.single import L2Penalty, MiniBatch, MiniBatchSetup
 
 
 class Operations(TorchDispatchMode):
@@ -36,24 +36,24 @@ class Operations(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def minibatch(n_rows, *, hidden=(8, 4), weighted=False, optimizer=Adam, dropout=0.0, team=None):
+def minibatch(n_rows, *, hidden=(8, 4), weighted=False, optimizer=Adam, dropout=0.0, pool=None):
     generator = torch.Generator().manual_seed(0)
     X = torch.randn(n_rows, 5, generator=generator)
     weight = torch.rand(n_rows, generator=generator) + 0.5 if weighted else None
-    problem = Problem(DenseRows(X, torch.float32), (X[:, 0] > 0).float(), weight)
+    dataset = Dataset(DenseRows(X, torch.float32), (X[:, 0] > 0).float(), weight)
     architecture = Architecture(5, hidden, "relu", (dropout,) * len(hidden))
     start = torch.randn(1, architecture.n_parameters, generator=generator)
     n_batches = -(-n_rows // 10)
-    course = Course(
-        problem,
+    setup = MiniBatchSetup(
+        dataset,
         optimizer(start),
         OneCycle(0.01, n_batches) if weighted else Schedule(0.01),
         batch_size=10,
-        ridge=Ridge(1e-4, per_batch=True),
+        l2_penalty=L2Penalty(1e-4, per_batch=True),
         shuffler=np.random.RandomState(0),
         dropout=Dropout(architecture.dropout, generator) if dropout else None,
     )
-    return MiniBatch(Stack(architecture, start), course, team=team)
+    return MiniBatch(ModelBatch(architecture, start), setup, pool=pool)
 
 
 def operations_of_an_epoch(step):
@@ -142,8 +142,8 @@ def test_epoch_reads_each_row_once():
 def test_large_step_is_cut_by_its_size_alone():
     sizes = []
     for n_threads in (1, 4):
-        with Team(n_threads) as team:
-            step = minibatch(20, team=team)
+        with ThreadPool(n_threads) as pool:
+            step = minibatch(20, pool=pool)
             sizes.append([step._crew._n_shares(n) for n in (10, 10_000, 1_000_000)])
     assert sizes[0] == sizes[1]
     assert sizes[0][0] == 1
@@ -214,9 +214,9 @@ def test_sparse_fits_one_after_the_other_take_no_more_memory():
 def test_objective_that_has_looked_ahead_is_freed_at_once(kind):
     # In a reference cycle its rows would stay in memory until Python looks for cycles.
     rows = DenseRows(torch.eye(4, dtype=torch.float64), torch.float64)
-    problem = Problem(rows, torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=torch.float64))
-    stack = Stack(Architecture(4), torch.zeros(1, 5, dtype=torch.float64))
-    objective = kind(stack, problem, 0.1)
+    dataset = Dataset(rows, torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=torch.float64))
+    model_batch = ModelBatch(Architecture(4), torch.zeros(1, 5, dtype=torch.float64))
+    objective = kind(model_batch, dataset, 0.1)
     objective.restart()
     objective.ray(-objective.gradient).at(1.0)
     gone = weakref.ref(objective)

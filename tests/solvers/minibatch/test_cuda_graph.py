@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from skbinary.data.dataset import Problem
+from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows
-from skbinary.models.batch_of_models import Architecture, Stack
+from skbinary.models.batch_of_models import Architecture, ModelBatch
 from skbinary.solvers.minibatch.cuda_graph import record_on_cuda
 from skbinary.solvers.minibatch.optimizers import SGD, Adam
 from skbinary.solvers.minibatch.schedules import OneCycle
-from skbinary.solvers.minibatch.single import Course, MiniBatch, Ridge
+from skbinary.solvers.minibatch.single import L2Penalty, MiniBatch, MiniBatchSetup
 from tests.solvers.recorder import Recorder
 
 MAKE = {"adam": Adam, "sgd": lambda p: SGD(p, 0.9, nesterov=True), "plain sgd": SGD}
@@ -20,18 +20,18 @@ def trained(record, optimizer="adam", *, weighted=False, per_batch=True, device=
     generator = torch.Generator().manual_seed(0)
     X = torch.randn(n_rows, 5, generator=generator).to(device)
     weight = torch.rand(n_rows, generator=generator).to(device) + 0.5 if weighted else None
-    problem = Problem(DenseRows(X, torch.float32), (X[:, 0] > 0).float(), weight)
+    dataset = Dataset(DenseRows(X, torch.float32), (X[:, 0] > 0).float(), weight)
     architecture = Architecture(5, (8, 4), "relu")
     start = torch.randn(1, architecture.n_parameters, generator=generator).to(device)
-    course = Course(
-        problem,
+    setup = MiniBatchSetup(
+        dataset,
         MAKE[optimizer](start),
         OneCycle(0.1, 15),
         batch_size=10,
-        ridge=Ridge(0.1, per_batch=per_batch),
+        l2_penalty=L2Penalty(0.1, per_batch=per_batch),
         shuffler=np.random.RandomState(0),
     )
-    step = MiniBatch(Stack(architecture, start), course, record=record)
+    step = MiniBatch(ModelBatch(architecture, start), setup, record=record)
     losses = [step.epoch().objective for _ in range(3)]
     return start.cpu(), losses, step.state()
 

@@ -14,7 +14,7 @@ from skbinary.data.batches import DenseBatch, SharedBatch
 from skbinary.data.compressed import compress
 from skbinary.data.rows import DenseRows, SparseRows
 from skbinary.estimators import batching
-from skbinary.models.batch_of_models import ACTIVATIONS, Architecture, Stack, aligned
+from skbinary.models.batch_of_models import ACTIVATIONS, Architecture, ModelBatch, aligned
 from skbinary.solvers.minibatch import torchscript
 from skbinary.solvers.minibatch.torchscript import Scripts, Slope
 from tests.data.test_compressed import one_hot
@@ -27,7 +27,7 @@ def made_stack(n_models=3, activation="relu", hidden=(8, 5), seed=0):
     architecture = Architecture(TABLE.shape[1], hidden, activation)
     generator = torch.Generator().manual_seed(seed)
     start = torch.randn(n_models, architecture.n_parameters, generator=generator) / 5
-    return Stack(architecture, aligned(start, hidden[0]))
+    return ModelBatch(architecture, aligned(start, hidden[0]))
 
 
 def batches(kind, n_models=3):
@@ -60,17 +60,17 @@ def slopes(kind, *, weighted=False, noisy=False, n_models=3):
     for batch in batches(kind, n_models)[:-1]:
         target = torch.randint(0, 2, (n_models, N_ROWS), generator=generator).float()
         scale = torch.rand(n_models, N_ROWS, generator=generator) if weighted else 1 / N_ROWS
-        ridge = torch.rand(n_models, 1, generator=generator)
-        yield Slope(batch, target, scale, ridge, noise if noisy else None)
+        l2_penalty = torch.rand(n_models, 1, generator=generator)
+        yield Slope(batch, target, scale, l2_penalty, noise if noisy else None)
 
 
-def epoch(stack, taken, take):
+def epoch(model_batch, taken, take):
     """Make gradient steps, and give all that they came to."""
     seen = []
     for slope in taken:
-        logits = take(stack.for_batches_of(N_ROWS), slope)
-        stack.parameters.sub_(stack.gradient, alpha=0.1)
-        seen.append((logits.clone(), stack.gradient.clone()))
+        logits = take(model_batch.for_batches_of(N_ROWS), slope)
+        model_batch.parameters.sub_(model_batch.gradient, alpha=0.1)
+        seen.append((logits.clone(), model_batch.gradient.clone()))
     return [torch.stack(each) for each in zip(*seen, strict=True)]
 
 
@@ -182,10 +182,10 @@ def test_sparse_batches_are_not_recorded(early):
     assert first.pattern is None
     assert SharedBatch([(slice(0, 1), first), (slice(1, 2), second)]).pattern is None
     scripts = Scripts()
-    stack = made_stack(2)
+    model_batch = made_stack(2)
     for _ in range(5):
         slope = Slope(first, torch.ones(2, 4), 1 / 4, torch.zeros(2, 1))
-        logits = scripts.take(stack.for_batches_of(4), slope)
+        logits = scripts.take(model_batch.for_batches_of(4), slope)
     assert logits.shape == (2, 4)
     assert scripts.recorded == {}
 
@@ -229,10 +229,10 @@ def test_stacks_of_a_search_run_as_scripts_where_they_run_side_by_side(
 def test_bags_are_as_long_as_a_batch_has_them(early):
     # A script that had kept the length of the first batch would sum too few terms.
     scripts = Scripts()
-    stack = made_stack(2)
+    model_batch = made_stack(2)
     counts = set()
     for slope in slopes("compressed", n_models=2):
         counts.add(len(slope.batch._by_row.members))
-        got = scripts.take(stack.for_batches_of(N_ROWS), slope).clone()
-        assert_array_equal(got, slope.take(stack.for_batches_of(N_ROWS)))
+        got = scripts.take(model_batch.for_batches_of(N_ROWS), slope).clone()
+        assert_array_equal(got, slope.take(model_batch.for_batches_of(N_ROWS)))
     assert len(counts) > 1
