@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks.quality.markdown import Record, distinct, having, summary
+from benchmarks.quality.markdown import Record, distinct, select, summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ def draw(records: list[Record], path: Path) -> None:
     models, tables = distinct(records, "contender"), distinct(records, "table")
     losses, seconds = [], []
     for model in models:
-        own = [having(records, contender=model, table=name) for name in tables]
+        own = [select(records, contender=model, table=name) for name in tables]
         each = [summary(fits, "log_loss") for fits in own]
         times = [summary(fits, "seconds", median) for fits in own]
         losses.append(sum(filter(None, each)) / len(tables))
