@@ -47,8 +47,8 @@ def check_monitor(monitor: Any) -> Callable[..., float] | None:
     near = difflib.get_close_matches(str(monitor), names, n=1)
     hint = f"Did you mean {near[0]!r}?" if near else "sklearn.metrics.get_scorer_names() has them."
     raise ValueError(
-        "monitor must be 'loss', the name of a scorer or a callable(estimator, X, y). Got "
-        f"{monitor!r} instead. {hint}"
+        "monitor must be 'loss', the name of a scorer or a callable(estimator, X, y), got "
+        f"{monitor!r}. {hint}"
     )
 
 
@@ -82,8 +82,8 @@ def validation_score(
     fewest = min(n_positive, validation.n_samples - n_positive)
     if fewest < _FEWEST_OF_A_CLASS:
         warn(
-            f"monitor must have at least {_FEWEST_OF_A_CLASS} validation rows of each class. Got "
-            f"{fewest} instead, so the loss is watched. Raise validation_fraction, or pass X_val "
+            f"monitor must have at least {_FEWEST_OF_A_CLASS} validation rows of each class, got "
+            f"{fewest}, so the loss is watched. Raise validation_fraction, or pass X_val "
             "and y_val."
         )
         return None
@@ -132,8 +132,8 @@ class ModelUnderTraining(ClassifierMixin, BaseEstimator):
         """Give the logits of the validation rows."""
         if X.shape[0] != len(self.logits):
             raise ValueError(
-                f"monitor must ask about all {len(self.logits)} validation rows. Got {X.shape[0]} "
-                "rows instead. Give the scorer's X on as it is."
+                f"monitor must ask about all {len(self.logits)} validation rows, got {X.shape[0]} "
+                "rows. Give the scorer's X on as it is."
             )
         return self.logits
 

@@ -62,8 +62,8 @@ class CallbackSupport:
         mixin = _callback_mixin()
         if mixin is None:
             raise ImportError(
-                "set_callbacks must have scikit-learn 1.9 or newer. Got "
-                f"{sklearn.__version__} instead. Upgrade scikit-learn, or give skorch callbacks "
+                "set_callbacks must have scikit-learn 1.9 or newer, got "
+                f"{sklearn.__version__}. Upgrade scikit-learn, or give skorch callbacks "
                 "to the parameter callbacks."
             )
         return mixin.set_callbacks(self, *callbacks)

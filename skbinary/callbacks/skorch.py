@@ -261,8 +261,8 @@ class SkorchHost:
             policy = getattr(callback, "lr_scheduler_", None)
             if getattr(policy, "cycle_momentum", False):
                 raise ValueError(
-                    "LRScheduler must change the learning rate alone. Got "
-                    f"{type(policy).__name__}, which changes the momentum, too, instead. Pass "
+                    "LRScheduler must change the learning rate alone, got "
+                    f"{type(policy).__name__}, which changes the momentum, too,. Pass "
                     "cycle_momentum=False."
                 )
         self.pull_rate(run)
@@ -343,7 +343,7 @@ class SkorchHost:
         for _, callback in self.net.callbacks_:
             if isinstance(callback, InputShapeSetter):
                 raise ValueError(
-                    "callbacks must be without InputShapeSetter. Got one instead. Leave it out: "
+                    "callbacks must be without InputShapeSetter, got one. Leave it out: "
                     "fit takes the number of features from X."
                 )
             if getattr(callback, "use_safetensors", False) and not _HAS_SAFETENSORS:
@@ -361,19 +361,19 @@ class SkorchHost:
                 and not any(getattr(c, "name_", None) == monitor for _, c in self.net.callbacks_)
             ):
                 raise ValueError(
-                    f"{type(callback).__name__} must have validation rows to monitor {monitor!r}. "
-                    "Got none instead. Pass X_val and y_val to fit, or set early_stopping=True."
+                    f"{type(callback).__name__} must have validation rows to monitor {monitor!r}, "
+                    "got none. Pass X_val and y_val to fit, or set early_stopping=True."
                 )
             if _sees_batches(callback) and not isinstance(run.step, MiniBatch):
                 raise ValueError(
-                    f"{type(callback).__name__} must have a solver with batches. Got a full-batch "
-                    "solver instead. Use solver='adam' or solver='sgd'."
+                    f"{type(callback).__name__} must have a solver with batches, got a full-batch "
+                    "solver. Use solver='adam' or solver='sgd'."
                 )
             schedule = getattr(run.step, "schedule", None)
             if isinstance(callback, LRScheduler) and type(schedule) is not Schedule:
                 raise ValueError(
-                    "LRScheduler must be the only one to set the learning rate. Got another "
-                    "schedule, or a full-batch solver, instead. Use solver='adam' or "
+                    "LRScheduler must be the only one to set the learning rate, got another "
+                    "schedule, or a full-batch solver,. Use solver='adam' or "
                     "solver='sgd' with a constant learning_rate."
                 )
 

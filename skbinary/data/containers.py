@@ -55,8 +55,8 @@ def check_container(values: Any, name: str) -> Any:
     kind = type(values)
     article = "an" if kind.__name__[0] in "AEIOU" else "a"
     raise ValueError(
-        f"{name} must be an array, a data frame or a tensor. Got {article} {kind.__name__} "
-        f"instead. {advice}."
+        f"{name} must be an array, a data frame or a tensor, got {article} {kind.__name__}"
+        f". {advice}."
     )
 
 
@@ -72,7 +72,7 @@ def _check_tensor(values: Tensor, name: str) -> Any:
     elif values.is_meta:
         what, advice = "a tensor on the device meta", "Make it on one that stores numbers"
     if what is not None:
-        raise ValueError(f"{name} must be a dense tensor of numbers. Got {what} instead. {advice}.")
+        raise ValueError(f"{name} must be a dense tensor of numbers, got {what}. {advice}.")
     values = values.detach()
     if values.is_floating_point() and values.dtype not in (torch.float32, torch.float64):
         with one_torch_thread():
@@ -101,7 +101,7 @@ def check_sparse(X: Any, name: str = "X") -> Any:
     if flaw is None:
         return X
     raise ValueError(
-        f"{name} must be a sparse matrix whose index arrays fit its shape. Got {flaw} instead. "
+        f"{name} must be a sparse matrix whose index arrays fit its shape, got {flaw}. "
         "Build the matrix anew from rows, columns and values, as scipy.sparse.coo_array does."
     )
 

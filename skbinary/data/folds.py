@@ -53,7 +53,7 @@ def hold_out(
         what = "rows" if groups is None else "groups"
         raise ValueError(
             f"Early stopping must find two {what} of a class, one to train on and one to validate "
-            "on. Got one of each class instead. Pass X_val and y_val, or set early_stopping=False."
+            "on, got one of each class. Pass X_val and y_val, or set early_stopping=False."
         )
     n_strata = len(np.unique(stratum[several]))
     n_held = int(np.clip(np.ceil(fraction * len(several)), n_strata, len(several) - n_strata))
@@ -138,7 +138,7 @@ def _parted(target: NDArray[np.float64], is_held: NDArray[np.bool_]) -> tuple[Po
     train = np.flatnonzero(~is_held)
     if not 0 < np.count_nonzero(target[train]) < len(train):
         raise ValueError(
-            "groups must leave both classes in the training set when some groups are held out. Got "
+            "groups must leave both classes in the training set when some groups are held out, got "
             "a split that trains on one class only. Use more groups, or pass X_val and y_val."
         )
     return train, np.flatnonzero(is_held)

@@ -161,7 +161,7 @@ def _check_validation(
         if X is None and y is None:
             given, missing = "sample_weight_val", "X_val and y_val"
         raise ValueError(
-            f"X_val and y_val must be given together. Got {given} alone instead. Pass {missing}, "
+            f"X_val and y_val must be given together, got {given} alone. Pass {missing}, "
             "or leave all out."
         )
     X = check_rows(estimator, X, reset=False, name="X_val")
@@ -178,7 +178,7 @@ def _compare_scales(estimator: Any, X: Any, X_val: Any) -> None:
     names = getattr(estimator, "feature_names_in_", None)
     name = found.column if names is None else repr(str(names[found.column]))
     warn(
-        "The columns of X_val must be on the scale of those of X. Got the "
+        "The columns of X_val must be on the scale of those of X, got the "
         f"{found.statistic} {found.value_val:.3g} instead of {found.value:.3g} in column {name}, "
         f"and another scale in {found.n_columns} of {found.n_compared} columns. In a pipeline, "
         'X_val is transformed only with metadata routing and Pipeline(transform_input=["X_val"]), '

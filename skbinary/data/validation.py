@@ -88,7 +88,7 @@ def check_rows(estimator: Any, X: Any, *, reset: bool, finite: bool = True, name
         if "NAType" not in str(error):
             raise
         raise ValueError(
-            f"{name} must hold a number in each place. Got <NA> instead, for a missing value. "
+            f"{name} must hold a number in each place, got <NA>, for a missing value. "
             "Impute the missing values, or drop these rows."
         ) from None
     if sp.issparse(X) and not X.has_canonical_format:
@@ -150,8 +150,8 @@ def _flat(estimator: Any, X: Any, shape: tuple[int, ...] | None, *, reset: bool)
             given = np.shape(X)[1:]
             wanted = known if known is not None else (estimator.n_features_in_,)
             raise ValueError(
-                f"The samples in X must have the shape {wanted} that fit has seen. Got "
-                f"{tuple(given)} instead. Reshape X to (n_samples, {', '.join(map(str, wanted))})."
+                f"The samples in X must have the shape {wanted} that fit has seen, got "
+                f"{tuple(given)}. Reshape X to (n_samples, {', '.join(map(str, wanted))})."
             )
     if shape is None:
         return X
@@ -165,9 +165,7 @@ def _check_tensor(estimator: Any, X: Tensor, *, reset: bool) -> Tensor:
     if X.is_complex():
         raise ValueError(f"Complex data not supported. X is a tensor of {X.dtype}.")
     if X.ndim != 2:
-        raise ValueError(
-            f"X must be 2-dimensional. Got a tensor of shape {tuple(X.shape)} instead."
-        )
+        raise ValueError(f"X must be 2-dimensional, got a tensor of shape {tuple(X.shape)}.")
     # One row of zeros carries width and names through scikit-learn's own checks.
     validate_data(estimator, np.zeros((1, X.shape[1])), reset=reset, ensure_min_features=1)
     if len(X) == 0:
@@ -217,7 +215,7 @@ def check_gaps(y: Any, name: str = "y") -> None:
     gap = first_missing(labels)
     if gap is not None:
         raise ValueError(
-            f"{name} must hold a label for each row. Got {labels.flat[gap]} in row {gap} instead, "
+            f"{name} must hold a label for each row, got {labels.flat[gap]} in row {gap}, "
             "which is NaN, None or another missing value. Drop these rows, or label them."
         )
 
@@ -237,14 +235,14 @@ def two_classes(estimator: Any, y: NDArray[np.generic]) -> NDArray[np.generic]:
     name = type(estimator).__name__
     if len(classes) == 1:
         raise ValueError(
-            f"y must hold two classes. Got one class, {classes.tolist()[0]!r}, instead. {name} "
+            f"y must hold two classes, got one class, {classes.tolist()[0]!r}. {name} "
             "cannot learn from one class: check how the rows were selected, or pass both classes "
             "to partial_fit."
         )
     kind = type_of_target(y, input_name="y")
     raise ValueError(
         "Only binary classification is supported. The type of the target is "
-        f"{kind}. Got {len(classes)} classes instead of two. Wrap {name} in "
+        f"{kind}, got {len(classes)} classes. Wrap {name} in "
         "sklearn.multiclass.OneVsRestClassifier."
     )
 
@@ -257,7 +255,7 @@ def encode(
     if not np.all(positive | (y == classes[0])):
         unknown = [label for label in np.unique(y).tolist() if label not in classes.tolist()]
         raise ValueError(
-            f"{name} must hold the classes {classes.tolist()} only. Got {unknown} as well. Drop "
+            f"{name} must hold the classes {classes.tolist()} only, got {unknown} as well. Drop "
             "these rows, or fit anew with all classes."
         )
     return positive.astype(np.float64)
@@ -274,7 +272,7 @@ def check_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> Any
         return None
     if isinstance(sample_weight, str | Mapping):
         raise ValueError(
-            f"{name} must have one number for each row. Got {sample_weight!r} instead. Weights of "
+            f"{name} must have one number for each row, got {sample_weight!r}. Weights of "
             "classes are given as the parameter class_weight."
         )
     sample_weight = _as_array(sample_weight, name)
@@ -283,13 +281,13 @@ def check_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> Any
     weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name=name)
     if weight.shape != (X.shape[0],):
         raise ValueError(
-            f"{name} must have one number for each row, shape ({X.shape[0]},). Got shape "
-            f"{weight.shape} instead. Give every row a weight."
+            f"{name} must have one number for each row, shape ({X.shape[0]},), got shape "
+            f"{weight.shape}. Give every row a weight."
         )
     if np.any(weight < 0):
         raise ValueError(
-            f"Negative values in data passed to `{name}`: weights must be zero or more. Got "
-            f"{weight.min():g} instead. Drop rows that shall not count, or give them weight 0."
+            f"Negative values in data passed to `{name}`: weights must be zero or more, got "
+            f"{weight.min():g}. Drop rows that shall not count, or give them weight 0."
         )
     if not np.any(weight > 0):
         raise ValueError(
@@ -312,7 +310,7 @@ def check_groups(groups: Any, X: Any, name: str = "groups") -> NDArray[np.intp] 
     if sp.issparse(values) or np.ndim(values) == 0:
         what = "a sparse matrix" if sp.issparse(values) else f"{groups!r}"
         raise ValueError(
-            f"{name} must be an array with one entry for each row. Got {what} instead. Give every "
+            f"{name} must be an array with one entry for each row, got {what}. Give every "
             "row a group."
         )
     groups = np.asarray(values)
@@ -320,13 +318,13 @@ def check_groups(groups: Any, X: Any, name: str = "groups") -> NDArray[np.intp] 
     if groups.shape != (X.shape[0],):
         got = len(groups) if groups.ndim == 1 else f"shape {groups.shape}"
         raise ValueError(
-            f"{name} must have one entry for each row, {X.shape[0]}. Got {got} instead. Give every "
+            f"{name} must have one entry for each row, {X.shape[0]}, got {got}. Give every "
             "row a group."
         )
     gap = first_missing(groups)
     if gap is not None:
         raise ValueError(
-            f"{name} must hold a group for each row. Got {groups[gap]} in row {gap} instead, which "
+            f"{name} must hold a group for each row, got {groups[gap]} in row {gap}, which "
             "is NaN, None or another missing value. Drop these rows, or name their groups."
         )
     assert_all_finite(groups, input_name=name)
@@ -334,8 +332,8 @@ def check_groups(groups: Any, X: Any, name: str = "groups") -> NDArray[np.intp] 
         codes: NDArray[np.intp] = np.unique(groups, return_inverse=True)[1]
     except TypeError:
         raise ValueError(
-            f"{name} must be of one type that can be sorted, such as int or str. Got values of "
-            "several types instead. Convert them."
+            f"{name} must be of one type that can be sorted, such as int or str, got values of "
+            "several types. Convert them."
         ) from None
     return codes
 
@@ -403,9 +401,9 @@ def weigh_classes(
     )
     if len(counted) and not np.any(weights[np.isin(classes, counted)] > 0):
         raise ValueError(
-            "class_weight and sample_weight must leave rows with a weight. Got "
-            f"class_weight={class_weight!r} with rows of {np.unique(counted).tolist()} only "
-            "instead. Give that class a weight above zero."
+            "class_weight and sample_weight must leave rows with a weight, got "
+            f"class_weight={class_weight!r} with rows of {np.unique(counted).tolist()} only"
+            ". Give that class a weight above zero."
         )
     return weights
 
@@ -415,12 +413,12 @@ def _check_class_weight(class_weight: dict[Any, Any], classes: NDArray[np.generi
     bad = [w for w in class_weight.values() if not (isinstance(w, Real) and 0 <= float(w) < np.inf)]
     if bad:
         raise ValueError(
-            f"class_weight must hold finite numbers of zero or more. Got {bad[0]!r} instead. Give "
+            f"class_weight must hold finite numbers of zero or more, got {bad[0]!r}. Give "
             "both classes a weight above zero."
         )
     if all(class_weight.get(label, 1) == 0 for label in known):
         raise ValueError(
-            f"class_weight must not be zero for both classes. Got {class_weight!r} instead. Give "
+            f"class_weight must not be zero for both classes, got {class_weight!r}. Give "
             "both classes a weight above zero."
         )
 

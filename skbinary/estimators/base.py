@@ -43,7 +43,7 @@ _USUAL_THRESHOLD, _PROBABILITY = 0.5, Interval(Real, 0, 1, closed="both")
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
-# Arguments that other libraries take in fit, and what to write instead.
+# Arguments that other libraries take in fit, and what to write.
 _NAMES_ELSEWHERE = {
     "eval_set": "Validation rows are given to fit as X_val and y_val: write "
     "fit(X, y, X_val=X_val, y_val=y_val).",
@@ -94,8 +94,8 @@ def _check_can_choose(validation: Table, classes: NDArray[np.generic]) -> None:
     found = np.unique(y if weight is None else y[weight > 0])
     if len(found) < 2:
         raise ValueError(
-            f"y_val must hold both classes, {classes.tolist()}, to choose a threshold on. Got "
-            f"{found.tolist()} instead. Add rows of the other class, or set threshold to a number."
+            f"y_val must hold both classes, {classes.tolist()}, to choose a threshold on, got "
+            f"{found.tolist()}. Add rows of the other class, or set threshold to a number."
         )
 
 
@@ -112,23 +112,23 @@ def _has_batches(self: BinaryClassifier) -> bool:
     """Tell whether partial_fit is there, and if not, why."""
     if self.early_stopping is True:
         raise AttributeError(
-            "partial_fit must have early_stopping=False, since it sees no validation rows. Got "
-            "early_stopping=True instead. Use fit, or switch it off."
+            "partial_fit must have early_stopping=False, since it sees no validation rows, got "
+            "early_stopping=True. Use fit, or switch it off."
         )
     if not isinstance(self.threshold, Real):
         raise AttributeError(
-            "partial_fit must have a number as threshold, since it sees no rows to choose one on. "
-            f"Got threshold={self.threshold!r} instead. Use tune_threshold afterwards."
+            "partial_fit must have a number as threshold, since it sees no rows to choose one on, "
+            f"got threshold={self.threshold!r}. Use tune_threshold afterwards."
         )
     if self._n_networks != 1:
         raise AttributeError(
-            "partial_fit must have n_members=1, since members leave rows out. Got "
-            f"n_members={self._n_networks!r} instead. Use fit."
+            "partial_fit must have n_members=1, since members leave rows out, got "
+            f"n_members={self._n_networks!r}. Use fit."
         )
     if self.solver in MINIBATCH_SOLVERS:
         return True
     raise AttributeError(
-        f"partial_fit must have a solver with batches. Got solver={self.solver!r} instead. Use "
+        f"partial_fit must have a solver with batches, got solver={self.solver!r}. Use "
         "solver='adam' or solver='sgd'."
     )
 
@@ -270,8 +270,8 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
             )
             if goes_on and not np.array_equal(data.classes, self.classes_):
                 raise ValueError(
-                    f"y must hold the classes {self.classes_.tolist()} to go on from the last fit. "
-                    f"Got {data.classes.tolist()} instead. Set warm_start=False to start anew."
+                    f"y must hold the classes {self.classes_.tolist()} to go on from the last fit, "
+                    f"got {data.classes.tolist()}. Set warm_start=False to start anew."
                 )
             return self._train(data, goes_on=goes_on, n_epochs=self.max_iter)
 
@@ -320,8 +320,8 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
             classes = two_classes(self, np.asarray(classes))
             if known is not None and not np.array_equal(known, classes):
                 raise ValueError(
-                    f"classes must be {known.tolist()}, as in the first call of partial_fit. Got "
-                    f"{classes.tolist()} instead. Leave classes out, or make a new estimator."
+                    f"classes must be {known.tolist()}, as in the first call of partial_fit, got "
+                    f"{classes.tolist()}. Leave classes out, or make a new estimator."
                 )
             known = classes
         state = getattr(self, "_optimizer_state", None)
@@ -376,8 +376,8 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
         usual = self.monitor == self._usual_monitor
         if scorer is not None and not (usual or early or is_partial) and data.validation is None:
             raise ValueError(
-                f"monitor must have validation rows. Got monitor={self.monitor!r} with "
-                "early_stopping=False and no X_val instead. Set early_stopping=True, or pass X_val "
+                f"monitor must have validation rows, got monitor={self.monitor!r} with "
+                "early_stopping=False and no X_val. Set early_stopping=True, or pass X_val "
                 "and y_val."
             )
         random_state = self._own_random_state() if self._is_random() else None

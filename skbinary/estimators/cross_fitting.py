@@ -47,8 +47,8 @@ class CrossFitted(BinaryClassifier):
         n_members = self._count_members(training, rows)
         if goes_on and n_members != getattr(self, "n_members_", 1):
             raise ValueError(
-                f"n_members must be {getattr(self, 'n_members_', 1)} to go on from the last fit. "
-                f"Got {n_members} instead. Set warm_start=False to start anew."
+                f"n_members must be {getattr(self, 'n_members_', 1)} to go on from the last fit, "
+                f"got {n_members}. Set warm_start=False to start anew."
             )
         context = None
         if not keep_state:
@@ -148,8 +148,8 @@ class CrossFitted(BinaryClassifier):
         wanted = parse_threshold(objective)
         if isinstance(wanted, float):
             raise ValueError(
-                "objective must be the name of a metric, a callable, a constraint or costs. Got "
-                f"{objective!r} instead. Set the parameter threshold to use a number."
+                "objective must be the name of a metric, a callable, a constraint or costs, got "
+                f"{objective!r}. Set the parameter threshold to use a number."
             )
         with one_torch_thread():
             rows = check_rows(self, X, reset=False)
@@ -198,8 +198,8 @@ class CrossFitted(BinaryClassifier):
             return self._n_networks
         what = "rows" if rows.data.groups is None else "groups with a row"
         warn(
-            f"n_members must be at most the number of {what} of the rarer class, {fewest}. Got "
-            f"{self._n_networks} instead. {max(fewest, 1)} are trained."
+            f"n_members must be at most the number of {what} of the rarer class, {fewest}, got "
+            f"{self._n_networks}. {max(fewest, 1)} are trained."
         )
         return max(fewest, 1)
 
@@ -207,5 +207,5 @@ class CrossFitted(BinaryClassifier):
         if self.callbacks:
             raise ValueError(
                 "callbacks must be None with n_members above 1, since members are trained side by "
-                f"side. Got {len(self.callbacks)} instead. Set n_members=1, or leave them out."
+                f"side, got {len(self.callbacks)}. Set n_members=1, or leave them out."
             )

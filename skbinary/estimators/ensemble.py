@@ -189,7 +189,7 @@ class Parts:
         got = f"{fewest} of the rarer class" if fewest < 2 else "one class where rows are held out"
         warn(
             f"Choosing a threshold must have two {what} of each class, one to train on and one to "
-            f"choose on. Got {got} instead, so the threshold is 0.5. Pass X_val and y_val, or set "
+            f"choose on, got {got}, so the threshold is 0.5. Pass X_val and y_val, or set "
             "a number."
         )
         classifier._keep_threshold(0.5)

@@ -157,8 +157,8 @@ class TrainedModel(FittedModel):
         )
         if batches and self.batch_size != "auto" and wanted > split.n_samples:
             warn(
-                f"batch_size must be at most the number of training rows, {split.n_samples}. Got "
-                f"{self.batch_size} instead. One batch of all rows is used."
+                f"batch_size must be at most the number of training rows, {split.n_samples}, got "
+                f"{self.batch_size}. One batch of all rows is used."
             )
         return split
 
@@ -294,8 +294,8 @@ class TrainedModel(FittedModel):
         shapes = [each.shape for each in weights]
         if shapes != architecture.layers:
             raise ValueError(
-                f"Layers must have the shapes {shapes} to go on from the last fit. Got "
-                f"{architecture.layers} instead. Set warm_start=False to start anew."
+                f"Layers must have the shapes {shapes} to go on from the last fit, got "
+                f"{architecture.layers}. Set warm_start=False to start anew."
             )
         return architecture.pack(map(as_tensor, weights), map(as_tensor, biases))
 

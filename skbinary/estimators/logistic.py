@@ -299,8 +299,8 @@ class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
         lasso = self.solver == "liblinear" and self.l1_ratio == 1
         if sparse_solution and not lasso and self.solver not in _ELASTIC_NET_SOLVERS:
             raise ValueError(
-                f"solver must be 'auto' or 'prox-newton' with an l1_ratio above 0. Got "
-                f"{self.solver!r} with l1_ratio={self.l1_ratio:g} instead. Change one of them."
+                f"solver must be 'auto' or 'prox-newton' with an l1_ratio above 0, got "
+                f"{self.solver!r} with l1_ratio={self.l1_ratio:g}. Change one of them."
             )
         if self.solver != "auto" and self.solver not in _PEER_SOLVERS:
             return self.solver

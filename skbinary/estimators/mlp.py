@@ -367,8 +367,8 @@ class TorchMLPClassifier(CrossFitted):
     def _validate_params(self) -> None:
         if _is_module(self.hidden_layer_sizes):
             raise InvalidParameterError(
-                "hidden_layer_sizes must be the widths of the hidden layers, such as (64, 32). Got "
-                "a torch module instead. This estimator builds its own network: train a module of "
+                "hidden_layer_sizes must be the widths of the hidden layers, such as (64, 32), got "
+                "a torch module. This estimator builds its own network: train a module of "
                 "yours with skorch.NeuralNetBinaryClassifier."
             )
         super()._validate_params()
@@ -378,8 +378,8 @@ class TorchMLPClassifier(CrossFitted):
             for name in ("dropout", "weight_decay"):
                 if np.any(np.asarray(getattr(self, name)) != 0):
                     raise ValueError(
-                        f"{name} must be 0 with solver='lbfgs', which lowers a fixed objective. "
-                        f"Got {getattr(self, name)!r} instead. Use solver='adam', or alpha."
+                        f"{name} must be 0 with solver='lbfgs', which lowers a fixed objective, "
+                        f"got {getattr(self, name)!r}. Use solver='adam', or alpha."
                     )
         return self.solver
 
@@ -497,8 +497,8 @@ def _widths(hidden_layer_sizes: Any) -> tuple[int, ...]:
     fine = widths.ndim == 1 and widths.dtype.kind in "iu" and bool(np.all(widths > 0))
     if widths.size and not fine:
         raise ValueError(
-            "hidden_layer_sizes must be > 0 and whole numbers. Got "
-            f"{hidden_layer_sizes!r} instead. Give one width for each hidden layer."
+            "hidden_layer_sizes must be > 0 and whole numbers, got "
+            f"{hidden_layer_sizes!r}. Give one width for each hidden layer."
         )
     return tuple(int(width) for width in widths)
 
@@ -510,7 +510,7 @@ def _rates(dropout: Any, n_hidden: int) -> tuple[float, ...]:
     numbers = rates.dtype.kind in "iuf" and rates.shape == (n_hidden,)
     if not (numbers and np.all((rates >= 0) & (rates < 1))):
         raise ValueError(
-            "dropout must be a rate in [0, 1), or one for each hidden layer. Got "
-            f"{dropout!r} for {n_hidden} hidden layers instead. Give {n_hidden} rates, or one."
+            "dropout must be a rate in [0, 1), or one for each hidden layer, got "
+            f"{dropout!r} for {n_hidden} hidden layers. Give {n_hidden} rates, or one."
         )
     return tuple(float(rate) for rate in rates)

@@ -217,12 +217,12 @@ class BinaryScorer(ClassifierMixin):
             return check_threshold(given)
         if is_known:
             raise ValueError(
-                f"pos_label must stay {self._pos_label_for!r}, for which the threshold was chosen. "
-                f"Got {self.pos_label!r} instead. Call fit again, or tune_threshold, to choose one."
+                f"pos_label must stay {self._pos_label_for!r}, for which the threshold was chosen, "
+                f"got {self.pos_label!r}. Call fit again, or tune_threshold, to choose one."
             )
         raise ValueError(
-            "threshold must be a number in [0, 1] to be set after fit. Got "
-            f"{given!r} instead. Call fit again, or tune_threshold, to choose one."
+            "threshold must be a number in [0, 1] to be set after fit, got "
+            f"{given!r}. Call fit again, or tune_threshold, to choose one."
         )
 
     def _score(self, X: Any, write: Writer, n_columns: int) -> NDArray[np.floating]:

@@ -52,7 +52,7 @@ class Display:
             _, ax = plt.subplots(figsize=figsize, layout="constrained")
         if not isinstance(ax, Axes):
             raise TypeError(
-                f"ax must be one matplotlib Axes. Got {type(ax).__name__} instead. Take one from "
+                f"ax must be one matplotlib Axes, got {type(ax).__name__}. Take one from "
                 "plt.subplots(), or leave it out."
             )
         self.ax_, self.figure_ = ax, ax.figure

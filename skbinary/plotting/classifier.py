@@ -46,7 +46,7 @@ def the_classifier(estimator: Any, otherwise: str) -> CrossFitted:
     if classifier is None:
         raise ValueError(
             "estimator must be a TorchLogisticClassifier or a TorchMLPClassifier, a Pipeline that "
-            f"ends with one, or a search around one. Got {type(estimator).__name__} instead. "
+            f"ends with one, or a search around one, got {type(estimator).__name__}. "
             f"{otherwise}"
         )
     return classifier
@@ -56,7 +56,7 @@ def _best_of(search: Any) -> Any:
     check_is_fitted(search)
     if not hasattr(search, "best_estimator_"):
         raise ValueError(
-            "A search must have refitted its best candidate to be drawn here. Got "
-            f"refit={search.refit!r} instead. Set refit=True, or fit its best_params_ yourself."
+            "A search must have refitted its best candidate to be drawn here, got "
+            f"refit={search.refit!r}. Set refit=True, or fit its best_params_ yourself."
         )
     return search.best_estimator_

@@ -223,7 +223,7 @@ class LossCurveDisplay(Display):
         }
         if not any(len(curve) for curve in curves["loss"]):
             raise ValueError(
-                f"loss must hold a number for at least one {self.unit}. Got none instead. The fit "
+                f"loss must hold a number for at least one {self.unit}, got none. The fit "
                 "ended before the first one; train from the start, with warm_start=False."
             )
         ax = self._begin(ax)

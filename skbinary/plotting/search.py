@@ -181,7 +181,7 @@ class SearchDisplay(Display):
             if hasattr(search, "refit") and hasattr(search, "fit"):
                 check_is_fitted(search)
             raise ValueError(
-                f"search must have cv_results_. Got {type(search).__name__} instead. Pass a fitted "
+                f"search must have cv_results_, got {type(search).__name__}. Pass a fitted "
                 "VectorizedGridSearchCV, or another search."
             )
         score = _meant_score(search, score)
@@ -293,13 +293,13 @@ class SearchDisplay(Display):
         """
         if kind not in _KINDS:
             raise ValueError(
-                f"kind must be one of {', '.join(map(repr, _KINDS))}. Got {kind!r} instead. "
+                f"kind must be one of {', '.join(map(repr, _KINDS))}, got {kind!r}. "
                 "'auto' chooses by the values that were tried."
             )
         if len(self.params) not in (1, 2) or (kind == "heatmap" and len(self.params) < 2):
             raise ValueError(
-                f"params must be {'two' if kind == 'heatmap' else 'one or two'} for kind={kind!r}. "
-                f"Got {list(self.params)} instead. Name them in from_estimator(params=...)."
+                f"params must be {'two' if kind == 'heatmap' else 'one or two'} for kind={kind!r}, "
+                f"got {list(self.params)}. Name them in from_estimator(params=...)."
             )
         scales = [Scale.of(values) for values in self.params.values()]
         self.kind_ = self._choose_kind(scales) if kind == "auto" else kind

@@ -215,8 +215,8 @@ def read_results(
     kept = _that_set(chosen, candidates)
     if not kept:
         raise ValueError(
-            "params must be two that some candidate has. Got "
-            f"{' and '.join(repr(short[name]) for name in chosen)} instead, of which each "
+            "params must be two that some candidate has, got "
+            f"{' and '.join(repr(short[name]) for name in chosen)}, of which each "
             "candidate has one at most. Draw one of them."
         )
     _check_some_numbers(scores[kept])
@@ -241,7 +241,7 @@ def read_results(
 def _check_some_numbers(scores: Array) -> None:
     if np.isnan(scores).all():
         raise ValueError(
-            f"score must be a number for some candidate. Got NaN for all {len(scores)} instead. "
+            f"score must be a number for some candidate, got NaN for all {len(scores)}. "
             "Look at the warnings of the search."
         )
 
@@ -286,8 +286,8 @@ def _choose(
     pool = everywhere or [name for name in varying if name in candidates[best]] or varying
     if not pool:
         raise ValueError(
-            "A search must vary a parameter to be drawn. Got candidates that are all the same "
-            "instead. Give the parameter more values."
+            "A search must vary a parameter to be drawn, got candidates that are all the same"
+            ". Give the parameter more values."
         )
     chosen = [max(pool, key=lambda name: _movement(name, candidates, scores))]
     kept = _that_set(chosen, candidates)
@@ -318,14 +318,14 @@ def _find(params: Any, short: dict[str, str]) -> list[str]:
     given = [params] if isinstance(params, str) else list(params)
     if len(given) not in (1, 2) or len(set(given)) < len(given):
         raise ValueError(
-            f"params must be one or two names of parameters. Got {given!r} instead. The best over "
+            f"params must be one or two names of parameters, got {given!r}. The best over "
             "all others is drawn."
         )
     full = {**{name: long for long, name in short.items()}, **{name: name for name in short}}
     for name in given:
         if name not in full:
             raise ValueError(
-                f"params must be names that the search has varied. Got {name!r} instead. "
+                f"params must be names that the search has varied, got {name!r}. "
                 f"{_hint(name, sorted(short.values()))}"
             )
     return [full[name] for name in given]
@@ -338,8 +338,7 @@ def _find_score(results: Mapping[str, Any], score: str) -> str:
         if name in known:
             return name
     raise ValueError(
-        "score must be the name of a score in cv_results_. "
-        f"Got {score!r} instead. {_hint(score, known)}"
+        f"score must be the name of a score in cv_results_, got {score!r}. {_hint(score, known)}"
     )
 
 

@@ -176,7 +176,7 @@ class ThresholdDisplay(Display):
         if (X is None) != (y is None):
             missing = "X" if X is None else "y"
             raise ValueError(
-                f"X and y must be given together. Got no {missing} instead. Pass both, or neither "
+                f"X and y must be given together, got no {missing}. Pass both, or neither "
                 "to draw the curve from which the threshold was chosen."
             )
         if X is None:
@@ -208,13 +208,13 @@ class ThresholdDisplay(Display):
         model = the_classifier(estimator, "Pass X and y to draw another classifier.")
         for given in (given for given, value in alone.items() if value is not None):
             raise ValueError(
-                f"{given} must come with X and y. Got it alone instead. Pass all three, or none to "
+                f"{given} must come with X and y, got it alone. Pass all three, or none to "
                 "draw the curve from which the threshold was chosen."
             )
         if not hasattr(model, "threshold_curve_"):
             raise ValueError(
-                "estimator must have chosen its threshold to be drawn without X and y. Got "
-                f"threshold={model.threshold!r} instead. Pass X and y, or fit it with an aim such "
+                "estimator must have chosen its threshold to be drawn without X and y, got "
+                f"threshold={model.threshold!r}. Pass X and y, or fit it with an aim such "
                 "as threshold='f1'."
             )
         curve = dict(model.threshold_curve_)
@@ -405,7 +405,7 @@ def _as_names(metrics: str | Sequence[str]) -> list[str]:
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     if not names:
         raise ValueError(
-            "metrics must hold at least one name. Got none instead. Leave it out to draw the "
+            "metrics must hold at least one name, got none. Leave it out to draw the "
             "precision and the recall."
         )
     return names
@@ -419,7 +419,7 @@ def _measure(name: Any, counts: Counts, more_names: tuple[str, ...] = ()) -> Arr
         names = [*SCORES, *_RATES, *more_names]
         near = difflib.get_close_matches(str(name), names, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else f"Use some of {', '.join(names)}."
-        raise ValueError(f"metrics must be names of scores of labels. Got {name!r} instead. {hint}")
+        raise ValueError(f"metrics must be names of scores of labels, got {name!r}. {hint}")
     values = Metric(name).score(counts)
     return np.where(counts.tp + counts.fp > 0, values, np.nan) if name == "precision" else values
 
@@ -435,14 +435,14 @@ def _check_probabilities(y_proba: Any) -> Array:
     proba = np.asarray(y_proba)
     if proba.ndim != 1:
         raise ValueError(
-            f"y_proba must be of shape (n_samples,). Got shape {proba.shape} instead. Pass the "
+            f"y_proba must be of shape (n_samples,), got shape {proba.shape}. Pass the "
             "column of the positive class, predict_proba(X)[:, 1]."
         )
     proba = proba.astype(np.float64)
     if not np.all((proba >= 0) & (proba <= 1)):
         raise ValueError(
-            f"y_proba must be probabilities in [0, 1]. Got numbers from {proba.min():g} to "
-            f"{proba.max():g} instead. Pass predict_proba(X)[:, 1], or expit of logits."
+            f"y_proba must be probabilities in [0, 1], got numbers from {proba.min():g} to "
+            f"{proba.max():g}. Pass predict_proba(X)[:, 1], or expit of logits."
         )
     return proba
 
@@ -452,14 +452,14 @@ def _check_positive(labels: NDArray[Any], pos_label: Any) -> Any:
     classes = np.unique(labels)
     if len(classes) != 2:
         raise ValueError(
-            f"The labels must be of two classes. Got {len(classes)}, {classes[:5].tolist()}, "
-            "instead. Give rows of two; of more, set one class against all others."
+            f"The labels must be of two classes, got {len(classes)}, {classes[:5].tolist()},"
+            ". Give rows of two; of more, set one class against all others."
         )
     if pos_label is None:
         return classes[1]
     if pos_label not in classes.tolist():
         raise ValueError(
-            f"pos_label must be one of the labels {classes.tolist()}. Got {pos_label!r} instead. "
+            f"pos_label must be one of the labels {classes.tolist()}, got {pos_label!r}. "
             "Leave it out to take the second one."
         )
     return pos_label
@@ -490,20 +490,20 @@ def _labels_for(estimator: Any, y: Any) -> NDArray[Any]:
     """Check that a classifier can be drawn, and give the labels of the rows."""
     if not hasattr(estimator, "predict_proba"):
         raise ValueError(
-            "estimator must have predict_proba. Got "
-            f"{type(estimator).__name__} instead. Wrap it in "
+            "estimator must have predict_proba, got "
+            f"{type(estimator).__name__}. Wrap it in "
             "sklearn.calibration.CalibratedClassifierCV."
         )
     classes = estimator.classes_
     if len(classes) != 2:
         raise ValueError(
-            f"estimator must know two classes. Got {len(classes)} instead. Draw one class "
+            f"estimator must know two classes, got {len(classes)}. Draw one class "
             "against the others with ThresholdDisplay.from_predictions."
         )
     labels = column_or_1d(y)
     if not np.isin(labels, classes).all():
         raise ValueError(
-            f"y must hold the labels that the estimator knows, {classes.tolist()}. Got "
-            f"{np.unique(labels)[:5].tolist()} instead. Pass labels as they were in fit."
+            f"y must hold the labels that the estimator knows, {classes.tolist()}, got "
+            f"{np.unique(labels)[:5].tolist()}. Pass labels as they were in fit."
         )
     return labels

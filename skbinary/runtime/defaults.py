@@ -26,7 +26,7 @@ def default_settings() -> AbstractContextManager[None]:
     device, autocast, inference mode and gradient mode, and what NumPy does about floating-point
     errors. Threads that are started within have these defaults anyway. The default dtype of torch
     is a setting of the whole process: other threads would see it change, so the package names the
-    dtype of every tensor that it makes instead.
+    dtype of every tensor that it makes.
 
     Returns
     -------

@@ -52,8 +52,8 @@ def resolve_device(device: str | torch.device, data: object = None) -> torch.dev
     chosen = parse_device(device)
     if not is_available(chosen):
         raise ValueError(
-            f"device must be there on this machine. Got {str(device)!r} instead, which torch "
-            f"{torch.__version__} cannot reach. Use device='auto' to take the best one there is."
+            f"device must be available, got {str(device)!r}, which torch {torch.__version__} "
+            "cannot use on this machine. Use device='auto' for the best one that is available."
         )
     return chosen
 
@@ -68,7 +68,7 @@ def parse_device(device: str | torch.device) -> torch.device:
         near = [meant] if meant else difflib.get_close_matches(name, _KNOWN, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else "Use 'auto', 'cpu' or 'cuda'."
         raise ValueError(
-            f"device must be 'auto' or the name of a torch device. Got {device!r} instead. {hint}"
+            f"device must be 'auto' or the name of a torch device, got {device!r}. {hint}"
         ) from None
 
 

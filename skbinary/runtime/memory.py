@@ -36,4 +36,4 @@ def out_of_memory(error: BaseException, what: str, advice: str) -> MemoryError:
     if isinstance(error, MemoryError) and _RULE in str(error):
         return error
     first_line = str(error).partition("\n")[0].strip() or type(error).__name__
-    return MemoryError(f"{what} {_RULE}. Got {first_line!r} instead. {advice}")
+    return MemoryError(f"{what} {_RULE}, got {first_line!r}. {advice}")

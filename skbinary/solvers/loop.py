@@ -140,7 +140,7 @@ class Run:
         if not math.isfinite(progress.objective):
             bad = progress.objective if math.isfinite(progress.loss) else progress.loss
             raise DivergedError(
-                f"The training loss must stay a finite number. Got {bad} instead in "
+                f"The training loss must stay a finite number, got {bad} in "
                 f"epoch {self.n_iter + 1} at learning rate {progress.learning_rate:g}. Bring the "
                 "features to one scale (StandardScaler) or lower learning_rate_init."
             )
@@ -156,7 +156,7 @@ class Run:
             )
             if not math.isfinite(loss):
                 raise DivergedError(
-                    f"The validation loss must stay a finite number. Got {loss} instead in epoch "
+                    f"The validation loss must stay a finite number, got {loss} in epoch "
                     f"{self.n_iter} at learning rate {progress.learning_rate:g}. Bring the "
                     "features to one scale (StandardScaler) or lower learning_rate_init."
                 )
@@ -374,13 +374,13 @@ def _check_finite(run: Run, result: FitResult) -> None:
     """Check the weights, and the logits that the last step has led to."""
     if not bool(torch.isfinite(result.parameters).all()):
         raise DivergedError(
-            "The weights must stay finite numbers. Got a weight that is not, after epoch "
+            "The weights must stay finite numbers, got a weight that is not, after epoch "
             f"{result.n_iter}. Bring the features to one scale (StandardScaler) or lower "
             "learning_rate_init."
         )
     if not _has_finite_logits(run):
         raise DivergedError(
-            "The logits must stay finite numbers. Got a training row whose logit is not, after "
+            "The logits must stay finite numbers, got a training row whose logit is not, after "
             f"epoch {result.n_iter}. Bring the features to one scale (StandardScaler) or lower "
             "learning_rate_init."
         )

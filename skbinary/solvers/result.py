@@ -44,7 +44,7 @@ def check_curvature(curvature: Tensor) -> None:
     """
     if not bool(torch.isfinite(curvature).all()):
         raise DivergedError(
-            "The squares of the features must be finite numbers. Got a feature whose squares are "
+            "The squares of the features must be finite numbers, got a feature whose squares are "
             "not. Clip the values that stand for infinity, or bring the features to one scale "
             "(StandardScaler)."
         )

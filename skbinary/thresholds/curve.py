@@ -216,7 +216,7 @@ def _with_weight(threshold_data: ThresholdData) -> ThresholdData:
     label = threshold_data.classes.tolist()[int(n_positives > 0)]
     got = f"{n_rows} of the class {label!r} alone" if n_rows else "none with a weight above zero"
     raise ValueError(
-        f"Choosing a threshold must have rows of both classes. Got {got} instead. Give rows of "
+        f"Choosing a threshold must have rows of both classes, got {got}. Give rows of "
         "both, or a number as the threshold."
     )
 
@@ -335,7 +335,7 @@ def _best_called(objective: CallableMetric, score: Array, threshold: Array) -> i
     if unknown.all():
         raise ValueError(
             f"threshold must be a function that gives a number for some cut. {objective.name} "
-            f"gave NaN at all {len(score)} instead. Look at what it does with the labels of a cut."
+            f"gave NaN at all {len(score)}. Look at what it does with the labels of a cut."
         )
     return int(_best((-unknown.astype(np.float64), np.nan_to_num(score, nan=0.0)), threshold))
 

@@ -21,7 +21,7 @@ def check_threshold(threshold: object) -> float:
     if isinstance(threshold, Real) and 0 <= float(threshold) <= 1:
         return float(threshold)
     raise ValueError(
-        f"threshold must be a number in [0, 1]. Got {threshold!r} instead. It is the probability "
+        f"threshold must be a number in [0, 1], got {threshold!r}. It is the probability "
         "from which a row counts as positive; 0.5 is the usual one."
     )
 
@@ -47,7 +47,7 @@ def positive_index(pos_label: Any, classes: NDArray[np.generic]) -> int:
     if pos_label in known:
         return known.index(pos_label)
     raise ValueError(
-        f"pos_label must be one of the labels {known}. Got {pos_label!r} instead. Correct it, or "
+        f"pos_label must be one of the labels {known}, got {pos_label!r}. Correct it, or "
         f"leave it out to take {known[1]!r}."
     )
 

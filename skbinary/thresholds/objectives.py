@@ -179,8 +179,8 @@ class CallableMetric:
             return float(value)
         except (TypeError, ValueError):
             raise ValueError(
-                f"threshold must be a function that gives a number. {self.name} gave {value!r} "
-                "instead. Let it return one score of all rows, of which more is better."
+                f"threshold must be a function that gives a number. {self.name} gave {value!r}"
+                ". Let it return one score of all rows, of which more is better."
             ) from None
 
 
@@ -314,21 +314,21 @@ def parse_threshold(threshold: object) -> float | Objective:
         return _parse_dict(threshold)
     if isinstance(threshold, _BaseScorer):
         raise ValueError(
-            f"threshold must be a function of the true and the predicted labels. Got {threshold!r} "
-            "instead. It asks an estimator for labels of its own; give the function in it."
+            f"threshold must be a function of the true and the predicted labels, got {threshold!r}"
+            ". It asks an estimator for labels of its own; give the function in it."
         )
     if callable(threshold):
         return CallableMetric(threshold)
     if not _is_number(threshold):
         raise ValueError(
             "threshold must be a number in [0, 1], the name of a score of labels such as 'f1', a "
-            f"function of the true and the predicted labels, or a dict such as {_EXAMPLES}. "
-            f"Got {threshold!r} instead. As a number it is the probability from which a row counts "
+            f"function of the true and the predicted labels, or a dict such as {_EXAMPLES}, "
+            f"got {threshold!r}. As a number it is the probability from which a row counts "
             "as positive; 0.5 is the usual one."
         )
     if not _is_share(threshold):
         raise ValueError(
-            f"threshold must be a number in [0, 1]. Got {threshold!r} instead. It is the "
+            f"threshold must be a number in [0, 1], got {threshold!r}. It is the "
             "probability from which a row counts as positive; 0.5 is the usual one."
         )
     return _as_float(threshold)
@@ -339,18 +339,18 @@ def _parse_name(name: str) -> Metric:
         return Metric(name)
     if name not in get_scorer_names():
         raise ValueError(
-            "threshold must be a number in [0, 1] or the name of a score of labels. "
-            f"Got {name!r} instead. {_hint(name, SCORES)}"
+            "threshold must be a number in [0, 1] or the name of a score of labels, "
+            f"got {name!r}. {_hint(name, SCORES)}"
         )
     # The attribute is private, so a scorer without it is only told what holds for all others.
     if getattr(get_scorer(name), "_response_method", "predict") != "predict":
         raise ValueError(
-            f"threshold must name a score of labels. Got {name!r} instead. It judges the "
+            f"threshold must name a score of labels, got {name!r}. It judges the "
             "probabilities, so it is the same for every threshold; use 'f1', 'balanced_accuracy' "
             "or another score that judges labels."
         )
     raise ValueError(
-        f"threshold must name a score of the labels of two classes. Got {name!r} instead. Use "
+        f"threshold must name a score of the labels of two classes, got {name!r}. Use "
         "'f1', 'balanced_accuracy' or another, or give a function of the true and the predicted "
         "labels."
     )
@@ -359,13 +359,13 @@ def _parse_name(name: str) -> Metric:
 def _parse_dict(given: Mapping[Any, object]) -> Constraint | Costs:
     if not given:
         raise ValueError(
-            "threshold must hold one constraint or the costs. Got {} instead. Use a dict such as "
+            "threshold must hold one constraint or the costs, got {}. Use a dict such as "
             f"{_EXAMPLES}."
         )
     for key in given:
         if key not in _BOUNDS and key not in _COSTS:
             raise ValueError(
-                f"threshold must hold one constraint or the costs. Got the key {key!r} instead. "
+                f"threshold must hold one constraint or the costs, got the key {key!r}. "
                 f"{_hint(key, (*_BOUNDS, *_COSTS))}"
             )
     constraints = [key for key in given if key in _BOUNDS]
@@ -373,18 +373,18 @@ def _parse_dict(given: Mapping[Any, object]) -> Constraint | Costs:
         return _parse_costs(given)
     if len(constraints) < len(given):
         raise ValueError(
-            f"threshold must hold a constraint or costs, not both. Got {given!r} instead. Leave "
+            f"threshold must hold a constraint or costs, not both, got {given!r}. Leave "
             "one of them out."
         )
     if len(constraints) > 1:
         raise ValueError(
-            f"threshold must hold one constraint. Got {given!r} instead. Keep one of them; under "
+            f"threshold must hold one constraint, got {given!r}. Keep one of them; under "
             "it the recall is maximised, or the precision under one of the recall."
         )
     kind, level = constraints[0], given[constraints[0]]
     if not _is_share(level):
         raise ValueError(
-            f"threshold must hold a number in [0, 1] for {kind!r}. Got {level!r} instead. It is "
+            f"threshold must hold a number in [0, 1] for {kind!r}, got {level!r}. It is "
             f"{_BOUNDS[kind][2]}."
         )
     return Constraint(kind, _as_float(level))
@@ -395,19 +395,19 @@ def _parse_costs(given: Mapping[str, object]) -> Costs:
         if key not in given:
             row = "negative row that is flagged" if key == "cost_fp" else "positive row that is not"
             raise ValueError(
-                f"threshold must hold both 'cost_fp' and 'cost_fn'. Got {given!r} instead. Add "
+                f"threshold must hold both 'cost_fp' and 'cost_fn', got {given!r}. Add "
                 f"{key!r}, the cost of a {row}."
             )
     for key, cost in given.items():
         if not _is_number(cost) or not math.isfinite(_as_float(cost)):
             raise ValueError(
-                f"threshold must hold a finite number for {key!r}. Got {cost!r} instead. It is "
+                f"threshold must hold a finite number for {key!r}, got {cost!r}. It is "
                 "what one such row costs; a gain is a negative cost."
             )
     costs = Costs(**{key.removeprefix("cost_"): _as_float(cost) for key, cost in given.items()})
     if costs.fp == costs.tn and costs.fn == costs.tp:
         raise ValueError(
-            f"threshold must hold costs that depend on the decision. Got {given!r} instead. "
+            f"threshold must hold costs that depend on the decision, got {given!r}. "
             "Flagged or not, a row costs the same; an error should cost more than what is right."
         )
     return costs

@@ -120,7 +120,7 @@ def test_scorer_made_by_make_scorer_is_taken():
 
 def test_few_rows_of_a_class_is_the_loss_instead():
     y = (np.arange(len(Y)) % 300 == 0).astype(int)
-    with pytest.warns(UserWarning, match=r"at least 5 validation rows of each class\. Got 1 "):
+    with pytest.warns(UserWarning, match=r"at least 5 validation rows of each class, got 1 "):
         model = network(monitor="roc_auc").fit(X, y)
     assert model.best_epoch_ == 1 + int(np.argmin(model.validation_loss_curve_))
 
@@ -147,7 +147,7 @@ def test_monitor_that_is_unknown_is_told(monitor, hint):
 
 def test_monitor_without_validation_rows_is_told():
     with pytest.raises(
-        ValueError, match=r"monitor must have validation rows\. Got monitor='roc_auc'"
+        ValueError, match=r"monitor must have validation rows, got monitor='roc_auc'"
     ):
         network(monitor="roc_auc", early_stopping=False).fit(X, Y)
 

@@ -1039,7 +1039,7 @@ OTHER_SHAPES = {
 @pytest.mark.parametrize("other", OTHER_SHAPES.values(), ids=OTHER_SHAPES.keys())
 def test_images_of_another_shape_are_an_error_at_predict(other):
     model = fitted(IMAGE_MLP, IMAGES, Y[:60])
-    message = r"The samples in X must have the shape \(3, 8, 8\) that fit has seen. Got \("
+    message = r"The samples in X must have the shape \(3, 8, 8\) that fit has seen, got \("
     with pytest.raises(ValueError, match=message):
         model.predict(other)
 
@@ -1086,7 +1086,7 @@ def test_probabilities_are_expit_of_the_logits():
 CELLS, BENIGN = load_breast_cancer(return_X_y=True)
 SCALED = StandardScaler().fit_transform(CELLS)
 QUICK = TorchMLPClassifier((4,), max_iter=2, random_state=0)
-OTHER_SCALE = "^The columns of X_val must be on the scale of those of X. Got the "
+OTHER_SCALE = "^The columns of X_val must be on the scale of those of X, got the "
 
 
 def fit_quietly(*args, **kwargs):
@@ -1117,7 +1117,7 @@ def test_validation_rows_on_another_scale_name_column_statistic_and_remedy():
     X, X_val = (pd.DataFrame(each, columns=names) for each in (SCALED[150:], CELLS[:150]))
     low, high = (np.sort(X_val["worst area"])[round(share * 149)] for share in (0.25, 0.75))
     message = (
-        f"Got the interquartile range {high - low:.3g} instead of .* in column 'worst area', and "
+        f"got the interquartile range {high - low:.3g} instead of .* in column 'worst area', and "
         r"another scale in \d+ of 30 columns. In a pipeline, X_val is transformed only with "
         r'metadata routing and Pipeline\(transform_input=\["X_val"\]\), as the docstring of fit '
         "shows.$"

@@ -228,8 +228,8 @@ def test_elastic_net_strong_penalty_leaves_the_intercept_only(data):
 def test_elastic_net_with_another_solver_says_so(data):
     X, y = data
     message = (
-        "solver must be 'auto' or 'prox-newton' with an l1_ratio above 0. Got 'lbfgs' with "
-        "l1_ratio=0.5 instead. Change one of them."
+        "solver must be 'auto' or 'prox-newton' with an l1_ratio above 0, got 'lbfgs' with "
+        "l1_ratio=0.5. Change one of them."
     )
     with pytest.raises(ValueError, match="prox-newton") as caught:
         TorchLogisticClassifier(solver="lbfgs", l1_ratio=0.5).fit(X, y)
@@ -267,8 +267,8 @@ def test_solver_named_as_in_scikit_learn_refuses_its_l1_ratios(solver, l1_ratio,
     with pytest.raises(ValueError, match="l1_ratio above 0") as caught:
         TorchLogisticClassifier(solver=solver, l1_ratio=l1_ratio).fit(*data)
     assert str(caught.value) == (
-        f"solver must be 'auto' or 'prox-newton' with an l1_ratio above 0. Got {solver!r} with "
-        f"l1_ratio={l1_ratio:g} instead. Change one of them."
+        f"solver must be 'auto' or 'prox-newton' with an l1_ratio above 0, got {solver!r} with "
+        f"l1_ratio={l1_ratio:g}. Change one of them."
     )
 
 
@@ -284,7 +284,7 @@ def test_partial_fit_with_a_solver_of_scikit_learn_says_that_it_has_no_batches(d
     with pytest.raises(AttributeError, match="partial_fit") as caught:
         TorchLogisticClassifier(solver="saga").partial_fit(*data)
     assert str(caught.value.__cause__) == (
-        "partial_fit must have a solver with batches. Got solver='saga' instead. Use "
+        "partial_fit must have a solver with batches, got solver='saga'. Use "
         "solver='adam' or solver='sgd'."
     )
 
@@ -382,7 +382,7 @@ def test_fit_squares_that_overflow_say_to_scale(size, shape, sparse, settings):
     with pytest.raises(DivergedError) as caught:
         model.fit(sp.csr_array(X) if sparse else X, np.arange(60) % 2)
     assert str(caught.value) == (
-        "The squares of the features must be finite numbers. Got a feature whose squares are not. "
+        "The squares of the features must be finite numbers, got a feature whose squares are not. "
         "Clip the values that stand for infinity, or bring the features to one scale "
         "(StandardScaler)."
     )

@@ -235,7 +235,7 @@ def test_fit_logits_that_overflow_after_the_last_step_diverges():
     with pytest.raises(DivergedError) as caught:
         model.fit(*ten_rows())
     assert str(caught.value) == (
-        "The logits must stay finite numbers. Got a training row whose logit is not, after epoch "
+        "The logits must stay finite numbers, got a training row whose logit is not, after epoch "
         "2. Bring the features to one scale (StandardScaler) or lower learning_rate_init."
     )
     assert not hasattr(model, "classes_")

@@ -337,7 +337,7 @@ def test_loss_legend_without_room_goes_below_the_axes(model):
 def test_loss_of_another_estimator_says_what_to_do():
     message = (
         "estimator must be a TorchLogisticClassifier or a TorchMLPClassifier, a Pipeline that "
-        "ends with one, or a search around one. Got LogisticRegression instead. The curves of "
+        "ends with one, or a search around one, got LogisticRegression. The curves of "
         "another model can be given to LossCurveDisplay(loss=...)."
     )
     with pytest.raises(ValueError, match=re.escape(message)):
@@ -363,8 +363,8 @@ def test_loss_of_a_search_without_refit_says_what_to_do(rows):
     X, _, y, _ = rows
     search = VectorizedGridSearchCV(network(), {"alpha": [1]}, refit=False, cv=2).fit(X, y)
     message = (
-        "A search must have refitted its best candidate to be drawn here. Got refit=False "
-        "instead. Set refit=True, or fit its best_params_ yourself."
+        "A search must have refitted its best candidate to be drawn here, got refit=False"
+        ". Set refit=True, or fit its best_params_ yourself."
     )
     with pytest.raises(ValueError, match=re.escape(message)):
         LossCurveDisplay.from_estimator(search)
@@ -372,7 +372,7 @@ def test_loss_of_a_search_without_refit_says_what_to_do(rows):
 
 def test_loss_without_an_epoch_says_what_to_do():
     message = (
-        "loss must hold a number for at least one epoch. Got none instead. The fit ended before "
+        "loss must hold a number for at least one epoch, got none. The fit ended before "
         "the first one; train from the start, with warm_start=False."
     )
     with pytest.raises(ValueError, match=re.escape(message)):
@@ -543,18 +543,18 @@ def test_threshold_metrics_differ_in_colour_and_in_line(chosen):
     [
         (
             {"X": [[0]]},
-            "X and y must be given together. Got no y instead. Pass both, or neither to draw the "
+            "X and y must be given together, got no y. Pass both, or neither to draw the "
             "curve from which the threshold was chosen.",
         ),
         (
             {"sample_weight": [1]},
-            "sample_weight must come with X and y. Got it alone instead. Pass all three, or none "
+            "sample_weight must come with X and y, got it alone. Pass all three, or none "
             "to draw the curve from which the threshold was chosen.",
         ),
         (
             {},
-            "estimator must have chosen its threshold to be drawn without X and y. Got "
-            "threshold=0.5 instead. Pass X and y, or fit it with an aim such as threshold='f1'.",
+            "estimator must have chosen its threshold to be drawn without X and y, got "
+            "threshold=0.5. Pass X and y, or fit it with an aim such as threshold='f1'.",
         ),
     ],
 )
@@ -565,7 +565,7 @@ def test_threshold_without_what_it_needs_says_what_to_do(model, arguments, messa
 
 def test_threshold_of_rows_with_other_labels_says_what_to_do(model, rows):
     message = (
-        "y must hold the labels that the estimator knows, ['no', 'yes']. Got ['maybe'] instead. "
+        "y must hold the labels that the estimator knows, ['no', 'yes'], got ['maybe']. "
         "Pass labels as they were in fit."
     )
     with pytest.raises(ValueError, match=re.escape(message)):
@@ -575,7 +575,7 @@ def test_threshold_of_rows_with_other_labels_says_what_to_do(model, rows):
 def test_threshold_of_a_classifier_without_probabilities_says_what_to_do(rows):
     X, X_test, y, y_test = rows
     message = (
-        "estimator must have predict_proba. Got LinearSVC instead. Wrap it in "
+        "estimator must have predict_proba, got LinearSVC. Wrap it in "
         "sklearn.calibration.CalibratedClassifierCV."
     )
     with pytest.raises(ValueError, match=re.escape(message)):
@@ -584,7 +584,7 @@ def test_threshold_of_a_classifier_without_probabilities_says_what_to_do(rows):
 
 def test_threshold_of_three_classes_says_what_to_do():
     other = LogisticRegression().fit([[0], [1], [2]], [0, 1, 2])
-    message = "estimator must know two classes. Got 3 instead. Draw one class against the others"
+    message = "estimator must know two classes, got 3. Draw one class against the others"
     with pytest.raises(ValueError, match=message):
         ThresholdDisplay.from_estimator(other, [[0], [1]], [0, 1])
 
@@ -592,10 +592,10 @@ def test_threshold_of_three_classes_says_what_to_do():
 @pytest.mark.parametrize(
     ("metrics", "message"),
     [
-        ("recal", "Got 'recal' instead. Did you mean 'recall'?"),
-        (["recall", "score"], "Got 'score' instead."),
-        ([], "metrics must hold at least one name. Got none instead."),
-        ([3], "metrics must be names of scores of labels. Got 3 instead. Use some of accuracy,"),
+        ("recal", "got 'recal'. Did you mean 'recall'?"),
+        (["recall", "score"], "got 'score'."),
+        ([], "metrics must hold at least one name, got none."),
+        ([3], "metrics must be names of scores of labels, got 3. Use some of accuracy,"),
     ],
 )
 def test_threshold_with_unknown_metrics_says_what_to_do(model, rows, metrics, message):
@@ -606,13 +606,13 @@ def test_threshold_with_unknown_metrics_says_what_to_do(model, rows, metrics, me
 @pytest.mark.parametrize(
     ("y_true", "y_proba", "settings", "message"),
     [
-        ([0, 1], [-2.0, 3.0], {}, "y_proba must be probabilities in [0, 1]. Got numbers from -2"),
-        ([0, 1], [0.1, np.nan], {}, "y_proba must be probabilities in [0, 1]. Got numbers from "),
-        ([0, 1], [[0.1, 0.9]] * 2, {}, "y_proba must be of shape (n_samples,). Got shape (2, 2)"),
-        ([1, 1], [0.1, 0.9], {}, "The labels must be of two classes. Got 1, [1], instead."),
-        ([0, 1, 2], [0.1, 0.9, 0], {}, "The labels must be of two classes. Got 3, [0, 1, 2],"),
-        ([0, 1], [0.1, 0.9], {"pos_label": 2}, "pos_label must be one of the labels [0, 1]. Got 2"),
-        ([0, 1], [0.1, 0.9], {"threshold": 2}, "threshold must be a number in [0, 1]. Got 2"),
+        ([0, 1], [-2.0, 3.0], {}, "y_proba must be probabilities in [0, 1], got numbers from -2"),
+        ([0, 1], [0.1, np.nan], {}, "y_proba must be probabilities in [0, 1], got numbers from "),
+        ([0, 1], [[0.1, 0.9]] * 2, {}, "y_proba must be of shape (n_samples,), got shape (2, 2)"),
+        ([1, 1], [0.1, 0.9], {}, "The labels must be of two classes, got 1, [1],"),
+        ([0, 1, 2], [0.1, 0.9, 0], {}, "The labels must be of two classes, got 3, [0, 1, 2],"),
+        ([0, 1], [0.1, 0.9], {"pos_label": 2}, "pos_label must be one of the labels [0, 1], got 2"),
+        ([0, 1], [0.1, 0.9], {"threshold": 2}, "threshold must be a number in [0, 1], got 2"),
         ([0, 1], [0.1, 0.9, 0.5], {}, "inconsistent numbers of samples"),
         ([0, 1], [0.1, 0.9], {"sample_weight": [1, -1]}, "weights must be zero or more"),
     ],
@@ -877,7 +877,7 @@ def test_search_over_estimators_draws_what_all_candidates_have():
 
 def test_search_over_two_parameters_that_no_candidate_has_together_says_what_to_do():
     results = {"params": [{"a": 1}, {"b": 2}], "mean_test_score": [0.1, 0.2]}
-    message = "params must be two that some candidate has. Got 'a' and 'b' instead, of which each"
+    message = "params must be two that some candidate has, got 'a' and 'b', of which each"
     with pytest.raises(ValueError, match=message):
         SearchDisplay.from_cv_results(results, params=["a", "b"])
 
@@ -954,7 +954,7 @@ def test_search_without_a_single_winner_draws_without_refit(rows):
     ).fit(X, y)
     display = SearchDisplay.from_estimator(search, score="roc_auc")
     np.testing.assert_array_equal(drawn(display.lines_[0]), search.cv_results_["mean_test_roc_auc"])
-    with pytest.raises(ValueError, match=r"Got 'mean_test_score' instead. Did you mean"):
+    with pytest.raises(ValueError, match=r"got 'mean_test_score'. Did you mean"):
         SearchDisplay.from_estimator(search)
 
 
@@ -970,18 +970,17 @@ def test_search_results_in_a_data_frame_are_drawn(one_parameter):
     [
         (
             {"params": "alfa"},
-            "params must be names that the search has varied. Got 'alfa' instead. Did you mean "
-            "'alpha'?",
+            "params must be names that the search has varied, got 'alfa'. Did you mean 'alpha'?",
         ),
         (
             {"params": ["alpha", "threshold", "learning_rate_init"]},
             "params must be one or two names of parameters.",
         ),
-        ({"score": "f1"}, "score must be the name of a score in cv_results_. Got 'f1' instead."),
-        ({"kind": "pie"}, "kind must be one of 'auto', 'line', 'heatmap', 'scatter'. Got 'pie'"),
+        ({"score": "f1"}, "score must be the name of a score in cv_results_, got 'f1'."),
+        ({"kind": "pie"}, "kind must be one of 'auto', 'line', 'heatmap', 'scatter', got 'pie'"),
         (
             {"params": "alpha", "kind": "heatmap"},
-            "params must be two for kind='heatmap'. Got ['alpha'] instead.",
+            "params must be two for kind='heatmap', got ['alpha'].",
         ),
     ],
 )
@@ -991,20 +990,20 @@ def test_search_with_wrong_settings_says_what_to_do(search, settings, message):
 
 
 def test_search_that_varies_nothing_says_what_to_do():
-    message = "A search must vary a parameter to be drawn. Got candidates that are all the same"
+    message = "A search must vary a parameter to be drawn, got candidates that are all the same"
     with pytest.raises(ValueError, match=message):
         SearchDisplay.from_cv_results(results_of(a=[1, 1]))
 
 
 def test_search_that_failed_says_what_to_do():
     results = {"params": [{"a": 1}, {"a": 2}], "mean_test_score": [np.nan, np.nan]}
-    message = "score must be a number for some candidate. Got NaN for all 2 instead."
+    message = "score must be a number for some candidate, got NaN for all 2."
     with pytest.raises(ValueError, match=message):
         SearchDisplay.from_cv_results(results)
 
 
 def test_search_that_is_none_says_what_to_do(model):
-    message = "search must have cv_results_. Got TorchMLPClassifier instead."
+    message = "search must have cv_results_, got TorchMLPClassifier."
     with pytest.raises(ValueError, match=message):
         SearchDisplay.from_estimator(model)
     with pytest.raises(NotFittedError):
@@ -1050,7 +1049,7 @@ def test_display_documents_every_parameter_and_attribute(kind):
 def test_display_on_what_are_no_axes_says_what_to_do(kind):
     _, panels = plt.subplots(1, 2)
     message = (
-        "ax must be one matplotlib Axes. Got ndarray instead. Take one from plt.subplots(), or "
+        "ax must be one matplotlib Axes, got ndarray. Take one from plt.subplots(), or "
         "leave it out."
     )
     with pytest.raises(TypeError, match=re.escape(message)):

@@ -157,7 +157,7 @@ def test_train_other_exceptions_pass_through():
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_train_loss_not_finite_is_an_error(bad):
     message = (
-        f"The training loss must stay a finite number. Got {bad} instead in epoch 2 at learning "
+        f"The training loss must stay a finite number, got {bad} in epoch 2 at learning "
         "rate 0.1. Bring the features to one scale (StandardScaler) or lower learning_rate_init."
     )
     with pytest.raises(DivergedError) as caught:

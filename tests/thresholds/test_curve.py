@@ -515,7 +515,7 @@ def test_choose_one_class_is_refused(target, weight, got):
     with pytest.raises(ValueError, match="both classes") as caught:
         find("f1", make_rows([0, 1, 2], target, weight))
     assert str(caught.value) == (
-        f"Choosing a threshold must have rows of both classes. Got {got} instead. Give rows of "
+        f"Choosing a threshold must have rows of both classes, got {got}. Give rows of "
         "both, or a number as the threshold."
     )
 
@@ -583,7 +583,7 @@ def test_callable_all_nan_is_refused():
         find(hopeless, make_rows([-1, 1], [0, 1]))
     assert str(caught.value) == (
         "threshold must be a function that gives a number for some cut. hopeless gave NaN at all "
-        "3 instead. Look at what it does with the labels of a cut."
+        "3. Look at what it does with the labels of a cut."
     )
 
 
@@ -594,7 +594,7 @@ def test_callable_that_gives_no_number_is_refused():
     with pytest.raises(ValueError, match="None") as caught:
         find(forgetful, make_rows([-1, 1], [0, 1]))
     assert str(caught.value) == (
-        "threshold must be a function that gives a number. forgetful gave None instead. Let it "
+        "threshold must be a function that gives a number. forgetful gave None. Let it "
         "return one score of all rows, of which more is better."
     )
 

@@ -51,7 +51,7 @@ def test_parse_any_scorer_of_labels_gives_a_metric(name):
 
 @pytest.mark.parametrize("name", OTHER_SCORERS)
 def test_parse_any_other_scorer_is_refused(name):
-    with pytest.raises(ValueError, match=f"^threshold must name a score of .* Got '{name}' inst"):
+    with pytest.raises(ValueError, match=f"^threshold must name a score of .* got '{name}'"):
         parse_threshold(name)
 
 
@@ -90,14 +90,14 @@ def test_parse_accepted_form_gives_an_objective(given, expected, name):
 SCORER = make_scorer(fbeta_score, beta=2)
 ANY_FORM = (
     "threshold must be a number in [0, 1], the name of a score of labels such as 'f1', a function "
-    "of the true and the predicted labels, or a dict such as EXAMPLES. Got {} instead. As a "
+    "of the true and the predicted labels, or a dict such as EXAMPLES, got {}. As a "
     "number it is the probability from which a row counts as positive; 0.5 is the usual one."
 ).replace("EXAMPLES", EXAMPLES.replace("{", "{{").replace("}", "}}"))
 OUTSIDE = (
-    "threshold must be a number in [0, 1]. Got {} instead. It is the probability from which a row "
+    "threshold must be a number in [0, 1], got {}. It is the probability from which a row "
     "counts as positive; 0.5 is the usual one."
 )
-ONE_OR_COSTS = "threshold must hold one constraint or the costs. Got {} instead. "
+ONE_OR_COSTS = "threshold must hold one constraint or the costs, got {}. "
 BAD = {
     "none": (None, ANY_FORM.format("None")),
     "bool": (True, ANY_FORM.format("True")),
@@ -109,29 +109,29 @@ BAD = {
     "huge": (10**400, OUTSIDE.format(10**400)),
     "scorer": (
         SCORER,
-        "threshold must be a function of the true and the predicted labels. "
-        f"Got {SCORER!r} instead. It asks an estimator for labels of its own; give the function "
+        "threshold must be a function of the true and the predicted labels, "
+        f"got {SCORER!r}. It asks an estimator for labels of its own; give the function "
         "in it.",
     ),
     "typing error": (
         "f2",
-        "threshold must be a number in [0, 1] or the name of a score of labels. Got 'f2' instead. "
+        "threshold must be a number in [0, 1] or the name of a score of labels, got 'f2'. "
         "Did you mean 'f1'?",
     ),
     "capitals": (
         "Balanced_Accuracy",
-        "threshold must be a number in [0, 1] or the name of a score of labels. "
-        "Got 'Balanced_Accuracy' instead. Did you mean 'balanced_accuracy'?",
+        "threshold must be a number in [0, 1] or the name of a score of labels, "
+        "got 'Balanced_Accuracy'. Did you mean 'balanced_accuracy'?",
     ),
     "probabilities": (
         "roc_auc",
-        "threshold must name a score of labels. Got 'roc_auc' instead. It judges the "
+        "threshold must name a score of labels, got 'roc_auc'. It judges the "
         "probabilities, so it is the same for every threshold; use 'f1', 'balanced_accuracy' or "
         "another score that judges labels.",
     ),
     "regression": (
         "r2",
-        "threshold must name a score of the labels of two classes. Got 'r2' instead. Use 'f1', "
+        "threshold must name a score of the labels of two classes, got 'r2'. Use 'f1', "
         "'balanced_accuracy' or another, or give a function of the true and the predicted labels.",
     ),
     "empty": ({}, ONE_OR_COSTS.format("{}") + f"Use a dict such as {EXAMPLES}."),
@@ -142,34 +142,34 @@ BAD = {
     "unknown key": ({7: 0.9}, ONE_OR_COSTS.format("the key 7") + f"Use one of {KEYS}."),
     "two constraints": (
         {"recall": 0.9, "precision": 0.5},
-        "threshold must hold one constraint. Got {'recall': 0.9, 'precision': 0.5} instead. Keep "
+        "threshold must hold one constraint, got {'recall': 0.9, 'precision': 0.5}. Keep "
         "one of them; under it the recall is maximised, or the precision under one of the recall.",
     ),
     "mixed": (
         {"recall": 0.9, "cost_fp": 1, "cost_fn": 1},
-        "threshold must hold a constraint or costs, not both. "
-        "Got {'recall': 0.9, 'cost_fp': 1, 'cost_fn': 1} instead. Leave one of them out.",
+        "threshold must hold a constraint or costs, not both, "
+        "got {'recall': 0.9, 'cost_fp': 1, 'cost_fn': 1}. Leave one of them out.",
     ),
     "no cost_fp": (
         {"cost_fn": 1},
-        "threshold must hold both 'cost_fp' and 'cost_fn'. Got {'cost_fn': 1} instead. Add "
+        "threshold must hold both 'cost_fp' and 'cost_fn', got {'cost_fn': 1}. Add "
         "'cost_fp', the cost of a negative row that is flagged.",
     ),
     "no cost_fn": (
         {"cost_fp": 1, "cost_tp": 2},
-        "threshold must hold both 'cost_fp' and 'cost_fn'. Got {'cost_fp': 1, 'cost_tp': 2} "
-        "instead. Add 'cost_fn', the cost of a positive row that is not.",
+        "threshold must hold both 'cost_fp' and 'cost_fn', got {'cost_fp': 1, 'cost_tp': 2}"
+        ". Add 'cost_fn', the cost of a positive row that is not.",
     ),
     "indifferent": (
         {"cost_fp": 0, "cost_fn": 0},
-        "threshold must hold costs that depend on the decision. "
-        "Got {'cost_fp': 0, 'cost_fn': 0} instead. Flagged or not, a row costs the same; an error "
+        "threshold must hold costs that depend on the decision, "
+        "got {'cost_fp': 0, 'cost_fn': 0}. Flagged or not, a row costs the same; an error "
         "should cost more than what is right.",
     ),
     "indifferent, all four": (
         {"cost_fp": 1, "cost_fn": 2, "cost_tp": 2, "cost_tn": 1},
-        "threshold must hold costs that depend on the decision. "
-        "Got {'cost_fp': 1, 'cost_fn': 2, 'cost_tp': 2, 'cost_tn': 1} instead. Flagged or not, a "
+        "threshold must hold costs that depend on the decision, "
+        "got {'cost_fp': 1, 'cost_fn': 2, 'cost_tp': 2, 'cost_tn': 1}. Flagged or not, a "
         "row costs the same; an error should cost more than what is right.",
     ),
 }
@@ -203,8 +203,7 @@ def test_parse_bad_level_is_refused(kind, meaning, level):
     with pytest.raises(ValueError, match=r"^threshold must ") as caught:
         parse_threshold({kind: level})
     assert str(caught.value) == (
-        f"threshold must hold a number in [0, 1] for {kind!r}. Got {level!r} instead. It is "
-        f"{meaning}."
+        f"threshold must hold a number in [0, 1] for {kind!r}, got {level!r}. It is {meaning}."
     )
 
 
@@ -214,7 +213,7 @@ def test_parse_bad_cost_is_refused(key, cost):
     with pytest.raises(ValueError, match=r"^threshold must ") as caught:
         parse_threshold({"cost_fp": 1, "cost_fn": 1} | {key: cost})
     assert str(caught.value) == (
-        f"threshold must hold a finite number for {key!r}. Got {cost!r} instead. It is what one "
+        f"threshold must hold a finite number for {key!r}, got {cost!r}. It is what one "
         "such row costs; a gain is a negative cost."
     )
 
