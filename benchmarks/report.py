@@ -164,7 +164,11 @@ def _cell(outcome: Outcome, name: str, contender: str) -> str:
         return ""
     if not result.values:
         details = result.details
-        return f"no: {details['gap']:.0e} in {details['seconds']:.2g} s" if "gap" in details else ""
+        return (
+            f"no: {details['suboptimality']:.0e} in {details['seconds']:.2g} s"
+            if "suboptimality" in details
+            else ""
+        )
     value = _number(result, name)
     ratio = None if contender == "skbinary" else outcome.ratio(name, contender)
     return value if ratio is None else f"{value} ({ratio:.2f})"
@@ -198,7 +202,7 @@ def _reasons(outcome: Outcome, names: list[str]) -> list[str]:
     """List the contenders without a result, the cases with the same reason on one line."""
     cases: dict[tuple[str, str], list[str]] = {}
     for result in outcome.results:
-        if result.case in names and result.reason and "gap" not in result.details:
+        if result.case in names and result.reason and "suboptimality" not in result.details:
             cases.setdefault((result.contender, result.reason), []).append(result.case)
     lines = []
     for (contender, reason), affected in cases.items():

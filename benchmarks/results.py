@@ -22,7 +22,7 @@ class Result:
     reason : str or None
         Why `values` is empty.
     details : dict
-        Other results: ``loss``, ``gap``, ``tol``, ``iterations``, ``solver``, ``warned``,
+        Other results: ``loss``, ``suboptimality``, ``tol``, ``iterations``, ``solver``, ``warned``,
         ``seconds`` of the fit that came closest; of searches the best ``score`` and all
         ``split_scores``.
     """

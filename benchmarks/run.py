@@ -185,7 +185,7 @@ class _Runner:
         search = tolerance.find(process, case, best, self.options.time_limit)
         details = self._details(case, process.contender)
         if search.answer is not None:
-            details.update(search.answer, gap=search.gap)
+            details.update(search.answer, suboptimality=search.suboptimality)
         if not search.reached:
             raise SkippedError(search.reason or "does not reach the optimum at any tolerance")
 

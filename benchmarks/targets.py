@@ -94,7 +94,7 @@ def _compare(
 ) -> Iterator[Check]:
     """Compare with a peer if it was measured."""
     ours, theirs = outcome.find(case, "skbinary"), outcome.find(case, peer)
-    if ours is None or theirs is None or not (theirs.values or "gap" in theirs.details):
+    if ours is None or theirs is None or not (theirs.values or "suboptimality" in theirs.details):
         return
     against = against or peer
     if not ours.values:

@@ -25,7 +25,7 @@ class Search:
     answer : dict or None
         The worker's answer at that tolerance, else at the most accurate one, with its ``tol`` and
         ``max_iter``. None if no fit ended in time.
-    gap : float
+    suboptimality : float
         Relative distance of that answer from the best known objective.
     reason : str or None
         Why the search ended early.
@@ -33,7 +33,7 @@ class Search:
 
     reached: bool = False
     answer: dict[str, Any] | None = None
-    gap: float = float("inf")
+    suboptimality: float = float("inf")
     reason: str | None = None
 
 
@@ -68,16 +68,16 @@ def find(process: ContenderProcess, case: LogisticCase, best: float, limit: floa
             search.reason = f"{error} at tol={remaining[0]:g}"
             break
         answer |= {"tol": remaining[0], "max_iter": max_iter}
-        gap = (answer["objective"] - best) / abs(best)
-        if search.answer is None or gap < search.gap:
-            search.answer, search.gap = answer, gap
+        suboptimality = (answer["objective"] - best) / abs(best)
+        if search.answer is None or suboptimality < search.suboptimality:
+            search.answer, search.suboptimality = answer, suboptimality
         exhausted = answer["iterations"] >= max_iter
         if exhausted and max_iter < most:
             most = int(limit / answer["seconds"] * max_iter)
             max_iter = max(max_iter, min(most, _MAX_ITERATIONS))
             most = max_iter
             continue
-        search.reached = gap <= case.accuracy
+        search.reached = suboptimality <= case.accuracy
         if search.reached or exhausted:
             if not search.reached:
                 search.reason = f"not within {limit:g} s"
