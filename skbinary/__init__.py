@@ -7,11 +7,13 @@ from skbinary.plotting.loss import LossCurveDisplay
 from skbinary.plotting.search import SearchDisplay
 from skbinary.plotting.threshold import ThresholdDisplay
 from skbinary.preprocessing.piecewise_linear import PiecewiseLinearEncoder
+from skbinary.solvers.result import StopReason
 
 __all__ = [
     "LossCurveDisplay",
     "PiecewiseLinearEncoder",
     "SearchDisplay",
+    "StopReason",
     "ThresholdDisplay",
     "TorchLogisticClassifier",
     "TorchMLPClassifier",

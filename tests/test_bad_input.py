@@ -737,8 +737,8 @@ def test_unconverged_full_batch_fit_warns_with_gradient_and_tolerance(kind):
     model = unfitted(kind, solver="lbfgs", max_iter=2, tol=1e-12)
     with pytest.warns(
         ConvergenceWarning,
-        match=r"^Training did not converge: max_iter was reached, with the largest gradient "
-        r"component at \d\S*, above tol=1e-12, after 2 iterations\. Raise max_iter, or bring the "
+        match=r"^Training did not converge\. max_iter was reached\. After 2 iterations the largest "
+        r"component of the gradient is \d\S*, above tol=1e-12\. Raise max_iter, or bring the "
         r"features to one scale \(StandardScaler\)\.$",
     ):
         model.fit(X, Y)
@@ -753,9 +753,8 @@ def test_unconverged_mini_batch_fit_warns_with_losses_and_tolerance(kind):
     before, last = model.history_["objective"][-2:]
 
     assert [str(each.message) for each in caught] == [
-        "Training did not converge: max_iter was reached, 20 epochs, while the training loss still "
-        f"went from {before:.6g} to {last:.6g} in the last epoch (tol=0). Raise max_iter or "
-        "learning_rate_init."
+        "Training did not converge. max_iter was reached. The last of 20 epochs took the training "
+        f"loss from {before:.6g} to {last:.6g} (tol=0). Raise max_iter or learning_rate_init."
     ]
 
 
@@ -766,7 +765,7 @@ def test_unconverged_fit_of_one_epoch_warns_with_its_loss(kind):
         model.fit(X, Y)
 
     assert [str(each.message) for each in caught] == [
-        "Training did not converge: max_iter was reached, 1 epoch, at a training loss of "
+        "Training did not converge. max_iter was reached. After 1 epoch the training loss is "
         f"{model.history_['objective'][0]:.6g} (tol=0.0001). Raise max_iter or learning_rate_init."
     ]
 

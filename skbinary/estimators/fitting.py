@@ -302,13 +302,12 @@ class TrainedModel(FittedModel):
     def _all_attributes(self, result: FitResult, training: FitContext) -> dict[str, Any]:
         architecture, earlier = training.architecture, training.earlier
         weights, biases = architecture.unpack(result.parameters[None].cpu())
-        reason = result.stop_reason
         common = {
             "classes_": training.data.classes,
             "device_": str(training.device),
             "history_": _joined(earlier, result.history),
             "best_epoch_": result.best_epoch + len(earlier.get("loss", ())),
-            "stop_reason_": None if reason is None else reason.value,
+            "stop_reason_": result.stop_reason,
             # Where an objective is to settle it, it is the usual one until then.
             "threshold_": training.threshold,
             "_threshold_for": self.threshold,

@@ -162,8 +162,8 @@ class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
         The highest of them.
     best_epoch_ : int
         The epoch, counted from 1, whose weights are kept: the last one without early stopping.
-    stop_reason_ : str
-        Why training stopped.
+    stop_reason_ : StopReason
+        Why training stopped, as a string. Its ``description`` says it in a sentence.
     history_ : dict of list of float
         All curves, equally long: ``loss``, ``objective`` (with the penalty), ``learning_rate``,
         ``seconds``, and with validation rows ``validation_loss`` and ``validation_score``. It

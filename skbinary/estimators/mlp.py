@@ -199,8 +199,8 @@ class TorchMLPClassifier(CrossFitted):
         The highest of them, on average over the members.
     best_epoch_ : int, or one for each member
         The epoch, counted from 1, whose weights are kept: the last one without early stopping.
-    stop_reason_ : str, or one for each member
-        Why training stopped.
+    stop_reason_ : StopReason, or a list of one for each member
+        Why training stopped, as a string. Its ``description`` says it in a sentence.
     history_ : dict of list of float, or one for each member
         All curves, equally long: ``loss``, ``objective`` (with the penalty), ``learning_rate``,
         ``seconds``, and with validation rows ``validation_loss`` and ``validation_score``. It

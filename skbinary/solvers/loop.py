@@ -78,9 +78,9 @@ class Observer(Protocol):
 
 
 _PLATEAUS: dict[Watched, StopReason] = {
-    "objective": StopReason.NO_IMPROVEMENT,
+    "objective": StopReason.TRAINING_LOSS,
     "validation_loss": StopReason.VALIDATION_LOSS,
-    "validation_score": StopReason.VALIDATION,
+    "validation_score": StopReason.VALIDATION_SCORE,
 }
 
 
@@ -406,7 +406,7 @@ def convergence_warning(
     result : FitResult
     criteria : StoppingCriteria
     whose : str, default=""
-        Follows "Training did not converge" if there are several models: " for 1 of 4 ...".
+        Follows "Training did not converge" where there are several models: " for 1 of 4 ...".
     """
     reason = result.stop_reason
     if reason is StopReason.INTERRUPTED:
@@ -414,26 +414,27 @@ def convergence_warning(
             f"Training was interrupted by the user after {result.n_iter} epochs. The best weights "
             "so far are kept."
         )
-    unfinished = (StopReason.MAX_ITER, StopReason.MAX_FUN, StopReason.NO_DESCENT)
+    unfinished = (StopReason.MAX_ITER, StopReason.MAX_FUN, StopReason.LINE_SEARCH)
     if reason not in unfinished:
         return None
     if not math.isnan(result.gap):
         advice = "max_fun" if reason is StopReason.MAX_FUN else "max_iter"
         return (
-            f"Training did not converge{whose}: {reason.value}, with the largest gradient "
-            f"component at {result.gap:.3g}, above tol={criteria.tol:g}, after {result.n_iter} "
-            f"iterations. Raise {advice}, or bring the features to one scale (StandardScaler)."
+            f"Training did not converge{whose}. {reason.description} After {result.n_iter} "
+            f"iterations the largest component of the gradient is {result.gap:.3g}, above "
+            f"tol={criteria.tol:g}. Raise {advice}, or bring the features to one scale "
+            "(StandardScaler)."
         )
     if criteria.n_iter_no_change >= criteria.max_iter:
         return None  # a fixed number of epochs was asked for
     *before, last = result.history["objective"]
-    loss = f"1 epoch, at a training loss of {last:.6g}"
+    loss = f"After 1 epoch the training loss is {last:.6g}"
     if before:
         loss = (
-            f"{criteria.max_iter} epochs, while the training loss still went from "
-            f"{before[-1]:.6g} to {last:.6g} in the last epoch"
+            f"The last of {result.n_iter} epochs took the training loss from {before[-1]:.6g} to "
+            f"{last:.6g}"
         )
     return (
-        f"Training did not converge{whose}: {reason.value}, {loss} (tol={criteria.tol:g}). Raise "
-        "max_iter or learning_rate_init."
+        f"Training did not converge{whose}. {reason.description} {loss} (tol={criteria.tol:g}). "
+        "Raise max_iter or learning_rate_init."
     )

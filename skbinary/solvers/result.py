@@ -10,20 +10,84 @@ import torch
 from torch import Tensor
 
 
-class StopReason(enum.Enum):
-    """Why training stopped. The values are the messages that users read."""
+class StopReason(enum.StrEnum):
+    """Why training stopped.
 
-    CONVERGED = "the gradient is within tol"
-    ROUNDING = "the gradient is as small as floating point allows"
-    NO_IMPROVEMENT = "the training loss stopped improving by tol"
-    VALIDATION = "the validation score stopped improving by tol"
-    VALIDATION_LOSS = "the validation loss stopped improving by tol"
-    FLAT = "the objective hardly falls any more"
-    NO_DESCENT = "no step lowers the objective any further in floating point"
-    MAX_ITER = "max_iter was reached"
-    MAX_FUN = "max_fun was reached"
-    CALLBACK = "a callback asked to stop"
-    INTERRUPTED = "interrupted by the user"
+    Each reason is a string, so ``stop_reason_ == "max_iter"`` works.
+
+    Attributes
+    ----------
+    CONVERGED : ``"converged"``
+        The gradient is within ``tol``.
+    ROUNDING : ``"rounding"``
+        The gradient is as small as floating point allows.
+    TRAINING_LOSS : ``"training_loss"``
+        The training loss stopped improving by ``tol``.
+    VALIDATION_LOSS : ``"validation_loss"``
+        The validation loss stopped improving by ``tol``.
+    VALIDATION_SCORE : ``"validation_score"``
+        The validation score stopped improving by ``tol``.
+    OBJECTIVE : ``"objective"``
+        The objective no longer decreases.
+    LINE_SEARCH : ``"line_search"``
+        No step along the search direction lowers the objective in floating point.
+    MAX_ITER : ``"max_iter"``
+        ``max_iter`` was reached.
+    MAX_FUN : ``"max_fun"``
+        ``max_fun`` was reached.
+    CALLBACK : ``"callback"``
+        A callback stopped the training.
+    INTERRUPTED : ``"interrupted"``
+        The user interrupted the training.
+    description : str
+        The reason as a sentence.
+
+    Examples
+    --------
+    >>> from skbinary import TorchLogisticClassifier
+    >>> model = TorchLogisticClassifier().fit([[-1.0], [1.0], [2.0]], [0, 1, 1])
+    >>> print(model.stop_reason_)
+    converged
+    >>> model.stop_reason_.description
+    'The gradient is within tol.'
+    """
+
+    CONVERGED = "converged"
+    ROUNDING = "rounding"
+    TRAINING_LOSS = "training_loss"
+    VALIDATION_LOSS = "validation_loss"
+    VALIDATION_SCORE = "validation_score"
+    OBJECTIVE = "objective"
+    LINE_SEARCH = "line_search"
+    MAX_ITER = "max_iter"
+    MAX_FUN = "max_fun"
+    CALLBACK = "callback"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def description(self) -> str:
+        """The reason as a sentence."""
+        return _DESCRIPTIONS[self]
+
+
+# Pickles name the public path, which stays when modules move.
+StopReason.__module__ = "skbinary"
+
+_DESCRIPTIONS = {
+    StopReason.CONVERGED: "The gradient is within tol.",
+    StopReason.ROUNDING: "The gradient is as small as floating point allows.",
+    StopReason.TRAINING_LOSS: "The training loss stopped improving by tol.",
+    StopReason.VALIDATION_LOSS: "The validation loss stopped improving by tol.",
+    StopReason.VALIDATION_SCORE: "The validation score stopped improving by tol.",
+    StopReason.OBJECTIVE: "The objective no longer decreases.",
+    StopReason.LINE_SEARCH: (
+        "No step along the search direction lowers the objective in floating point."
+    ),
+    StopReason.MAX_ITER: "max_iter was reached.",
+    StopReason.MAX_FUN: "max_fun was reached.",
+    StopReason.CALLBACK: "A callback stopped the training.",
+    StopReason.INTERRUPTED: "The user interrupted the training.",
+}
 
 
 class CancelledError(Exception):

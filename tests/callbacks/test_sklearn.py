@@ -126,7 +126,7 @@ def test_callback_that_asks_to_stop_stops_its_member_alone():
 
     model = fit(network().set_callbacks(Recorder(stops)), X, Y)
     assert [len(history["loss"]) for history in model.history_] == [4, 2, 4]
-    assert model.stop_reason_[1] == "a callback asked to stop"
+    assert model.stop_reason_[1] == "callback"
 
 
 @needs_callbacks

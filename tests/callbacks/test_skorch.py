@@ -55,8 +55,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:batch_size must be at most"),
 ]
 
-STOPPED_BY_CALLBACK = "a callback asked to stop"
-INTERRUPTED = "interrupted by the user"
+STOPPED_BY_CALLBACK = "callback"
+INTERRUPTED = "interrupted"
 NO_FILES = {"f_params": None, "f_optimizer": None, "f_criterion": None, "f_history": None}
 
 

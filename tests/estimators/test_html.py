@@ -132,7 +132,7 @@ def test_state_tells_how_the_training_went(plain):
     assert rows["device_"] == plain.device_
     assert rows["n_iter_"] == f"{plain.n_iter_} epochs"
     assert rows["best_epoch_"] == str(kept)
-    assert rows["stop_reason_"] == plain.stop_reason_
+    assert rows["stop_reason_"] == plain.stop_reason_.description
     assert rows["threshold_"] == "0.5"
     assert rows["loss_curve_"] == f"{plain.loss_curve_[kept - 1]:.4g} at epoch {kept}"
     expected = f"{plain.validation_loss_curve_[kept - 1]:.4g} at epoch {kept}"
@@ -151,13 +151,16 @@ def test_state_of_members_tells_their_count_spans_and_averages(crowd):
     losses = [c[k - 1] for c, k in zip(crowd.loss_curve_, crowd.best_epoch_, strict=True)]
     assert rows["n_members_"] == "3"
     assert rows["loss_curve_"] == f"{np.mean(losses):.4g} at the best epochs, on average"
-    assert rows["stop_reason_"] == "max_iter was reached"
+    assert rows["stop_reason_"] == "max_iter was reached."
 
 
 def test_state_of_members_that_stopped_for_several_reasons_counts_them(crowd):
     model = clone(crowd).fit(X, Y)
-    model.stop_reason_ = ["a", "b", "a"]
-    assert rows_of(model)["stop_reason_"] == "2 members: a; 1 member: b"
+    model.stop_reason_ = ["max_iter", "callback", "max_iter"]
+    assert (
+        rows_of(model)["stop_reason_"]
+        == "2 members: max_iter was reached. 1 member: A callback stopped the training."
+    )
 
 
 def test_state_of_chosen_threshold_tells_what_for_and_how_sure(crowd):
@@ -296,12 +299,12 @@ def test_texts_are_escaped(plain):
 
     metric.__name__ = "<script>name"
     model = clone(plain).fit(X, Y)
-    model.stop_reason_, model.device_ = "<script>reason & 'more'", "<script>device"
+    model.device_ = "<script>device & 'more'"
     for odd in (Odd(), metric):
         model.threshold = model._threshold_for = odd
         model.threshold_interval_ = (0.1, 0.2)
         rows = rows_of(model)
-        assert rows["stop_reason_"] == "<script>reason & 'more'"
+        assert rows["device_"] == "<script>device & 'more'"
         assert rows["threshold_"].startswith("0.5, chosen for <script>")
         assert "<script>" not in state_of(model)
 

@@ -435,7 +435,7 @@ def test_linear_model_that_its_stack_leaves_is_fitted_alone(long_table, monkeypa
     def epoch(self):
         progress = dict(original(self))
         if 1 in progress:
-            progress[1] = replace(progress[1], done=StopReason.NO_DESCENT)
+            progress[1] = replace(progress[1], done=StopReason.LINE_SEARCH)
         return progress
 
     monkeypatch.setattr(PathNewton, "epoch", epoch)
@@ -537,7 +537,7 @@ def test_search_summarizes_convergence_warnings_at_the_callers_line(
     text = str(warning.message)
     whose = r" for 2 of 2 ensemble members" if n_members == 2 else ""
     start = r"9 of 9 fits of this search, the first of them with alpha=0.0001: "
-    assert text.startswith(f"{start}Training did not converge{whose}: max_iter was reached, ")
+    assert text.startswith(f"{start}Training did not converge{whose}. max_iter was reached. ")
 
 
 @pytest.mark.parametrize(
@@ -548,7 +548,7 @@ def test_search_summarizes_convergence_warnings_at_the_callers_line(
         (TorchMLPClassifier((3,), max_iter=1), "Raise max_iter or learning_rate_init"),
         (
             TorchMLPClassifier((3,), max_iter=2, n_members=2),
-            "for 2 of 2 ensemble members: max_iter",
+            "for 2 of 2 ensemble members. max_iter",
         ),
     ],
 )

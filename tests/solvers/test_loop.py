@@ -99,7 +99,7 @@ def test_train_no_improvement_stops_after_patience():
     result = train(Scripted(losses), StoppingCriteria(22, 1e-4, 3, watches="objective"))
     # scikit-learn forgives n_iter_no_change epochs and stops at the next one.
     assert result.n_iter == 2 + 3 + 1
-    assert result.stop_reason is StopReason.NO_IMPROVEMENT
+    assert result.stop_reason is StopReason.TRAINING_LOSS
 
 
 def test_train_no_improvement_full_batch_goes_on():
@@ -117,7 +117,7 @@ def test_train_plateau_not_last_goes_on_and_counts_anew():
 def test_train_improvement_below_tol_is_none():
     losses = [1.0 - 0.01 * i for i in range(20)]
     result = train(Scripted(losses), StoppingCriteria(20, 0.1, 3, watches="objective"))
-    assert result.stop_reason is StopReason.NO_IMPROVEMENT
+    assert result.stop_reason is StopReason.TRAINING_LOSS
 
 
 def test_train_early_stopping_keeps_the_best_weights():
@@ -127,7 +127,7 @@ def test_train_early_stopping_keeps_the_best_weights():
     result = train(
         Scripted(falling(), validation), StoppingCriteria(10, 1e-4, 2, watches="validation_score")
     )
-    assert result.stop_reason is StopReason.VALIDATION
+    assert result.stop_reason is StopReason.VALIDATION_SCORE
     assert result.best_epoch == 1
     assert float(result.parameters) == 1.0
     assert result.n_iter == 4

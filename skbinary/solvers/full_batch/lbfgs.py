@@ -175,10 +175,10 @@ class LBFGS:
         if self._floor.is_reached(self.objective.gradient, slope, is_stuck=step is None):
             return StopReason.ROUNDING
         if step is None:
-            return StopReason.NO_DESCENT
+            return StopReason.LINE_SEARCH
         decrease = before - self.objective.value
         if self.min_decrease and decrease <= self.min_decrease * max(1.0, before):
-            return StopReason.FLAT
+            return StopReason.OBJECTIVE
         if self.objective.n_evaluations >= self.max_evaluations:
             return StopReason.MAX_FUN
         return None

@@ -98,7 +98,7 @@ class Newton:
         ):
             done = StopReason.ROUNDING
         elif step is None and fresh:
-            done = StopReason.NO_DESCENT
+            done = StopReason.LINE_SEARCH
         return Progress(objective.loss, objective.value, step or 0.0, gap, done)
 
     def _aim(self) -> tuple[Tensor, Along, float | None]:

@@ -318,7 +318,7 @@ class PathNewton:
             if gap <= tol and decrement <= tol and not self._is_single:
                 done = StopReason.CONVERGED
             elif step < _SHORTEST_STEP:
-                done = StopReason.NO_DESCENT
+                done = StopReason.LINE_SEARCH
             progress[k] = Progress(loss, value, length, gap, done)
         return progress
 

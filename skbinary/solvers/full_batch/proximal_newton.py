@@ -81,7 +81,7 @@ class ProximalNewton:
         elif self._floor.is_reached(violations, promised, is_stuck=step is None):
             done = StopReason.ROUNDING
         elif step is None:
-            done = StopReason.NO_DESCENT
+            done = StopReason.LINE_SEARCH
         penalty = float(self._penalties() @ objective.parameters.abs())
         return Progress(objective.loss, objective.value + penalty, step or 0.0, gap, done)
 
