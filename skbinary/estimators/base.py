@@ -24,8 +24,10 @@ from sklearn.utils.metaestimators import available_if
 
 from skbinary.callbacks.monitor import check_monitor
 from skbinary.callbacks.sklearn import CallbackSupport
-from skbinary.data.preparation import CheckedData, Fold, Table, check_data
-from skbinary.data.validation import two_classes
+from skbinary.data.checked import CheckedData, Table
+from skbinary.data.folds import Fold
+from skbinary.data.labels import find_classes
+from skbinary.data.validation import check_data
 from skbinary.estimators.fit_context import MINIBATCH_SOLVERS, FitContext
 from skbinary.estimators.fitting import TrainedModel
 from skbinary.runtime.defaults import default_settings
@@ -317,7 +319,7 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
         goes_on = hasattr(self, "classes_")
         known = self.classes_ if goes_on else None
         if classes is not None:
-            classes = two_classes(self, np.asarray(classes))
+            classes = find_classes(self, np.asarray(classes))
             if known is not None and not np.array_equal(known, classes):
                 raise ValueError(
                     f"classes must be {known.tolist()}, as in the first call of partial_fit, got "

@@ -18,29 +18,20 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from torch import Tensor
 
+from skbinary.data.checked import CheckedData, cached
+from skbinary.data.conversion import as_tensor
 from skbinary.data.dataset import Dataset, scale_penalty
-from skbinary.data.preparation import (
-    CheckedData,
-    Fold,
-    Split,
-    cached,
-    check_data,
-    unweighted_dataset,
-)
-from skbinary.data.validation import (
-    as_tensor,
-    check_weight,
-    encode,
-    scale_weights,
-    two_classes,
-    weigh_classes,
-)
+from skbinary.data.folds import Fold
+from skbinary.data.labels import encode, find_classes
+from skbinary.data.preparation import Split, unweighted_dataset
+from skbinary.data.validation import check_data
+from skbinary.data.weights import check_weight, compute_class_weights, scale_weights
 from skbinary.estimators.base import BinaryClassifier
 from skbinary.estimators.fit_context import FitContext
 from skbinary.runtime.device import free_bytes, full_precision
 from skbinary.runtime.memory import is_out_of_memory
 from skbinary.runtime.threads import ThreadPool
-from skbinary.solvers.full_batch.newton_path import PathNewton, Point
+from skbinary.solvers.full_batch.newton_path import PathModel, PathNewton
 from skbinary.solvers.full_batch.small_objective import SMALL
 from skbinary.solvers.loop import Observer, train, train_batch
 from skbinary.solvers.minibatch.batched import BatchedMiniBatch
@@ -94,7 +85,7 @@ def share_rows(
     data = check_data(prototype, table, (None,) * 3, reset=True, groups=groups)
     parameters = prototype.get_params(deep=False)
     features = {name: value for name, value in vars(prototype).items() if name not in parameters}
-    return SharedRows(replace(data, made={}), features)
+    return SharedRows(replace(data, cache={}), features)
 
 
 @dataclass(frozen=True)
@@ -329,8 +320,8 @@ def _weigh(
     if table.sample_weight is not None:
         given = check_weight(table.sample_weight[chosen], labels)
     if not 0 < np.count_nonzero(labels == classes[1]) < len(labels):
-        two_classes(classifier, labels)  # says which one is there
-    of_class = weigh_classes(classifier.class_weight, classes, labels, given)
+        find_classes(classifier, labels)  # says which one is there
+    of_class = compute_class_weights(classifier.class_weight, classes, labels, given)
     seen = chosen if fold is None else fold.train
     each = of_class[encode(table.y[seen], classes).astype(np.intp)]
     factors = [each] if table.sample_weight is None else [each, table.sample_weight[seen]]
@@ -518,7 +509,7 @@ def _on_path(
     weightings = {id(place.weight): place.weight for place in places}
     numbers = {key: i for i, key in enumerate(weightings)}
     points = [
-        Point(numbers[id(place.weight)], place.l2, _PATH_SHARE * model.criteria.tol)
+        PathModel(numbers[id(place.weight)], place.l2, _PATH_SHARE * model.criteria.tol)
         for model, place in zip(models, places, strict=True)
     ]
     weights = torch.stack(list(weightings.values()))

@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from skbinary.callbacks.sklearn import members_told
-from skbinary.data.preparation import CheckedData
-from skbinary.data.validation import check_labels, check_rows, check_weight, encode
+from skbinary.data.checked import CheckedData
+from skbinary.data.labels import check_labels, encode
+from skbinary.data.validation import check_rows
+from skbinary.data.weights import check_weight
 from skbinary.estimators.base import BinaryClassifier, unchanged_on_error
 from skbinary.estimators.batching import SharedRows
 from skbinary.estimators.ensemble import Parts, candidates_of, plan_cross, plan_members
 from skbinary.estimators.fit_context import FitContext
-from skbinary.runtime.interrupts import is_raised
+from skbinary.runtime.interrupts import interrupts_are_raised
 from skbinary.runtime.threads import one_torch_thread
 from skbinary.runtime.warnings import warn
 from skbinary.solvers.result import StopReason
@@ -43,7 +45,7 @@ class CrossFitted(BinaryClassifier):
         keep_state: bool = False,
     ) -> Self:
         training = self._settle(data, goes_on=goes_on, state=state, is_partial=keep_state)
-        rows = SharedRows(replace(data, made={}), {})
+        rows = SharedRows(replace(data, cache={}), {})
         n_members = self._count_members(training, rows)
         if goes_on and n_members != getattr(self, "n_members_", 1):
             raise ValueError(
@@ -62,7 +64,7 @@ class CrossFitted(BinaryClassifier):
             )
             parts = Parts(None, self, training, rows, [], split=split)
             interrupted = result.stop_reason is StopReason.INTERRUPTED
-        if interrupted and (keep_state or is_raised()):
+        if interrupted and (keep_state or interrupts_are_raised()):
             raise KeyboardInterrupt
         if training.objective is not None:
             self._choose_threshold(parts, training.objective, interrupted=interrupted)
@@ -97,7 +99,7 @@ class CrossFitted(BinaryClassifier):
                 parts.train()
             parts.decide(self, objective)
         except KeyboardInterrupt:
-            if is_raised():
+            if interrupts_are_raised():
                 raise
             warn(
                 "The threshold was not chosen, since fit was interrupted by the user. It is 0.5. "
@@ -193,7 +195,7 @@ class CrossFitted(BinaryClassifier):
         """Return how many members there can be: each holds out a row of the rarer class."""
         if self._n_networks == 1 or training.data.validation is not None:
             return self._n_networks
-        fewest = candidates_of(self, rows).most_folds()
+        fewest = candidates_of(self, rows).max_folds()
         if fewest >= self._n_networks:
             return self._n_networks
         what = "rows" if rows.data.groups is None else "groups with a row"

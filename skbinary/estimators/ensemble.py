@@ -16,8 +16,11 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from skbinary.data.preparation import Candidates, Fold, Split, Table
-from skbinary.data.validation import encode, of_ordinary_size
+from skbinary.data.checked import Table
+from skbinary.data.folds import Fold, SplittableRows
+from skbinary.data.labels import encode
+from skbinary.data.preparation import Split
+from skbinary.data.weights import rescale_extreme_weights
 from skbinary.estimators.batching import Model, SharedRows, plan_model, train_models
 from skbinary.estimators.fit_context import FitContext, draw_seed
 from skbinary.runtime.warnings import warn
@@ -184,7 +187,7 @@ class Parts:
         if threshold_data is not None and threshold_data.has_both_classes:
             classifier._keep_choice(choose(objective, threshold_data))
             return
-        fewest = candidates_of(self.classifier, self.rows).most_folds()
+        fewest = candidates_of(self.classifier, self.rows).max_folds()
         what = "rows" if self.rows.data.groups is None else "groups with a row"
         got = f"{fewest} of the rarer class" if fewest < 2 else "one class where rows are held out"
         warn(
@@ -209,7 +212,7 @@ class Parts:
         known = ~np.isnan(logits)
         each = np.logaddexp(0, logits[known]) - (target * logits)[known]
         weight = _of(table.sample_weight, known)
-        weight = None if weight is None else of_ordinary_size(weight)
+        weight = None if weight is None else rescale_extreme_weights(weight)
         loss = float(np.average(each, weights=weight))
         return {"oof_decision_function_": logits, "oof_loss_": loss}
 
@@ -315,7 +318,7 @@ def plan_cross(parts: Parts, *, may_be_alone: bool = False) -> list[Model]:
         state = np.random.RandomState()
         state.set_state(training.before)
     candidates = candidates_of(classifier, rows)
-    n_folds = min(_THRESHOLD_FOLDS, candidates.most_folds())
+    n_folds = min(_THRESHOLD_FOLDS, candidates.max_folds())
     if n_folds < 2:
         return []
     parts.folds = candidates.folds(n_folds, draw_seed(state))
@@ -328,9 +331,9 @@ def plan_cross(parts: Parts, *, may_be_alone: bool = False) -> list[Model]:
     return models
 
 
-def candidates_of(classifier: Any, rows: SharedRows) -> Candidates:
+def candidates_of(classifier: Any, rows: SharedRows) -> SplittableRows:
     """Give the rows that a fold of the classifier can hold out."""
-    return Candidates.of(rows.data, classifier.class_weight, rows.chosen)
+    return SplittableRows.from_data(rows.data, classifier.class_weight, rows.chosen)
 
 
 def _of(weight: NDArray[np.float64] | None, where: NDArray[Any]) -> Any:
@@ -339,7 +342,7 @@ def _of(weight: NDArray[np.float64] | None, where: NDArray[Any]) -> Any:
 
 def _bare(classifier: Any, rows: SharedRows) -> SharedRows:
     """Give the rows for models that know the count of the features, and nothing else of them."""
-    data = rows.data if rows.data.made is not None else replace(rows.data, made={})
+    data = rows.data if rows.data.cache is not None else replace(rows.data, cache={})
     return replace(rows, data=data, features={"n_features_in_": classifier.n_features_in_})
 
 

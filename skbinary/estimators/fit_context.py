@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from skbinary.data.preparation import CheckedData, Fold
+from skbinary.data.checked import CheckedData
+from skbinary.data.folds import Fold
 from skbinary.models.batch_of_models import Architecture
 from skbinary.thresholds.objectives import Objective
 

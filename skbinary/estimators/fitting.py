@@ -15,29 +15,25 @@ from torch import Tensor
 
 from skbinary.callbacks.monitor import ModelUnderTraining, validation_rows, validation_score
 from skbinary.callbacks.sklearn import Printer, ScikitLearnCallbacks
+from skbinary.data.checked import CheckedData
+from skbinary.data.conversion import as_tensor
 from skbinary.data.dataset import Dataset
-from skbinary.data.preparation import (
-    CheckedData,
-    Split,
-    build_dataset,
-    compressed_rows,
-    draw_hold_out,
-)
-from skbinary.data.rows import Source
-from skbinary.data.validation import as_tensor
+from skbinary.data.folds import draw_hold_out
+from skbinary.data.preparation import Split, build_dataset, compressed_rows
+from skbinary.data.rows import BatchSource
 from skbinary.estimators.fit_context import FitContext
 from skbinary.estimators.state import FittedModel
 from skbinary.models.batch_of_models import Architecture, ModelBatch
 from skbinary.runtime.device import full_precision, generator
 from skbinary.runtime.threads import ThreadPool
 from skbinary.runtime.warnings import warn
-from skbinary.solvers.loop import Observer, Run, Step, convergence_warning, train
+from skbinary.solvers.loop import Observer, Run, Solver, convergence_warning, train
 from skbinary.solvers.minibatch.dropout import Dropout
 from skbinary.solvers.minibatch.optimizers import SGD, Adam
 from skbinary.solvers.minibatch.schedules import Schedule
 from skbinary.solvers.minibatch.single import L2Penalty, MiniBatch, MiniBatchSetup
 from skbinary.solvers.result import FitResult, StopReason
-from skbinary.solvers.stopping import StoppingCriteria, Watched
+from skbinary.solvers.stopping import MonitoredCurve, StoppingCriteria
 
 _OF_SOME_FITS = (
     *("_optimizer_state", "threshold_curve_", "threshold_interval_"),
@@ -87,7 +83,7 @@ class TrainedModel(FittedModel):
     @abstractmethod
     def _full_batch_step(
         self, model_batch: ModelBatch, dataset: Dataset, solver: str, pool: ThreadPool
-    ) -> Step:
+    ) -> Solver:
         """Give a solver that sees all rows at once."""
 
     @abstractmethod
@@ -170,7 +166,7 @@ class TrainedModel(FittedModel):
 
     def _step(
         self, training: FitContext, dataset: Dataset, start: Tensor, pool: ThreadPool
-    ) -> Step:
+    ) -> Solver:
         parameters = start[None].to(device=dataset.device, dtype=dataset.target.dtype).clone()
         model_batch = ModelBatch(training.architecture, parameters)
         if not training.in_batches:
@@ -206,7 +202,7 @@ class TrainedModel(FittedModel):
         )
 
     @staticmethod
-    def _compressed(training: FitContext, dataset: Dataset, batch_size: int) -> Source | None:
+    def _compressed(training: FitContext, dataset: Dataset, batch_size: int) -> BatchSource | None:
         # A single pass is over before compression pays.
         if training.is_partial:
             return None
@@ -227,14 +223,14 @@ class TrainedModel(FittedModel):
             model = ModelUnderTraining(data.classes, training.threshold, training.positive)
             score = validation_score(training.scorer, rows, validation, model)
             by_score = score is not None
-        watches: Watched | None = "objective" if training.in_batches else None
+        watches: MonitoredCurve | None = "objective" if training.in_batches else None
         if training.stops_early:
             watches = "validation_score" if by_score else "validation_loss"
         return StoppingCriteria(
             max_iter=n_epochs,
             tol=self.tol,
             n_iter_no_change=self._patience(training, n_epochs),
-            watches=watches,
+            monitored=watches,
             threshold=training.threshold,
             positive=training.positive,
             score=score,

@@ -20,13 +20,13 @@ from skbinary.estimators.cross_fitting import CrossFitted
 from skbinary.estimators.fit_context import FitContext
 from skbinary.models.batch_of_models import Architecture, ModelBatch
 from skbinary.runtime.threads import ThreadPool
-from skbinary.solvers.full_batch.centered import CenteredStep
+from skbinary.solvers.full_batch.centered import CenteredSolver
 from skbinary.solvers.full_batch.lbfgs import LBFGS
 from skbinary.solvers.full_batch.newton import Newton
 from skbinary.solvers.full_batch.newton_dual import DualNewton
 from skbinary.solvers.full_batch.proximal_newton import ProximalNewton
 from skbinary.solvers.full_batch.small_objective import linear_objective
-from skbinary.solvers.loop import Step
+from skbinary.solvers.loop import Solver
 from skbinary.solvers.minibatch.optimizers import SGD, Adam
 from skbinary.solvers.minibatch.schedules import Schedule
 from skbinary.solvers.minibatch.single import L2Penalty
@@ -323,16 +323,16 @@ class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
 
     def _full_batch_step(
         self, model_batch: ModelBatch, dataset: Dataset, solver: str, pool: ThreadPool
-    ) -> Step:
+    ) -> Solver:
         rows = centered(dataset.rows) if self.fit_intercept else None
         if rows is None:
             return self._linear_step(model_batch, dataset, solver, pool)
         make = functools.partial(self._linear_step, solver=solver, pool=pool)
-        return CenteredStep(model_batch, dataset, rows, make)
+        return CenteredSolver(model_batch, dataset, rows, make)
 
     def _linear_step(
         self, model_batch: ModelBatch, dataset: Dataset, solver: str, pool: ThreadPool
-    ) -> Step:
+    ) -> Solver:
         strength = dataset.penalty(1 / self.C) / dataset.total_weight
         n_rows, n_features = dataset.rows.shape
         if solver == "newton-cholesky" and n_rows < n_features and strength > 0:

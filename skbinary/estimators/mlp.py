@@ -26,7 +26,7 @@ from skbinary.models.batch_of_models import ACTIVATIONS, Architecture, ModelBatc
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.lbfgs import LBFGS
 from skbinary.solvers.full_batch.objective import NetworkObjective
-from skbinary.solvers.loop import Step
+from skbinary.solvers.loop import Solver
 from skbinary.solvers.minibatch.optimizers import SGD, Adam
 from skbinary.solvers.minibatch.schedules import (
     Adaptive,
@@ -406,7 +406,7 @@ class TorchMLPClassifier(CrossFitted):
 
     def _full_batch_step(
         self, model_batch: ModelBatch, dataset: Dataset, solver: str, pool: ThreadPool
-    ) -> Step:
+    ) -> Solver:
         strength = dataset.penalty(self.alpha) / dataset.total_weight
         objective = NetworkObjective(model_batch, dataset, strength, pool)
         return LBFGS(

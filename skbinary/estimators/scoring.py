@@ -16,9 +16,10 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skbinary.data.containers import is_single
+from skbinary.data.containers import is_single_precision
+from skbinary.data.conversion import as_rows, as_tensor
 from skbinary.data.rows import Rows
-from skbinary.data.validation import as_rows, as_tensor, check_rows
+from skbinary.data.validation import check_rows
 from skbinary.models.batch_of_models import Architecture, score
 from skbinary.runtime.chunks import row_chunks
 from skbinary.runtime.defaults import default_settings
@@ -268,7 +269,7 @@ class BinaryScorer(ClassifierMixin):
         Where float32 overflows they are computed in float64, which `exact` asks for at once.
         """
         device = self._scoring_device()
-        single = is_single(rows) and not exact
+        single = is_single_precision(rows) and not exact
         dtype = torch.float32 if single else torch.float64
         if dtype == torch.float64 and full_precision(device) != dtype:
             device = torch.device("cpu")  # where float64 is

@@ -24,7 +24,7 @@ from sklearn.utils.validation import _check_method_params
 
 from skbinary.callbacks.sklearn import SearchCallbacks
 from skbinary.data.containers import check_container
-from skbinary.data.validation import check_gaps
+from skbinary.data.labels import check_no_missing_labels
 from skbinary.estimators.base import unchanged_on_error
 from skbinary.estimators.html import SiteLinks
 from skbinary.model_selection.evaluation import Evaluation
@@ -88,7 +88,7 @@ class _VectorizedSearch(SiteLinks):
         # Before ``indexable``, which converts sparse matrices.
         rows = check_container(X, "X")
         if y is not None:
-            check_gaps(check_container(y, "y"))
+            check_no_missing_labels(check_container(y, "y"))
         X, y = indexable(X if isinstance(X, torch.Tensor) else rows, y)
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)  # type: ignore[attr-defined]

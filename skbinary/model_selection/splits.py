@@ -10,7 +10,8 @@ import torch
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params
 
-from skbinary.data.validation import check_rows, placed
+from skbinary.data.conversion import move_to_device
+from skbinary.data.validation import check_rows
 from skbinary.estimators.batching import SharedRows, share_rows
 from skbinary.model_selection.candidates import PipelineCandidate, prepared, transformed
 from skbinary.model_selection.scoring import ScoringTask
@@ -72,7 +73,7 @@ class PreparedSplit:
         if name not in self._parts:
             X, y = _safe_split(self.candidate.estimator, scoring.X, scoring.y, rows, self.train)
             if scoring.is_of_the_scores:
-                X = placed(transformed(self.transformers, X), self.device)
+                X = move_to_device(transformed(self.transformers, X), self.device)
             self._parts[name] = (X, y, rows)
         return self._parts[name]
 

@@ -382,8 +382,8 @@ def test_fit_squares_that_overflow_say_to_scale(size, shape, sparse, settings):
     with pytest.raises(DivergedError) as caught:
         model.fit(sp.csr_array(X) if sparse else X, np.arange(60) % 2)
     assert str(caught.value) == (
-        "The squares of the features must be finite numbers, got a feature whose squares are not. "
-        "Clip the values that stand for infinity, or bring the features to one scale "
+        "The squares of the features must be finite numbers, got a feature whose squares overflow. "
+        "Clip values that stand for infinity, or bring the features to one scale "
         "(StandardScaler)."
     )
     assert not hasattr(model, "classes_")

@@ -175,7 +175,7 @@ def test_fold_with_one_class_says_so_where_rows_are_shared(long_table):
     X, y = long_table
     splits = [(np.flatnonzero(y == 1), np.arange(9)), (np.arange(2000), np.arange(2000, 3000))]
     search = VectorizedGridSearchCV(TorchLogisticClassifier(), {"C": [1.0]}, cv=splits, refit=False)
-    with pytest.warns(FitFailedWarning, match="got one class, 1,"):
+    with pytest.warns(FitFailedWarning, match=r"got one class, 1\."):
         search.fit(X, y)
     assert np.isnan(scores(search)[:, 0]).tolist() == [True, False]
 
@@ -292,29 +292,29 @@ def test_max_stack_memory_that_is_no_size_is_told(table, bad):
 )
 def test_stack_that_is_out_of_memory_is_halved(table, monkeypatch, error):
     expected = scores(VectorizedGridSearchCV(network(), GRID, cv=4).fit(*table))
-    original, sizes = BatchedMiniBatch.epoch, []
+    original, sizes = BatchedMiniBatch.run_epoch, []
 
-    def epoch(self):
-        sizes.append(self.stack.n_models)
-        if self.stack.n_models > 5:
+    def run_epoch(self):
+        sizes.append(self.model_batch.n_models)
+        if self.model_batch.n_models > 5:
             raise error
         return original(self)
 
-    monkeypatch.setattr(BatchedMiniBatch, "epoch", epoch)
+    monkeypatch.setattr(BatchedMiniBatch, "run_epoch", run_epoch)
     found = scores(VectorizedGridSearchCV(network(), GRID, cv=4).fit(*table))
     assert {24, 12, 6, 3} == set(sizes)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-7)
 
 
 def test_model_that_alone_is_out_of_memory_fails_alone(table, monkeypatch):
-    original = BatchedMiniBatch.epoch
+    original = BatchedMiniBatch.run_epoch
 
-    def epoch(self):
+    def run_epoch(self):
         if any(setup.l2_penalty.strength == 1.0 for setup in self.setups):
             raise MemoryError("too large")
         return original(self)
 
-    monkeypatch.setattr(BatchedMiniBatch, "epoch", epoch)
+    monkeypatch.setattr(BatchedMiniBatch, "run_epoch", run_epoch)
     search = VectorizedGridSearchCV(network(), GRID, cv=3, refit=False)
     with pytest.warns(sklearn.exceptions.FitFailedWarning, match="6 fits failed"):
         search.fit(*table)
@@ -329,7 +329,7 @@ FULL = RuntimeError(
 # Where memory may run out in a search: what is called there, and the settings that call it.
 PLACES = {
     "rows": (preparation, "as_rows", {}),
-    "rows on a device": (splits, "placed", {}),
+    "rows on a device": (splits, "move_to_device", {}),
     "checked data": (batching, "check_data", {}),
     "weights": (TrainedModel, "_take_over", {}),
     "members": (Parts, "finish", {"n_members": 2}),
@@ -410,10 +410,10 @@ def test_test_rows_that_a_transformer_refuses_score_nan_as_in_scikit_learn(table
 
 
 def test_error_of_the_training_is_not_taken_for_a_full_memory(table, monkeypatch):
-    def epoch(self):
+    def run_epoch(self):
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(BatchedMiniBatch, "epoch", epoch)
+    monkeypatch.setattr(BatchedMiniBatch, "run_epoch", run_epoch)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         VectorizedGridSearchCV(network(), GRID, cv=3).fit(*table)
 
@@ -430,15 +430,15 @@ def test_small_logistic_scores_equal_single_fits_to_the_bit(table):
 def test_linear_model_that_its_stack_leaves_is_fitted_alone(long_table, monkeypatch):
     grid = {"C": [0.1, 1.0, 10.0]}
     expected = GridSearchCV(TorchLogisticClassifier(), grid, cv=3).fit(*long_table)
-    original = PathNewton.epoch
+    original = PathNewton.run_epoch
 
-    def epoch(self):
+    def run_epoch(self):
         progress = dict(original(self))
         if 1 in progress:
-            progress[1] = replace(progress[1], done=StopReason.LINE_SEARCH)
+            progress[1] = replace(progress[1], stop_reason=StopReason.LINE_SEARCH)
         return progress
 
-    monkeypatch.setattr(PathNewton, "epoch", epoch)
+    monkeypatch.setattr(PathNewton, "run_epoch", run_epoch)
     search = VectorizedGridSearchCV(TorchLogisticClassifier(), grid, cv=3).fit(*long_table)
     assert sorted(search.cv_results_["fit_mode"]) == ["single", "stacked", "stacked"]
     np.testing.assert_allclose(scores(search), scores(expected), atol=1e-6)
@@ -487,15 +487,15 @@ def test_ctrl_c_stops_all_stacks_and_leaves_the_search_as_it_was(table, monkeypa
 @pytest.mark.filterwarnings("ignore:Training was interrupted by the user:UserWarning")
 def test_ctrl_c_in_a_fit_alone_ends_the_search(table, monkeypatch, model, refit):
     n_fits = []
-    original = loop._drive
+    original = loop._run_epochs
 
-    def drive(*args):
+    def run_epochs(*args):
         n_fits.append(1)
         if len(n_fits) == (7 if refit else 3):  # the last fit, or one of the six before
             raise KeyboardInterrupt
         return original(*args)
 
-    monkeypatch.setattr(loop, "_drive", drive)
+    monkeypatch.setattr(loop, "_run_epochs", run_epochs)
     name = "torchlogisticclassifier__C" if isinstance(model, Pipeline) else "C"
     search = VectorizedGridSearchCV(model, {name: [0.1, 1.0]}, cv=3, refit=refit)
     untouched = dict(vars(search))
