@@ -14,12 +14,14 @@ from skbinary.plotting.loss import LossCurveDisplay
 from skbinary.plotting.search import SearchDisplay
 from skbinary.plotting.threshold import ThresholdDisplay
 from skbinary.preprocessing.piecewise_linear import PiecewiseLinearEncoder
+from skbinary.solvers.result import StopReason
 from skbinary.version import __version__ as __version__
 
 __all__ = [
     "LossCurveDisplay",
     "PiecewiseLinearEncoder",
     "SearchDisplay",
+    "StopReason",
     "ThresholdDisplay",
     "TorchLogisticClassifier",
     "TorchMLPClassifier",

@@ -16,8 +16,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skbinary.callbacks.sklearn import init_callback_context, set_callbacks
-from skbinary.data.preparation import CheckedData, check_data
-from skbinary.data.validation import check_labels, check_rows, check_weight, encode, two_classes
+from skbinary.data.checked import CheckedData
+from skbinary.data.labels import check_labels, encode, find_classes
+from skbinary.data.validation import check_data, check_rows
+from skbinary.data.weights import check_weight
 from skbinary.estimators import files, html
 from skbinary.estimators.fitting import Fit, warn_of_majority, with_choice
 from skbinary.estimators.observers import FitObservers
@@ -42,6 +44,7 @@ from skbinary.models.torch_module import LogitModule, MeanLogitModule
 from skbinary.runtime.defaults import default_settings
 from skbinary.runtime.memory import is_out_of_memory, out_of_memory
 from skbinary.runtime.threads import one_torch_thread
+from skbinary.solvers.result import StopReason
 from skbinary.thresholds.curve import ThresholdData, choose
 from skbinary.thresholds.decision import check_threshold, decide, positive_index
 from skbinary.thresholds.objectives import parse_threshold
@@ -138,8 +141,8 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         >>> model = TorchLogisticClassifier()
         >>> model.fit([[-1.0], [1.0], [2.0]], ["no", "yes", "yes"], sample_weight=[1, 1, 2])
         TorchLogisticClassifier()
-        >>> model.stop_reason_
-        'the gradient is within tol'
+        >>> print(model.stop_reason_)
+        converged
 
         Validation rows in a pipeline, transformed like the others by metadata routing:
 
@@ -221,7 +224,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         previous = self.__dict__.get("_state")
         known = None if previous is None else previous.classes
         if classes is not None:
-            classes = two_classes(type(self).__name__, np.asarray(classes))
+            classes = find_classes(type(self).__name__, np.asarray(classes))
             if known is not None and not np.array_equal(known, classes):
                 raise ValueError(
                     f"classes must be {known.tolist()}, as in the first call of partial_fit, got "
@@ -482,9 +485,12 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         return per_model(self._fitted().best_epoch)
 
     @property
-    def stop_reason_(self) -> Any:
-        """Why training stopped."""
-        return per_model(self._fitted().stop_reason)
+    def stop_reason_(self) -> StopReason | list[StopReason]:
+        """Why training stopped, or a list of reasons for an ensemble."""
+        reasons: StopReason | list[StopReason] = per_model(
+            [each and StopReason(each) for each in self._fitted().stop_reason]
+        )
+        return reasons
 
     @property
     def threshold_(self) -> float:

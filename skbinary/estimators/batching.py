@@ -17,7 +17,7 @@ from skbinary.estimators.path_fit import PathFit
 from skbinary.runtime.device import free_bytes
 from skbinary.runtime.memory import is_out_of_memory
 from skbinary.runtime.threads import ThreadPool
-from skbinary.solvers.full_batch.newton_path import PathNewton, Point
+from skbinary.solvers.full_batch.newton_path import PathModel, PathNewton
 from skbinary.solvers.loop import train, train_batch
 from skbinary.solvers.minibatch.batched import BatchedMiniBatch
 from skbinary.solvers.minibatch.single import MiniBatchSetup
@@ -219,7 +219,7 @@ def _train_on_path(
     weightings = {id(fit.weight): fit.weight for fit in fits}
     numbers = {key: i for i, key in enumerate(weightings)}
     points = [
-        Point(numbers[id(fit.weight)], fit.l2, _PATH_TOL_FRACTION * model.criteria.tol)
+        PathModel(numbers[id(fit.weight)], fit.l2, _PATH_TOL_FRACTION * model.criteria.tol)
         for model, fit in zip(models, fits, strict=True)
     ]
     weights = torch.stack(list(weightings.values()))

@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from skbinary.data.preparation import Candidates, CheckedData, Fold, Table, with_cache
-from skbinary.data.validation import encode, of_ordinary_size
+from skbinary.data.checked import CheckedData, Table, with_cache
+from skbinary.data.folds import Fold, SplittableRows
+from skbinary.data.labels import encode
+from skbinary.data.weights import rescale_extreme_weights
 from skbinary.estimators.batching import train_models
 from skbinary.estimators.model_fit import ModelFit, prepare_model
 from skbinary.estimators.path_fit import path_fit
@@ -88,9 +90,9 @@ class Ensemble:
         return sum(model.seconds for model in self.models)
 
     @property
-    def candidates(self) -> Candidates:
+    def candidates(self) -> SplittableRows:
         """The rows that can be held out."""
-        return Candidates.of(self.data, self.recipe.class_weight, self.chosen)
+        return SplittableRows.from_data(self.data, self.recipe.class_weight, self.chosen)
 
     def train(self) -> None:
         """Train all models that are not trained yet.
@@ -173,7 +175,7 @@ class Ensemble:
         data = self.threshold_data
         if data is not None and data.has_both_classes:
             return choose(objective, data)
-        fewest = self.candidates.most_folds()
+        fewest = self.candidates.max_folds()
         what = "rows" if self.data.groups is None else "groups with a row"
         got = f"{fewest} of the rarer class" if fewest < 2 else "one class where rows are held out"
         warn(
@@ -224,7 +226,7 @@ class Ensemble:
         target = encode(table.y, self.data.classes)
         losses = np.logaddexp(0, logits[known]) - (target * logits)[known]
         weight = None if table.sample_weight is None else table.sample_weight[known]
-        weight = None if weight is None else of_ordinary_size(weight)
+        weight = None if weight is None else rescale_extreme_weights(weight)
         return float(np.average(losses, weights=weight))
 
 
@@ -289,7 +291,7 @@ def plan_fold_models(ensemble: Ensemble) -> None:
     """Add models to a single one, each of which leaves out a fifth of the rows."""
     recipe, data, chosen = ensemble.recipe, with_cache(ensemble.data), ensemble.chosen
     candidates = ensemble.candidates
-    n_folds = min(_THRESHOLD_FOLDS, candidates.most_folds())
+    n_folds = min(_THRESHOLD_FOLDS, candidates.max_folds())
     if n_folds < 2:
         return
     random_state = recipe.fold_random_state
@@ -305,7 +307,7 @@ def count_models(recipe: Recipe, data: CheckedData) -> int:
     wanted = recipe.n_models
     if wanted == 1 or data.validation is not None:
         return wanted
-    fewest = Ensemble(recipe, data).candidates.most_folds()
+    fewest = Ensemble(recipe, data).candidates.max_folds()
     if fewest >= wanted:
         return wanted
     what = "rows" if data.groups is None else "groups with a row"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from skbinary.data.preparation import CheckedData
+from skbinary.data.checked import CheckedData
 from skbinary.estimators.cross_fitting import (
     Ensemble,
     count_models,
@@ -18,7 +18,7 @@ from skbinary.estimators.cross_fitting import (
 from skbinary.estimators.observers import FitObservers
 from skbinary.estimators.recipe import Recipe
 from skbinary.estimators.state import FittedState
-from skbinary.runtime.interrupts import is_raised
+from skbinary.runtime.interrupts import interrupts_are_raised
 from skbinary.runtime.warnings import warn
 from skbinary.thresholds.curve import ThresholdChoice
 
@@ -61,7 +61,7 @@ class Fit:
         self.observers.begin(n_models, recipe.max_iter)
         train = self._train_members if n_models > 1 else self._train_single
         ensemble, interrupted = train(recipe)
-        if interrupted and (recipe.is_partial or is_raised()):
+        if interrupted and (recipe.is_partial or interrupts_are_raised()):
             raise KeyboardInterrupt
         if recipe.objective is None:
             return ensemble.state
@@ -105,7 +105,7 @@ class Fit:
                 ensemble.train()
             choice = ensemble.choose(recipe.objective)
         except KeyboardInterrupt:
-            if is_raised():
+            if interrupts_are_raised():
                 raise
             warn(
                 "The threshold was not chosen, since fit was interrupted by the user. It is 0.5. "

@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator
 
 from skbinary.estimators.recipe import MINIBATCH_SOLVERS
 from skbinary.estimators.sparkline import sketch
+from skbinary.solvers.result import StopReason
 
 # Where the documentation is, for example "https://skbinary.example/stable". Diagrams link to it;
 # with none there are no links.
@@ -123,12 +124,12 @@ def _minibatch_setup(
     text = _counted(n_iter, unit)
     yield "n_iter_", text if n_iter == n_all else f"{text} in the last fit, {n_all} in all"
     yield "best_epoch_", _span(kept)
-    reasons = Counter(np.ravel(model.stop_reason_).tolist())
-    if len(reasons) == 1:
-        yield "stop_reason_", str(next(iter(reasons)))
-    else:
-        told = (f"{_counted(n, 'member')}: {reason}" for reason, n in reasons.most_common())
-        yield "stop_reason_", "; ".join(told)
+    reasons = model.stop_reason_ if isinstance(model.stop_reason_, list) else [model.stop_reason_]
+    counts = Counter(StopReason(each).description for each in reasons if each).most_common()
+    if len(counts) == 1:
+        yield "stop_reason_", counts[0][0]
+    elif counts:  # a model under training has no reason yet
+        yield "stop_reason_", " ".join(f"{_counted(n, 'member')}: {text}" for text, n in counts)
 
 
 def _decision(model: Any) -> Iterator[tuple[str, str]]:

@@ -14,20 +14,20 @@ from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from torch import Tensor
 
+from skbinary.data.checked import CheckedData
 from skbinary.data.dataset import Dataset
-from skbinary.data.preparation import CheckedData
 from skbinary.data.rows import centered
 from skbinary.estimators.base import BinaryClassifier
 from skbinary.estimators.recipe import MINIBATCH_SOLVERS, Recipe, make_recipe
 from skbinary.models.batch_of_models import Architecture, ModelBatch
 from skbinary.runtime.threads import ThreadPool
-from skbinary.solvers.full_batch.centered import CenteredStep
+from skbinary.solvers.full_batch.centered import CenteredSolver
 from skbinary.solvers.full_batch.lbfgs import LBFGS
 from skbinary.solvers.full_batch.newton import Newton
 from skbinary.solvers.full_batch.newton_dual import DualNewton
 from skbinary.solvers.full_batch.proximal_newton import ProximalNewton
 from skbinary.solvers.full_batch.small_objective import linear_objective
-from skbinary.solvers.loop import Step
+from skbinary.solvers.loop import Solver
 from skbinary.solvers.minibatch.optimizers import SGD, Adam
 from skbinary.solvers.minibatch.schedules import Schedule
 from skbinary.solvers.minibatch.single import L2Penalty
@@ -328,16 +328,16 @@ class TorchLogisticClassifier(SparseCoefMixin, BinaryClassifier):
 
     def _full_batch_step(
         self, solver: str, model_batch: ModelBatch, dataset: Dataset, pool: ThreadPool
-    ) -> Step:
+    ) -> Solver:
         rows = centered(dataset.rows) if self.fit_intercept else None
         if rows is None:
             return self._linear_step(model_batch, dataset, solver, pool)
         make = functools.partial(self._linear_step, solver=solver, pool=pool)
-        return CenteredStep(model_batch, dataset, rows, make)
+        return CenteredSolver(model_batch, dataset, rows, make)
 
     def _linear_step(
         self, model_batch: ModelBatch, dataset: Dataset, solver: str, pool: ThreadPool
-    ) -> Step:
+    ) -> Solver:
         strength = dataset.penalty(1 / self.C) / dataset.total_weight
         n_rows, n_features = dataset.rows.shape
         if solver == "newton-cholesky" and n_rows < n_features and strength > 0:

@@ -17,15 +17,15 @@ from sklearn.utils._param_validation import (
 )
 from torch import Tensor
 
+from skbinary.data.checked import CheckedData
 from skbinary.data.dataset import Dataset
-from skbinary.data.preparation import CheckedData
 from skbinary.estimators.base import BinaryClassifier
 from skbinary.estimators.recipe import Recipe, make_recipe
 from skbinary.models.batch_of_models import ACTIVATIONS, Architecture, ModelBatch
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.lbfgs import LBFGS
 from skbinary.solvers.full_batch.objective import NetworkObjective
-from skbinary.solvers.loop import Step
+from skbinary.solvers.loop import Solver
 from skbinary.solvers.minibatch.optimizers import SGD, Adam
 from skbinary.solvers.minibatch.schedules import (
     Adaptive,
@@ -383,7 +383,7 @@ class TorchMLPClassifier(BinaryClassifier):
                     f"{getattr(self, name)!r}. Use solver='adam', or alpha."
                 )
 
-    def _lbfgs_step(self, model_batch: ModelBatch, dataset: Dataset, pool: ThreadPool) -> Step:
+    def _lbfgs_step(self, model_batch: ModelBatch, dataset: Dataset, pool: ThreadPool) -> Solver:
         strength = dataset.penalty(self.alpha) / dataset.total_weight
         objective = NetworkObjective(model_batch, dataset, strength, pool)
         return LBFGS(

@@ -14,19 +14,12 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from skbinary.callbacks.monitor import ModelUnderTraining, validation_rows, validation_score
+from skbinary.data.checked import CheckedData
+from skbinary.data.conversion import as_tensor
 from skbinary.data.dataset import Dataset
-from skbinary.data.preparation import (
-    CheckedData,
-    Fold,
-    Split,
-    build_dataset,
-    compressed_rows,
-    draw_hold_out,
-)
-from skbinary.data.rows import Source
-from skbinary.data.validation import (
-    as_tensor,
-)
+from skbinary.data.folds import Fold, draw_hold_out
+from skbinary.data.preparation import Split, build_dataset, compressed_rows
+from skbinary.data.rows import BatchSource
 from skbinary.estimators.path_fit import PathFit
 from skbinary.estimators.recipe import Recipe
 from skbinary.estimators.state import Curves, FittedState
@@ -35,11 +28,11 @@ from skbinary.runtime.device import full_precision, generator
 from skbinary.runtime.memory import is_out_of_memory
 from skbinary.runtime.threads import ThreadPool
 from skbinary.runtime.warnings import warn
-from skbinary.solvers.loop import Observer, Step, convergence_warning, train
+from skbinary.solvers.loop import Observer, Solver, convergence_warning, train
 from skbinary.solvers.minibatch.dropout import Dropout, bytes_ahead
 from skbinary.solvers.minibatch.single import MiniBatch, MiniBatchSetup
 from skbinary.solvers.result import FitResult, StopReason
-from skbinary.solvers.stopping import StoppingCriteria, Watched
+from skbinary.solvers.stopping import MonitoredCurve, StoppingCriteria
 
 _ENDS_OF_A_PATH = (StopReason.CONVERGED, StopReason.INTERRUPTED)
 
@@ -168,7 +161,7 @@ class ModelFit:
             result = train(self.step(pool), self.criteria, self.observers)
         self._keep(result)
 
-    def step(self, pool: ThreadPool) -> Step:
+    def step(self, pool: ThreadPool) -> Solver:
         """Return the solver's step for this model alone."""
         how, recipe = self.how, self.recipe
         if isinstance(how, MiniBatchSetup):
@@ -221,7 +214,7 @@ class ModelFit:
             curves=(_joined(earlier, result.history),),
             n_iter=(result.n_iter,),
             best_epoch=(result.best_epoch + len(earlier.get("loss", ())),),
-            stop_reason=(None if reason is None else reason.value,),
+            stop_reason=(None if reason is None else str(reason),),
             stopped_early=recipe.stops_early,
             n_seen=n_seen,
             threshold=recipe.threshold,
@@ -353,7 +346,7 @@ def _minibatch_setup(
 
 def _compressed(
     recipe: Recipe, data: CheckedData, dataset: Dataset, batch_size: int
-) -> Source | None:
+) -> BatchSource | None:
     if recipe.is_partial:  # a single pass is over before compression pays
         return None
     width = recipe.architecture.layers[0][1]
@@ -366,14 +359,14 @@ def _stopping_criteria(recipe: Recipe, data: CheckedData, split: Split) -> Stopp
         rows = validation_rows(data.validation, data.train, split)
         model = ModelUnderTraining(data.classes, recipe.threshold, recipe.positive)
         score = validation_score(recipe.scorer, rows, validation, model)
-    watches: Watched | None = "objective" if recipe.in_batches else None
+    monitored: MonitoredCurve | None = "objective" if recipe.in_batches else None
     if recipe.stops_early:
-        watches = "validation_loss" if score is None else "validation_score"
+        monitored = "validation_loss" if score is None else "validation_score"
     return StoppingCriteria(
         max_iter=recipe.max_iter,
         tol=recipe.tol,
         n_iter_no_change=recipe.patience,
-        watches=watches,
+        monitored=monitored,
         threshold=recipe.threshold,
         positive=recipe.positive,
         score=score,

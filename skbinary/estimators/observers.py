@@ -12,7 +12,7 @@ from skbinary.callbacks.sklearn import (
     init_callback_context,
     members_told,
 )
-from skbinary.data.preparation import CheckedData
+from skbinary.data.checked import CheckedData
 from skbinary.estimators.model_fit import ModelFit
 from skbinary.estimators.views import net_settings
 from skbinary.solvers.loop import Run

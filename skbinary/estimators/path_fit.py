@@ -11,16 +11,13 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skbinary.data.checked import CheckedData, cached
+from skbinary.data.conversion import as_tensor
 from skbinary.data.dataset import Dataset, scale_penalty
-from skbinary.data.preparation import CheckedData, Fold, cached, unweighted_dataset
-from skbinary.data.validation import (
-    as_tensor,
-    check_weight,
-    encode,
-    scale_weights,
-    two_classes,
-    weigh_classes,
-)
+from skbinary.data.folds import Fold
+from skbinary.data.labels import encode, find_classes
+from skbinary.data.preparation import unweighted_dataset
+from skbinary.data.weights import check_weight, compute_class_weights, scale_weights
 from skbinary.estimators.recipe import Recipe
 from skbinary.runtime.device import full_precision
 from skbinary.solvers.full_batch.small_objective import SMALL
@@ -98,8 +95,8 @@ def _row_weights(
     if table.sample_weight is not None:
         given = check_weight(table.sample_weight[chosen], labels)
     if not 0 < np.count_nonzero(labels == classes[1]) < len(labels):
-        two_classes(recipe.estimator_name, labels)  # raises, and names the class that is there
-    per_class = weigh_classes(recipe.class_weight, classes, labels, given)
+        find_classes(recipe.estimator_name, labels)  # raises, and names the class that is there
+    per_class = compute_class_weights(recipe.class_weight, classes, labels, given)
     used = chosen if fold is None else fold.train
     weight = per_class[encode(table.y[used], classes).astype(np.intp)]
     factors = [weight] if table.sample_weight is None else [weight, table.sample_weight[used]]

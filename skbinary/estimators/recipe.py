@@ -13,12 +13,12 @@ from sklearn.utils import check_random_state
 from torch import Tensor
 
 from skbinary.callbacks.monitor import check_monitor
+from skbinary.data.checked import CheckedData
 from skbinary.data.dataset import Dataset
-from skbinary.data.preparation import CheckedData
 from skbinary.models.batch_of_models import Architecture, ModelBatch
 from skbinary.runtime.device import resolve_device
 from skbinary.runtime.threads import ThreadPool
-from skbinary.solvers.loop import Step
+from skbinary.solvers.loop import Solver
 from skbinary.solvers.minibatch.optimizers import SGD, Adam
 from skbinary.solvers.minibatch.schedules import Schedule
 from skbinary.solvers.minibatch.single import L2Penalty
@@ -55,7 +55,7 @@ class Recipe:
         The solver, never ``"auto"``.
     initial_parameters : callable(architecture, random_state) -> Tensor of shape (n_parameters,)
         Draws the parameters to start from.
-    full_batch_step : callable(model_batch, dataset, pool) -> Step
+    full_batch_step : callable(model_batch, dataset, pool) -> Solver
         Makes the step of a full-batch solver.
     optimizer : callable(parameters, state) -> Adam or SGD
         Makes the optimizer of a mini-batch solver.
@@ -112,7 +112,7 @@ class Recipe:
     device: torch.device
     solver: str
     initial_parameters: Callable[[Architecture, Any], Tensor]
-    full_batch_step: Callable[[ModelBatch, Dataset, ThreadPool], Step]
+    full_batch_step: Callable[[ModelBatch, Dataset, ThreadPool], Solver]
     optimizer: Callable[[Tensor, Any], Adam | SGD]
     schedule: Callable[[int], Schedule]
     l2_penalty: L2Penalty

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
 
-from skbinary.data.containers import is_single
+from skbinary.data.containers import is_single_precision
+from skbinary.data.conversion import as_rows, as_tensor
 from skbinary.data.rows import Rows
-from skbinary.data.validation import as_rows, as_tensor
 from skbinary.estimators.state import FittedState
 from skbinary.models.batch_of_models import score
 from skbinary.runtime.chunks import row_chunks
@@ -132,7 +132,7 @@ class Scorer:
             Whether all logits are finite.
         """
         device = available_device(self.device)
-        single = is_single(rows) and not exact
+        single = is_single_precision(rows) and not exact
         dtype = torch.float32 if single else torch.float64
         if dtype == torch.float64 and full_precision(device) != dtype:
             device = torch.device("cpu")  # where float64 is

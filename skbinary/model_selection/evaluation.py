@@ -237,7 +237,7 @@ class Evaluation:
             self._known = {}
             # A candidate that fails here fails again when it is scored, and is reported there.
             with suppress(Exception):
-                # Candidates that differ in the threshold alone have the same scores.
+                # SplittableRows that differ in the threshold alone have the same scores.
                 self._prepare_scores(list({id(job): job for _, job, _ in scored}.values()))
             Parallel(n_jobs=search.n_jobs, require="sharedmem")(
                 delayed(self._score_tasks)(chunk)

@@ -23,7 +23,7 @@ class Task(NamedTuple):
 
 @dataclass(eq=False)
 class Job:
-    """Candidates on a split that differ in their threshold alone, and are trained once.
+    """SplittableRows on a split that differ in their threshold alone, and are trained once.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ from sklearn.utils.validation import _check_method_params
 
 from skbinary.callbacks.sklearn import SearchCallbacks
 from skbinary.data.containers import check_container
-from skbinary.data.validation import check_gaps
+from skbinary.data.labels import check_no_missing_labels
 from skbinary.estimators import html
 from skbinary.estimators.rollback import unchanged_on_error
 from skbinary.model_selection.evaluation import Evaluation
@@ -91,7 +91,7 @@ class _VectorizedSearch:
         # Before ``indexable``, which converts sparse matrices.
         rows = check_container(X, "X")
         if y is not None:
-            check_gaps(check_container(y, "y"))
+            check_no_missing_labels(check_container(y, "y"))
         X, y = indexable(X if isinstance(X, torch.Tensor) else rows, y)
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)  # type: ignore[attr-defined]
@@ -270,7 +270,7 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
     Models can share a stack when their tensors have one shape: the same layers, activation, batch
     size and kind of solver. Rates, penalties, weights, dropout, tolerances, seeds and early
     stopping may differ, and each model has its own batches, its own end and its own best weights.
-    Candidates that differ in their ``threshold`` alone are trained once. ``callbacks``,
+    SplittableRows that differ in their ``threshold`` alone are trained once. ``callbacks``,
     ``verbose`` and the full-batch solvers of the network make a candidate a single one, as does a
     linear model with more than 500 features or an ``l1_ratio``.
 

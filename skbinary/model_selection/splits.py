@@ -14,8 +14,9 @@ from sklearn.base import clone
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params
 
-from skbinary.data.preparation import CheckedData, check_data
-from skbinary.data.validation import check_rows, placed
+from skbinary.data.checked import CheckedData
+from skbinary.data.conversion import move_to_device
+from skbinary.data.validation import check_data, check_rows
 from skbinary.estimators.base import BinaryClassifier
 from skbinary.model_selection.candidates import PipelineCandidate, prepared, transformed
 from skbinary.model_selection.scoring import ScoringTask
@@ -51,7 +52,7 @@ def share_rows(
     data = check_data(prototype, table, none, reset=True, groups=groups)
     parameters = prototype.get_params(deep=False)
     features = {name: value for name, value in vars(prototype).items() if name not in parameters}
-    return SharedRows(replace(data, made={}), features)
+    return SharedRows(replace(data, cache={}), features)
 
 
 class PreparedSplit:
@@ -109,7 +110,7 @@ class PreparedSplit:
         if name not in self._parts:
             X, y = _safe_split(self.candidate.estimator, scoring.X, scoring.y, rows, self.train)
             if scoring.is_of_the_scores:
-                X = placed(transformed(self.transformers, X), self.device)
+                X = move_to_device(transformed(self.transformers, X), self.device)
             self._parts[name] = (X, y, rows)
         return self._parts[name]
 

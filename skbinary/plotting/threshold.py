@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from skbinary.data.validation import check_weight, of_ordinary_size
+from skbinary.data.weights import check_weight, rescale_extreme_weights
 from skbinary.plotting.axes import (
     GREY,
     LINES,
@@ -297,7 +297,7 @@ class ThresholdDisplay(Display):
         labels = column_or_1d(y_true)
         check_consistent_length(labels, proba)
         weight = check_weight(sample_weight, proba)
-        weight = None if weight is None else of_ordinary_size(weight)
+        weight = None if weight is None else rescale_extreme_weights(weight)
         pos_label = _check_positive(labels, pos_label)
         if weight is not None and not weight.all():
             proba, labels, weight = proba[weight > 0], labels[weight > 0], weight[weight > 0]

@@ -21,7 +21,7 @@ from skbinary import (
     TorchMLPClassifier,
     VectorizedGridSearchCV,
 )
-from skbinary.data.preparation import Candidates
+from skbinary.data.folds import SplittableRows
 from skbinary.estimators import batching
 from skbinary.solvers.minibatch import single
 from skbinary.solvers.minibatch.batched import BatchedMiniBatch
@@ -40,13 +40,13 @@ def members(n_members=3, **params):
 @pytest.fixture
 def folds(monkeypatch):
     """Give the folds of every fit."""
-    made, original = [], Candidates.folds
+    made, original = [], SplittableRows.folds
 
     def noted(*args):
         made.append(original(*args))
         return made[-1]
 
-    monkeypatch.setattr(Candidates, "folds", noted)
+    monkeypatch.setattr(SplittableRows, "folds", noted)
     return made
 
 
@@ -163,7 +163,7 @@ def test_members_are_cut_into_stacks_by_their_size_whatever_the_number_of_thread
 def test_no_label_reaches_the_logit_of_its_own_row(monkeypatch, folds):
     members().fit(X, Y)
     fixed, y = folds[0], Y.copy()
-    monkeypatch.setattr(Candidates, "folds", lambda *args: fixed)
+    monkeypatch.setattr(SplittableRows, "folds", lambda *args: fixed)
     rows = fixed[1].held_out
     y[rows] = 1 - y[rows]
     after = members(early_stopping=False).fit(X, y)

@@ -297,13 +297,13 @@ def test_texts_are_escaped(plain):
 
     metric.__name__ = "<script>name"
     model = clone(plain).fit(X, Y)
-    odd_text = {"stop_reason": ("<script>reason & 'more'",), "device": "<script>device"}
-    model._state = replace(model._state, **odd_text, threshold_interval=(0.1, 0.2))
+    odd = {"device": "<script>device & 'more'", "threshold_interval": (0.1, 0.2)}
+    model._state = replace(model._state, **odd)
     for odd in (Odd(), metric):
         model.threshold = odd
         model._state = replace(model._state, threshold_parameter=odd)
         rows = rows_of(model)
-        assert rows["stop_reason_"] == "<script>reason & 'more'"
+        assert rows["device_"] == "<script>device & 'more'"
         assert rows["threshold_"].startswith("0.5, chosen for <script>")
         assert "<script>" not in state_of(model)
 

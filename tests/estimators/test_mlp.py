@@ -316,7 +316,7 @@ def test_patience_is_the_number_given(n_iter_no_change, early_stopping, patience
         early_stopping=early_stopping,
         random_state=0,
     ).fit(X, y)
-    assert model.stop_reason_ == "the validation loss stopped improving by tol"
+    assert model.stop_reason_ == "validation_loss"
     # As in scikit-learn, one epoch more than the patience ends the training.
     assert model.n_iter_ - model.best_epoch_ == patience + 1
 

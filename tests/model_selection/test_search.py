@@ -289,29 +289,29 @@ def test_max_memory_that_is_no_size_is_told(table, bad):
 )
 def test_stack_that_is_out_of_memory_is_halved(table, monkeypatch, error):
     expected = scores(VectorizedGridSearchCV(network(), GRID, cv=4).fit(*table))
-    original, sizes = BatchedMiniBatch.epoch, []
+    original, sizes = BatchedMiniBatch.run_epoch, []
 
-    def epoch(self):
+    def run_epoch(self):
         sizes.append(self.model_batch.n_models)
         if self.model_batch.n_models > 5:
             raise error
         return original(self)
 
-    monkeypatch.setattr(BatchedMiniBatch, "epoch", epoch)
+    monkeypatch.setattr(BatchedMiniBatch, "run_epoch", run_epoch)
     found = scores(VectorizedGridSearchCV(network(), GRID, cv=4).fit(*table))
     assert {24, 12, 6, 3} == set(sizes)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-7)
 
 
 def test_model_that_alone_is_out_of_memory_fails_alone(table, monkeypatch):
-    original = BatchedMiniBatch.epoch
+    original = BatchedMiniBatch.run_epoch
 
-    def epoch(self):
+    def run_epoch(self):
         if any(setup.l2_penalty.strength == 1.0 for setup in self.setups):
             raise MemoryError("too large")
         return original(self)
 
-    monkeypatch.setattr(BatchedMiniBatch, "epoch", epoch)
+    monkeypatch.setattr(BatchedMiniBatch, "run_epoch", run_epoch)
     search = VectorizedGridSearchCV(network(), GRID, cv=3, refit=False)
     with pytest.warns(sklearn.exceptions.FitFailedWarning, match="6 fits failed"):
         search.fit(*table)
@@ -326,7 +326,7 @@ FULL = RuntimeError(
 # Where memory may run out in a search: what is called there, and the settings that call it.
 PLACES = {
     "rows": (preparation, "as_rows", {}),
-    "rows on a device": (splits, "placed", {}),
+    "rows on a device": (splits, "move_to_device", {}),
     "checked data": (splits, "check_data", {}),
     "weights": (ModelFit, "state_of", {}),
     "members": (cross_fitting, "join_models", {"n_members": 2}),
@@ -407,10 +407,10 @@ def test_test_rows_that_a_transformer_refuses_score_nan_as_in_scikit_learn(table
 
 
 def test_error_of_the_training_is_not_taken_for_a_full_memory(table, monkeypatch):
-    def epoch(self):
+    def run_epoch(self):
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(BatchedMiniBatch, "epoch", epoch)
+    monkeypatch.setattr(BatchedMiniBatch, "run_epoch", run_epoch)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         VectorizedGridSearchCV(network(), GRID, cv=3).fit(*table)
 
@@ -427,15 +427,15 @@ def test_small_logistic_scores_equal_single_fits_to_the_bit(table):
 def test_linear_model_that_its_stack_leaves_is_fitted_alone(long_table, monkeypatch):
     grid = {"C": [0.1, 1.0, 10.0]}
     expected = GridSearchCV(TorchLogisticClassifier(), grid, cv=3).fit(*long_table)
-    original = PathNewton.epoch
+    original = PathNewton.run_epoch
 
-    def epoch(self):
+    def run_epoch(self):
         progress = dict(original(self))
         if 1 in progress:
-            progress[1] = replace(progress[1], done=StopReason.NO_DESCENT)
+            progress[1] = replace(progress[1], stop_reason=StopReason.LINE_SEARCH)
         return progress
 
-    monkeypatch.setattr(PathNewton, "epoch", epoch)
+    monkeypatch.setattr(PathNewton, "run_epoch", run_epoch)
     search = VectorizedGridSearchCV(TorchLogisticClassifier(), grid, cv=3).fit(*long_table)
     assert sorted(search.cv_results_["fit_mode"]) == ["batched", "batched", "single"]
     np.testing.assert_allclose(scores(search), scores(expected), atol=1e-6)

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier, VectorizedGridSearchCV
-from skbinary.data.preparation import Candidates
+from skbinary.data.folds import SplittableRows
 from skbinary.estimators import cross_fitting
 from skbinary.solvers.full_batch.newton_path import PathNewton
 
@@ -117,9 +117,9 @@ def test_folds_of_a_logistic_regression_are_one_stack(monkeypatch):
 
 
 def test_no_row_is_scored_by_a_model_that_has_seen_it(monkeypatch):
-    folds, original = [], Candidates.folds
+    folds, original = [], SplittableRows.folds
     monkeypatch.setattr(
-        Candidates, "folds", lambda *args: folds.append(original(*args)) or folds[-1]
+        SplittableRows, "folds", lambda *args: folds.append(original(*args)) or folds[-1]
     )
     model = fitted(TorchLogisticClassifier(), "f1")
     assert len(folds[0]) == 5
