@@ -80,8 +80,8 @@ def in_range(parameter, kind, interval, given):
 
 
 THRESHOLD = (
-    "threshold must be a number in [0, 1], got {}. It is the probability from which a row "
-    "counts as positive; 0.5 is the usual one."
+    "threshold must be a number in [0, 1], got {}. Rows whose probability is at least the "
+    "threshold are predicted positive; the default is 0.5."
 )
 EMPTY = "Found array with 0 {}(s) (shape={}) while a minimum of 1 is required by NAME."
 ALONE = "X_val and y_val must be given together, got {} alone. Pass {}, or leave all out."

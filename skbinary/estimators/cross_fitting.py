@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from skbinary.callbacks.sklearn import members_told
+from skbinary.callbacks.sklearn import ensemble_callbacks
 from skbinary.data.preparation import CheckedData
 from skbinary.data.validation import check_labels, check_rows, check_weight, encode
 from skbinary.estimators.base import BinaryClassifier, unchanged_on_error
@@ -20,7 +20,7 @@ from skbinary.runtime.interrupts import is_raised
 from skbinary.runtime.threads import one_torch_thread
 from skbinary.runtime.warnings import warn
 from skbinary.solvers.result import StopReason
-from skbinary.thresholds.curve import ThresholdChoice, ThresholdData, choose
+from skbinary.thresholds.curve import ThresholdChoice, ThresholdData, choose_threshold
 from skbinary.thresholds.decision import positive_index
 from skbinary.thresholds.objectives import Objective, parse_threshold
 
@@ -75,7 +75,7 @@ class CrossFitted(BinaryClassifier):
         self._refuse_onlookers()
         parts = plan_members(None, self, rows, training, n_members, goes_on=goes_on)
         interrupted = False
-        with members_told(self, parts.members, self._seen_by_callbacks(rows.data), context):
+        with ensemble_callbacks(self, parts.members, self._seen_by_callbacks(rows.data), context):
             try:
                 parts.train()
             except KeyboardInterrupt:
@@ -157,16 +157,16 @@ class CrossFitted(BinaryClassifier):
             weight = check_weight(sample_weight, rows)
             encode(labels, self.classes_)
             positive = positive_index(self.pos_label, self.classes_)
-            threshold_data = ThresholdData.of(
+            threshold_data = ThresholdData.from_logits(
                 self._logits(rows), labels, weight, self.classes_, positive
             )
             self._warn_of_majority(labels)
-            self._keep_choice(choose(wanted, threshold_data))
+            self._keep_choice(choose_threshold(wanted, threshold_data))
         return self
 
     def _keep_choice(self, choice: ThresholdChoice) -> None:
         """Become one whose threshold was chosen."""
-        for text in choice.complaints:
+        for text in choice.warnings:
             warn(text)
         self._keep_threshold(choice.threshold)
         self.threshold_curve_ = choice.curve

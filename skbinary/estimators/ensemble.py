@@ -22,7 +22,7 @@ from skbinary.estimators.batching import Model, SharedRows, plan_model, train_mo
 from skbinary.estimators.fit_context import FitContext, draw_seed
 from skbinary.runtime.warnings import warn
 from skbinary.solvers.loop import convergence_warning
-from skbinary.thresholds.curve import ThresholdData, choose
+from skbinary.thresholds.curve import ThresholdData, choose_threshold
 from skbinary.thresholds.objectives import Objective, parse_threshold
 
 # Rows on which a threshold is chosen, where no others were held out.
@@ -182,7 +182,7 @@ class Parts:
         """Choose the threshold of the classifier, or of a copy of it."""
         threshold_data = self.threshold_data
         if threshold_data is not None and threshold_data.has_both_classes:
-            classifier._keep_choice(choose(objective, threshold_data))
+            classifier._keep_choice(choose_threshold(objective, threshold_data))
             return
         fewest = candidates_of(self.classifier, self.rows).most_folds()
         what = "rows" if self.rows.data.groups is None else "groups with a row"
@@ -235,7 +235,7 @@ class Parts:
             where = self.split.held_out
             held = Table(None, data.train.y[where], _of(data.train.sample_weight, where))
             logits = self.classifier._logits(data.train.X[where])
-        return ThresholdData.of(
+        return ThresholdData.from_logits(
             logits, held.y, held.sample_weight, data.classes, self.training.positive
         )
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from skbinary.callbacks.monitor import ModelUnderTraining, validation_rows, validation_score
-from skbinary.callbacks.sklearn import Printer, ScikitLearnCallbacks
+from skbinary.callbacks.monitor import ModelUnderTraining, make_validation_score, validation_rows
+from skbinary.callbacks.sklearn import EpochPrinter, ScikitLearnCallbacks
 from skbinary.data.dataset import Dataset
 from skbinary.data.preparation import (
     CheckedData,
@@ -225,7 +225,7 @@ class TrainedModel(FittedModel):
         ):
             rows = validation_rows(data.validation, data.train, split)
             model = ModelUnderTraining(data.classes, training.threshold, training.positive)
-            score = validation_score(training.scorer, rows, validation, model)
+            score = make_validation_score(training.scorer, rows, validation, model)
             by_score = score is not None
         watches: Watched | None = "objective" if training.in_batches else None
         if training.stops_early:
@@ -255,13 +255,13 @@ class TrainedModel(FittedModel):
         data = training.data
         observers: list[Observer] = []
         if self.callbacks:
-            from skbinary.callbacks.skorch import Rows, SkorchHost
+            from skbinary.callbacks.skorch import SkorchCallbacks, SkorchDatasets
 
-            rows = Rows(data, split)
+            rows = SkorchDatasets(data, split)
             settings = self._net_settings(training.device)
-            observers.append(SkorchHost(self.callbacks, rows, data.classes, settings))
+            observers.append(SkorchCallbacks(self.callbacks, rows, data.classes, settings))
         if self.verbose:
-            observers.append(Printer(int(self.verbose)))
+            observers.append(EpochPrinter(int(self.verbose)))
         if context is not None and getattr(self, "_skl_callbacks", None):
 
             def snapshot(run: Run) -> dict[str, Any]:

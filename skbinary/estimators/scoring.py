@@ -26,7 +26,7 @@ from skbinary.runtime.device import full_precision, is_available
 from skbinary.runtime.memory import is_out_of_memory, out_of_memory
 from skbinary.runtime.threads import ThreadPool
 from skbinary.runtime.warnings import warn
-from skbinary.thresholds.decision import check_threshold, decide, positive_index
+from skbinary.thresholds.decision import apply_threshold, check_threshold, positive_index
 
 # Up to so many products a single row is scored on one thread, whatever torch is set to. With torch
 # 2.13 and MKL twice as many start no other thread.
@@ -203,7 +203,9 @@ class BinaryScorer(ClassifierMixin):
         positive = positive_index(self.pos_label, self.classes_)
         probability = self._score(X, _PROBABILITY_OF[positive], 1)[:, 0]
         chosen = self._own_threshold() if given is None else given
-        return decide(probability, chosen, self.classes_ if positive else self.classes_[::-1])
+        return apply_threshold(
+            probability, chosen, self.classes_ if positive else self.classes_[::-1]
+        )
 
     def _own_threshold(self) -> float:
         """Give the threshold in force: a number that was set since ``fit``, or the fitted one."""

@@ -19,7 +19,7 @@ from skbinary.runtime.threads import one_torch_thread
 from skbinary.thresholds.decision import positive_index
 
 if TYPE_CHECKING:
-    from skbinary.callbacks.skorch import BinaryNet
+    from skbinary.callbacks.skorch_net import BinaryNet
 
 
 class FittedModel(HTMLState, BinaryScorer):
@@ -85,10 +85,10 @@ class FittedModel(HTMLState, BinaryScorer):
     @property
     def net_(self) -> BinaryNet:
         """The fitted model as a skorch ``NeuralNet``, built when asked for."""
-        from skbinary.callbacks.skorch import view
+        from skbinary.callbacks.skorch_net import build_net
 
         with default_settings():
-            return view(
+            return build_net(
                 self.module_,
                 self.classes_,
                 self._own_threshold(),

@@ -71,7 +71,7 @@ class Recorder:
 
 
 def epochs_of(paths, member):
-    return [path for path in paths if path[:1] == (("member", member),) and len(path) == 2]
+    return [path for path in paths if path[:1] == (("ensemble member", member),) and len(path) == 2]
 
 
 # -- scikit-learn's callbacks -------------------------------------------------------------------
@@ -83,7 +83,7 @@ def test_callback_is_told_of_every_epoch_of_every_member(solver):
     recorder = Recorder()
     model = fit(network(solver=solver).set_callbacks(recorder), X, Y)
     for k, history in enumerate(model.history_):
-        expected = [(("member", k), ("epoch", i)) for i in range(len(history["loss"]))]
+        expected = [(("ensemble member", k), ("epoch", i)) for i in range(len(history["loss"]))]
         assert epochs_of(recorder.begun, k) == epochs_of(recorder.ended, k) == expected
     assert sorted(recorder.begun) == sorted(recorder.ended)
     assert recorder.begun[0] == recorder.ended[-1] == ()
@@ -105,7 +105,7 @@ def test_callback_leaves_members_bit_identical(solver):
 def test_callback_gets_each_member_as_an_estimator_and_at_last_all(threshold):
     recorder = Recorder()
     model = fit(network(threshold=threshold).set_callbacks(recorder), X, Y)
-    logits = [recorder.models[(("member", k),)].decision_function(X) for k in range(3)]
+    logits = [recorder.models[(("ensemble member", k),)].decision_function(X) for k in range(3)]
     np.testing.assert_allclose(np.mean(logits, axis=0), model.decision_function(X), rtol=1e-6)
     assert_array_equal(recorder.models[()].decision_function(X), model.decision_function(X))
 
@@ -163,7 +163,7 @@ def test_callback_is_told_once_where_the_memory_does_not_suffice(bad_epoch, monk
     monkeypatch.setattr(batched.BatchedMiniBatch, "epoch", epoch)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # so that all are in one stack
     fit(network(n_members=4).set_callbacks(recorder), X, Y)
-    expected = [(("member", k), ("epoch", i)) for k in range(4) for i in range(4)]
+    expected = [(("ensemble member", k), ("epoch", i)) for k in range(4) for i in range(4)]
     assert sorted(path for path in recorder.begun if len(path) == 2) == expected
     assert sorted(recorder.begun) == sorted(recorder.ended)
 

@@ -194,13 +194,13 @@ class RaiseAtTrainBegin(Callback):
 def runs(monkeypatch):
     """Collect the run of every fit that has skorch callbacks."""
     seen = []
-    begin = skorch.SkorchHost.train_begin
+    begin = skorch.SkorchCallbacks.train_begin
 
     def spy(self, run):
         begin(self, run)
         seen.append(run)
 
-    monkeypatch.setattr(skorch.SkorchHost, "train_begin", spy)
+    monkeypatch.setattr(skorch.SkorchCallbacks, "train_begin", spy)
     return seen
 
 
