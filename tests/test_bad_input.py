@@ -68,14 +68,15 @@ def starts(sentence):
 def suggests(parameter, given, suggestion):
     """Give the pattern of a refused option. scikit-learn lists the options in any order."""
     return (
-        rf"^The '{parameter}' parameter of NAME must be (.+, )?a str among {{.+}}( or None)?, "
-        rf"got {given!r}\. Did you mean {suggestion!r}\?$"
+        rf"^The '{parameter}' parameter of NAME must be (.+, )?a str among {{.+}}( or None)?\. "
+        rf"Got {given!r} instead\. Did you mean {suggestion!r}\?$"
     )
 
 
 def in_range(parameter, kind, interval, given):
     return whole(
-        f"The '{parameter}' parameter of NAME must be {kind} in the range {interval}, got {given}."
+        f"The '{parameter}' parameter of NAME must be {kind} in the range {interval}. "
+        f"Got {given} instead."
     )
 
 
@@ -167,13 +168,13 @@ FIT_DATA = {
     "table of weights": (
         (X, Y, np.ones((40, 2))),
         {},
-        starts("sample_weight must have one number for each row, shape (40,)."),
+        starts("sample_weight must have one number for each row, shape (40,), got shape (40, 2)"),
     ),
     "one class, a number": (
         (X, np.ones(40)),
         {},
         whole(
-            "y must hold two classes, got one class, 1.0,. NAME cannot learn from one "
+            "y must hold two classes, got one class, 1.0. NAME cannot learn from one "
             "class: check how the rows were selected, or pass both classes to partial_fit."
         ),
     ),
@@ -181,7 +182,7 @@ FIT_DATA = {
         (X, np.array(["spam"] * 40)),
         {},
         whole(
-            "y must hold two classes, got one class, 'spam',. NAME cannot learn from one "
+            "y must hold two classes, got one class, 'spam'. NAME cannot learn from one "
             "class: check how the rows were selected, or pass both classes to partial_fit."
         ),
     ),
@@ -197,7 +198,7 @@ FIT_DATA = {
     "multilabel y": (
         (X, np.column_stack([Y, 1 - Y])),
         {},
-        whole("y should be a 1d array, got an array of shape (40, 2)."),
+        whole("y should be a 1d array, got an array of shape (40, 2) instead."),
     ),
     "fewer labels than rows": (
         (X, Y[:-1]),
@@ -293,7 +294,7 @@ BAD_PARAMETERS = {
     "solver of another library": (
         None,
         {"solver": "adamw"},
-        r"^The 'solver' parameter of NAME must be a str among {.+}, got 'adamw'\.",
+        r"^The 'solver' parameter of NAME must be a str among {.+}\. Got 'adamw' instead\.",
     ),
     "device, nearly": (
         None,
@@ -382,7 +383,7 @@ BAD_PARAMETERS = {
         {"batch_size": 0},
         whole(
             "The 'batch_size' parameter of NAME must be a str among {'auto'} or an int in the "
-            "range [1, inf), got 0."
+            "range [1, inf). Got 0 instead."
         ),
     ),
     "C 0": (TorchLogisticClassifier, {"C": 0}, in_range("C", "a float", "(0.0, inf]", 0)),
@@ -430,7 +431,7 @@ BAD_PARAMETERS = {
         {"dropout": 1.0},
         whole(
             "The 'dropout' parameter of NAME must be a float in the range [0.0, 1.0) or an "
-            "array-like, got 1.0."
+            "array-like. Got 1.0 instead."
         ),
     ),
     "dropout of one layer above 1": (

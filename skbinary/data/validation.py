@@ -215,7 +215,7 @@ def check_gaps(y: Any, name: str = "y") -> None:
     gap = first_missing(labels)
     if gap is not None:
         raise ValueError(
-            f"{name} must hold a label for each row, got {labels.flat[gap]} in row {gap} instead, "
+            f"{name} must hold a label for each row, got {labels.flat[gap]} in row {gap}, "
             "which is NaN, None or another missing value. Drop these rows, or label them."
         )
 

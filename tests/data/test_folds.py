@@ -232,7 +232,7 @@ def test_groups_are_routed_as_metadata(held_out):
 
 
 def test_groups_of_another_length_are_refused():
-    with pytest.raises(ValueError, match=r"^groups must have one entry for each row, 1500, got 9 "):
+    with pytest.raises(ValueError, match=r"^groups must have one entry for each row, 1500, got 9"):
         TorchMLPClassifier().fit(X, Y, groups=np.arange(9))
 
 
@@ -249,9 +249,9 @@ def test_groups_with_missing_values_are_refused():
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
-        (3, r"^groups must be an array with one entry for each row, got 3 "),
-        (sparse.csr_array(np.ones((1500, 1))), r"^groups must be .* got a sparse matrix "),
-        ([(i, 1) for i in range(1500)], r"^groups must have one entry .* got shape \(1500, 2\) "),
+        (3, r"^groups must be an array with one entry for each row, got 3"),
+        (sparse.csr_array(np.ones((1500, 1))), r"^groups must be .* got a sparse matrix"),
+        ([(i, 1) for i in range(1500)], r"^groups must have one entry .* got shape \(1500, 2\)"),
         (iter(range(1500)), r"^groups must be an array, .* Make a list of it"),
         (
             np.array(["a", None] * 750, dtype=object),
@@ -259,7 +259,7 @@ def test_groups_with_missing_values_are_refused():
         ),
         (
             np.array(["NaT"] * 1500, dtype="M8[D]"),
-            r"^groups must hold a group .* got NaT in row 0 ",
+            r"^groups must hold a group .* got NaT in row 0",
         ),
     ],
     ids=["number", "sparse", "pairs", "iterator", "None", "NaT"],
@@ -283,7 +283,7 @@ def test_groups_that_leave_one_class_are_refused():
 
 
 def test_fewer_groups_of_a_class_than_members_is_fewer_members():
-    with pytest.warns(UserWarning, match=r"groups with a row of the rarer class, 2, got 5 "):
+    with pytest.warns(UserWarning, match=r"groups with a row of the rarer class, 2, got 5"):
         model = TorchMLPClassifier((4,), n_members=5, max_iter=2, n_iter_no_change=2).fit(
             X, Y, groups=np.arange(1500) % 2
         )
