@@ -125,8 +125,7 @@ def place_legend(ax: Axes, *others: Axes, title: str = "") -> Legend:
         for n_columns in (2, 1):
             below = ax.legend(**settings, ncols=n_columns, **_below_axes(ax))
             size = below.get_window_extent()
-            fits_width = size.width <= _MAX_WIDTH * ax.bbox.width
-            if fits_width and size.height <= _MAX_HEIGHT * ax.bbox.height:
+            if size.width <= _width_below(ax) and size.height <= _MAX_HEIGHT * ax.bbox.height:
                 return below
         legend = ax.legend(**settings, loc="upper right")
     legend.set_loc(corner)
@@ -157,8 +156,16 @@ def place_legend_outside(ax: Axes, title: str = "") -> None:
         for fontsize in _FONT_SIZES if n_columns == 1 else _FONT_SIZES[:2]:
             sizes: dict[str, Any] = {"fontsize": fontsize, "title_fontsize": fontsize}
             legend = ax.legend(**settings, **sizes, ncols=n_columns, **_below_axes(ax))
-            if legend.get_window_extent().width <= _MAX_WIDTH * ax.bbox.width:
+            if legend.get_window_extent().width <= _width_below(ax):
                 return
+
+
+def _width_below(ax: Axes) -> float:
+    """Return how wide a legend that is centered below the axes can be, in pixels."""
+    center = (ax.bbox.x0 + ax.bbox.x1) / 2
+    figure = ax.figure.bbox
+    inside_figure = 2 * min(center - figure.x0, figure.x1 - center) - 2 * _PADDING
+    return float(min(_MAX_WIDTH * ax.bbox.width, inside_figure))
 
 
 def _below_axes(ax: Axes) -> dict[str, Any]:
