@@ -994,8 +994,9 @@ def test_set_callbacks_on_an_old_scikit_learn_says_which_is_needed(kind):
         lambda m: m.set_callbacks(object()),
         ImportError,
         whole(
-            f"set_callbacks must have scikit-learn 1.9 or newer, got {sklearn.__version__}"
-            ". Upgrade scikit-learn, or give skorch callbacks to the parameter callbacks."
+            "scikit-learn must be version 1.9 or newer for set_callbacks, got "
+            f"{sklearn.__version__}. Upgrade scikit-learn, or pass skorch callbacks to the "
+            "parameter callbacks."
         ),
     )
 
