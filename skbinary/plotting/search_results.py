@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,10 +63,7 @@ def read_results(
         selected = _find_parameters(params, short)
     kept = _candidates_with(selected, candidates)
     if not kept:
-        raise ValueError(
-            "params must be parameters that at least one candidate sets together, got "
-            f"{' and '.join(repr(short[name]) for name in selected)}. Draw one of them."
-        )
+        _raise_never_together([short[name] for name in selected])
     _check_not_all_nan(scores[kept])
     stds = results.get(column.replace("mean_", "std_", 1))
     return {
@@ -114,6 +111,13 @@ def score_label(column: str, results: Mapping[str, Any], metric: str | None = No
     notes += [f"mean of {n_splits} folds"] if n_splits > 1 else []
     name = metric if rows == "test" else f"training {metric}"
     return f"{name} ({', '.join(notes)})" if notes else name
+
+
+def _raise_never_together(names: list[str]) -> NoReturn:
+    raise ValueError(
+        "params must be parameters that at least one candidate sets together, got "
+        f"{' and '.join(map(repr, names))}. Draw one of them."
+    )
 
 
 def _check_not_all_nan(scores: Array) -> None:

@@ -187,20 +187,15 @@ class ThresholdDisplay(Display):
                 "curve from which the threshold was chosen."
             )
         if X is None:
-            for option, value in {"sample_weight": sample_weight, "pos_label": pos_label}.items():
-                if value is not None:
-                    raise ValueError(
-                        f"{option} must be passed with X and y, got it alone. Pass all three, or "
-                        "none to draw the curve from which the threshold was chosen."
-                    )
-            return cls._from_threshold_curve(estimator, metrics, name).plot(ax, **kwargs)
+            options = {"sample_weight": sample_weight, "pos_label": pos_label}
+            return cls._from_threshold_curve(estimator, metrics, name, options).plot(ax, **kwargs)
         model = find_classifier(estimator)
         labels = check_labels(estimator, y)
-        model_pos_label = None if model is None else model.pos_label
-        positive = positive_index(
-            model_pos_label if pos_label is None else pos_label, estimator.classes_
-        )
-        if model is not None and positive != positive_index(model_pos_label, estimator.classes_):
+        own_positive = positive_index(getattr(model, "pos_label", None), estimator.classes_)
+        positive = own_positive
+        if pos_label is not None:
+            positive = positive_index(pos_label, estimator.classes_)
+        if positive != own_positive:
             model = None  # its threshold refers to the probability of the other class
         return cls.from_predictions(
             labels,
@@ -216,8 +211,16 @@ class ThresholdDisplay(Display):
         )
 
     @classmethod
-    def _from_threshold_curve(cls, estimator: Any, metrics: Any, name: Any) -> Self:
+    def _from_threshold_curve(
+        cls, estimator: Any, metrics: Any, name: Any, options: dict[str, Any]
+    ) -> Self:
         """Create a display of the curve from which the threshold was chosen."""
+        for option, value in options.items():
+            if value is not None:
+                raise ValueError(
+                    f"{option} must be passed with X and y, got it alone. Pass all three, or none "
+                    "to draw the curve from which the threshold was chosen."
+                )
         model = require_classifier(estimator, "Pass X and y to draw another classifier.")
         if not hasattr(model, "threshold_curve_"):
             raise ValueError(

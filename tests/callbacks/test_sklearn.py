@@ -294,17 +294,17 @@ def test_fit_callback_with_early_stopping_receives_the_best_weights_at_the_end()
 
 @needs_callbacks
 def test_fit_callback_leaves_the_weights_bit_identical():
-    watched = small_mlp(dropout=0.2).set_callbacks(FitRecorder()).fit(X_TRAIN, Y_TRAIN)
+    recorded = small_mlp(dropout=0.2).set_callbacks(FitRecorder()).fit(X_TRAIN, Y_TRAIN)
     plain = small_mlp(dropout=0.2).fit(X_TRAIN, Y_TRAIN)
-    assert_array_equal(weights_of(watched), weights_of(plain))
+    assert_array_equal(weights_of(recorded), weights_of(plain))
 
 
 @needs_callbacks
 def test_fit_callback_leaves_no_context_in_the_estimator():
     recorder = FitRecorder()
-    watched = small_mlp().set_callbacks(recorder).fit(X_TRAIN, Y_TRAIN)
+    recorded = small_mlp().set_callbacks(recorder).fit(X_TRAIN, Y_TRAIN)
     plain = small_mlp().fit(X_TRAIN, Y_TRAIN)
-    assert set(vars(watched)) - set(vars(plain)) == {"_skl_callbacks"}
+    assert set(vars(recorded)) - set(vars(plain)) == {"_skl_callbacks"}
 
 
 @needs_callbacks

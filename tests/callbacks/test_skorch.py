@@ -282,7 +282,7 @@ class FakeTracker:
         self.dir, self.info, self.logged = str(folder), types.SimpleNamespace(run_id=1), []
 
     def watch(self, module):
-        self.watched = module
+        self.module = module
 
     def log(self, values):
         self.logged.append(values["train_loss"])
@@ -418,23 +418,23 @@ def test_callbacks_that_are_not_a_list_are_an_error():
 @pytest.mark.parametrize("params", [{"dropout": 0.3}, {"early_stopping": True}])
 def test_callbacks_that_only_record_leave_a_network_bit_identical(callback, params):
     plain = small_mlp(**params).fit(X_TRAIN, Y_TRAIN)
-    watched = small_mlp(callbacks=[callback()], **params).fit(X_TRAIN, Y_TRAIN)
-    assert_array_equal(weights_of(plain), weights_of(watched))
+    recorded = small_mlp(callbacks=[callback()], **params).fit(X_TRAIN, Y_TRAIN)
+    assert_array_equal(weights_of(plain), weights_of(recorded))
 
 
 @pytest.mark.parametrize("callback", [EpochRecorder, BatchRecorder])
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 def test_callbacks_that_only_record_leave_a_logistic_regression_bit_identical(callback, solver):
     plain = small_logistic(solver=solver).fit(X_TRAIN, Y_TRAIN)
-    watched = small_logistic(solver=solver, callbacks=[callback()]).fit(X_TRAIN, Y_TRAIN)
-    assert_array_equal(weights_of(plain), weights_of(watched))
+    recorded = small_logistic(solver=solver, callbacks=[callback()]).fit(X_TRAIN, Y_TRAIN)
+    assert_array_equal(weights_of(plain), weights_of(recorded))
 
 
 @pytest.mark.parametrize("model", FULL_BATCH, ids=name_of)
 def test_callbacks_that_only_record_leave_a_full_batch_fit_bit_identical(model):
     plain = clone(model).fit(X_TRAIN, Y_TRAIN)
-    watched = clone(model).set_params(callbacks=[EpochRecorder()]).fit(X_TRAIN, Y_TRAIN)
-    assert_array_equal(weights_of(plain), weights_of(watched))
+    recorded = clone(model).set_params(callbacks=[EpochRecorder()]).fit(X_TRAIN, Y_TRAIN)
+    assert_array_equal(weights_of(plain), weights_of(recorded))
 
 
 @pytest.mark.parametrize("callback", [EpochRecorder, BatchRecorder])
