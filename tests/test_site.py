@@ -41,7 +41,12 @@ def blocks_of(page):
 
 
 def pages_with_code():
-    pages = [DOCS / "start.md", DOCS / "by_hand.md", *sorted((DOCS / "guide").glob("*.md"))]
+    pages = [
+        ROOT / "README.md",
+        DOCS / "start.md",
+        DOCS / "by_hand.md",
+        *sorted((DOCS / "guide").glob("*.md")),
+    ]
     return [page for page in pages if any(True for _ in blocks_of(page))]
 
 
