@@ -1,17 +1,14 @@
 """
-Pictures of a fit, a threshold and a search
-===========================================
+Plot losses, thresholds and searches
+====================================
 
-Three displays draw what the classifiers and the searches have found: ``LossCurveDisplay`` how a
-fit went, ``ThresholdDisplay`` what each threshold costs, ``SearchDisplay`` which parameters
-matter. They are used like scikit-learn's own displays, which draw these classifiers, too.
+``LossCurveDisplay`` plots the training of a model, ``ThresholdDisplay`` metrics over the threshold,
+and ``SearchDisplay`` the scores of a search. They work like the displays of scikit-learn, which
+can be used with these classifiers, too.
 """
 
 # %%
-# Which tumours are malignant? Half of the rows train, half are held out.
-import sys
-from pathlib import Path
-
+# The task: which tumours are malignant? Half of the data is for training, half for testing.
 import matplotlib.pyplot as plt
 from sklearn.base import clone
 from sklearn.calibration import CalibrationDisplay
@@ -37,19 +34,22 @@ X_train, X_test, y_train, y_test = train_test_split(
 )
 
 # %%
-# How a fit went. With early stopping some training rows validate. The loss on them soon stops
-# falling, and the weights of the best epoch are kept. Their accuracy has its axis on the right.
+# The loss of one fit
+# -------------------
+# Early stopping holds out a validation set. When its loss no longer improves, training stops, and
+# the weights of the best epoch are kept. The validation accuracy has its axis on the right.
 network = TorchMLPClassifier(
     (64,), alpha=0.0, learning_rate_init=0.003, early_stopping=True, max_iter=400, random_state=0
 )
 model = make_pipeline(StandardScaler(), network).fit(X_train, y_train)
 display = LossCurveDisplay.from_estimator(model)
 display.ax_.set_title("One fit", loc="left")
-one_fit = display.figure_
 
 # %%
-# To compare fits, give each a name and draw it on the same axes. On a logarithmic axis one sees
-# what happens to small losses. Each fit uses a clone, so that ``model`` stays the one above.
+# Compare fits
+# ------------
+# Give each fit a name and draw it on the same axes. A logarithmic axis shows changes of a small
+# loss.
 several_fits, ax = plt.subplots(layout="constrained")
 for rate in (0.001, 0.003, 0.03):
     other = clone(model).set_params(torchmlpclassifier__learning_rate_init=rate)
@@ -60,10 +60,11 @@ for rate in (0.001, 0.003, 0.03):
 ax.set_title("Three learning rates", loc="left")
 
 # %%
-# What each threshold costs. ``fit`` has chosen one for a recall of 99%, on rows that the models
-# which scored them had not seen. In nine of ten resamples of these rows the choice would be within
-# the shaded interval. Without rows, the display draws what the choice was made from; with rows,
-# what it means for them.
+# Metrics over the threshold
+# --------------------------
+# ``fit`` has tuned the threshold to a recall of 99% on out-of-fold scores of the training data. The
+# shaded region is a 90% bootstrap interval. Without data, the display shows the scores that the
+# threshold was tuned on; with data, the metrics on them.
 chosen = make_pipeline(StandardScaler(), TorchLogisticClassifier(threshold={"recall": 0.99}))
 chosen.fit(X_train, y_train)
 thresholds, panels = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
@@ -71,12 +72,13 @@ ThresholdDisplay.from_estimator(chosen, ax=panels[0])
 ThresholdDisplay.from_estimator(
     chosen, X_test, y_test, metrics=["precision", "recall", "specificity"], ax=panels[1]
 )
-panels[0].set_title("Training rows, each unseen", loc="left")
-panels[1].set_title("Held-out rows", loc="left")
+panels[0].set_title("Training data, out-of-fold", loc="left")
+panels[1].set_title("Test data", loc="left")
 
 # %%
-# Which parameters matter. Over two of them a search is a table, over one a line. The score is the
-# best over the parameters that are not drawn.
+# Scores of a search
+# ------------------
+# Over two parameters, or over one. The score is the best over the parameters that are not shown.
 search = VectorizedGridSearchCV(
     make_pipeline(
         StandardScaler(),
@@ -97,22 +99,23 @@ panels[0].set_title("Over two parameters", loc="left")
 panels[1].set_title("Over one", loc="left")
 
 # %%
-# scikit-learn's displays draw both classifiers. Its curves take their colours from the style of
-# the axes; these are Okabe and Ito's, which colour-blind readers can tell apart, and each model has
-# a line of its own besides.
+# Displays of scikit-learn
+# ------------------------
+# ROC curves, calibration curves and decision boundaries. The colours are those of Okabe and Ito,
+# which readers with colour vision deficiency can tell apart; line styles differ, too.
 OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"]
 style = plt.cycler(color=OKABE_ITO) + plt.cycler(linestyle=["-", "--", ":", "-."])
 with plt.rc_context({"axes.prop_cycle": style}):
-    theirs, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4.4), layout="constrained")
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4.4), layout="constrained")
     for name, each in (("logistic", chosen), ("network", model)):
         RocCurveDisplay.from_estimator(each, X_test, y_test, ax=left, name=name)
         CalibrationDisplay.from_estimator(
             each, X_test, y_test, n_bins=5, ax=middle, name=name, marker="o"
         )
-left.set_title("Ranking", loc="left")
-middle.set_title("Probabilities", loc="left")
+left.set_title("ROC curve", loc="left")
+middle.set_title("Calibration", loc="left")
 
-# A boundary takes two features. The shades are the probability of a malignant tumour.
+# A decision boundary needs a model with two features.
 two = make_pipeline(StandardScaler(), TorchMLPClassifier((16,), max_iter=500, random_state=0))
 two.fit(X_train[:, :2], y_train)
 boundary = DecisionBoundaryDisplay.from_estimator(
@@ -131,21 +134,8 @@ boundary = DecisionBoundaryDisplay.from_estimator(
 for label, colour, marker in (("benign", "#56B4E9", "o"), ("malignant", "#D55E00", "^")):
     rows = X_test[y_test == label]
     right.scatter(*rows[:, :2].T, c=colour, marker=marker, s=18, lw=0.5, ec="black", label=label)
-theirs.colorbar(boundary.surface_, ax=right, label="probability of malignant")
+figure.colorbar(boundary.surface_, ax=right, label="probability of malignant")
 right.legend(loc="lower right")
-right.set_title("The boundary", loc="left")
+right.set_title("Decision boundary", loc="left")
 
-# %%
-# The pictures go into ``output/`` beside this script, or the folder named on the command line.
-output = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "output"
-output.mkdir(parents=True, exist_ok=True)
-for figure, name in (
-    (one_fit, "loss"),
-    (several_fits, "losses"),
-    (thresholds, "thresholds"),
-    (searches, "search"),
-    (theirs, "sklearn"),
-):
-    figure.savefig(output / f"plot_displays_{name}.png", dpi=120)
-if plt.get_backend().lower() != "agg":
-    plt.show()
+plt.show()

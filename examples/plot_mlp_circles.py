@@ -1,17 +1,13 @@
 """
-Two circles, and what a network makes of them
-=============================================
+A nonlinear decision boundary
+=============================
 
-No straight line separates a circle from the ring around it. One hidden layer of 100 units does
-it, as well as the noise allows. We watch the loss and the accuracy on the rows that train and on
-rows that do not.
+No straight line separates a circle from the ring around it; a network with one hidden layer of 100
+units does. The plots show its loss and accuracy on training and validation data.
 """
 
 # %%
-# The first half of the rows trains, the second half validates.
-import sys
-from pathlib import Path
-
+# The first half of the data is for training, the second half for validation.
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
@@ -27,8 +23,8 @@ X_train, X_val, y_train, y_val = X[:500], X[500:], y[:500], y[500:]
 
 
 # %%
-# The estimator keeps the curves of the validation rows by itself. The accuracy on the training
-# rows is one skorch callback more: at the end of each epoch it scores the model as it is then.
+# The classifier records the loss and accuracy on the validation set. A skorch callback adds the
+# accuracy on the training set at the end of each epoch.
 class TrainingAccuracy(Callback):
     def on_train_begin(self, net, **kwargs):
         self.scores = []
@@ -41,7 +37,7 @@ training_accuracy = TrainingAccuracy()
 model = TorchMLPClassifier(
     hidden_layer_sizes=(100,),
     alpha=0.0,
-    early_stopping=False,  # all 300 epochs; validation rows are only scored
+    early_stopping=False,  # train for all 300 epochs
     max_iter=300,
     n_iter_no_change=300,
     random_state=0,
@@ -49,13 +45,13 @@ model = TorchMLPClassifier(
 ).fit(X_train, y_train, X_val=X_val, y_val=y_val)
 
 print("after 300 epochs    loss   accuracy")
-print(f"training rows     {model.loss_curve_[-1]:.4f}     {training_accuracy.scores[-1]:.3f}")
+print(f"training set      {model.loss_curve_[-1]:.4f}     {training_accuracy.scores[-1]:.3f}")
 print(
-    f"validation rows   {model.validation_loss_curve_[-1]:.4f}     {model.score(X_val, y_val):.3f}"
+    f"validation set    {model.validation_loss_curve_[-1]:.4f}     {model.score(X_val, y_val):.3f}"
 )
 
 # %%
-# Loss and accuracy, on both halves.
+# Loss and accuracy on both sets.
 BLUE, ORANGE = "#0072B2", "#D55E00"
 training = {"c": BLUE, "lw": 2, "label": "training"}
 validation = {"c": ORANGE, "lw": 2, "ls": "--", "label": "validation"}
@@ -66,15 +62,15 @@ LossCurveDisplay.from_estimator(model, ax=left, show_score=False)
 left.set_title("Loss", loc="left")
 right.plot(epochs, training_accuracy.scores, **training)
 right.plot(epochs, model.validation_scores_, **validation)
-right.set(xlabel="epoch", ylabel="rows labelled right")
+right.set(xlabel="epoch", ylabel="accuracy")
 right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 right.set_title("Accuracy", loc="left")
 right.legend(frameon=False, loc="lower right")
 right.spines[["top", "right"]].set_visible(False)
 
 # %%
-# The probability of class 1 over the plane, with the validation rows on top. The line is where
-# both classes are equally likely.
+# The predicted probability of class 1, and the validation data. The line is where both classes have
+# a probability of 0.5.
 boundary, axes = plt.subplots(figsize=(6, 5), layout="constrained")
 shades = LinearSegmentedColormap.from_list("shades", ["#8FC1E3", "white", "#F5B98A"])
 display = DecisionBoundaryDisplay.from_estimator(
@@ -96,14 +92,7 @@ for label, colour, marker in ((0, BLUE, "o"), (1, ORANGE, "^")):
     axes.scatter(*rows.T, s=24, c=colour, marker=marker, lw=0.4, ec="white", label=f"class {label}")
 boundary.colorbar(display.surface_, label="probability of class 1", ticks=[0, 0.25, 0.5, 0.75, 1])
 axes.set(xlabel="first feature", ylabel="second feature", aspect="equal")
-axes.set_title("Validation rows and the decision boundary", loc="left")
+axes.set_title("Validation data and decision boundary", loc="left")
 axes.legend(loc="upper right")
 
-# %%
-# The pictures go into ``output/`` beside this script, or the folder named on the command line.
-output = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "output"
-output.mkdir(parents=True, exist_ok=True)
-curves.savefig(output / "plot_mlp_circles.png", dpi=120)
-boundary.savefig(output / "plot_mlp_circles_boundary.png", dpi=120)
-if plt.get_backend().lower() != "agg":
-    plt.show()
+plt.show()

@@ -1,19 +1,15 @@
 """
-Images: noise that teaches nothing, digits that do
-==================================================
+Classify images
+===============
 
-A network can learn noise by heart, but it cannot foretell it. On images of pure noise the loss on
-held-out rows stays near ln 2, which is what a coin gets. On real digits the same network learns
-within a few epochs. A ``TorchMLPClassifier`` takes images as they are and flattens them itself.
+``TorchMLPClassifier`` accepts images and flattens them. On images of random noise, a network
+overfits and its validation loss stays at chance level, ln 2. On images of digits, the same network
+learns within a few epochs.
 """
 
 # %%
-# 15,000 random images of 3 x 28 x 28 pixels in two classes. 12,000 are for training and 3,000
-# for validation. Without early stopping the weights of the last epoch are kept, whatever the
-# validation loss.
-import sys
-from pathlib import Path
-
+# 15,000 random images of 3 x 28 x 28 pixels with random labels: 12,000 for training and 3,000 for
+# validation.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -24,7 +20,7 @@ from skbinary import LossCurveDisplay, TorchMLPClassifier
 
 random = np.random.default_rng(0)
 noise = random.random((15_000, 3, 28, 28), dtype=np.float32)
-coin = random.integers(0, 2, 15_000)
+labels = random.integers(0, 2, 15_000)
 
 noise_model = TorchMLPClassifier(
     hidden_layer_sizes=(64, 32),
@@ -35,15 +31,14 @@ noise_model = TorchMLPClassifier(
     max_iter=3,
     n_iter_no_change=3,
     random_state=0,
-).fit(noise[:12_000], coin[:12_000], X_val=noise[12_000:], y_val=coin[12_000:])
+).fit(noise[:12_000], labels[:12_000], X_val=noise[12_000:], y_val=labels[12_000:])
 
-print(f"A coin                    loss {np.log(2):.4f}")
-print(f"Noise, validation images  loss {noise_model.validation_loss_curve_[-1]:.4f}")
+print(f"chance level              loss {np.log(2):.4f}")
+print(f"noise, validation images  loss {noise_model.validation_loss_curve_[-1]:.4f}")
 
 # %%
-# The digits that scikit-learn ships, 3 against 8, as images of 8 x 8 pixels. Now there is something
-# to learn. A part of the training images is held out for validation, and the loss on it decides
-# which epoch is kept. The test images are scored once, at the end.
+# Digits, 3 against 8, as images of 8 x 8 pixels. With ``X_val``, the weights of the epoch with the
+# lowest validation loss are kept. The test images are used once, at the end.
 digits = load_digits()
 chosen = np.isin(digits.target, (3, 8))
 images, names = digits.images[chosen] / 16, digits.target[chosen]
@@ -63,37 +58,30 @@ digit_model = TorchMLPClassifier(
 ).fit(X_fit, y_fit, X_val=X_val, y_val=y_val)
 
 test_loss = log_loss(y_test, digit_model.predict_proba(X_test))
-print(f"Digits, test images       loss {test_loss:.4f}")
-print(f"Digits, test images       accuracy {digit_model.score(X_test, y_test):.3f}")
+print(f"digits, test images       loss {test_loss:.4f}")
+print(f"digits, test images       accuracy {digit_model.score(X_test, y_test):.3f}")
 
 # %%
-# The losses, on one scale.
+# The losses on one scale.
 curves, panels = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
 for axes, model, title in (
-    (panels[0], noise_model, "Noise: nothing to learn"),
+    (panels[0], noise_model, "Random noise"),
     (panels[1], digit_model, "Digits, 3 against 8"),
 ):
-    axes.axhline(np.log(2), c="#555555", ls=":", lw=1.5, label="a coin, ln 2")
+    axes.axhline(np.log(2), c="#555555", ls=":", lw=1.5, label="chance level, ln 2")
     axes.set_ylim(0, 0.8)
     LossCurveDisplay.from_estimator(model, ax=axes, show_score=False)
     axes.set_title(title, loc="left")
 
 # %%
-# The test digits that the network finds hardest, with its probability for the right answer.
-right_answer = (y_test == digit_model.classes_[1]).astype(int)
-sureness = digit_model.predict_proba(X_test)[np.arange(len(X_test)), right_answer]
+# The test images with the lowest predicted probability of the correct class.
+correct = (y_test == digit_model.classes_[1]).astype(int)
+confidence = digit_model.predict_proba(X_test)[np.arange(len(X_test)), correct]
 gallery, frames = plt.subplots(2, 6, figsize=(9, 3.8), layout="constrained")
-for axes, row in zip(frames.flat, np.argsort(sureness), strict=False):
+for axes, row in zip(frames.flat, np.argsort(confidence), strict=False):
     axes.imshow(X_test[row], cmap="gray_r")
-    axes.set_title(f"{sureness[row]:.0%} sure of {y_test[row]}", fontsize=10)
+    axes.set_title(f"{y_test[row]}: {confidence[row]:.0%}", fontsize=10)
     axes.set(xticks=[], yticks=[])
-gallery.suptitle("The hardest test digits", x=0.01, ha="left")
+gallery.suptitle("Correct class and its predicted probability", x=0.01, ha="left")
 
-# %%
-# The pictures go into ``output/`` beside this script, or the folder named on the command line.
-output = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "output"
-output.mkdir(parents=True, exist_ok=True)
-curves.savefig(output / "plot_mlp_images.png", dpi=120)
-gallery.savefig(output / "plot_mlp_images_hardest.png", dpi=120)
-if plt.get_backend().lower() != "agg":
-    plt.show()
+plt.show()

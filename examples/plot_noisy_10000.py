@@ -1,20 +1,15 @@
 """
-10,000 noisy rows: from logits to labels, and back from disk
-============================================================
+From logits to labels
+=====================
 
-Two half moons under a lot of noise, a small network, plain stochastic gradient descent. We watch
-it train, follow five rows from logit to probability to label, draw the boundary, and save the
-model.
+Train a small network on two noisy half moons by stochastic gradient descent, and compute the
+probabilities and labels of five rows from their logits.
 """
 
 # %%
-# 8,000 rows are for training and 2,000 for validation. The validation rows do not influence the
-# fit: without early stopping, the weights of the last epoch are kept. ``verbose=10`` prints both
-# losses every ten epochs.
-import sys
-from pathlib import Path
-
-import joblib
+# 8,000 rows are for training and 2,000 for validation. Without early stopping, the validation set
+# is only scored, and the weights of the last epoch are kept. ``verbose=10`` prints both losses
+# every ten epochs.
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
@@ -41,7 +36,7 @@ model = TorchMLPClassifier(
 ).fit(X_train, y_train, X_val=X_val, y_val=y_val)
 
 # %%
-# Five rows. The sigmoid of the logit is the probability, and a row is labelled 1 when its
+# The sigmoid of the logit is the probability of class 1. ``predict`` returns class 1 when the
 # probability is at least the threshold.
 logits = model.decision_function(X_val[:5])
 probabilities = expit(logits)
@@ -51,13 +46,13 @@ for row in zip(logits, probabilities, labels, y_val[:5], strict=True):
     print("{:6.2f}  {:11.3f}  {:5d}  {:5d}".format(*row))
 
 # %%
-# The estimator gives the same by itself.
+# ``predict_proba`` and ``predict`` return the same.
 assert np.array_equal(model.predict_proba(X_val[:5])[:, 1], probabilities)
 assert np.array_equal(model.predict(X_val[:5]), labels)
 
 # %%
-# On the left, 1,000 of the validation rows and the probability of class 1 behind them. On the
-# right, the losses.
+# On the left 1,000 of the validation rows and the predicted probability of class 1, on the right
+# the losses.
 BLUE, ORANGE = "#0072B2", "#D55E00"
 figure, (left, right) = plt.subplots(
     1, 2, figsize=(11, 4.2), layout="constrained", width_ratios=(1.2, 1)
@@ -84,22 +79,10 @@ figure.colorbar(
     display.surface_, ax=left, label="probability of class 1", ticks=[0, 0.25, 0.5, 0.75, 1]
 )
 left.set(xlabel="first feature", ylabel="second feature")
-left.set_title("The boundary", loc="left")
+left.set_title("Decision boundary", loc="left")
 left.legend(loc="lower right")
 
 LossCurveDisplay.from_estimator(model, ax=right, show_score=False)
-right.set_title("The losses", loc="left")
+right.set_title("Loss", loc="left")
 
-# %%
-# Picture and model go into ``output/`` beside this script, or the folder named on the command
-# line. The model that comes back from disk is the same to the bit.
-output = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "output"
-output.mkdir(parents=True, exist_ok=True)
-figure.savefig(output / "plot_noisy_10000.png", dpi=120)
-
-joblib.dump(model, output / "noisy_10000.joblib")
-loaded = joblib.load(output / "noisy_10000.joblib")
-same = np.array_equal(loaded.predict_proba(X_val), model.predict_proba(X_val))
-print(f"\nSaved, loaded, and the same probabilities: {'yes' if same else 'no'}")
-if plt.get_backend().lower() != "agg":
-    plt.show()
+plt.show()
