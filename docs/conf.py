@@ -102,6 +102,7 @@ html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
+    "logo": {"text": f"skbinary {version}"},
     "navbar_align": "left",
     "header_links_before_dropdown": 8,
     "show_prev_next": False,

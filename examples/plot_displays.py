@@ -30,7 +30,11 @@ from skbinary import (
 
 data = load_breast_cancer()
 X_train, X_test, y_train, y_test = train_test_split(
-    data.data, data.target_names[data.target], test_size=0.5, stratify=data.target, random_state=0
+    data.data,
+    data.target_names[data.target],
+    test_size=0.5,
+    stratify=data.target,
+    random_state=0,
 )
 
 # %%
@@ -39,7 +43,12 @@ X_train, X_test, y_train, y_test = train_test_split(
 # Early stopping holds out a validation set. When its loss no longer improves, training stops, and
 # the weights of the best epoch are kept. The validation accuracy has its axis on the right.
 network = TorchMLPClassifier(
-    (64,), alpha=0.0, learning_rate_init=0.003, early_stopping=True, max_iter=400, random_state=0
+    (64,),
+    alpha=0.0,
+    learning_rate_init=0.003,
+    early_stopping=True,
+    max_iter=400,
+    random_state=0,
 )
 model = make_pipeline(StandardScaler(), network).fit(X_train, y_train)
 display = LossCurveDisplay.from_estimator(model)
@@ -65,7 +74,9 @@ ax.set_title("Three learning rates", loc="left")
 # ``fit`` has tuned the threshold to a recall of 99% on out-of-fold scores of the training data. The
 # shaded region is a 90% bootstrap interval. Without data, the display shows the scores that the
 # threshold was tuned on; with data, the metrics on them.
-chosen = make_pipeline(StandardScaler(), TorchLogisticClassifier(threshold={"recall": 0.99}))
+chosen = make_pipeline(
+    StandardScaler(), TorchLogisticClassifier(threshold={"recall": 0.99})
+)
 chosen.fit(X_train, y_train)
 thresholds, panels = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 ThresholdDisplay.from_estimator(chosen, ax=panels[0])
@@ -85,7 +96,15 @@ search = VectorizedGridSearchCV(
         TorchMLPClassifier((16,), max_iter=20, n_iter_no_change=20, random_state=0),
     ),
     {
-        "torchmlpclassifier__learning_rate_init": [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3],
+        "torchmlpclassifier__learning_rate_init": [
+            0.0003,
+            0.001,
+            0.003,
+            0.01,
+            0.03,
+            0.1,
+            0.3,
+        ],
         "torchmlpclassifier__alpha": [0.001, 0.1, 1, 10, 100],
     },
     scoring="neg_log_loss",
@@ -106,7 +125,9 @@ panels[1].set_title("Over one", loc="left")
 OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"]
 style = plt.cycler(color=OKABE_ITO) + plt.cycler(linestyle=["-", "--", ":", "-."])
 with plt.rc_context({"axes.prop_cycle": style}):
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4.4), layout="constrained")
+    figure, (left, middle, right) = plt.subplots(
+        1, 3, figsize=(14, 4.4), layout="constrained"
+    )
     for name, each in (("logistic", chosen), ("network", model)):
         RocCurveDisplay.from_estimator(each, X_test, y_test, ax=left, name=name)
         CalibrationDisplay.from_estimator(
@@ -116,7 +137,9 @@ left.set_title("ROC curve", loc="left")
 middle.set_title("Calibration", loc="left")
 
 # A decision boundary needs a model with two features.
-two = make_pipeline(StandardScaler(), TorchMLPClassifier((16,), max_iter=500, random_state=0))
+two = make_pipeline(
+    StandardScaler(), TorchMLPClassifier((16,), max_iter=500, random_state=0)
+)
 two.fit(X_train[:, :2], y_train)
 boundary = DecisionBoundaryDisplay.from_estimator(
     two,
@@ -131,9 +154,14 @@ boundary = DecisionBoundaryDisplay.from_estimator(
     xlabel=data.feature_names[0],
     ylabel=data.feature_names[1],
 )
-for label, colour, marker in (("benign", "#56B4E9", "o"), ("malignant", "#D55E00", "^")):
+for label, colour, marker in (
+    ("benign", "#56B4E9", "o"),
+    ("malignant", "#D55E00", "^"),
+):
     rows = X_test[y_test == label]
-    right.scatter(*rows[:, :2].T, c=colour, marker=marker, s=18, lw=0.5, ec="black", label=label)
+    right.scatter(
+        *rows[:, :2].T, c=colour, marker=marker, s=18, lw=0.5, ec="black", label=label
+    )
 figure.colorbar(boundary.surface_, ax=right, label="probability of malignant")
 right.legend(loc="lower right")
 right.set_title("Decision boundary", loc="left")

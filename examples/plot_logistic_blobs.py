@@ -47,7 +47,13 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constraine
 for label, colour, marker in ((0, BLUE, "o"), (1, ORANGE, "^")):
     rows = X[labels == label]
     left.scatter(
-        *rows.T, s=26, c=colour, marker=marker, lw=0.4, ec="white", label=f"predicted {label}"
+        *rows.T,
+        s=26,
+        c=colour,
+        marker=marker,
+        lw=0.4,
+        ec="white",
+        label=f"predicted {label}",
     )
 wrong = X[labels != y]
 left.scatter(*wrong.T, s=90, fc="none", ec="black", label="wrong")

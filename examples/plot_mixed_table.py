@@ -43,11 +43,17 @@ def make_loans(n, random_state):
     income = rng.lognormal(7.8, 0.6, n)
     amount = rng.lognormal(9.0, 0.8, n)
     late_payments = rng.poisson(0.6, n).astype(float)
-    purpose = rng.choice(["car", "home", "business", "other"], n, p=[0.4, 0.3, 0.1, 0.2])
+    purpose = rng.choice(
+        ["car", "home", "business", "other"], n, p=[0.4, 0.3, 0.1, 0.2]
+    )
     region = rng.choice([f"region {k}" for k in range(12)], n)
     burden = np.log(amount / income)
-    risk = -4.6 + 1.1 * np.clip(burden, 0, 3) ** 1.5 + 0.9 * np.minimum(late_payments, 3)
-    risk += 0.9 * (purpose == "business") - 1.2 * (late_payments == 0) + 0.8 * (age < 25)
+    risk = (
+        -4.6 + 1.1 * np.clip(burden, 0, 3) ** 1.5 + 0.9 * np.minimum(late_payments, 3)
+    )
+    risk += (
+        0.9 * (purpose == "business") - 1.2 * (late_payments == 0) + 0.8 * (age < 25)
+    )
     defaults = rng.random(n) < 1 / (1 + np.exp(1.6 - risk))
     income[rng.random(n) < np.where(defaults, 0.35, 0.15)] = np.nan
     late_payments[rng.random(n) < 0.05] = np.nan
@@ -77,7 +83,10 @@ print(X.isna().sum().to_string())
 # Numeric features: the median replaces missing values, indicator features tell where they were,
 # and ``PiecewiseLinearEncoder`` scales and bins. Categories become one feature each; missing and
 # rare ones are categories of their own.
-numeric, categorical = ["age", "income", "amount", "late_payments"], ["purpose", "region"]
+numeric, categorical = (
+    ["age", "income", "amount", "late_payments"],
+    ["purpose", "region"],
+)
 categories = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=20)
 
 
@@ -104,7 +113,9 @@ ensemble = TorchMLPClassifier(
     pos_label="default",
     random_state=0,
 )
-model = make_pipeline(preprocess(PiecewiseLinearEncoder()), ensemble).fit(X_train, y_train)
+model = make_pipeline(preprocess(PiecewiseLinearEncoder()), ensemble).fit(
+    X_train, y_train
+)
 low, high = ensemble.threshold_interval_
 print(f"threshold {ensemble.threshold_:.3f} (90% interval {low:.3f} to {high:.3f})")
 
@@ -156,7 +167,12 @@ for name, each in models.items():
     )
 left.set_title("Precision-recall curve", loc="left")
 ThresholdDisplay.from_estimator(
-    model, X_test, y_test, metrics=["precision", "recall"], pos_label="default", ax=right
+    model,
+    X_test,
+    y_test,
+    metrics=["precision", "recall"],
+    pos_label="default",
+    ax=right,
 )
 right.set_title("Precision and recall over the threshold", loc="left")
 

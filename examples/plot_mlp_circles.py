@@ -45,7 +45,9 @@ model = TorchMLPClassifier(
 ).fit(X_train, y_train, X_val=X_val, y_val=y_val)
 
 print("after 300 epochs    loss   accuracy")
-print(f"training set      {model.loss_curve_[-1]:.4f}     {training_accuracy.scores[-1]:.3f}")
+print(
+    f"training set      {model.loss_curve_[-1]:.4f}     {training_accuracy.scores[-1]:.3f}"
+)
 print(
     f"validation set    {model.validation_loss_curve_[-1]:.4f}     {model.score(X_val, y_val):.3f}"
 )
@@ -89,8 +91,18 @@ display = DecisionBoundaryDisplay.from_estimator(
 axes.contour(display.xx0, display.xx1, display.response, levels=[0.5], colors="black")
 for label, colour, marker in ((0, BLUE, "o"), (1, ORANGE, "^")):
     rows = X_val[y_val == label]
-    axes.scatter(*rows.T, s=24, c=colour, marker=marker, lw=0.4, ec="white", label=f"class {label}")
-boundary.colorbar(display.surface_, label="probability of class 1", ticks=[0, 0.25, 0.5, 0.75, 1])
+    axes.scatter(
+        *rows.T,
+        s=24,
+        c=colour,
+        marker=marker,
+        lw=0.4,
+        ec="white",
+        label=f"class {label}",
+    )
+boundary.colorbar(
+    display.surface_, label="probability of class 1", ticks=[0, 0.25, 0.5, 0.75, 1]
+)
 axes.set(xlabel="first feature", ylabel="second feature", aspect="equal")
 axes.set_title("Validation data and decision boundary", loc="left")
 axes.legend(loc="upper right")

@@ -74,9 +74,20 @@ left.contour(display.xx0, display.xx1, display.response, levels=[0.5], colors="b
 shown, truth = X_val[:1_000], y_val[:1_000]
 for label, colour, marker in ((0, BLUE, "o"), (1, ORANGE, "^")):
     rows = shown[truth == label]
-    left.scatter(*rows.T, s=14, c=colour, marker=marker, lw=0.3, ec="white", label=f"class {label}")
+    left.scatter(
+        *rows.T,
+        s=14,
+        c=colour,
+        marker=marker,
+        lw=0.3,
+        ec="white",
+        label=f"class {label}",
+    )
 figure.colorbar(
-    display.surface_, ax=left, label="probability of class 1", ticks=[0, 0.25, 0.5, 0.75, 1]
+    display.surface_,
+    ax=left,
+    label="probability of class 1",
+    ticks=[0, 0.25, 0.5, 0.75, 1],
 )
 left.set(xlabel="first feature", ylabel="second feature")
 left.set_title("Decision boundary", loc="left")

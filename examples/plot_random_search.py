@@ -21,7 +21,9 @@ from skbinary import SearchDisplay, TorchMLPClassifier, VectorizedRandomizedSear
 X, y = load_digits(return_X_y=True)
 model = make_pipeline(
     StandardScaler(),
-    TorchMLPClassifier(max_iter=20, n_iter_no_change=20, early_stopping=False, random_state=0),
+    TorchMLPClassifier(
+        max_iter=20, n_iter_no_change=20, early_stopping=False, random_state=0
+    ),
 )
 distributions = {
     "torchmlpclassifier__hidden_layer_sizes": [(16,), (32, 16)],
@@ -55,7 +57,9 @@ left.set_title("All candidates", loc="left")
 
 numbers = np.arange(1, len(scores) + 1)
 low, high = np.quantile(so_far, [0.05, 0.95], axis=0)
-right.fill_between(numbers, low, high, color="#0072B2", alpha=0.2, lw=0, label="90% of the orders")
+right.fill_between(
+    numbers, low, high, color="#0072B2", alpha=0.2, lw=0, label="90% of the orders"
+)
 right.plot(numbers, so_far.mean(axis=0), color="#0072B2", label="mean")
 right.plot(
     numbers,
@@ -64,7 +68,9 @@ right.plot(
     ls="--",
     label="in the order of the search",
 )
-right.set(xlabel="number of candidates", ylabel="lowest log loss so far", ylim=(0, None))
+right.set(
+    xlabel="number of candidates", ylabel="lowest log loss so far", ylim=(0, None)
+)
 right.legend(frameon=False)
 right.set_title("Lowest log loss so far", loc="left")
 right.spines[["top", "right"]].set_visible(False)

@@ -42,12 +42,19 @@ for search_class in (GridSearchCV, VectorizedGridSearchCV):
     searches[search_class.__name__] = search.cv_results_["mean_test_score"]
 largest = np.abs(np.subtract(*searches.values())).max()
 
-print(f"{len(X)} rows, {len(rates) * len(penalties)} candidates, 240 fits and the last one")
+print(
+    f"{len(X)} rows, {len(rates) * len(penalties)} candidates, 240 fits and the last one"
+)
 for name, taken in seconds.items():
     print(f"{name:<24} {taken:6.2f} s")
 print(f"largest difference between their scores: {largest:.1e}")
-print(f"batched: {np.sum(search.cv_results_['fit_mode'] == 'batched')} of 48 candidates")
-print("best parameters: " + ", ".join(f"{k}={v:.3g}" for k, v in search.best_params_.items()))
+print(
+    f"batched: {np.sum(search.cv_results_['fit_mode'] == 'batched')} of 48 candidates"
+)
+print(
+    "best parameters: "
+    + ", ".join(f"{k}={v:.3g}" for k, v in search.best_params_.items())
+)
 
 # %%
 # The mean test score, which is minus the log loss, over both parameters, and the time of both
@@ -55,12 +62,16 @@ print("best parameters: " + ", ".join(f"{k}={v:.3g}" for k, v in search.best_par
 figure, (left, right) = plt.subplots(
     1, 2, figsize=(10, 4), width_ratios=[1.6, 1], layout="constrained"
 )
-right.barh(list(seconds), list(seconds.values()), color=["#7F7F7F", "#0072B2"], height=0.5)
+right.barh(
+    list(seconds), list(seconds.values()), color=["#7F7F7F", "#0072B2"], height=0.5
+)
 for row, taken in enumerate(seconds.values()):
     right.text(taken, row, f" {taken:.1f} s", va="center")
 right.set(xlabel="seconds", xlim=(0, 1.2 * max(seconds.values())))
 right.invert_yaxis()
-right.set_yticks(range(2), labels=[name.replace("SearchCV", "\nSearchCV") for name in seconds])
+right.set_yticks(
+    range(2), labels=[name.replace("SearchCV", "\nSearchCV") for name in seconds]
+)
 right.set_title("Time of the search", loc="left")
 right.spines[["top", "right"]].set_visible(False)
 

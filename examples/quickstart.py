@@ -36,7 +36,9 @@ from skbinary import (
 data = load_breast_cancer()
 X, y = data.data, data.target_names[data.target]
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
-print(f"Breast cancer: {len(X)} rows, {X.shape[1]} features, {np.sum(y == 'malignant')} malignant")
+print(
+    f"Breast cancer: {len(X)} rows, {X.shape[1]} features, {np.sum(y == 'malignant')} malignant"
+)
 
 # %%
 # Compare the classifiers with those of scikit-learn by cross-validation.
@@ -65,7 +67,9 @@ print(f"\nGrid search: log loss {-search.best_score_:.4f} with C={penalty:g}")
 # %%
 # To find 99% of the malignant tumours, give the threshold that objective. ``fit`` tunes it on
 # training rows, each scored by a model that was not trained on it.
-classifier = TorchLogisticClassifier(C=penalty, threshold={"recall": 0.99}, pos_label="malignant")
+classifier = TorchLogisticClassifier(
+    C=penalty, threshold={"recall": 0.99}, pos_label="malignant"
+)
 model = make_pipeline(StandardScaler(), classifier).fit(X_train, y_train)
 
 print(f"\nThreshold for 99% recall: {classifier.threshold_:.3f}")
@@ -86,7 +90,9 @@ model, rows = joblib.load(sys.argv[1]), joblib.load(sys.argv[2])
 joblib.dump(model.predict_proba(rows), sys.argv[3])
 """
 with TemporaryDirectory() as folder:
-    files = [Path(folder) / f"{name}.joblib" for name in ("model", "rows", "probabilities")]
+    files = [
+        Path(folder) / f"{name}.joblib" for name in ("model", "rows", "probabilities")
+    ]
     joblib.dump(model, files[0])
     joblib.dump(X_test, files[1])
     subprocess.run([sys.executable, "-c", PREDICT, *files], check=True)
@@ -98,12 +104,15 @@ print(f"\nLoaded in a fresh process: {'the same' if same else 'other'} probabili
 # Plot the loss of a network on its training and validation set, and the data that the threshold
 # was tuned on: recall and precision for each threshold.
 network = make_pipeline(
-    StandardScaler(), TorchMLPClassifier(early_stopping=True, max_iter=1_000, random_state=0)
+    StandardScaler(),
+    TorchMLPClassifier(early_stopping=True, max_iter=1_000, random_state=0),
 ).fit(X_train, y_train)
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 LossCurveDisplay.from_estimator(network, ax=left, show_score=False)
 left.set_title("Loss of TorchMLPClassifier", loc="left")
-ThresholdDisplay.from_estimator(model, X_test, y_test, metrics=["recall", "precision"], ax=right)
+ThresholdDisplay.from_estimator(
+    model, X_test, y_test, metrics=["recall", "precision"], ax=right
+)
 right.set_title("Recall and precision on test data", loc="left")
 plt.show()

@@ -32,5 +32,7 @@ for name, value in search.best_params_.items():
 
 # %%
 # F1 over two of the parameters, each with the best threshold.
-SearchDisplay.from_estimator(search, params=["learning_rate_init", "alpha"], kind="heatmap")
+SearchDisplay.from_estimator(
+    search, params=["learning_rate_init", "alpha"], kind="heatmap"
+)
 plt.show()

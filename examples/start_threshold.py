@@ -20,7 +20,9 @@ X, y = load_digits(return_X_y=True)
 y = y == 9
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
 
-model = make_pipeline(StandardScaler(), TorchLogisticClassifier(threshold={"recall": 0.95}))
+model = make_pipeline(
+    StandardScaler(), TorchLogisticClassifier(threshold={"recall": 0.95})
+)
 model.fit(X_train, y_train)
 
 # Compare the tuned threshold with 0.5 on test data.
