@@ -1,12 +1,12 @@
 """Binary classifiers trained by PyTorch that behave like scikit-learn's own."""
 
-from skbinary._displays.loss import LossCurveDisplay
-from skbinary._displays.search import SearchDisplay
-from skbinary._displays.threshold import ThresholdDisplay
-from skbinary._encoder import PiecewiseLinearEncoder
-from skbinary._logistic import TorchLogisticClassifier
-from skbinary._mlp import TorchMLPClassifier
-from skbinary._search import VectorizedGridSearchCV, VectorizedRandomizedSearchCV
+from skbinary.estimators.logistic import TorchLogisticClassifier
+from skbinary.estimators.mlp import TorchMLPClassifier
+from skbinary.model_selection.search import VectorizedGridSearchCV, VectorizedRandomizedSearchCV
+from skbinary.plotting.loss import LossCurveDisplay
+from skbinary.plotting.search import SearchDisplay
+from skbinary.plotting.threshold import ThresholdDisplay
+from skbinary.preprocessing.piecewise_linear import PiecewiseLinearEncoder
 
 __all__ = [
     "LossCurveDisplay",

@@ -20,8 +20,9 @@ from skbinary import (
     TorchLogisticClassifier,
     TorchMLPClassifier,
     VectorizedGridSearchCV,
-    _inputs,
 )
+from skbinary.data import preparation
+from skbinary.estimators import scoring
 
 KINDS = [TorchLogisticClassifier, TorchMLPClassifier]
 RNG = np.random.RandomState(0)
@@ -33,11 +34,11 @@ IMAGES = RNG.randn(40, 2, 6)
 
 
 GAP = (
-    "{} must hold a label for each row. Got {} in row {} instead, which is NaN, None or another "
+    "{} must hold a label for each row, got {} in row {}, which is NaN, None or another "
     "missing value. Drop these rows, or label them."
 )
-UNREADABLE = "{} must be an array, a data frame or a tensor. Got {} instead. {}."
-NOT_DENSE = "{} must be a dense tensor of numbers. Got {} instead. {}."
+UNREADABLE = "{} must be an array, a data frame or a tensor, got {}. {}."
+NOT_DENSE = "{} must be a dense tensor of numbers, got {}. {}."
 
 
 class Witness(Callback):
@@ -80,13 +81,13 @@ def in_range(parameter, kind, interval, given):
 
 
 THRESHOLD = (
-    "threshold must be a number in [0, 1]. Got {} instead. It is the probability from which a row "
+    "threshold must be a number in [0, 1], got {}. It is the probability from which a row "
     "counts as positive; 0.5 is the usual one."
 )
 EMPTY = "Found array with 0 {}(s) (shape={}) while a minimum of 1 is required by NAME."
-ALONE = "X_val and y_val must be given together. Got {} alone instead. Pass {}, or leave all out."
+ALONE = "X_val and y_val must be given together, got {} alone. Pass {}, or leave all out."
 NEGATIVE = (
-    "Negative values in data passed to `{}`: weights must be zero or more. Got -2 instead. Drop "
+    "Negative values in data passed to `{}`: weights must be zero or more, got -2. Drop "
     "rows that shall not count, or give them weight 0."
 )
 
@@ -160,20 +161,20 @@ FIT_DATA = {
         (X, Y, np.ones(39)),
         {},
         whole(
-            "sample_weight must have one number for each row, shape (40,). Got shape (39,) "
-            "instead. Give every row a weight."
+            "sample_weight must have one number for each row, shape (40,), got shape (39,)"
+            ". Give every row a weight."
         ),
     ),
     "table of weights": (
         (X, Y, np.ones((40, 2))),
         {},
-        starts("sample_weight must have one number for each row, shape (40,)."),
+        starts("sample_weight must have one number for each row, shape (40,), got shape (40, 2)"),
     ),
     "one class, a number": (
         (X, np.ones(40)),
         {},
         whole(
-            "y must hold two classes. Got one class, 1.0, instead. NAME cannot learn from one "
+            "y must hold two classes, got one class, 1.0. NAME cannot learn from one "
             "class: check how the rows were selected, or pass both classes to partial_fit."
         ),
     ),
@@ -181,7 +182,7 @@ FIT_DATA = {
         (X, np.array(["spam"] * 40)),
         {},
         whole(
-            "y must hold two classes. Got one class, 'spam', instead. NAME cannot learn from one "
+            "y must hold two classes, got one class, 'spam'. NAME cannot learn from one "
             "class: check how the rows were selected, or pass both classes to partial_fit."
         ),
     ),
@@ -189,8 +190,8 @@ FIT_DATA = {
         (X, np.arange(40) % 3),
         {},
         whole(
-            "Only binary classification is supported. The type of the target is multiclass. Got "
-            "3 classes instead of two. Wrap NAME in sklearn.multiclass.OneVsRestClassifier."
+            "Only binary classification is supported. The type of the target is multiclass, got "
+            "3 classes. Wrap NAME in sklearn.multiclass.OneVsRestClassifier."
         ),
     ),
     "continuous y": ((X, X[:, 0]), {}, starts("Unknown label type: continuous.")),
@@ -241,7 +242,7 @@ FIT_DATA = {
         (X, Y),
         {"X_val": X, "y_val": Y + 1},
         whole(
-            "y_val must hold the classes [0, 1] only. Got [2] as well. Drop these rows, or fit "
+            "y_val must hold the classes [0, 1] only, got [2] as well. Drop these rows, or fit "
             "anew with all classes."
         ),
     ),
@@ -299,15 +300,14 @@ BAD_PARAMETERS = {
         None,
         {"device": "cuad"},
         whole(
-            "device must be 'auto' or the name of a torch device. Got 'cuad' instead. Did you mean "
-            "'cuda'?"
+            "device must be 'auto' or the name of a torch device, got 'cuad'. Did you mean 'cuda'?"
         ),
     ),
     "device, not at all": (
         None,
         {"device": "zzz"},
         whole(
-            "device must be 'auto' or the name of a torch device. Got 'zzz' instead. Use 'auto', "
+            "device must be 'auto' or the name of a torch device, got 'zzz'. Use 'auto', "
             "'cpu' or 'cuda'."
         ),
     ),
@@ -344,22 +344,22 @@ BAD_PARAMETERS = {
     "class_weight negative": (
         None,
         {"class_weight": {0: 1, 1: -2}},
-        r"^class_weight must .+\. Got .*-2.* instead\. .+\.$",
+        r"^class_weight must .+, got .*-2.*\. .+\.$",
     ),
     "class_weight nan": (
         None,
         {"class_weight": {0: 1, 1: np.nan}},
-        r"^class_weight must .+\. Got .*nan.* instead\. .+\.$",
+        r"^class_weight must .+, got .*nan.*\. .+\.$",
     ),
     "class_weight inf": (
         None,
         {"class_weight": {0: 1, 1: np.inf}},
-        r"^class_weight must .+\. Got .*inf.* instead\. .+\.$",
+        r"^class_weight must .+, got .*inf.*\. .+\.$",
     ),
     "class_weight all zero": (
         None,
         {"class_weight": {0: 0, 1: 0}},
-        r"^(class_weight|y) must .+\. Got .+ instead\. .+\.$",
+        r"^(class_weight|y) must .+, got .+\. .+\.$",
     ),
     "max_iter 0": (None, {"max_iter": 0}, in_range("max_iter", "an int", "[1, inf)", 0)),
     "tol negative": (None, {"tol": -1}, in_range("tol", "a float", "[0.0, inf)", -1)),
@@ -406,7 +406,7 @@ BAD_PARAMETERS = {
         TorchMLPClassifier,
         {"hidden_layer_sizes": (0,)},
         whole(
-            "hidden_layer_sizes must be > 0 and whole numbers. Got (0,) instead. Give one width "
+            "hidden_layer_sizes must be > 0 and whole numbers, got (0,). Give one width "
             "for each hidden layer."
         ),
     ),
@@ -414,7 +414,7 @@ BAD_PARAMETERS = {
         TorchMLPClassifier,
         {"hidden_layer_sizes": (2.5,)},
         whole(
-            "hidden_layer_sizes must be > 0 and whole numbers. Got (2.5,) instead. Give one width "
+            "hidden_layer_sizes must be > 0 and whole numbers, got (2.5,). Give one width "
             "for each hidden layer."
         ),
     ),
@@ -422,8 +422,8 @@ BAD_PARAMETERS = {
         TorchMLPClassifier,
         {"dropout": (0.1, 0.2), "hidden_layer_sizes": (8, 4, 2)},
         whole(
-            "dropout must be a rate in [0, 1), or one for each hidden layer. Got (0.1, 0.2) for 3 "
-            "hidden layers instead. Give 3 rates, or one."
+            "dropout must be a rate in [0, 1), or one for each hidden layer, got (0.1, 0.2) for 3 "
+            "hidden layers. Give 3 rates, or one."
         ),
     ),
     "dropout 1": (
@@ -438,24 +438,24 @@ BAD_PARAMETERS = {
         TorchMLPClassifier,
         {"dropout": [1.5, 0.0], "hidden_layer_sizes": (8, 4)},
         whole(
-            "dropout must be a rate in [0, 1), or one for each hidden layer. Got [1.5, 0.0] for 2 "
-            "hidden layers instead. Give 2 rates, or one."
+            "dropout must be a rate in [0, 1), or one for each hidden layer, got [1.5, 0.0] for 2 "
+            "hidden layers. Give 2 rates, or one."
         ),
     ),
     "dropout with lbfgs": (
         TorchMLPClassifier,
         {"dropout": 0.1, "solver": "lbfgs"},
         whole(
-            "dropout must be 0 with solver='lbfgs', which lowers a fixed objective. Got 0.1 "
-            "instead. Use solver='adam', or alpha."
+            "dropout must be 0 with solver='lbfgs', which lowers a fixed objective, got 0.1"
+            ". Use solver='adam', or alpha."
         ),
     ),
     "weight_decay with lbfgs": (
         TorchMLPClassifier,
         {"weight_decay": 0.1, "solver": "lbfgs"},
         whole(
-            "weight_decay must be 0 with solver='lbfgs', which lowers a fixed objective. Got 0.1 "
-            "instead. Use solver='adam', or alpha."
+            "weight_decay must be 0 with solver='lbfgs', which lowers a fixed objective, got 0.1"
+            ". Use solver='adam', or alpha."
         ),
     ),
 }
@@ -650,8 +650,8 @@ def test_fit_on_a_device_that_is_not_there_says_so(kind, device):
     if backend.is_available() and (chosen.index or 0) < backend.device_count():
         pytest.skip(f"{device} is there")
     sentence = (
-        f"device must be there on this machine. Got {device!r} instead, which torch "
-        f"{torch.__version__} cannot reach. Use device='auto' to take the best one there is."
+        f"device must be available, got {device!r}, which torch {torch.__version__} cannot use on "
+        "this machine. Use device='auto' for the best one that is available."
     )
 
     assert_raises_and_stays(
@@ -669,8 +669,8 @@ def test_early_stopping_with_one_row_of_each_class_says_so(kind):
         lambda m: m.fit(X[:2], [0, 1]),
         ValueError,
         whole(
-            "Early stopping must find two rows of a class, one to train on and one to validate on. "
-            "Got one of each class instead. Pass X_val and y_val, or set "
+            "Early stopping must find two rows of a class, one to train on and one to validate on, "
+            "got one of each class. Pass X_val and y_val, or set "
             "early_stopping=False."
         ),
     )
@@ -683,7 +683,7 @@ def test_warm_start_with_other_classes_says_so(kind):
         lambda m: m.fit(X, Y + 1),
         ValueError,
         whole(
-            "y must hold the classes [0, 1] to go on from the last fit. Got [1, 2] instead. Set "
+            "y must hold the classes [0, 1] to go on from the last fit, got [1, 2]. Set "
             "warm_start=False to start anew."
         ),
     )
@@ -698,7 +698,7 @@ def test_diverged_fit_names_epoch_rate_and_cause(kind, rate):
     model = unfitted(kind, solver="sgd", learning_rate_init=rate, max_iter=200)
     # The number must be one that is not finite, or the sentence contradicts itself.
     pattern = (
-        r"^The training loss must stay a finite number\. Got (nan|inf) instead in epoch \d+ at "
+        r"^The training loss must stay a finite number, got (nan|inf) in epoch \d+ at "
         rf"learning rate {re.escape(f'{rate:g}')}\. Bring the features to one scale "
         r"\(StandardScaler\) or lower learning_rate_init\.$"
     )
@@ -788,7 +788,7 @@ def test_converged_fit_does_not_warn(kind, solver):
 @both
 def test_partial_fit_with_an_unseen_class_says_so(kind):
     pattern = whole(
-        "y must hold the classes [0, 1] only. Got [2] as well. Drop these rows, or fit anew with "
+        "y must hold the classes [0, 1] only, got [2] as well. Drop these rows, or fit anew with "
         "all classes."
     )
     begun = unfitted(kind, solver="adam").partial_fit(X, Y)
@@ -805,7 +805,7 @@ def test_first_partial_fit_with_a_label_outside_classes_says_so(kind):
         lambda m: m.partial_fit(X, Y + 1, classes=[0, 1]),
         ValueError,
         whole(
-            "y must hold the classes [0, 1] only. Got [2] as well. Drop these rows, or fit anew "
+            "y must hold the classes [0, 1] only, got [2] as well. Drop these rows, or fit anew "
             "with all classes."
         ),
     )
@@ -818,7 +818,7 @@ def test_partial_fit_with_other_classes_than_at_first_says_so(kind):
         lambda m: m.partial_fit(X, Y, classes=[0, 2]),
         ValueError,
         whole(
-            "classes must be [0, 1], as in the first call of partial_fit. Got [0, 2] instead. "
+            "classes must be [0, 1], as in the first call of partial_fit, got [0, 2]. "
             "Leave classes out, or make a new estimator."
         ),
     )
@@ -841,7 +841,7 @@ def test_first_partial_fit_with_one_class_and_no_classes_says_so(kind):
         unfitted(kind, solver="adam", callbacks=[Witness()]),
         lambda m: m.partial_fit(X, np.zeros(40, dtype=int)),
         ValueError,
-        starts("y must hold two classes. Got one class, 0, instead."),
+        starts("y must hold two classes, got one class, 0."),
     )
 
 
@@ -851,7 +851,7 @@ def test_first_partial_fit_with_one_class_and_no_classes_says_so(kind):
         (
             kind,
             {"solver": solver},
-            f"partial_fit must have a solver with batches. Got solver={solver!r} instead. Use "
+            f"partial_fit must have a solver with batches, got solver={solver!r}. Use "
             "solver='adam' or solver='sgd'.",
         )
         for kind, solver in [
@@ -865,8 +865,8 @@ def test_first_partial_fit_with_one_class_and_no_classes_says_so(kind):
         (
             kind,
             {"solver": "adam", "early_stopping": True},
-            "partial_fit must have early_stopping=False, since it sees no validation rows. Got "
-            "early_stopping=True instead. Use fit, or switch it off.",
+            "partial_fit must have early_stopping=False, since it sees no validation rows, got "
+            "early_stopping=True. Use fit, or switch it off.",
         )
         for kind in KINDS
     ],
@@ -902,7 +902,7 @@ def test_scoring_bad_rows_says_so(kind, score, case):
 def test_scoring_images_of_another_shape_says_so(score, shape):
     model = fitted(TorchMLPClassifier, data=(IMAGES, Y))
     pattern = whole(
-        f"The samples in X must have the shape (2, 6) that fit has seen. Got {shape} instead. "
+        f"The samples in X must have the shape (2, 6) that fit has seen, got {shape}. "
         "Reshape X to (n_samples, 2, 6)."
     )
 
@@ -917,7 +917,7 @@ def test_scoring_images_where_fit_has_seen_rows_says_so():
         lambda m: m.predict(X[:, :, None]),
         ValueError,
         whole(
-            "The samples in X must have the shape (3,) that fit has seen. Got (3, 1) instead. "
+            "The samples in X must have the shape (3,) that fit has seen, got (3, 1). "
             "Reshape X to (n_samples, 3)."
         ),
     )
@@ -934,9 +934,7 @@ def test_predict_with_a_threshold_outside_of_0_and_1_says_so(kind, threshold):
     # Also when it was set after fit, which checks it in vain.
     late = fitted(kind).set_params(threshold=threshold)
     if threshold == "half":
-        pattern = (
-            r"threshold must be a number in \[0, 1\] to be set after fit\. Got 'half' instead\."
-        )
+        pattern = r"threshold must be a number in \[0, 1\] to be set after fit, got 'half'\."
     assert_raises_and_stays(late, lambda m: m.predict(X), ValueError, pattern)
 
 
@@ -996,8 +994,8 @@ def test_set_callbacks_on_an_old_scikit_learn_says_which_is_needed(kind):
         lambda m: m.set_callbacks(object()),
         ImportError,
         whole(
-            f"set_callbacks must have scikit-learn 1.9 or newer. Got {sklearn.__version__} "
-            "instead. Upgrade scikit-learn, or give skorch callbacks to the parameter callbacks."
+            f"set_callbacks must have scikit-learn 1.9 or newer, got {sklearn.__version__}"
+            ". Upgrade scikit-learn, or give skorch callbacks to the parameter callbacks."
         ),
     )
 
@@ -1132,7 +1130,7 @@ def test_labels_with_gaps_are_refused_with_the_first_of_them(kind, use, given):
 def test_weights_of_classes_as_sample_weight_name_the_parameter(kind, use, weight):
     call, name = use
     pattern = whole(
-        f"{name} must have one number for each row. Got {weight!r} instead. Weights of classes are "
+        f"{name} must have one number for each row, got {weight!r}. Weights of classes are "
         "given as the parameter class_weight."
     )
     model = fitted(kind, solver="adam")
@@ -1152,7 +1150,7 @@ def test_frame_with_missing_numbers_is_refused(kind):
     frame = pd.DataFrame(X).astype(object)
     frame.iloc[2, 1] = pd.NA
     pattern = whole(
-        "X must hold a number in each place. Got <NA> instead, for a missing value. Impute the "
+        "X must hold a number in each place, got <NA>, for a missing value. Impute the "
         "missing values, or drop these rows."
     )
     assert_raises_and_stays(fitted(kind), lambda m: m.fit(frame, Y), ValueError, pattern)
@@ -1196,8 +1194,8 @@ def test_network_of_a_torch_module_names_the_class_that_takes_one(module):
     with pytest.raises(
         ValueError,
         match=whole(
-            "hidden_layer_sizes must be the widths of the hidden layers, such as (64, 32). Got a "
-            "torch module instead. This estimator builds its own network: train a module of yours "
+            "hidden_layer_sizes must be the widths of the hidden layers, such as (64, 32), got a "
+            "torch module. This estimator builds its own network: train a module of yours "
             "with skorch.NeuralNetBinaryClassifier."
         ),
     ):
@@ -1211,7 +1209,7 @@ def test_network_of_a_torch_module_names_the_class_that_takes_one(module):
 def test_threshold_set_to_several_numbers_after_fit_says_so(kind, threshold):
     model = fitted(kind)
     model.threshold = threshold
-    pattern = starts("threshold must be a number in [0, 1] to be set after fit. Got ")
+    pattern = starts("threshold must be a number in [0, 1] to be set after fit, got ")
     for score in (lambda m: m.predict(X), lambda m: m.net_):
         with pytest.raises(ValueError, match=pattern):
             score(model)
@@ -1222,7 +1220,7 @@ def test_threshold_set_to_several_numbers_after_fit_says_so(kind, threshold):
 PLACES = np.random.RandomState(0).permutation(240)[:120]
 SPARSE = sp.coo_array((np.linspace(0.1, 1, 120), np.divmod(PLACES, 6)), shape=(40, 6))
 FITS = (
-    "{} must be a sparse matrix whose index arrays fit its shape. Got {} instead. Build the matrix "
+    "{} must be a sparse matrix whose index arrays fit its shape, got {}. Build the matrix "
     "anew from rows, columns and values, as scipy.sparse.coo_array does."
 )
 
@@ -1338,11 +1336,12 @@ def raiser(error):
 @pytest.mark.parametrize("method", ["fit", "partial_fit", "tune_threshold"])
 def test_fit_that_is_out_of_memory_says_what_to_do(kind, error, method, monkeypatch):
     model = fitted(kind, solver="adam")
-    monkeypatch.setattr(_inputs, "as_rows", raiser(error))
+    monkeypatch.setattr(scoring, "as_rows", raiser(error))
+    monkeypatch.setattr(preparation, "as_rows", raiser(error))
     more = ("f1",) if method == "tune_threshold" else ()
     first_line = str(error).splitlines()[0]
     pattern = whole(
-        f"NAME.{method} must fit into the memory of the device. Got {first_line!r} instead. Pass "
+        f"NAME.{method} must fit into the memory of the device, got {first_line!r}. Pass "
         "float32 rows, lower batch_size or the number of units, or set device='cpu' if the device "
         "is an accelerator."
     )
@@ -1354,8 +1353,8 @@ def test_fit_that_is_out_of_memory_says_what_to_do(kind, error, method, monkeypa
 @pytest.mark.parametrize("score", SCORES)
 def test_score_that_is_out_of_memory_says_what_to_do(kind, error, score, monkeypatch):
     model = fitted(kind)
-    monkeypatch.setattr(_inputs, "as_rows", raiser(error))
-    pattern = starts("The rows and their scores must fit into the memory of the device. Got ")
+    monkeypatch.setattr(scoring, "as_rows", raiser(error))
+    pattern = starts("The rows and their scores must fit into the memory of the device, got ")
     assert_raises_and_stays(model, lambda m: getattr(m, score)(X), MemoryError, pattern)
 
 
@@ -1366,6 +1365,6 @@ def test_network_that_is_too_large_for_any_memory_says_what_to_do():
 
 @both
 def test_error_that_is_not_of_the_memory_is_left_alone(kind, monkeypatch):
-    monkeypatch.setattr(_inputs, "as_rows", raiser(RuntimeError("shapes do not match")))
+    monkeypatch.setattr(preparation, "as_rows", raiser(RuntimeError("shapes do not match")))
     with pytest.raises(RuntimeError, match=whole("shapes do not match")):
         unfitted(kind).fit(X, Y)

@@ -33,7 +33,7 @@ def test_public_object_has_a_complete_docstring(name):
     assert errors == []
 
 
-# tests/test_display.py does so for the displays, which are not fitted.
+# tests/plotting/test_displays.py does so for the displays, which are not fitted.
 @pytest.mark.parametrize("name", [n for n in skbinary.__all__ if not n.endswith("Display")])
 def test_class_documents_every_parameter_and_fitted_attribute(name):
     kind = getattr(skbinary, name)

@@ -18,10 +18,9 @@ from skbinary import (
     TorchMLPClassifier,
     VectorizedGridSearchCV,
     VectorizedRandomizedSearchCV,
-    _interrupt,
-    _team,
-    _warning,
 )
+from skbinary.runtime import interrupts, threads
+from skbinary.runtime import warnings as runtime_warnings
 
 X, Y = make_classification(400, 8, flip_y=0.1, random_state=0)
 NETWORK = TorchMLPClassifier((8,), max_iter=20, n_iter_no_change=np.inf, random_state=0)
@@ -72,9 +71,9 @@ def settings_of_the_process():
 
     def put_back():
         sklearn.set_config(**config)
-        _team._THREAD.n_threads = None
-        _interrupt._is_raised.set(False)
-        _warning._collected.set(None)
+        threads._THREAD.n_threads = None
+        interrupts._is_raised.set(False)
+        runtime_warnings._collected.set(None)
         torch.set_num_threads(n_threads)
 
     return put_back
@@ -223,12 +222,12 @@ def test_tune_threshold_raises_and_leaves_the_estimator_as_it_was():
 
 
 def test_interrupt_while_a_threshold_is_chosen_keeps_the_trained_model(monkeypatch):
-    from skbinary import _parts
+    from skbinary.estimators import ensemble
 
     def press(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_parts.Parts, "train", press)
+    monkeypatch.setattr(ensemble.Parts, "train", press)
     with pytest.warns(UserWarning, match=r"threshold was not chosen.*It is 0\.5.*tune_threshold"):
         model = TorchLogisticClassifier(threshold="f1").fit(X, Y)
     assert model.threshold_ == 0.5

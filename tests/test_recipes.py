@@ -102,8 +102,8 @@ def run(copy, *arguments):
 @pytest.mark.parametrize(
     ("title", "tests", "which", "program"),
     [
-        ("Add an activation", "tests/test_stack.py", "softplus", ACTIVATION),
-        ("Add a solver", "tests/training/test_solvers.py", "cg", SOLVER),
+        ("Add an activation", "tests/models/test_batch_of_models.py", "softplus", ACTIVATION),
+        ("Add a solver", "tests/solvers/full_batch/test_solvers.py", "cg", SOLVER),
     ],
 )
 def test_recipe_followed_word_for_word_works(title, tests, which, program, copy):

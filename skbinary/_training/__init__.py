@@ -1,1 +1,0 @@
-"""The numerics of training: one loop, and the steps that it drives."""

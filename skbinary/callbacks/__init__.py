@@ -1,0 +1,1 @@
+"""skorch's and scikit-learn's callbacks, and what early stopping monitors."""

@@ -1,0 +1,1 @@
+"""From what users pass to rows, targets and weights on a device."""

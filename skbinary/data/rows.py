@@ -1,0 +1,334 @@
+"""Tables of rows on a device: dense, sparse or memory-mapped.
+
+All rows offer the same few verbs, so that nothing above needs to know how they are stored:
+``take`` cuts out rows, ``view`` does so without copying them where that can be, ``batch`` puts some
+of them on the device in the precision of the computation, and what ``batch`` returns is multiplied
+with ``@`` or ``transposed_matmul``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from skbinary.data.batches import Batch, DenseBatch, LayerInput, Shareable, SparseBatch
+from skbinary.runtime.chunks import row_chunks, whole_batches
+
+# Rows from which the offsets of columns are estimated, and how many standard deviations from zero
+# are far: the condition number of a column and the intercept is the square of that.
+_ROWS_FOR_OFFSETS, _FAR = 1000, 30.0
+
+
+class Fetch(Protocol):
+    """Rows that were fetched together, to be split into batches."""
+
+    def split(self, n_rows: int) -> Sequence[Shareable]: ...
+
+
+class Source(Protocol):
+    """A table that the rows of several mini-batches are fetched from at once."""
+
+    def n_fetched(self, batch_size: int) -> int: ...
+
+    def batch(self, index: Tensor) -> Fetch: ...
+
+
+@runtime_checkable
+class SharedTable(Source, Protocol):
+    """A table that several models can have batches of their own of, all at once."""
+
+    def shares(self, other: object) -> bool: ...
+
+    def positions(self, index: Tensor) -> Tensor: ...
+
+    def n_fetched_of_each(self, batch_size: int, n_models: int) -> int: ...
+
+    def batches_of_each(self, where: Tensor, batch_size: int) -> Sequence[LayerInput]: ...
+
+
+class Rows(Protocol):
+    """A table of rows, wherever it lies."""
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    def to(self, dtype: torch.dtype) -> Rows: ...
+
+    def take(self, index: Tensor) -> Rows: ...
+
+    def view(self, index: Tensor) -> Rows: ...
+
+    def batch(self, index: Tensor | slice) -> Batch: ...
+
+    def chunks(self) -> list[slice]: ...
+
+    def n_fetched(self, batch_size: int) -> int: ...
+
+
+@dataclass(frozen=True)
+class DenseRows:
+    """Rows in one tensor, converted to `dtype` batch by batch if they are stored in another."""
+
+    values: Tensor
+    dtype: torch.dtype
+    index: Tensor | None = None  # which of them are there; None for all
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        n_rows = self.values.shape[0] if self.index is None else len(self.index)
+        return n_rows, self.values.shape[1]
+
+    def to(self, dtype: torch.dtype) -> DenseRows:
+        return replace(self, dtype=dtype)
+
+    def take(self, index: Tensor) -> DenseRows:
+        return replace(self, values=self.values[self.positions(index)], index=None)
+
+    def view(self, index: Tensor) -> DenseRows:
+        return replace(self, index=self.positions(index))
+
+    def batch(self, index: Tensor | slice) -> DenseBatch:
+        if isinstance(index, slice):
+            if self.index is None:
+                part = self.values[index]
+                return DenseBatch(part if part.dtype == self.dtype else part.to(self.dtype))
+            index = self.index[index]
+        elif self.index is not None:
+            index = self.index[index]
+        return DenseBatch(torch.index_select(self.values, 0, index).to(self.dtype))
+
+    def chunks(self) -> list[slice]:
+        return row_chunks(*self.shape, self.values.device)
+
+    def n_fetched(self, batch_size: int) -> int:
+        return whole_batches(batch_size, self.shape[1], self.values.device)
+
+    def n_fetched_of_each(self, batch_size: int, n_models: int) -> int:
+        """Tell how many rows of each model are fetched at once."""
+        # A processor multiplies what lies together, and keeps close what one batch needs.
+        if self.values.device.type == "cpu":
+            return batch_size
+        return whole_batches(batch_size, n_models * self.shape[1], self.values.device)
+
+    def shares(self, other: object) -> bool:
+        """Tell whether both are rows of one table."""
+        if not isinstance(other, DenseRows):
+            return False
+        return self.values is other.values and self.dtype == other.dtype
+
+    def batches_of_each(self, where: Tensor, batch_size: int) -> list[DenseBatch]:
+        """Give batches of the whole table, at positions of shape (n_models, n_rows)."""
+        rows = torch.index_select(self.values, 0, where.flatten()).to(self.dtype)
+        parts = torch.split(rows.view(*where.shape, -1), batch_size, dim=1)
+        return [DenseBatch(each) for each in parts]
+
+    def positions(self, index: Tensor) -> Tensor:
+        """Give where rows lie in the whole table."""
+        index = index.to(self.values.device)
+        return index if self.index is None else self.index[index]
+
+
+@dataclass(frozen=True)
+class MappedRows:
+    """Rows that lie in a file and are read when they are needed."""
+
+    values: Any  # a numpy.memmap of any real type
+    dtype: torch.dtype
+    device: torch.device
+    index: Tensor | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        n_rows = len(self.values) if self.index is None else len(self.index)
+        return n_rows, self.values.shape[1]
+
+    def to(self, dtype: torch.dtype) -> MappedRows:
+        return replace(self, dtype=dtype)
+
+    def take(self, index: Tensor) -> MappedRows:
+        index = index.cpu()
+        return replace(self, index=index if self.index is None else self.index[index])
+
+    view = take
+
+    def batch(self, index: Tensor | slice) -> DenseBatch:
+        if self.index is not None:
+            index = self.index[index.cpu() if isinstance(index, Tensor) else index]
+        where = index.cpu().numpy() if isinstance(index, Tensor) else index
+        # A copy: torch has no read-only tensors, and the file may not be written to. torch only
+        # supports the byte order of the machine.
+        values = torch.as_tensor(self.values[where].astype(self.values.dtype.newbyteorder("=")))
+        return DenseBatch(values.to(device=self.device, dtype=self.dtype))
+
+    def chunks(self) -> list[slice]:
+        return row_chunks(*self.shape, self.device)
+
+    def n_fetched(self, batch_size: int) -> int:
+        return batch_size
+
+
+@dataclass(frozen=True)
+class CenteredRows:
+    """Dense rows minus an offset for each column, for models with an intercept, which absorbs it.
+
+    Parameters
+    ----------
+    rows : DenseRows or MappedRows
+        In the precision of the offset, so that the difference keeps its digits.
+    offset : Tensor of shape (n_features,)
+    dtype : torch.dtype
+        The precision of the difference.
+    """
+
+    rows: DenseRows | MappedRows
+    offset: Tensor
+    dtype: torch.dtype
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.rows.shape
+
+    def to(self, dtype: torch.dtype) -> CenteredRows:
+        return replace(self, dtype=dtype)
+
+    def take(self, index: Tensor) -> CenteredRows:
+        return replace(self, rows=self.rows.take(index))
+
+    def view(self, index: Tensor) -> CenteredRows:
+        return replace(self, rows=self.rows.view(index))
+
+    def batch(self, index: Tensor | slice) -> DenseBatch:
+        return DenseBatch((self.rows.batch(index).values - self.offset).to(self.dtype))
+
+    def chunks(self) -> list[slice]:
+        return self.rows.chunks()
+
+    def n_fetched(self, batch_size: int) -> int:
+        return self.rows.n_fetched(batch_size)
+
+
+def centered(rows: Rows) -> CenteredRows | None:
+    """Center the columns that are far from zero, compared with how much they vary.
+
+    Such a column (a year, a time stamp) is nearly a multiple of the intercept's column of ones, and
+    steps lose the digits in which the two differ. Centered columns have the same coefficients under
+    the same penalty.
+
+    Parameters
+    ----------
+    rows : Rows
+
+    Returns
+    -------
+    CenteredRows or None
+        None where no column is far from zero, and for sparse rows, which would not stay sparse.
+    """
+    if not isinstance(rows, DenseRows | MappedRows):
+        return None
+    n_rows = rows.shape[0]
+    # Any offset near the mean will do, so a part of the rows is enough.
+    some: Tensor | slice = slice(0, n_rows)
+    if n_rows > _ROWS_FOR_OFFSETS:
+        device = rows.values.device if isinstance(rows, DenseRows) else rows.device
+        some = torch.arange(0, n_rows, n_rows // _ROWS_FOR_OFFSETS, device=device)
+    values = rows.batch(some).values
+    mean = values.mean(dim=0)
+    deviation = (values - mean).square_().mean(dim=0).sqrt_()  # a fraction of the time of ``std``
+    is_far = (mean.abs() > _FAR * deviation) & torch.isfinite(mean)
+    if not bool(is_far.any()):
+        return None
+    return CenteredRows(rows, torch.where(is_far, mean, 0.0), rows.dtype)
+
+
+@dataclass(frozen=True)
+class SparseRows:
+    """Rows in compressed sparse row form: three tensors, as in scipy's ``csr_array``."""
+
+    starts: Tensor  # (n_rows + 1,)
+    columns: Tensor  # (n_stored,)
+    values: Tensor  # (n_stored,)
+    n_features: int
+    dtype: torch.dtype
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.starts) - 1, self.n_features
+
+    def to(self, dtype: torch.dtype) -> SparseRows:
+        return replace(self, dtype=dtype)
+
+    def take(self, index: Tensor) -> SparseRows:
+        starts, lengths = self.starts[index].long(), self._lengths()[index]
+        ends = torch.cumsum(lengths, 0)
+        # The stored numbers of row i are a run: its start, counted on from where row i now begins.
+        shift = torch.repeat_interleave(starts - ends + lengths, lengths)
+        stored = shift + torch.arange(len(shift), device=shift.device)
+        return replace(
+            self,
+            starts=functional.pad(ends, (1, 0)).to(self.starts.dtype),
+            columns=self.columns[stored],
+            values=self.values[stored],
+        )
+
+    view = take
+
+    def batch(self, index: Tensor | slice) -> SparseBatch:
+        if isinstance(index, Tensor):
+            return SparseBatch(self.take(index).as_tensor())
+        begin, end, _ = index.indices(self.shape[0])
+        if (begin, end) in self._kept:
+            return self._kept[begin, end]
+        starts = self.starts[begin : end + 1]
+        stored = slice(int(starts[0]), int(starts[-1]))
+        chunk = replace(
+            self,
+            starts=starts - starts[0],
+            columns=self.columns[stored],
+            values=self.values[stored],
+        )
+        self._kept[begin, end] = SparseBatch(chunk.as_tensor())
+        return self._kept[begin, end]
+
+    def n_fetched(self, batch_size: int) -> int:
+        return whole_batches(batch_size, self._stored_per_row, self.values.device)
+
+    def as_tensor(self) -> Tensor:
+        """Give the rows as a torch CSR tensor in the precision of the computation."""
+        _silence_beta_notice()
+        return torch.sparse_csr_tensor(
+            self.starts, self.columns, self.values.to(self.dtype), self.shape,
+            check_invariants=False,
+        )  # fmt: skip
+
+    def chunks(self) -> list[slice]:
+        return row_chunks(self.shape[0], self._stored_per_row, self.values.device)
+
+    @property
+    def _stored_per_row(self) -> int:
+        return max(1, len(self.values) // max(1, self.shape[0]))
+
+    @cached_property
+    def _kept(self) -> dict[tuple[int, int], SparseBatch]:
+        # Spans are asked for again and again, and remember their transposes.
+        return {}
+
+    def _lengths(self) -> Tensor:
+        return torch.diff(self.starts).long()
+
+
+@cache
+def _silence_beta_notice() -> None:
+    """Make the first compressed tensor of the process, at which torch says that they are new."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        torch.sparse_csr_tensor([0, 1], [0], [1.0], (1, 1))

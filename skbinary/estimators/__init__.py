@@ -1,0 +1,1 @@
+"""The two classifiers, and what a fit does."""

@@ -1,0 +1,179 @@
+"""How a classifier looks in a notebook, and where its documentation is."""
+
+from __future__ import annotations
+
+import html
+import reprlib
+from collections import Counter
+from collections.abc import Iterator
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from skbinary.estimators.sparkline import sketch
+
+# Where the documentation is, for example "https://skbinary.example/stable". Diagrams link to it;
+# with none there are no links.
+SITE = ""
+
+# What the fitted state tells, or draws. scikit-learn's own table leaves it out.
+_TOLD = (
+    *("device_", "n_iter_", "best_epoch_", "stop_reason_", "n_members_", "threshold_"),
+    *("threshold_interval_", "threshold_curve_", "history_"),
+)
+# The classes are those of scikit-learn's tables, so this one looks like them in every theme.
+_STATE = (
+    '<div class="estimator-table skbinary-state"><details open=""><summary>Fitted state</summary>'
+    '<table class="parameters-table" style="max-width:36rem"><tbody>{rows}</tbody></table>'
+    "{picture}</details></div>"
+)
+_ROW = (
+    '<tr class="default"><td role="rowheader" style="text-align:left">{}</td>'
+    '<td class="value" style="text-align:left;overflow-wrap:anywhere">{}</td></tr>'
+)
+
+
+class SiteLinks:
+    """Lets scikit-learn's diagrams link to the documentation of this package, if it has a site."""
+
+    _doc_link_module = "skbinary"
+    _doc_link_template = "{page}"
+
+    def _doc_link_url_param_generator(self) -> dict[str, str]:
+        name = f"reference/skbinary.{type(self).__name__}.html"
+        return {"page": f"{SITE.rstrip('/')}/{name}" if SITE else ""}
+
+
+class HTMLState(SiteLinks):
+    """Shows the fitted state below the parameters, in scikit-learn's diagrams.
+
+    A diagram asks every estimator in it for the table of its parameters, and since scikit-learn
+    1.9 for a table of its fitted attributes. Should it ask for neither any more, it merely shows
+    less.
+    """
+
+    def _get_params_html(self, *args: Any, **kwargs: Any) -> Any:
+        params = super()._get_params_html(*args, **kwargs)  # type: ignore[misc]
+        state = fitted_state(self)
+        if state:
+            table = params._repr_html_inner
+            params._repr_html_inner = lambda: table() + state
+        return params
+
+    def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
+        # Of what is in the instance alone: views as net_ are costly to build, and load skorch.
+        shown: Any = BaseEstimator()
+        try:
+            told = _TOLD if fitted_state(self) else ()
+            vars(shown).update({k: v for k, v in vars(self).items() if k not in told})
+            attributes = shown._get_fitted_attr_html(*args, **kwargs)
+            attributes.estimator_class = type(self)
+        except Exception:
+            return {}  # which is no table
+        return attributes
+
+
+def fitted_state(model: Any) -> str:
+    """Give the fitted state of a classifier as HTML.
+
+    Parameters
+    ----------
+    model : BinaryClassifier
+
+    Returns
+    -------
+    str
+        Empty where it is not fitted, or something about it is odd: a diagram must never fail.
+    """
+    try:
+        if "classes_" not in vars(model):
+            return ""
+        training, validation = (
+            _curves(model, "loss_curve_"),
+            _curves(model, "validation_loss_curve_"),
+        )
+        kept = np.ravel(model.best_epoch_).astype(int).tolist()
+        unit = "iteration" if model._sees_all_rows() else "epoch"
+        rows = [
+            *_minibatch_setup(model, len(max(training, key=len)), kept, unit),
+            *_decision(model),
+            *_losses(training, validation, kept, unit),
+        ]
+        told = "".join(_ROW.format(html.escape(name), html.escape(text)) for name, text in rows)
+        return _STATE.format(rows=told, picture=sketch(training, validation, kept, unit))
+    except Exception:
+        return ""
+
+
+def _curves(model: Any, name: str) -> list[list[float]]:
+    """Give a curve of each member, or none at all."""
+    curves = getattr(model, name)
+    if curves is None:
+        return []
+    return curves if isinstance(model.history_, list) else [curves]
+
+
+def _minibatch_setup(
+    model: Any, n_all: int, kept: list[int], unit: str
+) -> Iterator[tuple[str, str]]:
+    """Tell how the training went."""
+    yield "device_", str(model.device_)
+    n_members = getattr(model, "n_members_", 1)
+    if n_members > 1:
+        yield "n_members_", str(n_members)
+    n_iter = int(np.max(model.n_iter_))
+    text = _counted(n_iter, unit)
+    yield "n_iter_", text if n_iter == n_all else f"{text} in the last fit, {n_all} in all"
+    yield "best_epoch_", _span(kept)
+    reasons = Counter(np.ravel(model.stop_reason_).tolist())
+    if len(reasons) == 1:
+        yield "stop_reason_", str(next(iter(reasons)))
+    else:
+        told = (f"{_counted(n, 'member')}: {reason}" for reason, n in reasons.most_common())
+        yield "stop_reason_", "; ".join(told)
+
+
+def _decision(model: Any) -> Iterator[tuple[str, str]]:
+    """Tell the threshold in force."""
+    wanted = model.threshold
+    try:
+        threshold = model._own_threshold()
+    except ValueError:
+        yield "threshold_", f"none yet for {_short(wanted)}, which was set after fit"
+        return
+    interval = getattr(model, "threshold_interval_", None)
+    if interval is None or threshold != model.threshold_:
+        yield "threshold_", f"{threshold:.4g}"
+        return
+    for_what = "" if isinstance(wanted, Real) else f" for {_short(wanted)}"
+    yield "threshold_", f"{threshold:.4g}, chosen{for_what}"
+    low, high = interval
+    yield "threshold_interval_", f"{low:.4g} to {high:.4g}, in 90% of resamples"
+
+
+def _losses(
+    training: list[list[float]], validation: list[list[float]], kept: list[int], unit: str
+) -> Iterator[tuple[str, str]]:
+    """Tell the losses at the epochs that were kept."""
+    for name, group in (("loss_curve_", training), ("validation_loss_curve_", validation)):
+        if group and min(kept) >= 1:
+            loss = np.mean([curve[k - 1] for curve, k in zip(group, kept, strict=True)])
+            where = f"{unit} {kept[0]}" if len(kept) == 1 else f"the best {unit}s, on average"
+            yield name, f"{loss:.4g} at {where}"
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def _span(numbers: list[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def _short(value: Any) -> str:
+    """Give a name, or a representation that is not too long."""
+    name = getattr(value, "__name__", None)
+    return name if isinstance(name, str) else reprlib.repr(value)

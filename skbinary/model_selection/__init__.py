@@ -1,0 +1,1 @@
+"""Searches over parameters that train candidates in batches."""

@@ -1,0 +1,1 @@
+"""Linear models and networks: their shape, parameters, logits and gradients."""

@@ -1,0 +1,1 @@
+"""Solvers that see one batch of rows at a time."""

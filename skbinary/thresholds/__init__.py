@@ -1,0 +1,1 @@
+"""Objectives for the decision threshold, and the choice of the best threshold."""

@@ -1,0 +1,447 @@
+"""How the classifiers look in a notebook, and where their diagrams link to."""
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import sklearn
+from sklearn.base import BaseEstimator, clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import make_classification
+from sklearn.ensemble import StackingClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import estimator_html_repr
+from sklearn.utils.fixes import parse_version
+
+from skbinary import (
+    TorchLogisticClassifier,
+    TorchMLPClassifier,
+    VectorizedGridSearchCV,
+    VectorizedRandomizedSearchCV,
+)
+from skbinary.estimators import html as html_state
+from skbinary.estimators.sparkline import sketch
+
+STATE = "<summary>Fitted state</summary>"
+X, Y = make_classification(200, n_features=5, random_state=0)
+SHOWS_ATTRIBUTES = parse_version(sklearn.__version__) >= parse_version("1.9")
+SEARCHES = [VectorizedGridSearchCV, VectorizedRandomizedSearchCV]
+NAN = float("nan")
+
+
+def network(**parameters):
+    usual = {"hidden_layer_sizes": (4,), "max_iter": 5, "n_iter_no_change": 5, "random_state": 0}
+    return TorchMLPClassifier(**{**usual, **parameters})
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return network(early_stopping=True).fit(X, Y)
+
+
+@pytest.fixture(scope="module")
+def crowd():
+    return network(n_members=3, threshold={"recall": 0.9}).fit(X, Y)
+
+
+FITTED = [
+    TorchLogisticClassifier(),
+    TorchLogisticClassifier(solver="sgd", max_iter=3, n_iter_no_change=3),
+    network(),
+    network(solver="lbfgs", max_iter=500),
+    network(early_stopping=True),
+    network(n_members=2),
+    network(threshold="f1"),
+]
+
+
+class _Reader(HTMLParser):
+    """Reads the fitted state as a user does: its rows."""
+
+    def __init__(self):
+        super().__init__()
+        self.cells, self.depth, self.ids, self.tags = [], 0, [], []
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags.append(tag)
+        if "id" in attrs:
+            self.ids.append(attrs["id"])
+        if tag == "td":
+            self.cells.append("")
+            self.depth += 1
+
+    def handle_endtag(self, tag):
+        if tag == "td":
+            self.depth -= 1
+
+    def handle_data(self, data):
+        if self.depth:
+            self.cells[-1] += data
+
+
+def read(text):
+    reader = _Reader()
+    reader.feed(text)
+    return reader
+
+
+def state_of(model):
+    return html_state.fitted_state(model)
+
+
+def rows_of(model):
+    cells = read(state_of(model)).cells
+    return dict(zip(cells[::2], cells[1::2], strict=True))
+
+
+def picture_in(text):
+    [svg] = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
+    return ElementTree.fromstring(svg)
+
+
+# -- what it says -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", FITTED, ids=lambda m: type(m).__name__)
+def test_fitted_classifier_shows_parameters_state_and_curve(model):
+    told = clone(model).fit(X, Y)._repr_html_()
+    assert told.count("<summary>Parameters</summary>") == 1
+    assert told.count(STATE) == 1
+    assert told.count("<svg role") == 1
+    assert told.index("Parameters</summary>") < told.index(STATE)
+
+
+@pytest.mark.parametrize(
+    "model", [TorchLogisticClassifier(), network()], ids=lambda m: type(m).__name__
+)
+def test_classifier_that_is_not_fitted_shows_its_parameters_alone(model):
+    told = model._repr_html_()
+    assert "<summary>Parameters</summary>" in told
+    assert STATE not in told
+    assert "<svg role" not in told
+
+
+def test_state_tells_how_the_training_went(plain):
+    rows, kept = rows_of(plain), plain.best_epoch_
+    assert rows["device_"] == plain.device_
+    assert rows["n_iter_"] == f"{plain.n_iter_} epochs"
+    assert rows["best_epoch_"] == str(kept)
+    assert rows["stop_reason_"] == plain.stop_reason_
+    assert rows["threshold_"] == "0.5"
+    assert rows["loss_curve_"] == f"{plain.loss_curve_[kept - 1]:.4g} at epoch {kept}"
+    expected = f"{plain.validation_loss_curve_[kept - 1]:.4g} at epoch {kept}"
+    assert rows["validation_loss_curve_"] == expected
+
+
+def test_state_of_full_batch_solver_counts_iterations():
+    model = TorchLogisticClassifier().fit(X, Y)
+    rows = rows_of(model)
+    assert rows["n_iter_"] == f"{model.n_iter_[0]} iterations"
+    assert "validation_loss_curve_" not in rows
+
+
+def test_state_of_members_tells_their_count_spans_and_averages(crowd):
+    rows = rows_of(crowd)
+    losses = [c[k - 1] for c, k in zip(crowd.loss_curve_, crowd.best_epoch_, strict=True)]
+    assert rows["n_members_"] == "3"
+    assert rows["loss_curve_"] == f"{np.mean(losses):.4g} at the best epochs, on average"
+    assert rows["stop_reason_"] == "max_iter was reached"
+
+
+def test_state_of_members_that_stopped_for_several_reasons_counts_them(crowd):
+    model = clone(crowd).fit(X, Y)
+    model.stop_reason_ = ["a", "b", "a"]
+    assert rows_of(model)["stop_reason_"] == "2 members: a; 1 member: b"
+
+
+def test_state_of_chosen_threshold_tells_what_for_and_how_sure(crowd):
+    rows, (low, high) = rows_of(crowd), crowd.threshold_interval_
+    assert rows["threshold_"] == f"{crowd.threshold_:.4g}, chosen for {{'recall': 0.9}}"
+    assert rows["threshold_interval_"] == f"{low:.4g} to {high:.4g}, in 90% of resamples"
+
+
+def test_state_of_tuned_threshold_tells_that_it_was_chosen(plain):
+    model = clone(plain).fit(X, Y).tune_threshold(X, Y, "f1")
+    assert rows_of(model)["threshold_"] == f"{model.threshold_:.4g}, chosen"
+
+
+def test_state_tells_the_threshold_that_was_set_after_fit(crowd):
+    model = clone(crowd).fit(X, Y).set_params(threshold=0.25)
+    rows = rows_of(model)
+    assert rows["threshold_"] == "0.25"
+    assert "threshold_interval_" not in rows
+
+
+def test_state_tells_that_an_objective_set_after_fit_is_not_in_force(crowd):
+    model = clone(crowd).fit(X, Y).set_params(threshold="f1")
+    assert rows_of(model)["threshold_"] == "none yet for 'f1', which was set after fit"
+
+
+def test_state_tells_a_metric_of_ones_own_by_its_name():
+    def right(y_true, y_pred, *, sample_weight=None):
+        return float(np.mean(y_true == y_pred))
+
+    assert rows_of(network(threshold=right).fit(X, Y))["threshold_"].endswith("chosen for right")
+
+
+def test_state_after_partial_fit_tells_both_counts():
+    model = network()
+    for _ in range(3):
+        model.partial_fit(X, Y, classes=[0, 1])
+    assert rows_of(model)["n_iter_"] == "1 epoch in the last fit, 3 in all"
+
+
+# -- where it is shown --------------------------------------------------------------------------
+
+
+def test_pipeline_shows_the_state_of_its_classifier(plain):
+    told = make_pipeline(StandardScaler(), clone(plain)).fit(X, Y)._repr_html_()
+    assert told.count(STATE) == told.count("<svg role") == 1
+
+
+@pytest.mark.parametrize("kind", SEARCHES)
+def test_search_shows_the_state_of_its_best_classifier(kind):
+    model = make_pipeline(StandardScaler(), TorchLogisticClassifier())
+    values = {"torchlogisticclassifier__C": [0.1, 1.0]}
+    search = kind(model, values, cv=2, **({"n_iter": 2} if kind is SEARCHES[1] else {}))
+    assert STATE not in search._repr_html_()
+    assert search.fit(X, Y)._repr_html_().count(STATE) == 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda m: CalibratedClassifierCV(m, cv=2),
+        lambda m: StackingClassifier([("a", m), ("b", clone(m))], cv=2),
+    ],
+)
+def test_other_estimators_around_a_classifier_are_shown(make):
+    assert "TorchLogisticClassifier" in make(TorchLogisticClassifier()).fit(X, Y)._repr_html_()
+
+
+def test_estimator_html_repr_shows_the_state(plain):
+    assert STATE in estimator_html_repr(plain)
+    assert STATE in plain._repr_mimebundle_()["text/html"]
+
+
+@pytest.mark.skipif(not SHOWS_ATTRIBUTES, reason="scikit-learn shows them from 1.9 on")
+def test_table_of_attributes_leaves_out_what_the_state_tells(plain):
+    told = plain._repr_html_()
+    cells = read(told).cells
+    for name in rows_of(plain):
+        assert sum(cell.strip() == name for cell in cells) == 1
+    assert sum(cell.strip() == "coefs_" for cell in cells) == 1
+
+
+@pytest.mark.skipif(not SHOWS_ATTRIBUTES, reason="scikit-learn shows them from 1.9 on")
+def test_table_of_attributes_of_an_odd_model_is_whole(plain):
+    model = clone(plain).fit(X, Y)
+    model.best_epoch_ = "odd"
+    assert state_of(model) == ""
+    assert any(cell.strip() == "device_" for cell in read(model._repr_html_()).cells)
+
+
+def test_picture_loads_neither_skorch_nor_matplotlib():
+    code = (
+        "import sys; from skbinary import TorchLogisticClassifier\n"
+        "model = TorchLogisticClassifier().fit([[0.0], [1.0]], [0, 1])\n"
+        "assert '<svg role' in model._repr_html_()\n"
+        "print([m for m in ('skorch', 'matplotlib') if m in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (answer.stdout.strip(), answer.stderr) == ("[]", "")
+
+
+# -- it never fails, and never breaks out -------------------------------------------------------
+
+
+def deletions(model):
+    return [name for name in vars(model) if name.endswith("_")] + ["_threshold_for"]
+
+
+@pytest.mark.parametrize("name", deletions(network(n_members=2, threshold="f1").fit(X, Y)))
+def test_model_without_an_attribute_is_shown(name):
+    model = network(n_members=2, threshold="f1").fit(X, Y)
+    del vars(model)[name]
+    assert "<summary>Parameters</summary>" in model._repr_html_()
+
+
+@pytest.mark.parametrize("value", [None, "odd", [], {}, 7, [None], [[]], np.zeros((2, 2))])
+@pytest.mark.parametrize("name", ["history_", "best_epoch_", "n_iter_", "threshold_", "coefs_"])
+def test_model_with_an_odd_attribute_is_shown(name, value):
+    model = network(early_stopping=True).fit(X, Y)
+    setattr(model, name, value)
+    assert "<summary>Parameters</summary>" in model._repr_html_()
+
+
+def test_model_with_an_odd_parameter_is_shown(plain):
+    model = clone(plain).fit(X, Y)
+    model.threshold, model.solver = [0.1, 0.2], None
+    assert "<summary>Parameters</summary>" in model._repr_html_()
+
+
+def test_texts_are_escaped(plain):
+    class Odd:
+        def __repr__(self):
+            return "<script>repr"
+
+    def metric():
+        """Be no metric at all."""
+
+    metric.__name__ = "<script>name"
+    model = clone(plain).fit(X, Y)
+    model.stop_reason_, model.device_ = "<script>reason & 'more'", "<script>device"
+    for odd in (Odd(), metric):
+        model.threshold = model._threshold_for = odd
+        model.threshold_interval_ = (0.1, 0.2)
+        rows = rows_of(model)
+        assert rows["stop_reason_"] == "<script>reason & 'more'"
+        assert rows["threshold_"].startswith("0.5, chosen for <script>")
+        assert "<script>" not in state_of(model)
+
+
+@pytest.mark.parametrize("model", FITTED, ids=lambda m: type(m).__name__)
+def test_state_has_no_ids_scripts_or_resources(model):
+    told = state_of(clone(model).fit(X, Y))
+    reader = read(told)
+    assert reader.ids == []
+    assert not {"script", "style", "link", "img", "use", "a"} & set(reader.tags)
+    assert not re.search(r"https?:|url\(|\son\w+=", told)
+
+
+def test_state_is_balanced_markup(crowd):
+    ElementTree.fromstring(state_of(crowd))  # which reads no other
+
+
+def test_display_of_text_shows_text(plain):
+    with sklearn.config_context(display="text"):
+        assert "text/html" not in plain._repr_mimebundle_()
+
+
+def test_showing_a_model_changes_nothing(plain):
+    before = dict(vars(plain))
+    plain._repr_html_()
+    assert vars(plain) == before
+
+
+# -- the picture --------------------------------------------------------------------------------
+
+
+def lines_in(svg):
+    return [each for each in svg.iter("path") if each.get("stroke", "").startswith("#")]
+
+
+def test_picture_says_what_it_shows(plain):
+    svg = picture_in(state_of(plain))
+    assert svg.get("role") == "img"
+    assert svg[0].tag == "title"
+    assert svg[0].text == f"Loss over {plain.n_iter_} epochs"
+    assert svg[1].tag == "desc"
+    assert f"The weights of epoch {plain.best_epoch_} were kept." in svg[1].text
+
+
+def test_picture_of_members_has_a_line_for_each(crowd):
+    svg = picture_in(state_of(crowd))
+    thin = [each for each in lines_in(svg) if each.get("stroke-width") == "0.7"]
+    assert len(thin) == 2 * 3
+    assert "3 members." in svg[1].text
+
+
+def test_picture_marks_the_best_epoch_on_the_validation_curve():
+    svg = ElementTree.fromstring(sketch([[3.0, 2.0, 1.0]], [[3.0, 1.5, 2.5]], [2], "epoch"))
+    mark = next(each for each in svg.iter("circle") if each.get("r") == "3")
+    dashed = next(each for each in lines_in(svg) if each.get("stroke-dasharray"))
+    assert f"L{mark.get('cx')} {mark.get('cy')}L" in dashed.get("d")
+
+
+@pytest.mark.parametrize(("last", "is_log"), [(0.5, False), (0.001, True), (0.0, False)])
+def test_picture_is_logarithmic_over_decades(last, is_log):
+    assert ("log scale" in sketch([[1.0, 0.9, last]], [], [3], "epoch")) == is_log
+
+
+@pytest.mark.parametrize("curve", [[], [NAN], [float("inf"), NAN]])
+def test_picture_of_nothing_finite_is_none(curve):
+    assert sketch([curve], [], [1], "epoch") == ""
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [
+        [0.5],
+        [0.5] * 4,
+        [0.0, 0.0],
+        [1e-300, 1e300],
+        [5e-324, 1.0],
+        [-1.0, 2.0],
+        [0.5, NAN, 0.4, float("inf"), 0.3],
+        [0.7 + 1e-12, 0.7],
+        [1e12, 1e12 + 1],
+        list(np.geomspace(3.0, 0.01, 100_000)),
+    ],
+    ids=lambda curve: f"{curve[0]} to {curve[-1]}",
+)
+def test_picture_of_any_curve_is_small_and_inside_its_frame(curve):
+    text = sketch([curve], [], [len(curve)], "iteration")
+    svg = ElementTree.fromstring(text)
+    assert len(text) < 10_000
+    assert "nan" not in text.replace("nan to", "").lower()
+    for path in svg.iter("path"):
+        for x, y in re.findall(r"(-?[\d.]+) (-?[\d.]+)", path.get("d")):
+            assert 0 <= float(x) <= 320
+            assert 0 <= float(y) <= 160
+
+
+def test_picture_of_many_members_stays_small():
+    curves = [list(np.geomspace(1, 0.3, 5000)) for _ in range(300)]
+    assert len(sketch(curves, curves, [5000] * 300, "epoch")) < 40_000
+
+
+def test_picture_has_gaps_where_a_curve_is_not_finite():
+    svg = ElementTree.fromstring(sketch([[0.5, 0.4, NAN, 0.3]], [], [4], "epoch"))
+    assert lines_in(svg)[0].get("d").count("M") == 2
+
+
+# -- links --------------------------------------------------------------------------------------
+
+
+ALL_KINDS = [
+    TorchLogisticClassifier(),
+    TorchMLPClassifier(),
+    VectorizedGridSearchCV(TorchLogisticClassifier(), {"C": [1.0]}),
+    VectorizedRandomizedSearchCV(TorchLogisticClassifier(), {"C": [1.0]}),
+]
+
+
+@pytest.mark.parametrize("model", ALL_KINDS, ids=lambda m: type(m).__name__)
+def test_without_a_site_there_is_no_link(model, monkeypatch):
+    monkeypatch.setattr(html_state, "SITE", "")
+    assert model._get_doc_link() == ""
+    assert "href" not in model._repr_html_()
+
+
+@pytest.mark.parametrize("address", ["https://site.example/dev", "https://site.example/dev/"])
+@pytest.mark.parametrize("model", ALL_KINDS, ids=lambda m: type(m).__name__)
+def test_with_a_site_the_diagram_links_to_the_reference(model, address, monkeypatch):
+    monkeypatch.setattr(html_state, "SITE", address)
+    page = f"https://site.example/dev/reference/skbinary.{type(model).__name__}.html"
+    assert model._get_doc_link() == page
+    assert f'href="{page}' in model._repr_html_()
+
+
+def test_classes_of_others_do_not_link_to_the_site(monkeypatch):
+    class Mine(TorchLogisticClassifier):
+        """A class of somebody else."""
+
+    monkeypatch.setattr(html_state, "SITE", "https://site.example")
+    assert Mine()._get_doc_link() == ""
+
+
+def test_scikit_learn_without_these_hooks_would_show_no_less(plain, monkeypatch):
+    monkeypatch.delattr(BaseEstimator, "_get_fitted_attr_html", raising=False)
+    assert STATE in plain._repr_html_()
