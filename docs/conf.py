@@ -61,7 +61,7 @@ nitpick_ignore_regex = [
 
 # -- the gallery ----------------------------------------------------------------------------------
 class _FirstStepsFirst:
-    """Order the examples: first steps, then the rest by name."""
+    """Order the first steps, and put the tutorial on a mixed table before the other tutorials."""
 
     steps = (
         *("quickstart.py", "start_threshold.py", "start_loss.py", "start_search.py"),

@@ -101,18 +101,15 @@ same = np.array_equal(loaded, model.predict_proba(X_test))
 print(f"\nLoaded in a fresh process: {'the same' if same else 'other'} probabilities")
 
 # %%
-# Plot the loss of a network on its training and validation set, and the data that the threshold
-# was tuned on: recall and precision for each threshold.
+# Recall and precision on the test data for every threshold, with the tuned one marked.
+ThresholdDisplay.from_estimator(model, X_test, y_test, metrics=["recall", "precision"])
+
+# %%
+# The loss of a network on its training and validation set.
 network = make_pipeline(
     StandardScaler(),
     TorchMLPClassifier(early_stopping=True, max_iter=1_000, random_state=0),
 ).fit(X_train, y_train)
+LossCurveDisplay.from_estimator(network, show_score=False)
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-LossCurveDisplay.from_estimator(network, ax=left, show_score=False)
-left.set_title("Loss of TorchMLPClassifier", loc="left")
-ThresholdDisplay.from_estimator(
-    model, X_test, y_test, metrics=["recall", "precision"], ax=right
-)
-right.set_title("Recall and precision on test data", loc="left")
 plt.show()

@@ -139,7 +139,7 @@ def open_page(chromium):
 # -- the site --------------------------------------------------------------------------------------
 
 SHOWN = (
-    *("index", "start", "by_hand", "gallery/plot_displays", "performance", "quality"),
+    *("index", "start", "by_hand", "gallery/tutorials/plot_displays", "performance", "quality"),
     *("reference/skbinary.SearchDisplay", "reference/skbinary.TorchMLPClassifier"),
 )
 

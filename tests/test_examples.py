@@ -18,13 +18,13 @@ EXAMPLES = ROOT / "examples"
 # The number of figures of each example, and something that it prints.
 FIGURES = {
     "plot_displays": (5, ""),
-    "plot_logistic_blobs": (1, "accuracy: 99"),
-    "plot_mixed_table": (2, "out-of-fold log loss of the ensemble"),
-    "plot_mlp_circles": (2, "validation set"),
+    "plot_logistic_blobs": (2, "accuracy: 99"),
+    "plot_mixed_table": (3, "out-of-fold log loss of the ensemble"),
+    "plot_mlp_circles": (3, "validation set"),
     "plot_mlp_images": (2, "chance level"),
-    "plot_noisy_10000": (1, "probability"),
-    "plot_random_search": (1, "log loss"),
-    "plot_search": (1, "batched: 48 of 48 candidates"),
+    "plot_noisy_10000": (2, "probability"),
+    "plot_random_search": (2, "log loss"),
+    "plot_search": (2, "batched: 48 of 48 candidates"),
     "start_loss": (1, "best epoch: 17"),
     "start_save": (0, "same probabilities: True"),
     "start_search": (1, "batched: True"),
@@ -46,7 +46,7 @@ def run_example(name, folder):
     # plt.show() warns on machines with a display.
     quiet = ["-W", "ignore:FigureCanvasAgg is non-interactive"]
     result = subprocess.run(
-        [sys.executable, *quiet, "-c", RUN, EXAMPLES / f"{name}.py"],
+        [sys.executable, *quiet, "-c", RUN, next(EXAMPLES.rglob(f"{name}.py"))],
         cwd=folder,
         env={**os.environ, **settings},
         capture_output=True,
@@ -64,7 +64,7 @@ def report(tmp_path_factory):
 
 
 def test_examples_in_the_folder_are_all_tested():
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"quickstart", *FIGURES}
+    assert {path.stem for path in EXAMPLES.rglob("*.py")} == {"quickstart", *FIGURES}
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -76,13 +76,13 @@ def test_example_run_by_itself_draws_its_figures_and_leaves_no_file(name, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("path", EXAMPLES.glob("*.py"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EXAMPLES.rglob("*.py"), ids=lambda path: path.stem)
 def test_example_shows_neither_a_command_line_nor_files_of_pictures(path):
     assert re.findall(r"argparse|savefig", path.read_text()) == []
 
 
 @pytest.mark.parametrize(
-    "path", [*EXAMPLES.glob("*.py"), *ROOT.glob("docs/**/*.md"), ROOT / "README.md"], ids=str
+    "path", [*EXAMPLES.rglob("*.py"), *ROOT.glob("docs/**/*.md"), ROOT / "README.md"], ids=str
 )
 def test_code_that_is_shown_never_validates_on_test_rows(path):
     text = path.read_text(encoding="utf-8")
@@ -91,7 +91,7 @@ def test_code_that_is_shown_never_validates_on_test_rows(path):
 
 def test_displays_of_one_fit_are_all_of_the_same_fit(monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
-    shown = runpy.run_path(str(EXAMPLES / "plot_displays.py"))
+    shown = runpy.run_path(str(EXAMPLES / "tutorials" / "plot_displays.py"))
     model, network = shown["model"], shown["model"][-1]
     assert network.learning_rate_init == 0.003
     np.testing.assert_array_equal(shown["display"].loss, network.loss_curve_)
@@ -121,5 +121,5 @@ def test_quickstart_model_loaded_elsewhere_predicts_the_same(report):
     assert "Loaded in a fresh process: the same probabilities" in report
 
 
-def test_quickstart_draws_one_figure(report):
-    assert "figures: 1\n" in report
+def test_quickstart_draws_two_figures(report):
+    assert "figures: 2\n" in report

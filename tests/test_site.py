@@ -216,7 +216,8 @@ def test_built_reference_has_every_member(name, pages):
 
 @is_built
 def test_built_gallery_shows_every_example(pages):
-    for script in (ROOT / "examples").glob("*.py"):
-        page = pages[BUILT / "gallery" / f"{script.stem}.html"]
+    examples = ROOT / "examples"
+    for script in examples.rglob("*.py"):
+        page = pages[BUILT / "gallery" / script.relative_to(examples).with_suffix(".html")]
         pictures = [link for link in page.links if f"sphx_glr_{script.stem}_0" in link]
         assert bool(pictures) == (script.stem != "start_save")  # which has nothing to draw

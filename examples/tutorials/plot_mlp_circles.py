@@ -59,20 +59,21 @@ training = {"c": BLUE, "lw": 2, "label": "training"}
 validation = {"c": ORANGE, "lw": 2, "ls": "--", "label": "validation"}
 epochs = np.arange(1, 301)
 
-curves, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-LossCurveDisplay.from_estimator(model, ax=left, show_score=False)
-left.set_title("Loss", loc="left")
-right.plot(epochs, training_accuracy.scores, **training)
-right.plot(epochs, model.validation_scores_, **validation)
-right.set(xlabel="epoch", ylabel="accuracy")
-right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-right.set_title("Accuracy", loc="left")
-right.legend(frameon=False, loc="lower right")
-right.spines[["top", "right"]].set_visible(False)
+LossCurveDisplay.from_estimator(model, show_score=False)
+
+figure, ax = plt.subplots(layout="constrained")
+ax.plot(epochs, training_accuracy.scores, **training)
+ax.plot(epochs, model.validation_scores_, **validation)
+ax.set(xlabel="epoch", ylabel="accuracy")
+ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+ax.set_title("Accuracy", loc="left")
+ax.legend(frameon=False, loc="lower right")
+ax.spines[["top", "right"]].set_visible(False)
 
 # %%
 # The predicted probability of class 1, and the validation data. The line is where both classes have
 # a probability of 0.5.
+# sphinx_gallery_thumbnail_number = 3
 boundary, axes = plt.subplots(figsize=(6, 5), layout="constrained")
 shades = LinearSegmentedColormap.from_list("shades", ["#8FC1E3", "white", "#F5B98A"])
 display = DecisionBoundaryDisplay.from_estimator(

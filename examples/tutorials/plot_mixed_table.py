@@ -156,25 +156,20 @@ for threshold in (0.5, ensemble.threshold_):
 # %%
 # Precision and recall
 # --------------------
-# On the left the precision-recall curves of the three models, on the right what each threshold
-# means for the ensemble.
+# The precision-recall curves of the three models.
 colours = ["#0072B2", "#D55E00", "#009E73"]
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
-left.set_prop_cycle(color=colours)
+figure, ax = plt.subplots(figsize=(5.5, 5), layout="constrained")
+ax.set_prop_cycle(color=colours)
 for name, each in models.items():
     PrecisionRecallDisplay.from_estimator(
-        each, X_test, y_test, pos_label="default", name=name, ax=left
+        each, X_test, y_test, pos_label="default", name=name, ax=ax
     )
-left.set_title("Precision-recall curve", loc="left")
+
+# %%
+# Precision and recall of the ensemble for every threshold.
 ThresholdDisplay.from_estimator(
-    model,
-    X_test,
-    y_test,
-    metrics=["precision", "recall"],
-    pos_label="default",
-    ax=right,
+    model, X_test, y_test, metrics=["precision", "recall"], pos_label="default"
 )
-right.set_title("Precision and recall over the threshold", loc="left")
 
 # %%
 # Calibration

@@ -51,12 +51,9 @@ assert np.array_equal(model.predict_proba(X_val[:5])[:, 1], probabilities)
 assert np.array_equal(model.predict(X_val[:5]), labels)
 
 # %%
-# On the left 1,000 of the validation rows and the predicted probability of class 1, on the right
-# the losses.
+# 1,000 of the validation rows, and the predicted probability of class 1.
 BLUE, ORANGE = "#0072B2", "#D55E00"
-figure, (left, right) = plt.subplots(
-    1, 2, figsize=(11, 4.2), layout="constrained", width_ratios=(1.2, 1)
-)
+figure, ax = plt.subplots(layout="constrained")
 display = DecisionBoundaryDisplay.from_estimator(
     model,
     X_val,
@@ -64,17 +61,17 @@ display = DecisionBoundaryDisplay.from_estimator(
     class_of_interest=1,
     grid_resolution=200,
     eps=0.1,
-    ax=left,
+    ax=ax,
     cmap=LinearSegmentedColormap.from_list("shades", ["#8FC1E3", "white", "#F5B98A"]),
     plot_method="pcolormesh",
     vmin=0,
     vmax=1,
 )
-left.contour(display.xx0, display.xx1, display.response, levels=[0.5], colors="black")
+ax.contour(display.xx0, display.xx1, display.response, levels=[0.5], colors="black")
 shown, truth = X_val[:1_000], y_val[:1_000]
 for label, colour, marker in ((0, BLUE, "o"), (1, ORANGE, "^")):
     rows = shown[truth == label]
-    left.scatter(
+    ax.scatter(
         *rows.T,
         s=14,
         c=colour,
@@ -85,15 +82,16 @@ for label, colour, marker in ((0, BLUE, "o"), (1, ORANGE, "^")):
     )
 figure.colorbar(
     display.surface_,
-    ax=left,
+    ax=ax,
     label="probability of class 1",
     ticks=[0, 0.25, 0.5, 0.75, 1],
 )
-left.set(xlabel="first feature", ylabel="second feature")
-left.set_title("Decision boundary", loc="left")
-left.legend(loc="lower right")
+ax.set(xlabel="first feature", ylabel="second feature")
+ax.set_title("Decision boundary", loc="left")
+ax.legend(loc="lower right")
 
-LossCurveDisplay.from_estimator(model, ax=right, show_score=False)
-right.set_title("Loss", loc="left")
+# %%
+# The losses on the training and validation sets.
+LossCurveDisplay.from_estimator(model, show_score=False)
 
 plt.show()

@@ -50,29 +50,28 @@ for n in (1, 10, 30, 60):
     print(f"lowest of {n:2} candidates, on average: {so_far[:, n - 1].mean():.3f}")
 
 # %%
-# On the left all candidates over two parameters, on the right the lowest log loss so far.
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-SearchDisplay.from_estimator(search, params=["learning_rate_init", "alpha"], ax=left)
-left.set_title("All candidates", loc="left")
+# All candidates, over two of the parameters.
+SearchDisplay.from_estimator(search, params=["learning_rate_init", "alpha"])
 
+# %%
+# The lowest log loss among the first n candidates.
+figure, ax = plt.subplots(layout="constrained")
 numbers = np.arange(1, len(scores) + 1)
 low, high = np.quantile(so_far, [0.05, 0.95], axis=0)
-right.fill_between(
+ax.fill_between(
     numbers, low, high, color="#0072B2", alpha=0.2, lw=0, label="90% of the orders"
 )
-right.plot(numbers, so_far.mean(axis=0), color="#0072B2", label="mean")
-right.plot(
+ax.plot(numbers, so_far.mean(axis=0), color="#0072B2", label="mean")
+ax.plot(
     numbers,
     -np.maximum.accumulate(scores),
     color="#D55E00",
     ls="--",
     label="in the order of the search",
 )
-right.set(
-    xlabel="number of candidates", ylabel="lowest log loss so far", ylim=(0, None)
-)
-right.legend(frameon=False)
-right.set_title("Lowest log loss so far", loc="left")
-right.spines[["top", "right"]].set_visible(False)
+ax.set(xlabel="number of candidates", ylabel="lowest log loss so far", ylim=(0, None))
+ax.legend(frameon=False)
+ax.set_title("Lowest log loss so far", loc="left")
+ax.spines[["top", "right"]].set_visible(False)
 
 plt.show()

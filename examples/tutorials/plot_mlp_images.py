@@ -77,6 +77,7 @@ for axes, model, title in (
 # The test images with the lowest predicted probability of the correct class.
 correct = (y_test == digit_model.classes_[1]).astype(int)
 confidence = digit_model.predict_proba(X_test)[np.arange(len(X_test)), correct]
+# sphinx_gallery_thumbnail_number = 2
 gallery, frames = plt.subplots(2, 6, figsize=(9, 3.8), layout="constrained")
 for axes, row in zip(frames.flat, np.argsort(confidence), strict=False):
     axes.imshow(X_test[row], cmap="gray_r")

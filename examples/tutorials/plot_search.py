@@ -57,25 +57,21 @@ print(
 )
 
 # %%
-# The mean test score, which is minus the log loss, over both parameters, and the time of both
-# searches.
-figure, (left, right) = plt.subplots(
-    1, 2, figsize=(10, 4), width_ratios=[1.6, 1], layout="constrained"
-)
-right.barh(
-    list(seconds), list(seconds.values()), color=["#7F7F7F", "#0072B2"], height=0.5
-)
+# The mean test score, which is minus the log loss, over both parameters.
+SearchDisplay.from_estimator(search, params=["learning_rate_init", "alpha"])
+
+# %%
+# The time of both searches.
+figure, ax = plt.subplots(figsize=(6.4, 2.4), layout="constrained")
+ax.barh(list(seconds), list(seconds.values()), color=["#7F7F7F", "#0072B2"], height=0.5)
 for row, taken in enumerate(seconds.values()):
-    right.text(taken, row, f" {taken:.1f} s", va="center")
-right.set(xlabel="seconds", xlim=(0, 1.2 * max(seconds.values())))
-right.invert_yaxis()
-right.set_yticks(
+    ax.text(taken, row, f" {taken:.1f} s", va="center")
+ax.set(xlabel="seconds", xlim=(0, 1.2 * max(seconds.values())))
+ax.invert_yaxis()
+ax.set_yticks(
     range(2), labels=[name.replace("SearchCV", "\nSearchCV") for name in seconds]
 )
-right.set_title("Time of the search", loc="left")
-right.spines[["top", "right"]].set_visible(False)
-
-SearchDisplay.from_estimator(search, params=["learning_rate_init", "alpha"], ax=left)
-left.set_title("Mean test score", loc="left")
+ax.set_title("Time of the search", loc="left")
+ax.spines[["top", "right"]].set_visible(False)
 
 plt.show()

@@ -38,15 +38,14 @@ for epoch in (1, 10, 100, 1_000, 5_000):
 print(f"accuracy: {model.score(X, y):.2%}")
 
 # %%
-# On the left the predicted classes, and the line where both classes have a probability of 0.5. On
-# the right the loss, with logarithmic axes, because the first steps reduce it most.
+# The predicted classes, and the line where both classes have a probability of 0.5.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#555555"
 labels = model.predict(X)
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+figure, ax = plt.subplots(layout="constrained")
 for label, colour, marker in ((0, BLUE, "o"), (1, ORANGE, "^")):
     rows = X[labels == label]
-    left.scatter(
+    ax.scatter(
         *rows.T,
         s=26,
         c=colour,
@@ -56,21 +55,22 @@ for label, colour, marker in ((0, BLUE, "o"), (1, ORANGE, "^")):
         label=f"predicted {label}",
     )
 wrong = X[labels != y]
-left.scatter(*wrong.T, s=90, fc="none", ec="black", label="wrong")
+ax.scatter(*wrong.T, s=90, fc="none", ec="black", label="wrong")
 weights, intercept = model.coef_[0], model.intercept_[0]
 ends = np.array([X[:, 0].min() - 0.5, X[:, 0].max() + 0.5])
 limits = X[:, 1].min() - 0.7, X[:, 1].max() + 2.5
-left.plot(ends, -(weights[0] * ends + intercept) / weights[1], c=GREY, ls="--", lw=1.2)
-left.set(xlabel="first feature", ylabel="second feature", xlim=ends, ylim=limits)
-left.set_title("Predictions", loc="left")
-left.legend(frameon=False, loc="upper left")
+ax.plot(ends, -(weights[0] * ends + intercept) / weights[1], c=GREY, ls="--", lw=1.2)
+ax.set(xlabel="first feature", ylabel="second feature", xlim=ends, ylim=limits)
+ax.set_title("Predictions", loc="left")
+ax.legend(frameon=False, loc="upper left")
+ax.spines[["top", "right"]].set_visible(False)
 
-left.spines[["top", "right"]].set_visible(False)
-
-LossCurveDisplay.from_estimator(model, ax=right, log_scale=True)
-right.set_xscale("log")
-right.set_xticks([1, 10, 100, 1_000, 5_000], ["1", "10", "100", "1,000", "5,000"])
-right.minorticks_off()
-right.set_title("Training loss", loc="left")
+# %%
+# The loss, with logarithmic axes, because the first steps reduce it most.
+display = LossCurveDisplay.from_estimator(model, log_scale=True)
+display.ax_.set_xscale("log")
+display.ax_.set_xticks([1, 10, 100, 1_000, 5_000], ["1", "10", "100", "1,000", "5,000"])
+display.ax_.minorticks_off()
+display.ax_.set_title("Training loss", loc="left")
 
 plt.show()
