@@ -135,6 +135,24 @@ def draw_all(ratios: Ratios, path: Path) -> None:
     plt.close(figure)
 
 
+def headlines(ratios: Ratios) -> list[tuple[str, float]]:
+    """Give the name and the speed-up of ten cases, against scikit-learn.
+
+    Parameters
+    ----------
+    ratios : dict of str to dict of str to float
+        For each case skbinary's time divided by each peer's.
+
+    Returns
+    -------
+    list of (str, float)
+    """
+    return [
+        (f"{title}\nvs. {_PEER_NAMES[peer]}", 1 / ratios[case][peer])
+        for title, case, peer in _HEADLINES
+    ]
+
+
 def draw_headlines(ratios: Ratios, path: Path) -> None:
     """Draw one bar for each of ten cases, against scikit-learn.
 
@@ -146,10 +164,7 @@ def draw_headlines(ratios: Ratios, path: Path) -> None:
         Of the PNG file.
     """
     plt = _pyplot()
-    bars = [
-        (f"{title}\nvs. {_PEER_NAMES[peer]}", 1 / ratios[case][peer])
-        for title, case, peer in _HEADLINES
-    ]
+    bars = headlines(ratios)
     figure, ax = plt.subplots(figsize=(8, 5.4), layout="constrained")
     names, folds = zip(*bars, strict=True)
     colours = [_BLUE if fold >= 1 else _ORANGE for fold in folds]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import skbinary
+from benchmarks import chart
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -51,3 +52,21 @@ def test_links_between_files_lead_somewhere(name):
 def test_workflow_runs_what_contributors_run():
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     assert "- run: .ci/run\n" in workflow
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/index.md"])
+def test_speed_ups_in_the_text_are_the_published_ones(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    described = re.search(r"!\[Bars:(.*?)\]\(\S*speedup\.png\)", text, re.DOTALL)[1]
+    folds = [fold for _, fold in chart.headlines(chart.load(chart.PUBLISHED))]
+    numbers = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", described)]
+    assert numbers == pytest.approx(folds, rel=0.05)
+
+
+def test_charts_are_drawn_from_the_published_results(tmp_path):
+    pytest.importorskip("matplotlib", reason="it draws the charts")
+    ratios = chart.load(chart.PUBLISHED)
+    chart.draw_all(ratios, tmp_path / "all.png")
+    chart.draw_headlines(ratios, tmp_path / "some.png")
+    sizes = [(tmp_path / name).stat().st_size for name in ("all.png", "some.png")]
+    assert all(20_000 < size < 200_000 for size in sizes)
