@@ -76,7 +76,7 @@ def test_example_run_by_itself_draws_its_figures_and_leaves_no_file(name, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("path", EXAMPLES.rglob("*.py"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", list(EXAMPLES.rglob("*.py")), ids=lambda path: path.stem)
 def test_example_shows_neither_a_command_line_nor_files_of_pictures(path):
     assert re.findall(r"argparse|savefig", path.read_text()) == []
 

@@ -123,7 +123,8 @@ print(f"threshold {ensemble.threshold_:.3f} (90% interval {low:.3f} to {high:.3f
 # Compare models
 # --------------
 # Log loss, ROC AUC and average precision do not depend on the threshold, so they compare the
-# models. Which model is best depends on the data: compare them on yours. The first column of ``predict_proba`` is the probability of "default".
+# models. Which one is best depends on the data: compare them on yours. The first column of
+# ``predict_proba`` is the probability of "default".
 is_default = y_test == "default"
 models = {
     "ensemble": model,
