@@ -25,7 +25,7 @@ FIGURES = {
     "plot_noisy_10000": (2, "probability"),
     "plot_random_search": (2, "log loss"),
     "plot_search": (2, "batched: 48 of 48 candidates"),
-    "start_loss": (1, "best epoch: 17"),
+    "start_loss": (1, "stopped by: validation_loss"),
     "start_save": (0, "same probabilities: True"),
     "start_search": (1, "batched: True"),
     "start_threshold": (1, "predict uses the tuned threshold: True"),
