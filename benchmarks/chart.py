@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 PUBLISHED = Path(__file__).parent / "published.json"
 
-# A group of bars is a case. The peers of each panel, with Okabe and Ito's colours, which readers
-# with colour vision deficiency can tell apart. Others are left out: they are slower still.
+# A group of bars is a case. The peers of each panel, with Okabe and Ito's colors, which readers
+# with color vision deficiency can tell apart. Others are left out: they are slower still.
 _BLUE, _ORANGE, _GREEN, _SKY, _GREY = "#0072B2", "#E69F00", "#009E73", "#56B4E9", "#7F7F7F"
 _PANELS: dict[str, tuple[tuple[str, ...], dict[str, tuple[str, str]]]] = {
     "Networks": (
@@ -167,8 +167,8 @@ def draw_headlines(ratios: Ratios, path: Path) -> None:
     bars = headlines(ratios)
     figure, ax = plt.subplots(figsize=(8, 5.4), layout="constrained")
     names, folds = zip(*bars, strict=True)
-    colours = [_BLUE if fold >= 1 else _ORANGE for fold in folds]
-    drawn = ax.barh(range(len(bars)), folds, height=0.62, color=colours)
+    colors = [_BLUE if fold >= 1 else _ORANGE for fold in folds]
+    drawn = ax.barh(range(len(bars)), folds, height=0.62, color=colors)
     ax.bar_label(drawn, [f"{fold:.1f}x" for fold in folds], padding=7, backgroundcolor="white")
     ax.set_yticks(range(len(bars)), names, fontsize=8.5)
     ax.set_title("Speed-up over scikit-learn", loc="left")
@@ -200,10 +200,10 @@ def _draw_panel(
     for bars in cases.values():
         ticks.append(place + (len(bars) - 1) / 2)
         for peer, fold in bars.items():
-            label, colour = peers[peer]
+            label, color = peers[peer]
             shown = label if label not in labelled else None
             labelled.add(label)
-            drawn = ax.barh(place, fold, height=0.9, color=colour, label=shown)
+            drawn = ax.barh(place, fold, height=0.9, color=color, label=shown)
             ax.bar_label(drawn, [f"{fold:.1f}x"], padding=2, fontsize=8)
             place += 1
         place += 0.8

@@ -2,7 +2,7 @@
 Quickstart: both classifiers on real data
 =========================================
 
-Which tumours are malignant? Compare both classifiers with scikit-learn's, search for a penalty,
+Which tumors are malignant? Compare both classifiers with scikit-learn's, search for a penalty,
 tune the threshold to a recall of 99%, save the model, and plot the training and the threshold.
 """
 
@@ -65,7 +65,7 @@ penalty = search.best_params_["torchlogisticclassifier__C"]
 print(f"\nGrid search: log loss {-search.best_score_:.4f} with C={penalty:g}")
 
 # %%
-# To find 99% of the malignant tumours, give the threshold that objective. ``fit`` tunes it on
+# To find 99% of the malignant tumors, give the threshold that objective. ``fit`` tunes it on
 # training rows, each scored by a model that was not trained on it.
 classifier = TorchLogisticClassifier(
     C=penalty, threshold={"recall": 0.99}, pos_label="malignant"

@@ -8,7 +8,7 @@ can be used with these classifiers, too.
 """
 
 # %%
-# The task: which tumours are malignant? Half of the data is for training, half for testing.
+# The task: which tumors are malignant? Half of the data is for training, half for testing.
 import matplotlib.pyplot as plt
 from sklearn.base import clone
 from sklearn.calibration import CalibrationDisplay
@@ -120,8 +120,8 @@ panels[1].set_title("Over one", loc="left")
 # %%
 # Displays of scikit-learn
 # ------------------------
-# ROC curves, calibration curves and decision boundaries. The colours are those of Okabe and Ito,
-# which readers with colour vision deficiency can tell apart; line styles differ, too.
+# ROC curves, calibration curves and decision boundaries. The colors are those of Okabe and Ito,
+# which readers with color vision deficiency can tell apart; line styles differ, too.
 OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"]
 style = plt.cycler(color=OKABE_ITO) + plt.cycler(linestyle=["-", "--", ":", "-."])
 with plt.rc_context({"axes.prop_cycle": style}):
@@ -154,13 +154,13 @@ boundary = DecisionBoundaryDisplay.from_estimator(
     xlabel=data.feature_names[0],
     ylabel=data.feature_names[1],
 )
-for label, colour, marker in (
+for label, color, marker in (
     ("benign", "#56B4E9", "o"),
     ("malignant", "#D55E00", "^"),
 ):
     rows = X_test[y_test == label]
     right.scatter(
-        *rows[:, :2].T, c=colour, marker=marker, s=18, lw=0.5, ec="black", label=label
+        *rows[:, :2].T, c=color, marker=marker, s=18, lw=0.5, ec="black", label=label
     )
 figure.colorbar(boundary.surface_, ax=right, label="probability of malignant")
 right.legend(loc="lower right")

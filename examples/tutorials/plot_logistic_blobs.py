@@ -43,12 +43,12 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#555555"
 labels = model.predict(X)
 
 figure, ax = plt.subplots(layout="constrained")
-for label, colour, marker in ((0, BLUE, "o"), (1, ORANGE, "^")):
+for label, color, marker in ((0, BLUE, "o"), (1, ORANGE, "^")):
     rows = X[labels == label]
     ax.scatter(
         *rows.T,
         s=26,
-        c=colour,
+        c=color,
         marker=marker,
         lw=0.4,
         ec="white",

@@ -158,9 +158,9 @@ for threshold in (0.5, ensemble.threshold_):
 # Precision and recall
 # --------------------
 # The precision-recall curves of the three models.
-colours = ["#0072B2", "#D55E00", "#009E73"]
+colors = ["#0072B2", "#D55E00", "#009E73"]
 figure, ax = plt.subplots(figsize=(5.5, 5), layout="constrained")
-ax.set_prop_cycle(color=colours)
+ax.set_prop_cycle(color=colors)
 for name, each in models.items():
     PrecisionRecallDisplay.from_estimator(
         each, X_test, y_test, pos_label="default", name=name, ax=ax
@@ -178,7 +178,7 @@ ThresholdDisplay.from_estimator(
 # Of the loans with a predicted probability of 0.2, do 20% default? Each point stands for a tenth of
 # the test data.
 figure, ax = plt.subplots(figsize=(5.5, 5), layout="constrained")
-ax.set_prop_cycle(color=colours)
+ax.set_prop_cycle(color=colors)
 for name, each in models.items():
     CalibrationDisplay.from_estimator(
         each,

@@ -90,12 +90,12 @@ display = DecisionBoundaryDisplay.from_estimator(
     vmax=1,
 )
 axes.contour(display.xx0, display.xx1, display.response, levels=[0.5], colors="black")
-for label, colour, marker in ((0, BLUE, "o"), (1, ORANGE, "^")):
+for label, color, marker in ((0, BLUE, "o"), (1, ORANGE, "^")):
     rows = X_val[y_val == label]
     axes.scatter(
         *rows.T,
         s=24,
-        c=colour,
+        c=color,
         marker=marker,
         lw=0.4,
         ec="white",

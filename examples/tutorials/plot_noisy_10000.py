@@ -69,12 +69,12 @@ display = DecisionBoundaryDisplay.from_estimator(
 )
 ax.contour(display.xx0, display.xx1, display.response, levels=[0.5], colors="black")
 shown, truth = X_val[:1_000], y_val[:1_000]
-for label, colour, marker in ((0, BLUE, "o"), (1, ORANGE, "^")):
+for label, color, marker in ((0, BLUE, "o"), (1, ORANGE, "^")):
     rows = shown[truth == label]
     ax.scatter(
         *rows.T,
         s=14,
-        c=colour,
+        c=color,
         marker=marker,
         lw=0.3,
         ec="white",

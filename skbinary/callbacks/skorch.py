@@ -33,8 +33,9 @@ from torch.nn import functional
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Subset
 
+from skbinary.data.checked import CheckedData
 from skbinary.data.containers import check_sparse
-from skbinary.data.preparation import CheckedData, Split
+from skbinary.data.preparation import Split
 from skbinary.models.torch_module import LogitModule, MeanLogitModule, build_module
 from skbinary.runtime.chunks import row_chunks
 from skbinary.runtime.defaults import default_settings
@@ -239,7 +240,7 @@ class SkorchHost:
             [w[0] for w in model_batch.weights],
             [b[0] for b in model_batch.biases],
         )
-        batch_size = run.step.batch_size if isinstance(run.step, MiniBatch) else -1
+        batch_size = run.solver.batch_size if isinstance(run.solver, MiniBatch) else -1
         settings = {**self.settings, "batch_size": batch_size}
         self.net = view(
             module,
@@ -253,9 +254,9 @@ class SkorchHost:
         self._batches: _BatchNotifier | None = None
         self._check(run)
         asked = any(_sees_batches(callback) for _, callback in self.net.callbacks_)
-        if asked and isinstance(run.step, MiniBatch):
+        if asked and isinstance(run.solver, MiniBatch):
             self._batches = _BatchNotifier(self, run)
-            run.step.hooks = self._batches
+            run.solver.hooks = self._batches
         self.net.notify("on_train_begin", X=self.rows.X, y=self.rows.y)
         for _, callback in self.net.callbacks_:
             policy = getattr(callback, "lr_scheduler_", None)
@@ -296,7 +297,7 @@ class SkorchHost:
         for name, value in self.net.history[-1].items():
             number = _plain_number(value)
             if number is not None and name not in ours:
-                run.note(name, number)
+                run.log(name, number)
         self.pull_rate(run)
         return stop
 
@@ -364,12 +365,12 @@ class SkorchHost:
                     f"{type(callback).__name__} must have validation rows to monitor {monitor!r}, "
                     "got none. Pass X_val and y_val to fit, or set early_stopping=True."
                 )
-            if _sees_batches(callback) and not isinstance(run.step, MiniBatch):
+            if _sees_batches(callback) and not isinstance(run.solver, MiniBatch):
                 raise ValueError(
                     f"{type(callback).__name__} must have a solver with batches, got a full-batch "
                     "solver. Use solver='adam' or solver='sgd'."
                 )
-            schedule = getattr(run.step, "schedule", None)
+            schedule = getattr(run.solver, "schedule", None)
             if isinstance(callback, LRScheduler) and type(schedule) is not Schedule:
                 raise ValueError(
                     "LRScheduler must be the only one to set the learning rate, got another "
@@ -378,14 +379,14 @@ class SkorchHost:
                 )
 
     def _push_rate(self, run: Run) -> None:
-        if isinstance(run.step, MiniBatch):
+        if isinstance(run.solver, MiniBatch):
             for group in self.net.optimizer_.param_groups:
-                group["lr"] = run.step.schedule.rate
+                group["lr"] = run.solver.schedule.rate
 
     def pull_rate(self, run: Run) -> None:
         """Take the learning rate over that a callback may have set."""
-        if isinstance(run.step, MiniBatch):
-            run.step.schedule.rate = float(self.net.optimizer_.param_groups[0]["lr"])
+        if isinstance(run.solver, MiniBatch):
+            run.solver.schedule.rate = float(self.net.optimizer_.param_groups[0]["lr"])
 
 
 class _BatchNotifier:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from skbinary.data.validation import of_ordinary_size
+from skbinary.data.weights import rescale_extreme_weights
 from skbinary.thresholds.decision import decide, towards
 from skbinary.thresholds.objectives import (
     CallableMetric,
@@ -67,7 +67,7 @@ class ThresholdData:
     ) -> Self:
         """Make it from logits of ``classes[1]``, with ``classes[positive]`` as positive label."""
         own, ordered = towards(logit, classes, positive)
-        weight = None if weight is None else of_ordinary_size(weight)
+        weight = None if weight is None else rescale_extreme_weights(weight)
         return cls(own, (y == ordered[1]).astype(np.float64), weight, ordered)
 
     @property

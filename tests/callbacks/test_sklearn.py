@@ -126,7 +126,7 @@ def test_callback_that_asks_to_stop_stops_its_member_alone():
 
     model = fit(network().set_callbacks(Recorder(stops)), X, Y)
     assert [len(history["loss"]) for history in model.history_] == [4, 2, 4]
-    assert model.stop_reason_[1] == "a callback asked to stop"
+    assert model.stop_reason_[1] == "callback"
 
 
 @needs_callbacks
@@ -152,15 +152,15 @@ def test_callback_where_one_member_is_possible_is_told_of_its_epochs():
 @pytest.mark.parametrize("bad_epoch", [1, 3])
 def test_callback_is_told_once_where_the_memory_does_not_suffice(bad_epoch, monkeypatch):
     recorder, begun = Recorder(), []
-    whole = batched.BatchedMiniBatch.epoch
+    whole = batched.BatchedMiniBatch.run_epoch
 
-    def epoch(self):
+    def run_epoch(self):
         begun.append(self)
         if len(begun) == bad_epoch:
             raise MemoryError
         return whole(self)
 
-    monkeypatch.setattr(batched.BatchedMiniBatch, "epoch", epoch)
+    monkeypatch.setattr(batched.BatchedMiniBatch, "run_epoch", run_epoch)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # so that all are in one stack
     fit(network(n_members=4).set_callbacks(recorder), X, Y)
     expected = [(("member", k), ("epoch", i)) for k in range(4) for i in range(4)]

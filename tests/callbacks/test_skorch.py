@@ -55,8 +55,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:batch_size must be at most"),
 ]
 
-STOPPED_BY_CALLBACK = "a callback asked to stop"
-INTERRUPTED = "interrupted by the user"
+STOPPED_BY_CALLBACK = "callback"
+INTERRUPTED = "interrupted"
 NO_FILES = {"f_params": None, "f_optimizer": None, "f_criterion": None, "f_history": None}
 
 
@@ -876,7 +876,7 @@ def test_tracker_of_epochs_logs_the_loss_curve(model, make, tmp_path, runs):
     model = clone(model).set_params(callbacks=[make(tracker)])
     model.fit(X_TRAIN, Y_TRAIN, **VALIDATION)
     assert tracker.logged == model.loss_curve_
-    assert getattr(runs[0].step, "hooks", None) is None  # no second pass over each batch
+    assert getattr(runs[0].solver, "hooks", None) is None  # no second pass over each batch
 
 
 def test_wandb_logger_without_validation_rows_is_an_error(tmp_path):
@@ -998,12 +998,12 @@ EPOCH_LEVEL = {
 @pytest.mark.parametrize("make", EPOCH_LEVEL.values(), ids=EPOCH_LEVEL.keys())
 def test_epoch_level_callback_installs_no_batch_hooks(runs, make):
     small_mlp(callbacks=[make()]).fit(X_TRAIN, Y_TRAIN, **VALIDATION)
-    assert runs[0].step.hooks is None
+    assert runs[0].solver.hooks is None
 
 
 def test_batch_level_callback_installs_batch_hooks(runs):
     small_mlp(callbacks=[BatchCounter()]).fit(X_TRAIN, Y_TRAIN)
-    assert runs[0].step.hooks is not None
+    assert runs[0].solver.hooks is not None
 
 
 def test_batch_hooks_are_called_once_for_each_batch_and_each_validation():
