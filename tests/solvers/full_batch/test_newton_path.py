@@ -124,9 +124,9 @@ def test_path_separable_rows_with_a_weak_penalty_converge():
         )
 
 
-@pytest.mark.parametrize(("most_in_single", "rounding"), [(0, 1e-14), (6, 1e-6)])
-def test_path_objectives_never_rise(most_in_single, rounding, monkeypatch):
-    monkeypatch.setattr(newton_path, "_MOST_IN_SINGLE", most_in_single)
+@pytest.mark.parametrize(("max_iterations", "rounding"), [(0, 1e-14), (6, 1e-6)])
+def test_path_objectives_never_rise(max_iterations, rounding, monkeypatch):
+    monkeypatch.setattr(newton_path, "_MAX_FLOAT32_ITERATIONS", max_iterations)
     dataset = table(40_000)
     points = [PathModel(k, l2, 1e-10) for l2 in (1e-6, 1e-2) for k in range(3)]
     for found in solved(dataset, folds(dataset), points):
@@ -233,9 +233,9 @@ def test_path_asked_to_stop_raises_before_the_next_iteration():
 @pytest.fixture
 def approaches(monkeypatch):
     """Count the points of a path at which the rows of a part are gone over."""
-    made, original = [], PathNewton._approach
+    made, original = [], PathNewton._minimize
     monkeypatch.setattr(
-        PathNewton, "_approach", lambda self, *args: made.append(1) or original(self, *args)
+        PathNewton, "_minimize", lambda self, *args: made.append(1) or original(self, *args)
     )
     return made
 

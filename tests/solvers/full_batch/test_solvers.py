@@ -11,7 +11,7 @@ from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows
 from skbinary.models.batch_of_models import Architecture, ModelBatch
 from skbinary.runtime.threads import ThreadPool
-from skbinary.solvers.full_batch.lbfgs import LBFGS, Memory
+from skbinary.solvers.full_batch.lbfgs import LBFGS, LBFGSMemory
 from skbinary.solvers.full_batch.line_search import find_step
 from skbinary.solvers.full_batch.newton import Newton
 from skbinary.solvers.full_batch.newton_dual import DualNewton
@@ -168,10 +168,10 @@ def test_memory_equals_the_two_loop_recursion(n_pairs):
     generator = torch.Generator().manual_seed(0)
     matrix = torch.randn(30, 30, generator=generator, dtype=torch.float64)
     matrix = matrix @ matrix.mT + torch.eye(30)
-    memory, pairs = Memory(), []
+    memory, pairs = LBFGSMemory(), []
     for _ in range(n_pairs):
         change = torch.randn(30, generator=generator, dtype=torch.float64)
-        memory.remember(change, matrix @ change)
+        memory.append(change, matrix @ change)
         pairs = [*pairs, (change, matrix @ change)][-10:]
     vector = torch.randn(30, generator=generator, dtype=torch.float64)
     expected, shares = vector.clone(), []
@@ -181,7 +181,7 @@ def test_memory_equals_the_two_loop_recursion(n_pairs):
     expected = expected / 3
     for (change, bend), share in zip(pairs, reversed(shares), strict=True):
         expected += (share - (bend @ expected) / (change @ bend)) * change
-    found = memory.times_inverse(vector, lambda each: each / 3)
+    found = memory.apply_inverse(vector, lambda each: each / 3)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
@@ -249,7 +249,9 @@ def test_objective_under_another_penalty_equals_a_new_one(kind, fit_intercept):
     assert objective.value == pytest.approx(other.value, rel=1e-14)
     torch.testing.assert_close(objective.gradient, other.gradient, rtol=1e-12, atol=1e-14)
     direction = -objective.gradient
-    assert objective.along(direction).at(0.5) == pytest.approx(other.along(direction).at(0.5))
+    assert objective.along(direction).evaluate(0.5) == pytest.approx(
+        other.along(direction).evaluate(0.5)
+    )
     torch.testing.assert_close(objective.hessian(), other.hessian(), rtol=1e-12, atol=1e-14)
 
 
@@ -292,7 +294,7 @@ def test_ray_equals_the_objective_where_it_leads(kind):
     direction = torch.randn(size[1], generator=generator, dtype=torch.float64)
     objective = kind(ModelBatch(architecture, start.clone()), dataset, 0.1)
     objective.evaluate()
-    value, slope = objective.along(direction).at(0.3)
+    value, slope = objective.along(direction).evaluate(0.3)
     there = kind(ModelBatch(architecture, start + 0.3 * direction), dataset, 0.1)
     there.evaluate()
     assert value == pytest.approx(there.value, rel=1e-12)
@@ -325,7 +327,7 @@ def test_search_step_too_long_is_shortened():
     along = LineFunction(lambda t: ((t - 0.01) ** 2, 2 * (t - 0.01)), 1e-4, -0.02)
     step = find_step(along)
     assert step is not None
-    assert along.at(step)[0] < along.value
+    assert along.evaluate(step)[0] < along.value
 
 
 def test_search_step_too_short_is_lengthened():

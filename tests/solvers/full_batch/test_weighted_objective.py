@@ -52,7 +52,7 @@ def expected_of(dataset, weights, parameters):
 
 def sums(dataset, weights, parameters, n_threads=1, dtype=torch.float64):
     with ThreadPool(n_threads) as pool:
-        return WeightedLosses(dataset, weights).at(parameters, MODELS, dtype, SPANS, pool)
+        return WeightedLosses(dataset, weights).evaluate(parameters, MODELS, dtype, SPANS, pool)
 
 
 @pytest.mark.parametrize("fit_intercept", [False, True])
