@@ -683,7 +683,7 @@ def test_warm_start_with_other_classes_says_so(kind):
         lambda m: m.fit(X, Y + 1),
         ValueError,
         whole(
-            "y must hold the classes [0, 1] to go on from the last fit, got [1, 2]. Set "
+            "y must hold the classes [0, 1] to continue from the last fit, got [1, 2]. Set "
             "warm_start=False to start anew."
         ),
     )
@@ -850,7 +850,7 @@ def test_first_partial_fit_with_one_class_and_no_classes_says_so(kind):
         (
             kind,
             {"solver": solver},
-            f"partial_fit must have a solver with batches, got solver={solver!r}. Use "
+            f"partial_fit must have a mini-batch solver, got solver={solver!r}. Use "
             "solver='adam' or solver='sgd'.",
         )
         for kind, solver in [
@@ -865,7 +865,7 @@ def test_first_partial_fit_with_one_class_and_no_classes_says_so(kind):
             kind,
             {"solver": "adam", "early_stopping": True},
             "partial_fit must have early_stopping=False, since it sees no validation rows, got "
-            "early_stopping=True. Use fit, or switch it off.",
+            "early_stopping=True. Use fit, or set early_stopping=False.",
         )
         for kind in KINDS
     ],

@@ -15,11 +15,12 @@ from joblib.logger import short_format_time
 from skbinary.solvers.loop import Run
 
 __all__ = [
-    "CallbackSupport",
     "Printer",
     "ScikitLearnCallbacks",
     "SearchCallbacks",
+    "init_callback_context",
     "members_told",
+    "set_callbacks",
     "task_line",
     "task_told",
 ]
@@ -35,42 +36,30 @@ def _callback_mixin() -> Any:
     return CallbackSupportMixin
 
 
-class CallbackSupport:
-    """What scikit-learn's CallbackSupportMixin does, from the first use on.
+def set_callbacks(estimator: Any, *callbacks: Any) -> None:
+    """Set scikit-learn's callbacks of an estimator.
 
-    Loading ``sklearn.callback`` loads a progress bar, which takes half as long as this package.
+    Loading ``sklearn.callback`` loads a progress bar, which takes half as long as this package, so
+    its mixin is called where it is needed, and is no base class.
+
+    Raises
+    ------
+    ImportError
+        If this scikit-learn has no callbacks.
     """
+    mixin = _callback_mixin()
+    if mixin is None:
+        raise ImportError(
+            f"set_callbacks must have scikit-learn 1.9 or newer, got {sklearn.__version__}. "
+            "Upgrade scikit-learn, or pass skorch callbacks as the parameter callbacks."
+        )
+    mixin.set_callbacks(estimator, *callbacks)
 
-    def set_callbacks(self, *callbacks: Any) -> Any:
-        """Set scikit-learn's callbacks. They need scikit-learn 1.9 or newer.
 
-        Parameters
-        ----------
-        *callbacks : callback instances
-            For example ``sklearn.callback.ProgressBar()``. None at all takes them away.
-
-        Returns
-        -------
-        self : estimator
-            The same one.
-
-        Raises
-        ------
-        ImportError
-            If this scikit-learn has no callbacks.
-        """
-        mixin = _callback_mixin()
-        if mixin is None:
-            raise ImportError(
-                "set_callbacks must have scikit-learn 1.9 or newer, got "
-                f"{sklearn.__version__}. Upgrade scikit-learn, or give skorch callbacks "
-                "to the parameter callbacks."
-            )
-        return mixin.set_callbacks(self, *callbacks)
-
-    def _init_callback_context(self, **kwargs: Any) -> Any:
-        mixin = _callback_mixin()
-        return None if mixin is None else mixin._init_callback_context(self, **kwargs)
+def init_callback_context(estimator: Any, **settings: Any) -> Any:
+    """Return the callback context of a fit, or None before scikit-learn 1.9."""
+    mixin = _callback_mixin()
+    return None if mixin is None else mixin._init_callback_context(estimator, **settings)
 
 
 class Printer:
@@ -178,36 +167,32 @@ class ScikitLearnCallbacks:
 
 @contextmanager
 def members_told(
-    estimator: Any, members: Sequence[Any], seen: dict[str, Any], context: Any
+    estimator: Any,
+    members: Sequence[Any],
+    seen: dict[str, Any],
+    context: Any,
+    snapshot: Callable[[Any, Run], dict[str, Any]],
 ) -> Iterator[None]:
-    """Tell the log and scikit-learn's callbacks of the epochs of each member.
+    """Notify the log and scikit-learn's callbacks of the epochs of each ensemble member.
 
     Parameters
     ----------
     estimator : estimator
-        The one that is fitted, and that has members.
-    members : sequence of Model
-        What is about to be trained. Each has observers.
+        The ensemble that is fitted.
+    members : sequence of ModelFit
+        The models that are about to be trained. Each has observers.
     seen : dict
         ``X``, ``y`` and ``metadata`` as the callbacks get them.
     context : sklearn.callback.CallbackContext or None
         That of ``fit``.
+    snapshot : callable(member, run) -> dict
+        Returns the fitted attributes of an estimator that is this member alone.
     """
     for k, member in enumerate(members if estimator.verbose else ()):
-        member.observers.append(Printer(int(estimator.verbose), f"member {k}, "))
+        member.observers.append(Printer(int(estimator.verbose), f"ensemble member {k}, "))
     if context is None or not getattr(estimator, "_skl_callbacks", None):
         yield
         return
-
-    def snapshot(member: Any, run: Run) -> dict[str, Any]:
-        # The estimator as if this member were all of it.
-        attributes = member.classifier._all_attributes(run.result(None), member.training)
-        return {
-            **attributes,
-            "_threshold_for": estimator.threshold,
-            "_pos_label_for": estimator.pos_label,
-        }
-
     context.call_on_fit_task_begin(estimator=estimator, **seen)
     for member in members:
         own = context.subcontext(task_name="member", max_subtasks=member.criteria.max_iter)

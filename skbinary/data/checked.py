@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -56,6 +56,11 @@ class CheckedData:
     given: Any
     groups: NDArray[np.intp] | None = None
     cache: dict[Hashable, Any] | None = None
+
+
+def with_cache(data: CheckedData) -> CheckedData:
+    """Return the data with a cache, for several models that are trained on them."""
+    return data if data.cache is not None else replace(data, cache={})
 
 
 def cached(data: CheckedData, key: Hashable, build: Callable[[], _Built]) -> _Built:

@@ -64,13 +64,13 @@ def check_no_missing_labels(y: Any, name: str = "y") -> None:
         )
 
 
-def find_classes(estimator: Any, y: NDArray[np.generic]) -> NDArray[np.generic]:
+def find_classes(name: str, y: NDArray[np.generic]) -> NDArray[np.generic]:
     """Return the two labels, sorted. Raise a ValueError if there are not two.
 
     Parameters
     ----------
-    estimator : estimator
-        Its name appears in messages.
+    name : str
+        Name of the estimator's class, for messages.
     y : ndarray of shape (n_samples,)
 
     Returns
@@ -80,7 +80,6 @@ def find_classes(estimator: Any, y: NDArray[np.generic]) -> NDArray[np.generic]:
     classes = np.unique(y)
     if len(classes) == 2:
         return classes
-    name = type(estimator).__name__
     if len(classes) == 1:
         raise ValueError(
             f"y must hold two classes, got one class, {classes.tolist()[0]!r}. {name} "

@@ -8,10 +8,10 @@ from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from skbinary.estimators.cross_fitting import CrossFitted
+from skbinary.estimators.base import BinaryClassifier
 
 
-def find_classifier(estimator: Any) -> CrossFitted | None:
+def find_classifier(estimator: Any) -> BinaryClassifier | None:
     """Give the fitted classifier of this package that has the last word, or None.
 
     Parameters
@@ -34,13 +34,13 @@ def find_classifier(estimator: Any) -> CrossFitted | None:
             inner = inner.steps[-1][1]
         else:
             break
-    if not isinstance(inner, CrossFitted):
+    if not isinstance(inner, BinaryClassifier):
         return None
     check_is_fitted(inner)
     return inner
 
 
-def the_classifier(estimator: Any, otherwise: str) -> CrossFitted:
+def the_classifier(estimator: Any, otherwise: str) -> BinaryClassifier:
     """Give the classifier, or say what must be given, and what to do otherwise."""
     classifier = find_classifier(estimator)
     if classifier is None:

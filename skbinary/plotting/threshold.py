@@ -195,7 +195,7 @@ class ThresholdDisplay(Display):
             sample_weight=sample_weight,
             pos_label=estimator.classes_[positive],
             metrics=metrics,
-            threshold=None if model is None else model._own_threshold(),
+            threshold=None if model is None else model._threshold_in_force(),
             interval=None if model is None else _interval(model),
             ax=ax,
             name=name,
@@ -226,7 +226,7 @@ class ThresholdDisplay(Display):
                 each: score if each == _SCORE else _measure(each, counts, (_SCORE,))
                 for each in _as_names(metrics)
             },
-            threshold=model._own_threshold(),
+            threshold=model._threshold_in_force(),
             interval=_interval(model),
             pos_label=model.classes_[positive_index(model.pos_label, model.classes_)],
             name=name,
@@ -426,7 +426,7 @@ def _measure(name: Any, counts: Counts, more_names: tuple[str, ...] = ()) -> Arr
 
 def _interval(model: Any) -> tuple[float, float] | None:
     """Give the interval of a choice that is still in force."""
-    if model._own_threshold() != model.threshold_:
+    if model._threshold_in_force() != model.threshold_:
         return None
     return getattr(model, "threshold_interval_", None)
 

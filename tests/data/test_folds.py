@@ -214,7 +214,7 @@ def test_search_passes_groups_to_the_classifier(held_out):
     grid = {"torchmlpclassifier__alpha": [0.1, 1.0]}
     search = VectorizedGridSearchCV(model, grid, cv=3, refit=False)
     search.fit(X, Y, torchmlpclassifier__groups=GROUPS)
-    assert search.cv_results_["fit_mode"].tolist() == ["stacked", "stacked"]
+    assert search.cv_results_["fit_mode"].tolist() == ["batched", "batched"]
     assert len(held_out) == 3  # one for both candidates of a split
     folds_ = [train for train, _ in search._checked_cv_orig.split(X, Y)]
     for fold, rows in zip(held_out, folds_, strict=True):

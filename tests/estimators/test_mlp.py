@@ -211,7 +211,7 @@ def test_warm_start_goes_on_with_weights_and_curves(data):
 def test_warm_start_other_layers_is_an_error(data):
     X, y = data
     model = TorchMLPClassifier((5,), warm_start=True, max_iter=1, n_iter_no_change=1).fit(X, y)
-    with pytest.raises(ValueError, match="to go on from the last fit"):
+    with pytest.raises(ValueError, match="to continue from the last fit"):
         model.set_params(hidden_layer_sizes=(6,)).fit(X, y)
 
 

@@ -37,10 +37,9 @@ from skbinary import (
     VectorizedRandomizedSearchCV,
 )
 from skbinary.data import preparation
-from skbinary.estimators import batching, ensemble
-from skbinary.estimators.ensemble import Parts
-from skbinary.estimators.fitting import TrainedModel
-from skbinary.estimators.scoring import BinaryScorer
+from skbinary.estimators import batching, cross_fitting
+from skbinary.estimators.model_fit import ModelFit
+from skbinary.estimators.scoring import Scorer
 from skbinary.model_selection import evaluation, splits
 from skbinary.model_selection.evaluation import Evaluation
 from skbinary.solvers import loop
@@ -139,9 +138,9 @@ def test_threshold_is_trained_each_only_where_it_decides_when_to_stop(
 
 def test_logistic_folds_are_weights_of_rows_held_once(long_table, stacks, monkeypatch):
     checked = []
-    original = batching.check_data
+    original = splits.check_data
     monkeypatch.setattr(
-        batching, "check_data", lambda *a, **k: checked.append(1) or original(*a, **k)
+        splits, "check_data", lambda *a, **k: checked.append(1) or original(*a, **k)
     )
     grid = {"C": np.logspace(-3, 3, 7)}
     VectorizedGridSearchCV(TorchLogisticClassifier(), grid, cv=4, refit=False).fit(*long_table)
@@ -175,7 +174,7 @@ def test_fold_with_one_class_says_so_where_rows_are_shared(long_table):
     X, y = long_table
     splits = [(np.flatnonzero(y == 1), np.arange(9)), (np.arange(2000), np.arange(2000, 3000))]
     search = VectorizedGridSearchCV(TorchLogisticClassifier(), {"C": [1.0]}, cv=splits, refit=False)
-    with pytest.warns(FitFailedWarning, match=r"got one class, 1\."):
+    with pytest.warns(FitFailedWarning, match="got one class, 1[.]"):
         search.fit(X, y)
     assert np.isnan(scores(search)[:, 0]).tolist() == [True, False]
 
@@ -234,17 +233,17 @@ def test_memory_of_a_pipeline_is_honoured(table, tmp_path):
     assert len(Counted.fits) == 3
 
 
-def test_max_stack_memory_cuts_stacks_and_changes_no_score(table, stacks):
+def test_max_memory_cuts_stacks_and_changes_no_score(table, stacks):
     whole = VectorizedGridSearchCV(network(), GRID, cv=4).fit(*table)
     assert stacks == [24]
-    cut = VectorizedGridSearchCV(network(), GRID, cv=4, max_stack_memory=1.0).fit(*table)
+    cut = VectorizedGridSearchCV(network(), GRID, cv=4, max_memory=1.0).fit(*table)
     assert stacks[1:] == [1] * 24
     np.testing.assert_allclose(scores(cut), scores(whole), rtol=0, atol=1e-7)
 
 
 def test_scores_of_a_stack_are_there_before_the_next_one_is_done(table, monkeypatch):
     told = []
-    trained, scored = batching._in_batches, Evaluation._score
+    trained, scored = batching._train_minibatches, Evaluation._score
 
     def note_training(*args, **kwargs):
         told.append("trained")
@@ -254,7 +253,7 @@ def test_scores_of_a_stack_are_there_before_the_next_one_is_done(table, monkeypa
         told.append(len(parts))
         scored(self, parts)
 
-    monkeypatch.setattr(batching, "_in_batches", note_training)
+    monkeypatch.setattr(batching, "_train_minibatches", note_training)
     monkeypatch.setattr(Evaluation, "_score", note_score)
     grid = {"hidden_layer_sizes": [(4,), (5,), (6,)]}
     VectorizedGridSearchCV(network(), grid, cv=4, refit=False).fit(*table)
@@ -262,10 +261,8 @@ def test_scores_of_a_stack_are_there_before_the_next_one_is_done(table, monkeypa
 
 
 @pytest.mark.parametrize(("most_bytes", "most_alive"), [(None, 4), (1.0, 1)])
-def test_max_stack_memory_bounds_the_splits_that_are_held(
-    table, monkeypatch, most_bytes, most_alive
-):
-    made, original = [], batching.share_rows
+def test_max_memory_bounds_the_splits_that_are_held(table, monkeypatch, most_bytes, most_alive):
+    made, original = [], splits.share_rows
     seen = []
 
     def share(*args):
@@ -276,14 +273,14 @@ def test_max_stack_memory_bounds_the_splits_that_are_held(
         return rows
 
     monkeypatch.setattr("skbinary.model_selection.splits.share_rows", share)
-    VectorizedGridSearchCV(network(), GRID, cv=4, max_stack_memory=most_bytes).fit(*table)
+    VectorizedGridSearchCV(network(), GRID, cv=4, max_memory=most_bytes).fit(*table)
     assert max(seen) == most_alive
 
 
-@pytest.mark.parametrize("bad", [0, -1.0, "1 GB"])
-def test_max_stack_memory_that_is_no_size_is_told(table, bad):
-    search = VectorizedGridSearchCV(network(), GRID, max_stack_memory=bad)
-    with pytest.raises(ValueError, match="The 'max_stack_memory' parameter of Vect"):
+@pytest.mark.parametrize("bad", [0, -1.0, "1 XB", "GB", "-1GB", "0 MB"])
+def test_max_memory_that_is_no_size_is_told(table, bad):
+    search = VectorizedGridSearchCV(network(), GRID, max_memory=bad)
+    with pytest.raises(ValueError, match=r"max_memory.* (must be|parameter of Vect)"):
         search.fit(*table)
 
 
@@ -330,11 +327,11 @@ FULL = RuntimeError(
 PLACES = {
     "rows": (preparation, "as_rows", {}),
     "rows on a device": (splits, "move_to_device", {}),
-    "checked data": (batching, "check_data", {}),
-    "weights": (TrainedModel, "_take_over", {}),
-    "members": (Parts, "finish", {"n_members": 2}),
-    "threshold": (ensemble, "choose", {"threshold": "f1"}),
-    "scores": (BinaryScorer, "_score_checked", {}),
+    "checked data": (splits, "check_data", {}),
+    "weights": (ModelFit, "state_of", {}),
+    "members": (cross_fitting, "join_models", {"n_members": 2}),
+    "threshold": (cross_fitting, "choose", {"threshold": "f1"}),
+    "scores": (Scorer, "scores", {}),
     "areas": (evaluation, "precomputed_areas", {}),
     "transformed rows": (splits, "transformed", {}),
 }
@@ -370,7 +367,7 @@ def test_candidate_that_is_out_of_memory_says_what_to_do(table, monkeypatch):
     def full(*args, **kwargs):
         raise FULL
 
-    monkeypatch.setattr(batching, "check_data", full)
+    monkeypatch.setattr(splits, "check_data", full)
     search = VectorizedGridSearchCV(network(), {"alpha": [1.0]}, cv=2, error_score="raise")
     with pytest.raises(MemoryError) as caught:
         search.fit(*table)
@@ -378,7 +375,7 @@ def test_candidate_that_is_out_of_memory_says_what_to_do(table, monkeypatch):
         'A candidate must fit into the memory of the device, got "[enforce fail at '
         "alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
         'allocate 400000000000 bytes. Error code 12 (Cannot allocate memory)". Lower '
-        "max_stack_memory or n_jobs, pass float32 rows, or leave out the largest candidates."
+        "max_memory or n_jobs, pass float32 rows, or leave out the largest candidates."
     )
 
 
@@ -440,7 +437,7 @@ def test_linear_model_that_its_stack_leaves_is_fitted_alone(long_table, monkeypa
 
     monkeypatch.setattr(PathNewton, "run_epoch", run_epoch)
     search = VectorizedGridSearchCV(TorchLogisticClassifier(), grid, cv=3).fit(*long_table)
-    assert sorted(search.cv_results_["fit_mode"]) == ["single", "stacked", "stacked"]
+    assert sorted(search.cv_results_["fit_mode"]) == ["batched", "batched", "single"]
     np.testing.assert_allclose(scores(search), scores(expected), atol=1e-6)
 
 
@@ -487,15 +484,15 @@ def test_ctrl_c_stops_all_stacks_and_leaves_the_search_as_it_was(table, monkeypa
 @pytest.mark.filterwarnings("ignore:Training was interrupted by the user:UserWarning")
 def test_ctrl_c_in_a_fit_alone_ends_the_search(table, monkeypatch, model, refit):
     n_fits = []
-    original = loop._run_epochs
+    original = loop._drive
 
-    def run_epochs(*args):
+    def drive(*args):
         n_fits.append(1)
         if len(n_fits) == (7 if refit else 3):  # the last fit, or one of the six before
             raise KeyboardInterrupt
         return original(*args)
 
-    monkeypatch.setattr(loop, "_run_epochs", run_epochs)
+    monkeypatch.setattr(loop, "_drive", drive)
     name = "torchlogisticclassifier__C" if isinstance(model, Pipeline) else "C"
     search = VectorizedGridSearchCV(model, {name: [0.1, 1.0]}, cv=3, refit=refit)
     untouched = dict(vars(search))
@@ -537,7 +534,7 @@ def test_search_summarizes_convergence_warnings_at_the_callers_line(
     text = str(warning.message)
     whose = r" for 2 of 2 ensemble members" if n_members == 2 else ""
     start = r"9 of 9 fits of this search, the first of them with alpha=0.0001: "
-    assert text.startswith(f"{start}Training did not converge{whose}. max_iter was reached. ")
+    assert text.startswith(f"{start}Training did not converge{whose}: max_iter was reached, ")
 
 
 @pytest.mark.parametrize(
@@ -548,7 +545,7 @@ def test_search_summarizes_convergence_warnings_at_the_callers_line(
         (TorchMLPClassifier((3,), max_iter=1), "Raise max_iter or learning_rate_init"),
         (
             TorchMLPClassifier((3,), max_iter=2, n_members=2),
-            "for 2 of 2 ensemble members. max_iter",
+            "for 2 of 2 ensemble members: max_iter",
         ),
     ],
 )
@@ -571,10 +568,10 @@ def test_times_of_a_stack_are_shared_by_its_models(table):
 @pytest.mark.parametrize(
     ("model", "mode"),
     [
-        (network(), "stacked"),
-        (TorchLogisticClassifier(), "stacked"),
-        (TorchLogisticClassifier(solver="adam"), "stacked"),
-        (network(callbacks=[]), "stacked"),
+        (network(), "batched"),
+        (TorchLogisticClassifier(), "batched"),
+        (TorchLogisticClassifier(solver="adam"), "batched"),
+        (network(callbacks=[]), "batched"),
         (network(solver="lbfgs"), "single"),
         (network(verbose=100), "single"),
         (TorchLogisticClassifier(solver="lbfgs"), "single"),
@@ -707,8 +704,8 @@ def test_searches_pass_the_checks_of_scikit_learn(estimator, check):
 @pytest.mark.parametrize("kind", [VectorizedGridSearchCV, VectorizedRandomizedSearchCV])
 def test_search_is_one_of_scikit_learn(kind):
     assert issubclass(kind, (GridSearchCV, RandomizedSearchCV))
-    search = clone(kind(TorchLogisticClassifier(), {"C": [1.0]}, max_stack_memory=5e8))
-    assert search.max_stack_memory == 5e8
+    search = clone(kind(TorchLogisticClassifier(), {"C": [1.0]}, max_memory=5e8))
+    assert search.max_memory == 5e8
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -724,7 +721,7 @@ def test_path_reaches_the_scores_of_grid_search(long_table, pipeline, weighted):
     grid = {f"{name}C": np.logspace(-4, 4, 9), f"{name}class_weight": [None, "balanced"]}
     ours = VectorizedGridSearchCV(model, grid, scoring="roc_auc").fit(X, y, **fit_params)
     theirs = GridSearchCV(model, grid, scoring="roc_auc").fit(X, y, **fit_params)
-    assert set(ours.cv_results_["fit_mode"]) == {"stacked"}
+    assert set(ours.cv_results_["fit_mode"]) == {"batched"}
     np.testing.assert_allclose(scores(ours), scores(theirs), atol=1e-6)
     assert ours.best_params_ == theirs.best_params_
 
@@ -747,5 +744,5 @@ def test_search_on_cuda_reaches_the_scores_of_single_fits(long_table, model, gri
     theirs = GridSearchCV(model, grid, cv=3, scoring="roc_auc", refit=False)
     ours.fit(*long_table)
     theirs.fit(*long_table)
-    assert set(ours.cv_results_["fit_mode"]) == {"stacked"}
+    assert set(ours.cv_results_["fit_mode"]) == {"batched"}
     np.testing.assert_allclose(scores(ours), scores(theirs), atol=1e-3)

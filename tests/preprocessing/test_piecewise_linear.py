@@ -151,7 +151,7 @@ def test_encoder_stands_in_a_pipeline_that_is_searched_in_stacks():
     }
     search = VectorizedGridSearchCV(model, grid, scoring="roc_auc", cv=3)
     search.fit(frame, y)
-    assert set(search.cv_results_["fit_mode"]) == {"stacked"}
+    assert set(search.cv_results_["fit_mode"]) == {"batched"}
     alone = GridSearchCV(model, grid, scoring="roc_auc", cv=3, refit=False)
     alone.fit(frame, y)
     for split in range(3):

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier, VectorizedGridSearchCV
 from skbinary.data.folds import SplittableRows
-from skbinary.estimators import ensemble
+from skbinary.estimators import cross_fitting
 from skbinary.solvers.full_batch.newton_path import PathNewton
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -263,13 +263,13 @@ def test_refit_with_a_number_forgets_the_curve():
 @pytest.mark.parametrize("name", ["newton", "network", "network to the end", "members"])
 def test_search_over_thresholds_scores_as_fits_alone(name, monkeypatch):
     grid = {"threshold": [0.5, "f1", {"recall": 0.9}, {"cost_fp": 1, "cost_fn": 5}]}
-    trained, original = [], ensemble.plan_model
+    trained, original = [], cross_fitting.prepare_model
 
     def noted(*args, **kwargs):
         trained.append(original(*args, **kwargs))
         return trained[-1]
 
-    monkeypatch.setattr(ensemble, "plan_model", noted)
+    monkeypatch.setattr(cross_fitting, "prepare_model", noted)
     ours = VectorizedGridSearchCV(MODELS[name], grid, cv=3, scoring="balanced_accuracy")
     ours.set_params(refit=False).fit(X[TRAIN], Y[TRAIN])
     # Once for all thresholds: a model, and five besides if there are no rows to choose on.
