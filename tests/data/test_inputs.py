@@ -403,7 +403,7 @@ def dense_rows(monkeypatch):
     for kind in (sparse.csr_array, sparse.csr_matrix, sparse.csc_array, sparse.coo_array):
         for name in ("toarray", "todense"):
             monkeypatch.setattr(kind, name, refuse)
-    monkeypatch.setattr(chunks, "_CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(chunks, "_CHUNK_VALUES", 1)
     return sizes
 
 
@@ -485,7 +485,7 @@ def reads(monkeypatch):
         return rows
 
     monkeypatch.setattr(rows_module.MappedRows, "batch", spy)
-    monkeypatch.setattr(chunks, "_CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(chunks, "_CHUNK_VALUES", 1)
     return sizes
 
 
@@ -908,7 +908,7 @@ def test_score_of_a_row_is_that_of_the_row_alone(model, kind):
 
 
 def test_score_of_a_row_in_a_long_table_is_that_of_the_row_alone(monkeypatch):
-    monkeypatch.setattr(chunks, "_CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(chunks, "_CHUNK_VALUES", 1)
     model = fitted(WITH_BATCHES["mlp"], REALS)
     X = np.random.RandomState(0).normal(size=(3000, 6))
     together = model.decision_function(X)
