@@ -81,8 +81,8 @@ def in_range(parameter, kind, interval, given):
 
 
 THRESHOLD = (
-    "threshold must be a number in [0, 1], got {}. It is the probability from which a row "
-    "counts as positive; 0.5 is the usual one."
+    "threshold must be a number in [0, 1], got {}. Rows whose probability is at least the "
+    "threshold are predicted positive; the default is 0.5."
 )
 EMPTY = "Found array with 0 {}(s) (shape={}) while a minimum of 1 is required by NAME."
 ALONE = "X_val and y_val must be passed together, got {} alone. Pass {} as well, or none of them."
@@ -993,8 +993,9 @@ def test_set_callbacks_on_an_old_scikit_learn_says_which_is_needed(kind):
         lambda m: m.set_callbacks(object()),
         ImportError,
         whole(
-            f"set_callbacks must have scikit-learn 1.9 or newer, got {sklearn.__version__}"
-            ". Upgrade scikit-learn, or give skorch callbacks to the parameter callbacks."
+            "scikit-learn must be version 1.9 or newer for set_callbacks, got "
+            f"{sklearn.__version__}. Upgrade scikit-learn, or pass skorch callbacks to the "
+            "parameter callbacks."
         ),
     )
 

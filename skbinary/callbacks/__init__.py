@@ -1,1 +1,1 @@
-"""skorch's and scikit-learn's callbacks, and what early stopping monitors."""
+"""Callbacks of skorch and scikit-learn, verbose output, and the quantity to monitor."""

@@ -1,4 +1,4 @@
-"""What early stopping watches: the loss, or a scorer of scikit-learn's."""
+"""The quantity that early stopping monitors: the validation loss, or a scikit-learn scorer."""
 
 from __future__ import annotations
 
@@ -19,19 +19,23 @@ from skbinary.data.checked import Table
 from skbinary.data.dataset import Dataset
 from skbinary.data.preparation import Split
 from skbinary.runtime.warnings import warn
-from skbinary.thresholds.decision import label
+from skbinary.thresholds.decision import label_logits
 
-# With fewer rows of a class a score jumps from epoch to epoch.
-_FEWEST_OF_A_CLASS = 5
+# With fewer rows of a class, scores such as the ROC AUC change in large steps between epochs.
+_MIN_ROWS_PER_CLASS = 5
 
 
 def check_monitor(monitor: Any) -> Callable[..., float] | None:
-    """Give the scorer that is meant, or None for the loss.
+    """Return the scorer to monitor, or None for the loss.
 
     Parameters
     ----------
     monitor : str or callable
         ``"loss"``, the name of a scorer, or a ``callable(estimator, X, y)``.
+
+    Returns
+    -------
+    callable(estimator, X, y) -> float, or None
 
     Raises
     ------
@@ -44,9 +48,11 @@ def check_monitor(monitor: Any) -> Callable[..., float] | None:
         return monitor
     names = ["loss", *get_scorer_names()]
     if isinstance(monitor, str) and monitor in names:
-        return _scorer_named(monitor)
+        return _cached_scorer(monitor)
     near = difflib.get_close_matches(str(monitor), names, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else "sklearn.metrics.get_scorer_names() has them."
+    hint = (
+        f"Did you mean {near[0]!r}?" if near else "sklearn.metrics.get_scorer_names() lists them."
+    )
     raise ValueError(
         "monitor must be 'loss', the name of a scorer or a callable(estimator, X, y), got "
         f"{monitor!r}. {hint}"
@@ -54,42 +60,47 @@ def check_monitor(monitor: Any) -> Callable[..., float] | None:
 
 
 @cache
-def _scorer_named(name: str) -> Callable[..., float]:
-    # scikit-learn makes a copy whenever it is asked, which adds up in searches.
+def _cached_scorer(name: str) -> Callable[..., float]:
+    # get_scorer makes a copy at every call, which adds up in searches.
     scorer: Callable[..., float] = get_scorer(name)
     return scorer
 
 
-def validation_score(
+def make_validation_score(
     scorer: Callable[..., float],
     rows: Table,
     validation: Dataset,
     model: ModelUnderTraining,
 ) -> Callable[[Tensor], float] | None:
-    """Give what makes a score of logits, or None where there are too few rows to score.
+    """Return a function from validation logits to a score, or None if there are too few rows.
 
     Parameters
     ----------
-    scorer : callable(estimator, X, y)
-        The greater its score, the better.
+    scorer : callable(estimator, X, y) -> float
+        Greater scores are better.
     rows : Table
-        The validation rows as the user gave them.
+        The validation set as the user passed it.
     validation : Dataset
-        The same rows, with the weights that count in the score.
+        The same rows on the device, with the weights that count in the score.
     model : ModelUnderTraining
-        Gets the logits, and is passed to the scorer.
+        The estimator that is passed to the scorer. Its logits are set before each call.
+
+    Returns
+    -------
+    callable(Tensor of shape (n_samples,)) -> float, or None
     """
     n_positive = int((validation.target > 0.5).sum())
-    fewest = min(n_positive, validation.n_samples - n_positive)
-    if fewest < _FEWEST_OF_A_CLASS:
+    n_smallest = min(n_positive, validation.n_samples - n_positive)
+    if n_smallest < _MIN_ROWS_PER_CLASS:
         warn(
-            f"monitor must have at least {_FEWEST_OF_A_CLASS} validation rows of each class, got "
-            f"{fewest}, so the loss is watched. Raise validation_fraction, or pass X_val "
-            "and y_val."
+            f"The validation set must have at least {_MIN_ROWS_PER_CLASS} rows of each class for "
+            f"monitor, got {n_smallest}. The validation loss is monitored instead. Raise "
+            "validation_fraction, or pass X_val and y_val."
         )
         return None
-    known = isinstance(scorer, _BaseScorer) and validation.score_weight is not None
-    weight = validation.score_weight.cpu().numpy() if known else None  # type: ignore[union-attr]
+    takes_weight = isinstance(scorer, _BaseScorer)  # a user's function may not
+    score_weight = validation.score_weight if takes_weight else None
+    weight = None if score_weight is None else score_weight.cpu().numpy()
 
     def score(logits: Tensor) -> float:
         model.logits = logits.cpu().double().numpy()
@@ -100,23 +111,31 @@ def validation_score(
     return score
 
 
-def validation_rows(given: Table | None, train: Table, split: Split) -> Table:
-    """Give the validation rows as the user gave them."""
-    if given is not None:
-        return given
+def validation_rows(validation: Table | None, train: Table, split: Split) -> Table:
+    """Return the validation set as the user passed it, or the held-out rows of the training set."""
+    if validation is not None:
+        return validation
     return Table(train.X[split.held_out], train.y[split.held_out])
 
 
 class ModelUnderTraining(ClassifierMixin, BaseEstimator):
-    """A model as a scorer sees it after an epoch: its answers on the validation rows.
+    """The estimator that a scorer receives after each epoch. It predicts the validation set only.
 
     Parameters
     ----------
     classes : ndarray of shape (2,)
+        The labels, sorted.
     threshold : float
-        Probability from which a row gets the positive label.
+        Decision threshold on the probability of the positive class, in [0, 1].
     positive : int, default=1
-        Index of the positive label.
+        Index of the positive class.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (2,)
+        The labels, sorted.
+    logits : ndarray of shape (n_samples,)
+        The logits of the validation set in the current epoch.
     """
 
     def __init__(self, classes: NDArray[np.generic], threshold: float, positive: int = 1):
@@ -130,19 +149,20 @@ class ModelUnderTraining(ClassifierMixin, BaseEstimator):
         return True
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Give the logits of the validation rows."""
+        """Return the logits of the validation set."""
         if X.shape[0] != len(self.logits):
             raise ValueError(
-                f"monitor must ask about all {len(self.logits)} validation rows, got {X.shape[0]} "
-                "rows. Give the scorer's X on as it is."
+                f"X must be the whole validation set of {len(self.logits)} rows in a scorer for "
+                f"monitor, got {X.shape[0]} rows. Pass X unchanged to the estimator."
             )
         return self.logits
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Give the probability of both classes."""
+        """Return the probabilities of both classes."""
         logits = self.decision_function(X)
         return np.column_stack([expit(-logits), expit(logits)])
 
     def predict(self, X: Any) -> NDArray[np.generic]:
-        """Give the labels."""
-        return label(self.decision_function(X), self.threshold, self.classes, self.positive)
+        """Return the predicted labels."""
+        logits = self.decision_function(X)
+        return label_logits(logits, self.threshold, self.classes, self.positive)

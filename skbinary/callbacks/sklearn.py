@@ -1,4 +1,4 @@
-"""Who looks on while a model is trained: verbose lines and scikit-learn's own callbacks."""
+"""Verbose output, and scikit-learn's callbacks during fits, ensembles and searches."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from joblib.logger import short_format_time
 from skbinary.solvers.loop import Run
 
 __all__ = [
-    "Printer",
+    "EpochPrinter",
     "ScikitLearnCallbacks",
     "SearchCallbacks",
+    "ensemble_callbacks",
+    "format_task_line",
     "init_callback_context",
-    "members_told",
     "set_callbacks",
-    "task_line",
-    "task_told",
+    "task_callbacks",
 ]
 
 
 @cache
 def _callback_mixin() -> Any:
-    """Load scikit-learn's CallbackSupportMixin, once. None before scikit-learn 1.9."""
+    """Return scikit-learn's CallbackSupportMixin, or None before scikit-learn 1.9."""
     try:
         from sklearn.callback import CallbackSupportMixin
     except ImportError:
@@ -39,19 +39,20 @@ def _callback_mixin() -> Any:
 def set_callbacks(estimator: Any, *callbacks: Any) -> None:
     """Set scikit-learn's callbacks of an estimator.
 
-    Loading ``sklearn.callback`` loads a progress bar, which takes half as long as this package, so
-    its mixin is called where it is needed, and is no base class.
+    Importing ``sklearn.callback`` imports a progress bar, which takes half as long as importing
+    this package, so its mixin is called when it is needed and is no base class.
 
     Raises
     ------
     ImportError
-        If this scikit-learn has no callbacks.
+        If the installed scikit-learn has no callbacks.
     """
     mixin = _callback_mixin()
     if mixin is None:
         raise ImportError(
-            f"set_callbacks must have scikit-learn 1.9 or newer, got {sklearn.__version__}. "
-            "Upgrade scikit-learn, or pass skorch callbacks as the parameter callbacks."
+            "scikit-learn must be version 1.9 or newer for set_callbacks, got "
+            f"{sklearn.__version__}. Upgrade scikit-learn, or pass skorch callbacks to the "
+            "parameter callbacks."
         )
     mixin.set_callbacks(estimator, *callbacks)
 
@@ -62,45 +63,46 @@ def init_callback_context(estimator: Any, **settings: Any) -> Any:
     return None if mixin is None else mixin._init_callback_context(estimator, **settings)
 
 
-class Printer:
-    """Prints a line every few epochs.
+class EpochPrinter:
+    """Prints the losses every few epochs, for ``verbose``.
 
     Parameters
     ----------
-    every : int
-        How many epochs to a line.
-    whose : str, default=""
-        What each line begins with.
+    interval : int
+        Number of epochs per line.
+    prefix : str, default=""
+        Printed at the start of each line.
     """
 
-    def __init__(self, every: int, whose: str = ""):
-        self.every = every
-        self.whose = whose
+    def __init__(self, interval: int, prefix: str = ""):
+        self.interval = interval
+        self.prefix = prefix
 
     def train_begin(self, run: Run) -> None:
-        """Print nothing yet."""
+        """Do nothing."""
 
     def epoch_begin(self, run: Run) -> None:
-        """Print nothing yet."""
+        """Do nothing."""
 
     def epoch_end(self, run: Run) -> bool:
-        """Print epoch, losses and seconds."""
-        if run.n_iter % self.every == 0:
+        """Print the epoch, its losses and the seconds since the last line."""
+        if run.n_iter % self.interval == 0:
             history = run.history
-            line = f"{self.whose}epoch {run.n_iter}: training loss {history['loss'][-1]:.6f}"
+            line = f"{self.prefix}epoch {run.n_iter}: training loss {history['loss'][-1]:.6f}"
             if "validation_loss" in history:
                 line += f", validation loss {history['validation_loss'][-1]:.6f}"
-            sys.stdout.write(f"{line}, {sum(history['seconds'][-self.every :]):.3f} s\n")
+            sys.stdout.write(f"{line}, {sum(history['seconds'][-self.interval :]):.3f} s\n")
         return False
 
     def train_end(self, run: Run) -> None:
-        """Print nothing more."""
+        """Do nothing."""
 
 
 class ScikitLearnCallbacks:
-    """Tells scikit-learn's callbacks of every epoch, and of each once.
+    """An observer of the training loop that calls scikit-learn's callbacks.
 
-    A stack for which the memory does not suffice begins anew, in halves.
+    Each epoch is reported once. A batch of models that does not fit into memory starts again as
+    two smaller batches; epochs that were reported before are then not reported again.
 
     Parameters
     ----------
@@ -109,9 +111,9 @@ class ScikitLearnCallbacks:
     context : sklearn.callback.CallbackContext
         The context of its ``fit``.
     data : dict
-        ``X``, ``y`` and ``metadata`` as the callbacks get them.
+        ``X``, ``y`` and ``metadata`` that callbacks receive.
     snapshot : callable(Run) -> dict
-        Gives the fitted attributes of an estimator that would stop now.
+        Returns the fitted attributes of the estimator if training stopped now.
     """
 
     def __init__(
@@ -126,16 +128,16 @@ class ScikitLearnCallbacks:
         self.data = data
         self.snapshot = snapshot
         self._epoch: Any = None
-        self._n_told = 0
+        self._n_reported = 0
 
     def train_begin(self, run: Run) -> None:
-        """Tell that ``fit`` begins."""
-        if self._epoch is None and self._n_told == 0:
+        """Report the start of ``fit``."""
+        if self._epoch is None and self._n_reported == 0:
             self.context.call_on_fit_task_begin(estimator=self.estimator, **self.data)
 
     def epoch_begin(self, run: Run) -> None:
-        """Tell that an epoch begins."""
-        if self._epoch is not None or run.n_iter < self._n_told:
+        """Report the start of an epoch."""
+        if self._epoch is not None or run.n_iter < self._n_reported:
             return
         self._epoch = self.context.subcontext(task_name="epoch")
         self._epoch.call_on_fit_task_begin(
@@ -145,19 +147,19 @@ class ScikitLearnCallbacks:
         )
 
     def epoch_end(self, run: Run) -> bool:
-        """Tell that an epoch has ended, and pass on whether to stop."""
-        if run.n_iter <= self._n_told:
+        """Report the end of an epoch, and return whether a callback asks to stop."""
+        if run.n_iter <= self._n_reported:
             return False
-        asked = self._epoch.call_on_fit_task_end(
+        stop = self._epoch.call_on_fit_task_end(
             estimator=self.estimator,
             reconstruction_attributes=lambda: self.snapshot(run),
             **self.data,
         )
-        self._epoch, self._n_told = None, run.n_iter
-        return bool(asked)
+        self._epoch, self._n_reported = None, run.n_iter
+        return bool(stop)
 
     def train_end(self, run: Run) -> None:
-        """Tell that ``fit`` has ended."""
+        """Report the end of ``fit``."""
         self.context.call_on_fit_task_end(
             estimator=self.estimator,
             reconstruction_attributes=lambda: self.snapshot(run),
@@ -166,74 +168,81 @@ class ScikitLearnCallbacks:
 
 
 @contextmanager
-def members_told(
+def ensemble_callbacks(
     estimator: Any,
     members: Sequence[Any],
-    seen: dict[str, Any],
+    data: dict[str, Any],
     context: Any,
     snapshot: Callable[[Any, Run], dict[str, Any]],
 ) -> Iterator[None]:
-    """Notify the log and scikit-learn's callbacks of the epochs of each ensemble member.
+    """Print and report the epochs of each ensemble member while the ensemble is trained.
 
     Parameters
     ----------
     estimator : estimator
         The ensemble that is fitted.
     members : sequence of ModelFit
-        The models that are about to be trained. Each has observers.
-    seen : dict
-        ``X``, ``y`` and ``metadata`` as the callbacks get them.
+        The ensemble members before training. Observers are added to each.
+    data : dict
+        ``X``, ``y`` and ``metadata`` that callbacks receive.
     context : sklearn.callback.CallbackContext or None
-        That of ``fit``.
+        The context of ``fit``.
     snapshot : callable(member, run) -> dict
-        Returns the fitted attributes of an estimator that is this member alone.
+        Returns the fitted attributes of an estimator that consists of this member alone.
     """
-    for k, member in enumerate(members if estimator.verbose else ()):
-        member.observers.append(Printer(int(estimator.verbose), f"ensemble member {k}, "))
+    if estimator.verbose:
+        for k, member in enumerate(members):
+            member.observers.append(EpochPrinter(int(estimator.verbose), f"ensemble member {k}, "))
     if context is None or not getattr(estimator, "_skl_callbacks", None):
         yield
         return
-    context.call_on_fit_task_begin(estimator=estimator, **seen)
+    context.call_on_fit_task_begin(estimator=estimator, **data)
     for member in members:
-        own = context.subcontext(task_name="member", max_subtasks=member.criteria.max_iter)
-        callbacks = ScikitLearnCallbacks(estimator, own, seen, partial(snapshot, member))
-        member.observers.append(callbacks)
+        member_context = context.subcontext(
+            task_name="ensemble member", max_subtasks=member.criteria.max_iter
+        )
+        member.observers.append(
+            ScikitLearnCallbacks(estimator, member_context, data, partial(snapshot, member))
+        )
     yield
-    context.call_on_fit_task_end(estimator=estimator, reconstruction_attributes=dict, **seen)
+    context.call_on_fit_task_end(estimator=estimator, reconstruction_attributes=dict, **data)
 
 
 class SearchCallbacks:
-    """Tells scikit-learn's callbacks of a search, where scikit-learn has them.
+    """Reports a search to scikit-learn's callbacks, if this scikit-learn has them.
 
     Parameters
     ----------
     search : estimator
-    X, y : indexable
-        All rows.
+        The search that is fitted.
+    X : indexable of length n_samples
+        The whole training data.
+    y : indexable of length n_samples
+        The labels.
     params : dict
-        What ``fit`` was given besides.
+        Further arguments of ``fit``.
     """
 
     def __init__(self, search: Any, X: Any, y: Any, params: dict[str, Any]):
         self.search_cv = search
         weight = params.get("sample_weight")
         metadata = None if weight is None else {"sample_weight": weight}
-        self._seen = {"estimator": search, "X": X, "y": y, "metadata": metadata}
+        self._arguments = {"estimator": search, "X": X, "y": y, "metadata": metadata}
         self._root: Any = None
         if hasattr(search, "_init_callback_context"):
             context = search._init_callback_context(max_subtasks=1 + (search.refit is not False))
-            self._root = context.call_on_fit_task_begin(**self._seen)
+            self._root = context.call_on_fit_task_begin(**self._arguments)
 
     @staticmethod
-    def of_tasks(context: Any, n_tasks: int) -> list[Any] | None:
-        """Give a context to each task of a search."""
+    def task_contexts(context: Any, n_tasks: int) -> list[Any] | None:
+        """Return one context for each candidate and fold, or None without callbacks."""
         if context is None:
             return None
         name = "candidate-split-evaluation"
         return [context.subcontext(task_name=name, task_id=i) for i in range(n_tasks)]
 
     def search(self, evaluate: Callable[..., Any]) -> None:
-        """Let the search run, with its context if it takes one."""
+        """Run the search, with the callback context if its method takes one."""
         run = self.search_cv._run_search
         if self._root is not None and "callback_ctx" in inspect.signature(run).parameters:
             run(evaluate, callback_ctx=self._root)
@@ -242,71 +251,77 @@ class SearchCallbacks:
 
     @contextmanager
     def refit(self, best: Any) -> Iterator[None]:
-        """Tell of the last fit, the one on all rows."""
+        """Report the fit of the best candidate on all rows."""
         if self._root is None:
             yield
             return
         context = self._root.subcontext(task_name="refit-with-best-params")
         with context.propagate_callback_context(best):
-            context.call_on_fit_task_begin(**self._seen)
+            context.call_on_fit_task_begin(**self._arguments)
             yield
-        context.call_on_fit_task_end(**self._seen)
+        context.call_on_fit_task_end(**self._arguments)
 
     def end(self) -> None:
-        """Tell that the search has ended."""
+        """Report the end of the search."""
         if self._root is not None:
-            self._root.call_on_fit_task_end(**self._seen)
+            self._root.call_on_fit_task_end(**self._arguments)
 
 
 @contextmanager
-def task_told(context: Any, search: Any, rows: Callable[[], tuple[Any, Any]]) -> Iterator[None]:
-    """Tell scikit-learn's callbacks that a task of a search begins and ends.
+def task_callbacks(
+    context: Any, search: Any, rows: Callable[[], tuple[Any, Any]]
+) -> Iterator[None]:
+    """Report the start and end of one task of a search (a candidate on a fold).
 
     Parameters
     ----------
     context : sklearn.callback.CallbackContext or None
-        That of the task. None where scikit-learn has no callbacks.
+        The context of the task. None if this scikit-learn has no callbacks.
     search : estimator
+        The search that is fitted.
     rows : callable() -> (X, y)
-        Gives the training rows, if there is a callback to see them.
+        Returns the training set of the fold. Called only if callbacks are set.
     """
     if context is None:
         yield
         return
-    seen: dict[str, Any] = {"estimator": search}
+    arguments: dict[str, Any] = {"estimator": search}
     if getattr(search, "_skl_callbacks", None):
         X, y = rows()
-        seen.update(X=X, y=y, metadata=None)
-    context.call_on_fit_task_begin(**seen)
+        arguments.update(X=X, y=y, metadata=None)
+    context.call_on_fit_task_begin(**arguments)
     try:
         yield
     finally:
-        context.call_on_fit_task_end(**seen)
+        context.call_on_fit_task_end(**arguments)
 
 
-def task_line(
+def format_task_line(
     verbose: int, parameters: dict[str, Any], result: dict[str, Any], *, split: str, candidate: str
 ) -> str:
-    """Give the line that a search prints of a task, as scikit-learn's do. Empty below verbose=2."""
+    """Return the line that a verbose search prints for a task, in scikit-learn's format.
+
+    It is empty if `verbose` is below 2.
+    """
     if verbose < 2:
         return ""
     progress = f" {split}" if verbose > 2 else ""
     progress += f"; {candidate}" if verbose > 9 else ""
-    told = ", ".join(f"{name}={parameters[name]}" for name in sorted(parameters))
-    told += ";" if told else ""
+    details = ", ".join(f"{name}={parameters[name]}" for name in sorted(parameters))
+    details += ";" if details else ""
     if verbose > 2:
-        told += _told_scores(result["test_scores"], result.get("train_scores"))
+        details += _format_scores(result["test_scores"], result.get("train_scores"))
     seconds = short_format_time(result["fit_time"] + result["score_time"])
-    begin, end = f"[CV{progress}] END ", f"{told} total time={seconds}"
+    begin, end = f"[CV{progress}] END ", f"{details} total time={seconds}"
     return f"{begin}{'.' * (80 - len(begin) - len(end))}{end}\n"
 
 
-def _told_scores(test: Any, train: Any) -> str:
+def _format_scores(test: Any, train: Any) -> str:
     if isinstance(test, dict):
-        told = ""
+        text = ""
         for name in sorted(test):
-            of_train = "" if train is None else f"train={train[name]:.3f}, "
-            told += f" {name}: ({of_train}test={test[name]:.3f})"
-        return told
+            train_text = "" if train is None else f"train={train[name]:.3f}, "
+            text += f" {name}: ({train_text}test={test[name]:.3f})"
+        return text
     both = f"(train={train:.3f}, test={test:.3f})" if train is not None else f"{test:.3f}"
     return f", score={both}"

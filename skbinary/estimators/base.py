@@ -45,12 +45,12 @@ from skbinary.runtime.defaults import default_settings
 from skbinary.runtime.memory import is_out_of_memory, out_of_memory
 from skbinary.runtime.threads import one_torch_thread
 from skbinary.solvers.result import StopReason
-from skbinary.thresholds.curve import ThresholdData, choose
-from skbinary.thresholds.decision import check_threshold, decide, positive_index
+from skbinary.thresholds.curve import ThresholdData, choose_threshold
+from skbinary.thresholds.decision import apply_threshold, check_threshold, positive_index
 from skbinary.thresholds.objectives import parse_threshold
 
 if TYPE_CHECKING:
-    from skbinary.callbacks.skorch import BinaryNet
+    from skbinary.callbacks.skorch_net import BinaryNet
 
 
 class BinaryClassifier(ClassifierMixin, BaseEstimator):
@@ -292,9 +292,9 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
             encode(labels, state.classes)
             positive = positive_index(self.pos_label, state.classes)
             logits = Scorer.of(state).logits(rows)
-            scored = ThresholdData.of(logits, labels, weight, state.classes, positive)
+            scored = ThresholdData.from_logits(logits, labels, weight, state.classes, positive)
             warn_of_majority(state.classes, self.pos_label, labels)
-            choice = choose(wanted, scored)
+            choice = choose_threshold(wanted, scored)
         self._state = with_choice(state, choice, self.threshold, self.pos_label)
         return self
 
@@ -422,7 +422,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         positive = positive_index(self.pos_label, classes)
         probability = self._score(X, write_probability_of(positive), 1)[:, 0]
         chosen = self._threshold_in_force() if given is None else given
-        return decide(probability, chosen, classes if positive else classes[::-1])
+        return apply_threshold(probability, chosen, classes if positive else classes[::-1])
 
     def _score(self, X: Any, write: Writer, n_columns: int) -> NDArray[np.floating]:
         """Check rows, and write what their logits stand for into a new array."""

@@ -28,7 +28,7 @@ from skbinary.estimators.scoring import Scorer
 from skbinary.estimators.state import FittedState, join_models
 from skbinary.runtime.warnings import warn
 from skbinary.solvers.loop import convergence_warning
-from skbinary.thresholds.curve import ThresholdChoice, ThresholdData, choose
+from skbinary.thresholds.curve import ThresholdChoice, ThresholdData, choose_threshold
 from skbinary.thresholds.objectives import Objective
 
 # Folds on which a threshold is chosen, where no other rows were held out.
@@ -174,7 +174,7 @@ class Ensemble:
         """
         data = self.threshold_data
         if data is not None and data.has_both_classes:
-            return choose(objective, data)
+            return choose_threshold(objective, data)
         fewest = self.candidates.max_folds()
         what = "rows" if self.data.groups is None else "groups with a row"
         got = f"{fewest} of the rarer class" if fewest < 2 else "one class where rows are held out"
@@ -200,7 +200,7 @@ class Ensemble:
         else:
             return None
         positive = self.recipe.positive
-        return ThresholdData.of(logits, held.y, held.sample_weight, data.classes, positive)
+        return ThresholdData.from_logits(logits, held.y, held.sample_weight, data.classes, positive)
 
     def _scored(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.floating]]]:
         """Return positions of rows, and their logits by the model that held them out."""

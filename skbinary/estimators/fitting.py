@@ -124,7 +124,7 @@ def with_choice(
     """Return a fitted model with a chosen threshold, or with 0.5 where none could be chosen."""
     if choice is None:
         return state.with_threshold(0.5, threshold_parameter, pos_label_parameter)
-    for text in choice.complaints:
+    for text in choice.warnings:
         warn(text)
     return state.with_threshold(
         choice.threshold, threshold_parameter, pos_label_parameter, choice.curve, choice.interval

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from skbinary.callbacks.monitor import ModelUnderTraining, validation_rows, validation_score
+from skbinary.callbacks.monitor import ModelUnderTraining, make_validation_score, validation_rows
 from skbinary.data.checked import CheckedData
 from skbinary.data.conversion import as_tensor
 from skbinary.data.dataset import Dataset
@@ -358,7 +358,7 @@ def _stopping_criteria(recipe: Recipe, data: CheckedData, split: Split) -> Stopp
     if recipe.scorer is not None and validation is not None:
         rows = validation_rows(data.validation, data.train, split)
         model = ModelUnderTraining(data.classes, recipe.threshold, recipe.positive)
-        score = validation_score(recipe.scorer, rows, validation, model)
+        score = make_validation_score(recipe.scorer, rows, validation, model)
     monitored: MonitoredCurve | None = "objective" if recipe.in_batches else None
     if recipe.stops_early:
         monitored = "validation_loss" if score is None else "validation_score"

@@ -7,14 +7,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from skbinary.callbacks.sklearn import (
-    Printer,
+    EpochPrinter,
     ScikitLearnCallbacks,
+    ensemble_callbacks,
     init_callback_context,
-    members_told,
 )
 from skbinary.data.checked import CheckedData
 from skbinary.estimators.model_fit import ModelFit
-from skbinary.estimators.views import net_settings
 from skbinary.solvers.loop import Run
 
 
@@ -58,13 +57,15 @@ class FitObservers:
         """Add the observers of a single model."""
         estimator = self.estimator
         if estimator.callbacks:
-            from skbinary.callbacks.skorch import Rows, SkorchHost
+            from skbinary.callbacks.skorch import SkorchCallbacks, SkorchDatasets
 
-            rows, settings = Rows(self.data, model.split), self._net_settings(model)
+            datasets, settings = SkorchDatasets(self.data, model.split), self._net_settings(model)
             classes = self.data.classes
-            model.observers.append(SkorchHost(estimator.callbacks, rows, classes, settings))
+            model.observers.append(
+                SkorchCallbacks(estimator.callbacks, datasets, classes, settings)
+            )
         if estimator.verbose:
-            model.observers.append(Printer(int(estimator.verbose)))
+            model.observers.append(EpochPrinter(int(estimator.verbose)))
         if self._context is not None and getattr(estimator, "_skl_callbacks", None):
             model.observers.append(
                 ScikitLearnCallbacks(
@@ -76,11 +77,8 @@ class FitObservers:
     def watch_members(self, members: Sequence[ModelFit]) -> Iterator[None]:
         """Add the observers of an ensemble, and notify them of its begin and its end."""
         arguments = self._arguments()
-        with members_told(self.estimator, members, arguments, self._context, _snapshot):
+        with ensemble_callbacks(self.estimator, members, arguments, self._context, _snapshot):
             yield
-
-    def _net_settings(self, model: ModelFit) -> dict[str, Any]:
-        return net_settings(self.estimator, model.recipe.device)
 
     def _arguments(self) -> dict[str, Any]:
         """Return what scikit-learn's callbacks are passed."""

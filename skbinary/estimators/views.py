@@ -11,7 +11,7 @@ from skbinary.estimators.state import FittedState
 from skbinary.models.torch_module import LogitModule, MeanLogitModule, build_module
 
 if TYPE_CHECKING:
-    from skbinary.callbacks.skorch import BinaryNet
+    from skbinary.callbacks.skorch_net import BinaryNet
 
 
 def as_module(state: FittedState) -> LogitModule | MeanLogitModule:
@@ -49,11 +49,11 @@ def as_net(
     settings : dict
         What ``net_settings`` returns.
     """
-    from skbinary.callbacks.skorch import view
+    from skbinary.callbacks.skorch_net import build_net
 
     history = state.curves[0] if state.n_models == 1 else None
     module, classes = as_module(state), state.classes
-    return view(module, classes, threshold, positive, history=history, **settings)
+    return build_net(module, classes, threshold, positive, history=history, **settings)
 
 
 def net_settings(estimator: Any, device: torch.device) -> dict[str, Any]:

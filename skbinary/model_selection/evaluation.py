@@ -19,7 +19,7 @@ from sklearn.model_selection._validation import _fit_and_score
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples
 
-from skbinary.callbacks.sklearn import task_line, task_told
+from skbinary.callbacks.sklearn import format_task_line, task_callbacks
 from skbinary.estimators.batching import bytes_of_rows, memory_for, train_models
 from skbinary.estimators.cross_fitting import Ensemble, plan_batched
 from skbinary.estimators.model_fit import ModelFit
@@ -273,7 +273,7 @@ class Evaluation:
         if candidate is None:
             raise AssertionError("what is scored here was taken apart before")
         context = self._contexts.get(task)
-        with task_told(context, scoring.search, job.split.given):
+        with task_callbacks(context, scoring.search, job.split.given):
             begin = time.perf_counter()
             with collecting() as warned:
                 try:
@@ -310,7 +310,7 @@ class Evaluation:
 
     def _keep(self, task: Task, result: dict[str, Any]) -> None:
         self._results[task] = result
-        line = task_line(
+        line = format_task_line(
             self.scoring.search.verbose,
             self.candidates[task.candidate],
             result,

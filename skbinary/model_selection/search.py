@@ -180,7 +180,7 @@ class _Rounds:
             raise ValueError(
                 "No fits were performed. Was the CV iterator empty? Were there no candidates?"
             )
-        contexts = SearchCallbacks.of_tasks(callback_ctx, n_fits)
+        contexts = SearchCallbacks.task_contexts(callback_ctx, n_fits)
         outcomes, modes = Evaluation(scoring, candidates, splits, contexts).run()
         _warn_or_raise_about_fit_failures(outcomes, search.error_score)
         if callable(search.scoring):

@@ -1,4 +1,4 @@
-"""Scores as colours: cells with numbers in them, or points."""
+"""Scores of a search as colors: a heat map with numbers, or points."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skbinary.plotting.axes import settle_layout
-from skbinary.plotting.search_results import Scale, best_of_each
+from skbinary.plotting.axes import apply_layout
+from skbinary.plotting.parameter_axis import ParameterAxis, best_candidates
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,92 +18,107 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-BEST = "#D55E00"
-_MAP = "cividis"  # whose order colour-blind readers see, and black-and-white prints keep
-_NOT_TRIED = "#E5E5E5"
-_LARGEST_LETTERS, _SMALLEST_LETTERS = 10.0, 5.5  # points
-_LETTER = 0.65  # the width of a digit, as a share of its height
-_FREE = 0.8  # the share of a cell that a number may take
-_FAR = 3.0
+BEST_COLOR = "#D55E00"
+_COLOR_MAP = "cividis"  # its order is visible to color-blind readers, and in black and white
+_NO_SCORE_COLOR = "#E5E5E5"
+_MAX_FONT_SIZE, _MIN_FONT_SIZE = 10.0, 5.5  # points
+_DIGIT_WIDTH = 0.65  # relative to the font size
+_MAX_TEXT_FRACTION = 0.8  # of a cell
+_MAX_DEVIATION = 3.0
 
 
-def lowest_colour(scores: Array) -> float:
-    """Give the score from which on colours differ.
+def lower_color_limit(scores: Array) -> float:
+    """Return the score below which all scores have the same color.
 
-    A few candidates that have failed shall not take all colours from those that have not: what is
-    further below the middle than three times the way from there to the best has the lowest one.
+    Without a limit, a few failed candidates would use up the whole range of colors. Scores have the
+    same color if they are further below the median than three times the distance from the median
+    to the best score.
     """
     low, middle, high = np.nanmin(scores), np.nanmedian(scores), np.nanmax(scores)
-    return float(max(low, middle - _FAR * (high - middle)) if high > middle else low)
+    if high <= middle:
+        return float(low)
+    return float(max(low, middle - _MAX_DEVIATION * (high - middle)))
 
 
-def cells(scales: list[Scale], scores: Array) -> Array:
-    """Give the best score for each pair of values, NaN where there is none.
+def score_table(axes: list[ParameterAxis], scores: Array) -> Array:
+    """Return the best score for each pair of values, and NaN where there is none.
+
+    Parameters
+    ----------
+    axes : list of two ParameterAxis
+        The parameters of the x and the y axis.
+    scores : ndarray of shape (n_candidates,)
+        Scores of the candidates.
 
     Returns
     -------
-    ndarray of shape (n_values of the second parameter, n_values of the first)
+    ndarray of shape (n_y_values, n_x_values)
     """
-    table = np.full((len(scales[1].labels), len(scales[0].labels)), np.nan)
-    for (column, row), candidate in best_of_each([s.place for s in scales], scores).items():
+    table = np.full((len(axes[1].labels), len(axes[0].labels)), np.nan)
+    for (column, row), candidate in best_candidates(axes, scores).items():
         table[row, column] = scores[candidate]
     return table
 
 
-def draw_cells(ax: Axes, table: Array, label: str, kwargs: dict[str, Any]) -> AxesImage:
-    """Draw a heat map with its colour bar and its numbers."""
+def draw_heatmap(ax: Axes, table: Array, label: str, kwargs: dict[str, Any]) -> AxesImage:
+    """Draw a heat map with a color bar, and with numbers in its cells if they are large enough."""
     import matplotlib as mpl
 
-    usual = {
-        "cmap": mpl.colormaps[_MAP].with_extremes(bad=_NOT_TRIED),
+    defaults = {
+        "cmap": mpl.colormaps[_COLOR_MAP].with_extremes(bad=_NO_SCORE_COLOR),
         "origin": "lower",
         "aspect": "auto",
     }
-    image = ax.imshow(table, **{**usual, **_limits(table, kwargs), **kwargs})
-    add_colour_bar(ax, image, table, label)
+    image = ax.imshow(table, **{**defaults, **_limits(table, kwargs), **kwargs})
+    _add_color_bar(ax, image, table, label)
     _write_numbers(ax, image, table)
     return image
 
 
 def draw_points(
-    ax: Axes, scales: list[Scale], scores: Array, label: str, kwargs: dict[str, Any]
+    ax: Axes, axes: list[ParameterAxis], scores: Array, label: str, kwargs: dict[str, Any]
 ) -> PathCollection:
-    """Draw each candidate as a point, coloured by its score."""
-    usual = {"c": scores, "cmap": _MAP, "s": 45, "edgecolors": "black", "linewidths": 0.5}
-    x, y = (scale.positions[scale.place] for scale in scales)
-    points = ax.scatter(x, y, **{**usual, **_limits(scores, kwargs), **kwargs})
-    add_colour_bar(ax, points, scores, label)
+    """Draw a point for each candidate, colored by its score, with a color bar."""
+    defaults = {"c": scores, "cmap": _COLOR_MAP, "s": 45, "edgecolors": "black", "linewidths": 0.5}
+    x, y = (axis.positions[axis.index] for axis in axes)
+    points = ax.scatter(x, y, **{**defaults, **_limits(scores, kwargs), **kwargs})
+    _add_color_bar(ax, points, scores, label)
     return points
 
 
-def add_colour_bar(ax: Axes, drawn: AxesImage | PathCollection, scores: Array, label: str) -> None:
-    """Draw the colour bar, with an arrow where scores are below it."""
-    low, _ = drawn.get_clim()
-    below = low is not None and np.nanmin(scores) < low
-    ax.figure.colorbar(drawn, ax=ax, label=label, extend="min" if below else "neither")
+def _add_color_bar(
+    ax: Axes, mappable: AxesImage | PathCollection, scores: Array, label: str
+) -> None:
+    """Add a color bar, with an arrow if there are scores below its range."""
+    low, _ = mappable.get_clim()
+    has_lower = low is not None and np.nanmin(scores) < low
+    ax.figure.colorbar(mappable, ax=ax, label=label, extend="min" if has_lower else "neither")
 
 
 def _limits(scores: Array, kwargs: dict[str, Any]) -> dict[str, float]:
-    """Give where the colours begin, unless the user has said so."""
-    return {} if "norm" in kwargs else {"vmin": lowest_colour(scores)}
+    """Return the lower limit of the colors, unless the user passed a norm."""
+    return {} if "norm" in kwargs else {"vmin": lower_color_limit(scores)}
 
 
 def _write_numbers(ax: Axes, image: AxesImage, table: Array) -> None:
     """Write the scores into the cells, if they are large enough."""
     low, high = image.get_clim()
-    span = float(high) - float(low)
-    n_digits = min(max(1 - math.floor(math.log10(span)), 0), 4) if span > 0 else 3
-    known = map(tuple, np.argwhere(~np.isnan(table)))
-    texts = {cell: f"{table[cell]:.{n_digits}f}" for cell in known}
-    settle_layout(ax)
+    score_range = float(high) - float(low)
+    n_digits = min(max(1 - math.floor(math.log10(score_range)), 0), 4) if score_range > 0 else 3
+    texts = {
+        (row, column): f"{table[row, column]:.{n_digits}f}"
+        for row, column in np.argwhere(~np.isnan(table)).tolist()
+    }
+    apply_layout(ax)
     n_rows, n_columns = table.shape
-    width, height = np.array(ax.bbox.size) * 72 / ax.figure.dpi * _FREE / (n_columns, n_rows)
+    cell = np.array(ax.bbox.size) * 72 / ax.figure.dpi / (n_columns, n_rows)  # points
+    width, height = cell * _MAX_TEXT_FRACTION
     longest = max(map(len, texts.values()))
-    letters = min(_LARGEST_LETTERS, width / (_LETTER * longest), height)
-    if letters < _SMALLEST_LETTERS:
+    font_size = min(_MAX_FONT_SIZE, width / (_DIGIT_WIDTH * longest), height)
+    if font_size < _MIN_FONT_SIZE:
         return
     for (row, column), text in texts.items():
         red, green, blue, _ = image.to_rgba(table[row, column])
         is_light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.5
-        colour = "black" if is_light else "white"
-        ax.text(column, row, text, c=colour, ha="center", va="center", fontsize=letters)
+        color = "black" if is_light else "white"
+        ax.text(column, row, text, c=color, ha="center", va="center", fontsize=font_size)

@@ -1,4 +1,4 @@
-"""The loss of a fit over its epochs."""
+"""The loss of every epoch of a fit."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from skbinary.estimators.recipe import MINIBATCH_SOLVERS
 from skbinary.plotting.axes import (
     GREY,
     Display,
-    free_colours,
     label_log_axis,
+    legend_prefix,
     line_settings,
-    name_prefix,
     place_legend,
+    unused_colors,
 )
-from skbinary.plotting.classifier import the_classifier
+from skbinary.plotting.classifier import require_classifier
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,57 +25,59 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-_SCORE_AXIS = "validation score"  # the label by which the axis on the right is found again
-_TRAINING = "training loss"  # and by which the curves of an earlier display are
-_STYLES = {"loss": "-", "validation_loss": "--", "validation_score": ":"}
-# What the score of each epoch is, where the loss is watched.
-_USUAL_SCORE = "accuracy"
+# Labels by which the twin axes and the curves of an earlier display on the same axes are found.
+_SCORE_AXES = "validation score"
+_TRAINING = "training loss"
+_LINE_STYLES = {"loss": "-", "validation_loss": "--", "validation_score": ":"}
+# The validation score that is recorded if the loss is monitored.
+_DEFAULT_SCORE = "accuracy"
 
 
 class LossCurveDisplay(Display):
-    """The training and validation loss of a fit over its epochs or iterations.
+    """Plot the training and validation loss of every epoch or iteration of a fit.
 
-    The validation score has its own axis on the right. Make one with ``from_estimator``. To compare
-    several fits, draw each on the same `ax` and give it a `name`.
+    The validation score has its own y axis on the right. Create a display with
+    ``from_estimator``. To compare several fits, draw all of them on the same `ax` and give each a
+    `name`.
 
     Parameters
     ----------
-    loss : list of float, or list of such lists
-        Mean loss over the training rows after each epoch, in nats. Several lists are the members
-        of one classifier.
-    validation_loss : like `loss`, default=None
-        The same over the validation rows.
-    validation_score : like `loss`, default=None
-        A score of the validation rows.
+    loss : list of float, or list of lists of float
+        Mean training loss of each epoch, in nats. A list of lists has one curve for each ensemble
+        member.
+    validation_loss : list of float, or list of lists of float, default=None
+        Mean validation loss of each epoch, in nats.
+    validation_score : list of float, or list of lists of float, default=None
+        Validation score of each epoch.
     best_epoch : int or list of int, default=None
-        The epoch, counted from 1, whose weights are kept, or one for each member. It is marked on
-        the validation curves.
+        The epoch, counted from 1, whose weights were kept, or one for each ensemble member. It is
+        marked on the validation curves.
     score_name : str, default="score"
-        What the score is: ``"accuracy"``, ``"roc_auc"``.
+        Name of the validation score, for example ``"accuracy"`` or ``"roc_auc"``.
     unit : {"epoch", "iteration"}, default="epoch"
-        What is counted.
+        What the x axis counts.
     name : str, default=None
-        Stands in the legend before the name of each curve. Named curves share one colour and
-        differ in their lines, unnamed ones have a colour each.
+        Prefix of the legend entries. Named curves share one color and differ in their line style;
+        curves without a name have a color each.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        With the losses.
+        The axes with the losses.
     ax_score_ : matplotlib Axes or None
-        With the validation score, on the right. None without it.
+        The axes with the validation score, whose y axis is on the right.
     figure_ : matplotlib Figure
-        That holds them.
+        The figure of the axes.
     lines_ : dict of str to list of matplotlib Line2D
-        What was drawn for ``"loss"``, ``"validation_loss"``, ``"validation_score"`` and
-        ``"best_epoch"``. With members there is a thin line for each, and their mean is last, as
-        far as all members go.
+        The lines for ``"loss"``, ``"validation_loss"``, ``"validation_score"`` and
+        ``"best_epoch"``. Of an ensemble there is a thin line for each member, followed by a thick
+        line for their mean over the epochs that all members have.
 
     See Also
     --------
-    ThresholdDisplay : Metrics over the threshold.
-    SearchDisplay : The scores of a search.
-    sklearn.model_selection.LearningCurveDisplay : Scores over the number of training rows.
+    ThresholdDisplay : Plot metrics against the decision threshold.
+    SearchDisplay : Plot the scores of a search.
+    sklearn.model_selection.LearningCurveDisplay : Plot scores against the size of the training set.
 
     Examples
     --------
@@ -118,35 +120,35 @@ class LossCurveDisplay(Display):
         show_score: bool = True,
         **kwargs: Any,
     ) -> Self:
-        """Draw the curves of a fitted classifier.
+        """Plot the loss curves of a fitted classifier.
 
         Parameters
         ----------
         estimator : estimator
             A fitted ``TorchLogisticClassifier`` or ``TorchMLPClassifier``, a ``Pipeline`` that
-            ends with one, or a search around either, of which the refitted best is taken.
+            ends with one, or a search over either, whose ``best_estimator_`` is used.
         ax : matplotlib Axes, default=None
-            Where to draw. None makes a new figure.
+            The axes to draw on. None creates a new figure.
         name : str, default=None
-            Stands in the legend before the name of each curve.
+            Prefix of the legend entries.
         log_scale : bool, default=False
-            Whether the axis of the loss is logarithmic.
+            Whether the loss axis is logarithmic.
         show_score : bool, default=True
-            Whether to draw the validation score, if there is one.
+            Whether to draw the validation score, if it was recorded.
         **kwargs : dict
-            Settings of all lines, as ``matplotlib.axes.Axes.plot`` takes them.
+            Passed to ``matplotlib.axes.Axes.plot`` for all lines.
 
         Returns
         -------
         display : LossCurveDisplay
-            Drawn.
+            The display, drawn.
 
         Raises
         ------
         ValueError
-            If it is no such estimator, or has not trained for a single epoch.
+            If it is another kind of estimator, or did not complete a single epoch.
         NotFittedError
-            If it is not fitted.
+            If the estimator is not fitted.
 
         Examples
         --------
@@ -158,8 +160,8 @@ class LossCurveDisplay(Display):
         >>> display.ax_.get_xlabel(), display.ax_score_.get_ylabel()
         ('epoch', 'validation accuracy')
         """
-        model = the_classifier(
-            estimator, "The curves of another model can be given to LossCurveDisplay(loss=...)."
+        model = require_classifier(
+            estimator, "Pass the curves of another model to LossCurveDisplay(loss=...)."
         )
         solver = getattr(model, "solver_", model.solver)
         display = cls(
@@ -187,25 +189,25 @@ class LossCurveDisplay(Display):
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw. None makes a new figure. Other curves on it are kept.
+            The axes to draw on. Curves already on it are kept. None creates a new figure.
         name : str, default=None
-            Stands in the legend before the name of each curve. None takes that of the display.
+            Prefix of the legend entries. None uses the `name` of the display.
         log_scale : bool, default=False
-            Whether the axis of the loss is logarithmic.
+            Whether the loss axis is logarithmic.
         show_score : bool, default=True
-            Whether to draw the validation score, if there is one.
+            Whether to draw the validation score, if it was recorded.
         **kwargs : dict
-            Settings of all lines, as ``matplotlib.axes.Axes.plot`` takes them.
+            Passed to ``matplotlib.axes.Axes.plot`` for all lines.
 
         Returns
         -------
         display : LossCurveDisplay
-            Drawn.
+            The display, drawn.
 
         Raises
         ------
         ValueError
-            If there is no loss to draw.
+            If there is no loss.
         ImportError
             If matplotlib is not installed.
 
@@ -223,27 +225,26 @@ class LossCurveDisplay(Display):
         }
         if not any(len(curve) for curve in curves["loss"]):
             raise ValueError(
-                f"loss must hold a number for at least one {self.unit}, got none. The fit "
-                "ended before the first one; train from the start, with warm_start=False."
+                f"loss must contain at least one {self.unit}, got none. Fit the classifier again, "
+                "with warm_start=False."
             )
         ax = self._begin(ax)
         right = _score_axes(ax) if curves["validation_score"] else None
         self.ax_score_ = right
-        name = self.name if name is None else name
-        on_it = (ax,) if right is None else (ax, right)
-        labels = [str(line.get_label()) for line in ax.lines]
-        one_colour = name is not None or any(_TRAINING in label for label in labels)
-        colours = free_colours(len(curves), *on_it)
+        axes = (ax,) if right is None else (ax, right)
+        prefix = legend_prefix(self.name if name is None else name)
+        is_second = any(_TRAINING in str(line.get_label()) for line in ax.lines)
+        colors = unused_colors(len(curves), *axes)
+        if prefix or is_second:
+            colors = [colors[0]] * len(curves)
         self.lines_ = {}
-        for (kind, each), colour in zip(curves.items(), colours, strict=True):
-            where = right if kind == "validation_score" and right is not None else ax
-            label = name_prefix(name) + self._label(kind, len(each))
-            settings = line_settings(
-                kwargs, color=colours[0] if one_colour else colour, ls=_STYLES[kind], label=label
-            )
-            self.lines_[kind] = _draw(where, each, settings)
-        self.lines_["best_epoch"] = self._mark(curves, on_it, name)
-        self._finish(on_it, log_scale=log_scale)
+        for (kind, each), color in zip(curves.items(), colors, strict=True):
+            label = prefix + self._label(kind, len(each))
+            settings = line_settings(kwargs, color=color, ls=_LINE_STYLES[kind], label=label)
+            self.lines_[kind] = _draw(axes[-1 if kind == "validation_score" else 0], each, settings)
+        self.lines_["best_epoch"] = self._mark_best_epochs(curves, axes, prefix)
+        self._label_axes(axes, log_scale=log_scale)
+        place_legend(*axes)
         return self
 
     def _label(self, kind: str, n_members: int) -> str:
@@ -254,43 +255,42 @@ class LossCurveDisplay(Display):
         }[kind]
         return label if n_members <= 1 else f"{label}, mean of {n_members}"
 
-    def _mark(
-        self, curves: dict[str, list[Array]], axes: tuple[Axes, ...], name: str | None
+    def _mark_best_epochs(
+        self, curves: dict[str, list[Array]], axes: tuple[Axes, ...], prefix: str
     ) -> list[Line2D]:
-        """Mark the best epochs on the validation curves, or on those of the loss alone."""
+        """Mark the best epochs on the validation curves, or on the loss if there are none."""
         if self.best_epoch is None:
             return []
         best = np.atleast_1d(self.best_epoch)
-        marked = [kind for kind in list(curves)[1:] if curves[kind]] or ["loss"]
-        label: str | None = name_prefix(name) + self._best_label(best, curves[marked[0]])
+        kinds = [kind for kind in list(curves)[1:] if curves[kind]] or ["loss"]
+        label: str | None = prefix + self._best_label(best, curves[kinds[0]])
         lines = []
-        for kind in marked:
-            where = axes[-1] if kind == "validation_score" else axes[0]
-            found = [
+        for kind in kinds:
+            ax = axes[-1 if kind == "validation_score" else 0]
+            points = [
                 (epoch, curve[epoch - 1])
                 for epoch, curve in zip(best, curves[kind], strict=True)
                 if 1 <= epoch <= len(curve)
             ]
-            colours = {"mfc": axes[0].get_facecolor(), "mec": self.lines_[kind][-1].get_color()}
-            style: dict[str, Any] = {**colours, "zorder": 3, "label": label}
-            lines += where.plot(*zip(*found, strict=True), ls="", marker="o", **style)
-            label = None  # one entry in the legend is enough
+            colors = {"mfc": axes[0].get_facecolor(), "mec": self.lines_[kind][-1].get_color()}
+            style: dict[str, Any] = {**colors, "zorder": 3, "label": label}
+            lines += ax.plot(*zip(*points, strict=True), ls="", marker="o", **style)
+            label = None  # one legend entry for both curves
         return lines
 
     def _best_label(self, best: NDArray[np.intp], curves: list[Array]) -> str:
         if len(best) > 1:
             return f"best {self.unit}s: {best.min()} to {best.max()}"
-        if best[0] == len(curves[0]):  # whether it was chosen or is just the last
+        if best[0] == len(curves[0]):  # it may have been kept only because it is the last one
             return f"last {self.unit} kept: {best[0]}"
         return f"best {self.unit}: {best[0]}"
 
-    def _finish(self, axes: tuple[Axes, ...], *, log_scale: bool) -> None:
-        """Write what the axes are."""
+    def _label_axes(self, axes: tuple[Axes, ...], *, log_scale: bool) -> None:
         from matplotlib.ticker import MaxNLocator
 
         ax = axes[0]
-        drawn_before = ax.get_xlabel() not in ("", self.unit)
-        ax.set_xlabel("epoch or iteration" if drawn_before else self.unit)
+        has_other_unit = ax.get_xlabel() not in ("", self.unit)
+        ax.set_xlabel("epoch or iteration" if has_other_unit else self.unit)
         ax.set_ylabel("log loss (nats)")
         if ax.get_xscale() == "linear":
             ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -301,29 +301,28 @@ class LossCurveDisplay(Display):
         ax.spines["right"].set_visible(False)
         for right in axes[1:]:
             label = f"validation {self.score_name}"
-            before = right.get_ylabel()
-            right.set_ylabel(label if before in ("", label) else "validation score")
+            earlier_label = right.get_ylabel()
+            right.set_ylabel(label if earlier_label in ("", label) else "validation score")
             right.spines["top"].set_visible(False)
             right.spines["right"].set_color(GREY)
-        place_legend(*axes)
 
 
 def _score_name(monitor: Any) -> str:
     if isinstance(monitor, str):
-        return _USUAL_SCORE if monitor == "loss" else monitor
+        return _DEFAULT_SCORE if monitor == "loss" else monitor
     return getattr(monitor, "__name__", "score")
 
 
 def _as_curves(values: Any) -> list[Array]:
-    """Give one curve, or one for each member."""
+    """Return a list of one curve, or of one curve for each ensemble member."""
     if values is None:
         return []
-    several = len(values) > 0 and np.ndim(values[0]) > 0
-    return [np.asarray(each, dtype=np.float64) for each in (values if several else [values])]
+    is_ensemble = len(values) > 0 and np.ndim(values[0]) > 0
+    return [np.asarray(each, dtype=np.float64) for each in (values if is_ensemble else [values])]
 
 
 def _draw(ax: Axes, curves: list[Array], settings: dict[str, Any]) -> list[Line2D]:
-    """Draw a curve, or those of all members thinly and their mean as far as all go."""
+    """Draw a curve, or thin curves of ensemble members and their mean."""
     lines = []
     if len(curves) > 1:
         thin = {**settings, "linewidth": 0.8, "alpha": 0.4, "label": "_member"}
@@ -332,21 +331,22 @@ def _draw(ax: Axes, curves: list[Array], settings: dict[str, Any]) -> list[Line2
     if curves:
         shortest = min(map(len, curves))
         mean = np.mean([curve[:shortest] for curve in curves], axis=0)
-        alone = {"marker": "o"} if shortest == 1 else {}
-        settings = {"linewidth": 2.0, **alone, **settings}
+        marker = {"marker": "o"} if shortest == 1 else {}  # a line of one point is invisible
+        settings = {"linewidth": 2.0, **marker, **settings}
         lines += ax.plot(np.arange(1, shortest + 1), mean, **settings)
     return lines
 
 
 def _score_axes(ax: Axes) -> Axes:
-    """Give the axis on the right, which an earlier display may have made."""
-    place = ax.get_position(original=True).bounds
+    """Return the twin axes on the right, which an earlier display may have created."""
+    position = ax.get_position(original=True).bounds
     for other in ax.figure.axes:
-        if other.get_label() == _SCORE_AXIS and other.get_position(original=True).bounds == place:
+        is_here = other.get_position(original=True).bounds == position
+        if is_here and other.get_label() == _SCORE_AXES:
             return other
     right = ax.twinx()
-    right.set_label(_SCORE_AXIS)
-    # The losses, and the legend with them, lie on top.
+    right.set_label(_SCORE_AXES)
+    # Draw the losses and the legend above the score.
     ax.set_zorder(right.get_zorder() + 1)
     ax.patch.set_visible(False)
     return right

@@ -1,4 +1,4 @@
-"""The scores of a search over one or two of its parameters."""
+"""Scores of a search against one or two of its parameters."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from skbinary.plotting.axes import (
     LINES,
     MARKERS,
     Display,
-    free_colours,
     label_log_axis,
+    legend_prefix,
     line_settings,
-    name_prefix,
-    place_legend,
+    place_legend_outside,
+    unused_colors,
 )
-from skbinary.plotting.heatmap import BEST, cells, draw_cells, draw_points
-from skbinary.plotting.search_results import USUAL_SCORE, Scale, best_of_each, read_results
+from skbinary.plotting.heatmap import BEST_COLOR, draw_heatmap, draw_points, score_table
+from skbinary.plotting.parameter_axis import ParameterAxis, best_candidates, format_value
+from skbinary.plotting.search_results import DEFAULT_SCORE, read_results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,59 +33,63 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-_KINDS = ("auto", "line", "heatmap", "scatter")
-_FEW_LINES, _MANY_POINTS = 3, 4
-_MANY_LABELS, _LETTER = 12, 6.5  # of an axis, and the width of a letter in points
-_ROOM = 0.07  # the share of an axis that a label takes
+_PLOT_KINDS = ("auto", "line", "heatmap", "scatter")
+# Up to so many values of the second parameter are lines, if the first one has at least so many.
+_MAX_LINES, _MIN_POINTS = 3, 4
+_MAX_TICK_LABELS, _LETTER_WIDTH = 12, 6.5  # of an axis; in points
+_MIN_TICK_GAP = 0.07  # fraction of an axis
 
 
 class SearchDisplay(Display):
-    """The scores of a search over one or two of its parameters.
+    """Plot the scores of a search against one or two of its parameters.
 
-    Make one with ``from_estimator`` or ``from_cv_results``. Over further parameters the best score
-    is taken. In a list of grids, a parameter that a candidate does not set has its value in the
-    search's estimator. If the estimator does not have the parameter either, the candidate is left
-    out, and the name of the score says how many candidates are drawn.
+    Create a display with ``from_estimator`` or ``from_cv_results``. If more parameters vary, the
+    best score over the others is drawn. In a list of grids, a parameter that a candidate does not
+    set has the value of the search's estimator; candidates without such a value are left out.
 
     Parameters
     ----------
     params : dict of str to list
-        One or two names of parameters, and the value that each candidate has.
+        Names of one or two parameters, with the value of every candidate.
     scores : array-like of shape (n_candidates,)
-        Their mean scores, the greater the better. NaN is left out.
+        Mean scores of the candidates; greater is better. NaN is not drawn.
     stds : array-like of shape (n_candidates,), default=None
-        The standard deviations of the scores over the folds.
+        Standard deviations of the scores over the folds.
     best_index : int, default=None
-        The candidate to mark.
+        Index of the best candidate, which is marked.
     score_name : str, default="score"
-        What the score is.
+        Name of the score.
     others : tuple of str, default=()
-        Names of further parameters that vary, over which the best score is taken.
+        Names of the other parameters that vary.
+    n_candidates : int, default=None
+        Number of candidates of the search, which is shown if some are left out. None is the
+        number of `scores`.
     name : str, default=None
-        Stands in the legend before each entry.
+        Prefix of the legend entries.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        That holds the picture.
+        The axes of the plot.
     figure_ : matplotlib Figure
-        That holds the axes.
+        The figure of the axes.
     kind_ : {"line", "heatmap", "scatter"}
-        What was drawn.
+        The kind of the plot.
     lines_ : list of matplotlib Line2D
-        The scores over one parameter, or one line for each value of the second.
+        The line over the first parameter, or one line for each value of the second parameter.
     image_ : matplotlib AxesImage or None
-        The heat map, the second parameter along the y axis, with the scores in its cells. A grey
-        cell has none.
+        The heat map, with the second parameter on the y axis and scores in its cells. Cells without
+        a score are grey.
     points_ : matplotlib PathCollection or None
-        The candidates over two parameters.
+        The candidates as points over two parameters.
     best_ : matplotlib Artist or None
-        What marks the best candidate.
+        The marker or frame of the best candidate.
 
     See Also
     --------
-    VectorizedGridSearchCV : A search to draw.
-    sklearn.model_selection.ValidationCurveDisplay : Scores over one parameter, without a search.
+    VectorizedGridSearchCV : A grid search.
+    sklearn.model_selection.ValidationCurveDisplay : Plot scores against one parameter, without a
+        search.
 
     Examples
     --------
@@ -109,6 +114,7 @@ class SearchDisplay(Display):
         best_index: int | None = None,
         score_name: str = "score",
         others: tuple[str, ...] = (),
+        n_candidates: int | None = None,
         name: str | None = None,
     ):
         self.params = params
@@ -117,6 +123,7 @@ class SearchDisplay(Display):
         self.best_index = best_index
         self.score_name = score_name
         self.others = others
+        self.n_candidates = n_candidates
         self.name = name
 
     @classmethod
@@ -125,46 +132,46 @@ class SearchDisplay(Display):
         search: Any,
         *,
         params: Any = None,
-        score: str = USUAL_SCORE,
+        score: str = DEFAULT_SCORE,
         ax: Any = None,
         name: str | None = None,
         kind: str = "auto",
         **kwargs: Any,
     ) -> Self:
-        """Draw the scores of a fitted search.
+        """Plot the scores of a fitted search.
 
         Parameters
         ----------
         search : estimator
-            A fitted ``VectorizedGridSearchCV``, ``VectorizedRandomizedSearchCV``, or search of
-            scikit-learn's.
+            A fitted ``VectorizedGridSearchCV``, ``VectorizedRandomizedSearchCV`` or search of
+            scikit-learn.
         params : str or list of str, default=None
-            One or two parameters, with or without the names of the steps before them
-            (``"clf__alpha"``, ``"alpha"``). None takes those that vary and that all candidates
-            have, and of more than two those over which the best score moves most.
+            One or two parameters, with or without the steps of a pipeline (``"clf__alpha"``,
+            ``"alpha"``). None selects parameters that vary and that all candidates set; of more
+            than two, those over which the best score varies most.
         score : str, default="mean_test_score"
-            A column of ``cv_results_``, or a metric's name (``"f1"``, ``"train_f1"``). Of several
-            metrics the default is the one of ``refit``.
+            A column of ``cv_results_``, or the name of a metric (``"f1"``, ``"train_f1"``). With
+            several metrics the default is the metric of ``refit``.
         ax : matplotlib Axes, default=None
-            Where to draw. None makes a new figure.
+            The axes to draw on. None creates a new figure.
         name : str, default=None
-            Stands in the legend before each entry.
+            Prefix of the legend entries.
         kind : {"auto", "line", "heatmap", "scatter"}, default="auto"
-            How to draw, as ``plot`` has it.
+            The kind of the plot; see ``plot``.
         **kwargs : dict
-            Settings, as ``plot`` takes them.
+            Passed to ``plot``.
 
         Returns
         -------
         display : SearchDisplay
-            Drawn.
+            The display, drawn.
 
         Raises
         ------
         ValueError
-            If it is no search, or there are no such parameters or scores in it.
+            If it is not a search, or it has no such parameters or scores.
         NotFittedError
-            If it is not fitted.
+            If the search is not fitted.
 
         Examples
         --------
@@ -184,19 +191,19 @@ class SearchDisplay(Display):
                 f"search must have cv_results_, got {type(search).__name__}. Pass a fitted "
                 "VectorizedGridSearchCV, or another search."
             )
-        score = _meant_score(search, score)
+        score = _refit_score(search, score)
         best_index = None
-        if score == USUAL_SCORE or callable(search.refit):
+        if score == DEFAULT_SCORE or callable(search.refit):
             best_index = getattr(search, "best_index_", None)
-        found = read_results(
+        arguments = read_results(
             search.cv_results_,
             params,
             score,
             best_index,
-            metric=_scorer_name(search) if score == USUAL_SCORE else None,
+            metric=_scorer_name(search) if score == DEFAULT_SCORE else None,
             estimator=getattr(search, "estimator", None),
         )
-        return cls(**found, name=name).plot(ax, kind=kind, **kwargs)
+        return cls(**arguments, name=name).plot(ax, kind=kind, **kwargs)
 
     @classmethod
     def from_cv_results(
@@ -204,40 +211,40 @@ class SearchDisplay(Display):
         cv_results: Any,
         *,
         params: Any = None,
-        score: str = USUAL_SCORE,
+        score: str = DEFAULT_SCORE,
         ax: Any = None,
         name: str | None = None,
         kind: str = "auto",
         **kwargs: Any,
     ) -> Self:
-        """Draw the scores in the results of a search.
+        """Plot the scores in the results of a search.
 
         Parameters
         ----------
         cv_results : dict of str to array-like, or data frame
             ``cv_results_`` of a search.
         params : str or list of str, default=None
-            One or two parameters, as ``from_estimator`` has them.
+            One or two parameters; see ``from_estimator``.
         score : str, default="mean_test_score"
-            A column, or a metric's name.
+            A column of `cv_results`, or the name of a metric.
         ax : matplotlib Axes, default=None
-            Where to draw. None makes a new figure.
+            The axes to draw on. None creates a new figure.
         name : str, default=None
-            Stands in the legend before each entry.
+            Prefix of the legend entries.
         kind : {"auto", "line", "heatmap", "scatter"}, default="auto"
-            How to draw, as ``plot`` has it.
+            The kind of the plot; see ``plot``.
         **kwargs : dict
-            Settings, as ``plot`` takes them.
+            Passed to ``plot``.
 
         Returns
         -------
         display : SearchDisplay
-            Drawn.
+            The display, drawn.
 
         Raises
         ------
         ValueError
-            If there are no such parameters or scores in it.
+            If there are no such parameters or scores.
 
         Examples
         --------
@@ -249,8 +256,8 @@ class SearchDisplay(Display):
         >>> SearchDisplay.from_cv_results(results, score="f1").best_index
         1
         """
-        found = read_results(cv_results, params, score)
-        return cls(**found, name=name).plot(ax, kind=kind, **kwargs)
+        arguments = read_results(cv_results, params, score)
+        return cls(**arguments, name=name).plot(ax, kind=kind, **kwargs)
 
     def plot(
         self, ax: Any = None, *, name: str | None = None, kind: str = "auto", **kwargs: Any
@@ -260,26 +267,26 @@ class SearchDisplay(Display):
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw. None makes a new figure.
+            The axes to draw on. None creates a new figure.
         name : str, default=None
-            Stands in the legend before each entry. None takes that of the display.
+            Prefix of the legend entries. None uses the `name` of the display.
         kind : {"auto", "line", "heatmap", "scatter"}, default="auto"
-            ``"line"``: over one parameter, with a band of one standard deviation over the folds,
-            and one line for each value of the second. ``"heatmap"``: one cell for each pair of
-            values. ``"scatter"``: points, for values that were drawn at random and for words.
+            ``"line"`` draws lines over the first parameter, one for each value of the second,
+            with bands of one standard deviation over the folds. ``"heatmap"`` draws a cell for
+            each pair of values. ``"scatter"`` draws points, for randomized searches and for values
+            that are not numbers. ``"auto"`` selects one of them by the values of the parameters.
         **kwargs : dict
-            Settings of the lines, the image or the points, as ``plot``, ``imshow`` or ``scatter``
-            of ``matplotlib.axes.Axes`` take them.
+            Passed to ``plot``, ``imshow`` or ``scatter`` of ``matplotlib.axes.Axes``.
 
         Returns
         -------
         display : SearchDisplay
-            Drawn.
+            The display, drawn.
 
         Raises
         ------
         ValueError
-            If `kind` is none of these, or there are not one or two parameters.
+            If `kind` is unknown, or there are not one or two parameters.
         ImportError
             If matplotlib is not installed.
 
@@ -291,186 +298,209 @@ class SearchDisplay(Display):
         >>> display.kind_, display.image_.get_array().tolist()
         ('heatmap', [[0.6, 0.9], [0.7, 0.8]])
         """
-        if kind not in _KINDS:
+        if kind not in _PLOT_KINDS:
             raise ValueError(
-                f"kind must be one of {', '.join(map(repr, _KINDS))}, got {kind!r}. "
-                "'auto' chooses by the values that were tried."
+                f"kind must be one of {', '.join(map(repr, _PLOT_KINDS))}, got {kind!r}. "
+                "'auto' selects the kind by the values of the parameters."
             )
         if len(self.params) not in (1, 2) or (kind == "heatmap" and len(self.params) < 2):
             raise ValueError(
                 f"params must be {'two' if kind == 'heatmap' else 'one or two'} for kind={kind!r}, "
                 f"got {list(self.params)}. Name them in from_estimator(params=...)."
             )
-        scales = [Scale.of(values) for values in self.params.values()]
-        self.kind_ = self._choose_kind(scales) if kind == "auto" else kind
+        axes = [ParameterAxis.from_values(values) for values in self.params.values()]
+        self.kind_ = self._select_kind(axes) if kind == "auto" else kind
         figsize = None
         if self.kind_ == "heatmap":
             figsize = (
-                max(6.4, 2.0 + 0.62 * len(scales[0].labels)),
-                max(4.0, 1.2 + 0.45 * len(scales[1].labels)),
+                max(6.4, 2.0 + 0.62 * len(axes[0].labels)),
+                max(4.0, 1.4 + 0.45 * len(axes[1].labels)),
             )
         self._begin(ax, figsize)
         self.lines_, self.image_, self.points_, self.best_ = [], None, None, None
+        prefix = legend_prefix(self.name if name is None else name)
         if self.kind_ == "heatmap":
-            self._draw_cells(scales, kwargs)
-        elif self.kind_ == "scatter" and len(scales) == 2:
-            self._draw_points(scales, kwargs)
+            self._draw_heatmap(axes, prefix, kwargs)
+        elif self.kind_ == "scatter" and len(axes) == 2:
+            self._draw_points(axes, prefix, kwargs)
         else:
-            self._draw_lines(scales, self.name if name is None else name, kwargs)
+            self._draw_lines(axes, prefix, kwargs)
         return self
 
-    def _choose_kind(self, scales: list[Scale]) -> str:
-        n_values = [len(scale.labels) for scale in scales]
-        n_candidates = len(scales[0].place)
-        if len(scales) == 1:
-            by_chance = n_values[0] == n_candidates and bool(self.others)
-            return "scatter" if by_chance or scales[0].kind == "words" else "line"
-        n_tried = len(best_of_each([scale.place for scale in scales], np.zeros(n_candidates)))
-        if n_tried < 0.5 * n_values[0] * n_values[1]:
+    def _select_kind(self, axes: list[ParameterAxis]) -> str:
+        n_values = [len(axis.labels) for axis in axes]
+        n_candidates = len(axes[0].index)
+        if len(axes) == 1:
+            is_random = n_values[0] == n_candidates and bool(self.others)
+            return "scatter" if is_random or axes[0].spacing == "category" else "line"
+        n_pairs = len(best_candidates(axes, np.zeros(n_candidates)))
+        if n_pairs < 0.5 * n_values[0] * n_values[1]:
             return "scatter"
-        few = n_values[1] <= _FEW_LINES and n_values[0] >= _MANY_POINTS
-        return "line" if few and scales[0].kind != "words" else "heatmap"
+        few_lines = n_values[1] <= _MAX_LINES and n_values[0] >= _MIN_POINTS
+        return "line" if few_lines and axes[0].spacing != "category" else "heatmap"
 
-    # -- the three kinds --------------------------------------------------------------------
+    # -- lines, points and heat maps --------------------------------------------------------
 
-    def _draw_lines(self, scales: list[Scale], name: str | None, kwargs: dict[str, Any]) -> None:
-        """Draw the scores over the first parameter, for each value of the second."""
-        ax, before = self.ax_, name_prefix(name)
-        scores, stds = self._numbers()
-        found = best_of_each([scale.place for scale in scales], scores)
-        lines: list[tuple[str, tuple[int, ...]]] = [(name or "", ())]
-        if len(scales) > 1:
+    def _draw_lines(self, axes: list[ParameterAxis], prefix: str, kwargs: dict[str, Any]) -> None:
+        """Draw the scores over the first parameter, with a line for each value of the second."""
+        ax = self.ax_
+        scores, stds = self._scores_and_stds()
+        best = best_candidates(axes, scores)
+        lines: list[tuple[str, tuple[int, ...]]] = [(prefix.removesuffix(": "), ())]
+        if len(axes) > 1:
             second = list(self.params)[1]
-            lines = [(f"{before}{second}={v}", (k,)) for k, v in enumerate(scales[1].labels)]
-        colours = free_colours(len(lines), ax)
+            lines = [(f"{prefix}{second}={v}", (k,)) for k, v in enumerate(axes[1].labels)]
+        colors = unused_colors(len(lines), ax)
         for number, (label, key) in enumerate(lines):
-            chosen = np.array([found[pair] for pair in sorted(found) if pair[1:] == key])
-            where = scales[0].positions[scales[0].place[chosen]]
-            usual = {
-                "color": colours[number],
+            drawn = np.array([best[pair] for pair in sorted(best) if pair[1:] == key])
+            x = axes[0].positions[axes[0].index[drawn]]
+            defaults = {
+                "color": colors[number],
                 "ls": LINES[number % len(LINES)] if self.kind_ == "line" else "",
                 "marker": MARKERS[number % len(MARKERS)],
                 "ms": 5,
                 "label": label,
             }
-            (line,) = ax.plot(where, scores[chosen], **line_settings(kwargs, **usual))
+            (line,) = ax.plot(x, scores[drawn], **line_settings(kwargs, **defaults))
             self.lines_.append(line)
-            if stds is not None and len(lines) <= _FEW_LINES:
-                label = "_band" if number else f"{before}one standard deviation"
-                self._draw_spread(where, scores[chosen], stds[chosen], label)
-        self._mark(scales, before)
-        self._label_axes(scales[:1])
-        ax.set_ylabel(ax.get_ylabel() or self._score_label())
-        place_legend(ax)
+            if stds is not None and len(lines) <= _MAX_LINES:
+                label = "_band" if number else f"{prefix}one standard deviation"
+                self._draw_band(x, scores[drawn], stds[drawn], label)
+        self._mark_best(axes, prefix)
+        self._label_axes(axes[:1])
+        ax.set_ylabel(ax.get_ylabel() or self.score_name)
+        place_legend_outside(ax, title=self._note())
 
-    def _draw_spread(self, where: Array, scores: Array, stds: Array, label: str) -> None:
-        """Draw what lies within one standard deviation."""
-        low, high, colour = scores - stds, scores + stds, self.lines_[-1].get_color()
+    def _draw_band(self, x: Array, scores: Array, stds: Array, label: str) -> None:
+        """Draw one standard deviation around the scores."""
+        low, high, color = scores - stds, scores + stds, self.lines_[-1].get_color()
         if self.kind_ == "line":
-            self.ax_.fill_between(where, low, high, color=colour, alpha=0.15, lw=0, label=label)
+            self.ax_.fill_between(x, low, high, color=color, alpha=0.15, lw=0, label=label)
         else:
-            self.ax_.vlines(where, low, high, color=colour, alpha=0.4, lw=1, label=label)
+            self.ax_.vlines(x, low, high, color=color, alpha=0.4, lw=1, label=label)
 
-    def _mark(self, scales: list[Scale], before: str) -> None:
-        """Mark the best candidate with a star, or a ring around its point."""
-        if self.best_index is None:
-            return
-        scores, _ = self._numbers()
-        places = [scale.place[self.best_index] for scale in scales]
-        where = [scale.positions[k] for scale, k in zip(scales, places, strict=True)]
-        labels = [scale.labels[k] for scale, k in zip(scales, places, strict=True)]
-        values = labels[0]
-        if len(labels) > 1:
-            values = ", ".join(f"{n}={v}" for n, v in zip(self.params, labels, strict=True))
-        label = f"{before}best: {scores[self.best_index]:.4g} at {values}"
-        style: dict[str, Any] = {"ls": "", "marker": "*", "ms": 15, "mec": "black", "label": label}
-        if self.points_ is not None:
-            style |= {"marker": "o", "mfc": "none", "mec": BEST, "mew": 2.5}
-            (self.best_,) = self.ax_.plot(*where, **style)
-            return
-        line = self.lines_[places[1] if len(places) > 1 else 0]
-        style |= {"c": line.get_color(), "zorder": 4}
-        (self.best_,) = self.ax_.plot(where[0], scores[self.best_index], **style)
+    def _draw_points(self, axes: list[ParameterAxis], prefix: str, kwargs: dict[str, Any]) -> None:
+        scores, _ = self._scores_and_stds()
+        self.points_ = draw_points(self.ax_, axes, scores, self.score_name, kwargs)
+        self._mark_best(axes, prefix)
+        self._label_axes(axes)
+        place_legend_outside(self.ax_, title=self._note())
 
-    def _draw_points(self, scales: list[Scale], kwargs: dict[str, Any]) -> None:
-        scores, _ = self._numbers()
-        self.points_ = draw_points(self.ax_, scales, scores, self._score_label(), kwargs)
-        self._mark(scales, "")
-        self._label_axes(scales)
-        place_legend(self.ax_)
-
-    def _draw_cells(self, scales: list[Scale], kwargs: dict[str, Any]) -> None:
+    def _draw_heatmap(self, axes: list[ParameterAxis], prefix: str, kwargs: dict[str, Any]) -> None:
         from matplotlib.patches import Rectangle
 
-        ax, (scores, _) = self.ax_, self._numbers()
-        label = self._score_label()
+        ax, (scores, _) = self.ax_, self._scores_and_stds()
+        note = self._note()
+        has_engine = ax.figure.get_layout_engine() is not None
+        # Without a layout engine there is no room for a legend beside a heat map.
+        label = self.score_name if has_engine or not note else f"{self.score_name}\n{note}"
+        self.image_ = draw_heatmap(ax, score_table(axes, scores), label, kwargs)
         if self.best_index is not None:
-            column, row = (scale.place[self.best_index] for scale in scales)
-            corner = (column - 0.5, row - 0.5)
-            self.best_ = Rectangle(corner, 1, 1, fill=False, ec=BEST, lw=3, zorder=3, clip_on=False)
-            label += "\nthe best one framed"
-        self.image_ = draw_cells(ax, cells(scales, scores), label, kwargs)
-        if self.best_ is not None:
+            column, row = (axis.index[self.best_index] for axis in axes)
+            self.best_ = Rectangle(
+                (column - 0.5, row - 0.5),
+                1,
+                1,
+                fill=False,
+                ec=BEST_COLOR,
+                lw=3,
+                zorder=3,
+                clip_on=False,
+                label=self._best_label(axes, prefix),
+            )
             ax.add_patch(self.best_)
-        self._label_axes([scale.evenly() for scale in scales])
+        self._label_axes([axis.evenly_spaced() for axis in axes])
+        if has_engine:
+            place_legend_outside(ax, title=note)
 
-    # -- words and numbers ------------------------------------------------------------------
+    def _mark_best(self, axes: list[ParameterAxis], prefix: str) -> None:
+        """Mark the best candidate with a star."""
+        if self.best_index is None:
+            return
+        scores, _ = self._scores_and_stds()
+        index = [axis.index[self.best_index] for axis in axes]
+        x, *y = [axis.positions[k] for axis, k in zip(axes, index, strict=True)]
+        color: Any
+        if self.points_ is None:
+            color = self.lines_[index[1] if len(index) > 1 else 0].get_color()
+            y = [scores[self.best_index]]
+        else:
+            color = self.points_.to_rgba(scores[self.best_index])
+        style: dict[str, Any] = {"mfc": color, "mec": "black", "zorder": 4}
+        label = self._best_label(axes, prefix)
+        (self.best_,) = self.ax_.plot(x, *y, ls="", marker="*", ms=15, label=label, **style)
 
-    def _numbers(self) -> tuple[Array, Array | None]:
+    # -- labels -----------------------------------------------------------------------------
+
+    def _scores_and_stds(self) -> tuple[Array, Array | None]:
         stds = None if self.stds is None else np.asarray(self.stds, dtype=np.float64)
         return np.asarray(self.scores, dtype=np.float64), stds
 
-    def _score_label(self) -> str:
-        if not self.others:
-            return self.score_name
-        # A point for each candidate is no best of several.
-        how = "also varied:" if self._has_all_candidates() else "best over"
-        return f"{self.score_name}\n{how} {', '.join(self.others)}"
+    def _best_label(self, axes: list[ParameterAxis], prefix: str) -> str:
+        """Return the legend entry of the best candidate."""
+        assert self.best_index is not None
+        scores, _ = self._scores_and_stds()
+        values = [format_value(values[self.best_index]) for values in self.params.values()]
+        if len(values) > 1:
+            values = [f"{name}={value}" for name, value in zip(self.params, values, strict=True)]
+        return f"{prefix}best: {scores[self.best_index]:.3g} at {', '.join(values)}"
+
+    def _note(self) -> str:
+        """Return what the legend says about other parameters and candidates that are left out."""
+        lines = []
+        if self.others:
+            # If every candidate is a point, no point is the best of several candidates.
+            start = "also varied:" if self._has_all_candidates() else "best over"
+            lines.append(f"{start} {', '.join(self.others)}")
+        n_drawn = len(self._scores_and_stds()[0])
+        if self.n_candidates is not None and n_drawn < self.n_candidates:
+            lines.append(f"{n_drawn} of {self.n_candidates} candidates")
+        return "\n".join(lines)
 
     def _has_all_candidates(self) -> bool:
-        scores, _ = self._numbers()
-        places = [Scale.of(values).place for values in self.params.values()]
-        return self.kind_ == "scatter" and len(best_of_each(places, scores)) == len(scores)
+        scores, _ = self._scores_and_stds()
+        axes = [ParameterAxis.from_values(values) for values in self.params.values()]
+        return self.kind_ == "scatter" and len(best_candidates(axes, scores)) == len(scores)
 
-    def _label_axes(self, scales: list[Scale]) -> None:
-        """Write the names of the parameters and the values that were tried."""
-        for which, name, scale in zip("xy", self.params, scales, strict=False):
-            self.ax_.set(**{f"{which}label": name})
-            _set_ticks(self.ax_, which, scale)
+    def _label_axes(self, axes: list[ParameterAxis]) -> None:
+        """Label the axes with the names of the parameters and with their values."""
+        for direction, name, axis in zip("xy", self.params, axes, strict=False):
+            self.ax_.set(**{f"{direction}label": name})
+            _set_ticks(self.ax_, direction, axis)
         if self.kind_ != "heatmap":
             self.ax_.spines[["top", "right"]].set_visible(False)
 
 
-def _set_ticks(ax: Axes, which: str, scale: Scale) -> None:
-    """Write the values that were tried, or round numbers where they are too many."""
+def _set_ticks(ax: Axes, direction: str, parameter: ParameterAxis) -> None:
+    """Put ticks at the values of a parameter, or at round numbers if there are too many."""
     from matplotlib.ticker import NullLocator
 
-    axis: Axis = getattr(ax, f"{which}axis")
-    if scale.kind == "log":
-        ax.set(**{f"{which}scale": "log"})
+    axis: Axis = getattr(ax, f"{direction}axis")
+    if parameter.spacing == "log":
+        ax.set(**{f"{direction}scale": "log"})
         label_log_axis(axis)
-    few = len(scale.labels) <= _MANY_LABELS and scale.are_apart(_ROOM)
-    if scale.kind in ("linear", "log") and not few:
+    fits = len(parameter.labels) <= _MAX_TICK_LABELS and parameter.has_gaps_of(_MIN_TICK_GAP)
+    if parameter.spacing in ("linear", "log") and not fits:
         return
-    axis.set_ticks(scale.positions, labels=scale.labels)
+    axis.set_ticks(parameter.positions, labels=parameter.labels)
     axis.set_minor_locator(NullLocator())
-    if scale.kind == "words":
-        ax.set(**{f"{which}lim": (-0.5, len(scale.labels) - 0.5)})
+    if parameter.spacing == "category":
+        ax.set(**{f"{direction}lim": (-0.5, len(parameter.labels) - 0.5)})
     width = ax.bbox.width * 72 / ax.figure.dpi
-    longest = max(map(len, scale.labels))
-    if which == "x" and _LETTER * (longest + 0.5) * len(scale.labels) > width:
+    longest = max(map(len, parameter.labels))
+    if direction == "x" and _LETTER_WIDTH * (longest + 0.5) * len(parameter.labels) > width:
         for label in axis.get_ticklabels():
             label.set(rotation=30, ha="right", rotation_mode="anchor")
 
 
-def _meant_score(search: Any, score: str) -> str:
-    """Give the score of ``refit``, where there are several and none was named."""
-    several = score == USUAL_SCORE and score not in search.cv_results_
-    return search.refit if several and isinstance(search.refit, str) else score
+def _refit_score(search: Any, score: str) -> str:
+    """Return the score of ``refit`` if there are several metrics and none was named."""
+    is_unnamed = score == DEFAULT_SCORE and score not in search.cv_results_
+    return search.refit if is_unnamed and isinstance(search.refit, str) else score
 
 
 def _scorer_name(search: Any) -> str:
-    """Give the name of a search's only metric."""
+    """Return the name of a search's only metric."""
     scoring = search.scoring
     if isinstance(scoring, str):
         return scoring

@@ -1,4 +1,4 @@
-"""Columns of numbers for a network: bounded, and beside each the pieces it is made of."""
+"""Piecewise linear encoding of numerical features."""
 
 from __future__ import annotations
 
@@ -15,46 +15,51 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, v
 from skbinary.data.containers import check_container, is_single_precision
 from skbinary.runtime.defaults import default_settings
 
-_BOUND = 3.0  # standard deviations
-# What the pieces weigh beside the column itself: much more, and smooth columns suffer.
-_PIECES_SCALE = 0.5
-_LEAST_DEVIATION = 1e-3  # a piece that varies less hardly counts
+_BOUND = 3.0  # in standard deviations
+# Standard deviation of the bin features, where that of the numerical features is 1. With larger
+# values, features with a smooth effect are learned less well.
+_BIN_SCALE = 0.5
+_MIN_DEVIATION = 1e-3  # bin features that vary less than this are not scaled up
 
 
 class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
-    """Encode columns of numbers so that a network sees sharp cuts and long tails.
+    """Encode numerical features for neural networks, with one feature per quantile bin.
 
-    A network bends slowly along a column: where the meaning of a number changes within a small
-    part of its range, or where a few numbers are far from all others, it needs many rows to find
-    out. Each column becomes the column itself, scaled and softly bounded, and the pieces between
-    its quantiles, each a column that rises from nothing to all within its part of the range.
+    MLPs learn smooth functions: sharp changes along a feature, or a feature with a long tail, need
+    more data. The output contains every numerical feature, standardized and softly bounded, and in
+    addition one feature per bin between its quantiles, which rises from 0 to 1 within the bin.
 
     Parameters
     ----------
     n_bins : int, default=8
-        Pieces of a column, at least 2, cut at quantiles. There are fewer where quantiles are
-        equal, and none where a column has no more than this many different values.
+        Number of bins of each feature, at least 2, with quantiles as edges. A feature has fewer
+        bins if quantiles are equal, and none if it has at most this many distinct values.
 
     Attributes
     ----------
-    bin_edges_ : list of ndarray of shape (n_pieces + 1,)
-        Where each column is cut. Empty for columns without pieces.
+    bin_edges_ : list of ndarray of shape (n_bins + 1,)
+        The bin edges of each feature. Empty for features without bins.
     mean_ : ndarray of shape (n_features,)
-        Mean of each column.
+        Mean of each feature.
     scale_ : ndarray of shape (n_features,)
-        Standard deviation of each column, 1 where it is 0.
+        Standard deviation of each feature, or 1 where it is 0.
     n_features_in_ : int
-        Number of columns that ``fit`` has seen.
+        Number of features seen during ``fit``.
     feature_names_in_ : ndarray of shape (n_features,)
-        Their names, if all of them are strings.
+        Names of the features, if all of them are strings.
 
     Notes
     -----
-    A piece from a to b is ``clip((x - a) / (b - a), 0, 1)``, which is equation 1 of Gorishniy,
-    Rubachev and Babenko, "On embeddings for numerical features in tabular deep learning", 2022. It
-    is brought to mean 0 and standard deviation 0.5. A column z of mean 0 and standard deviation 1
-    is bounded by ``z / sqrt(1 + (z / 3) ** 2)``, as in Holzmüller, Grinsztajn and Steinwart,
-    "Better by default: strong pre-tuned MLPs and boosted trees on tabular data", 2024.
+    The feature of a bin from a to b is ``clip((x - a) / (b - a), 0, 1)``, which is equation 1 of
+    [1]_. It is scaled to mean 0 and standard deviation 0.5. A feature z of mean 0 and standard
+    deviation 1 is bounded by ``z / sqrt(1 + (z / 3) ** 2)``, as in [2]_.
+
+    References
+    ----------
+    .. [1] Gorishniy, Rubachev and Babenko, "On Embeddings for Numerical Features in Tabular Deep
+       Learning", 2022.
+    .. [2] Holzmüller, Grinsztajn and Steinwart, "Better by Default: Strong Pre-Tuned MLPs and
+       Boosted Trees on Tabular Data", 2024.
 
     Examples
     --------
@@ -77,19 +82,19 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Find the quantiles, means and standard deviations of the columns.
+        """Compute the bin edges, means and standard deviations of the features.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Numbers, none of them missing.
+            Numbers, without missing values.
         y : None
-            Not used.
+            Ignored.
 
         Returns
         -------
         self : PiecewiseLinearEncoder
-            Fitted.
+            The fitted encoder.
 
         Examples
         --------
@@ -101,28 +106,28 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
             return self._fit(X)
 
     def _fit(self, X: Any) -> Self:
-        X = self._checked(X, reset=True)
+        X = self._validate(X, reset=True)
         exact = X.astype(np.float64, copy=False)
         self.mean_, deviation = exact.mean(axis=0), exact.std(axis=0)
         self.scale_ = np.where(deviation > 0, deviation, 1.0)
-        self.bin_edges_ = [self._edges(column) for column in exact.T]
-        pieces = self._pieces(exact)
-        self._piece_mean, deviation = pieces.mean(axis=0), pieces.std(axis=0)
-        self._piece_scale = _PIECES_SCALE / (deviation + _LEAST_DEVIATION)
+        self.bin_edges_ = [self._find_edges(column) for column in exact.T]
+        bins = self._bin_features(exact)
+        self._bin_mean, deviation = bins.mean(axis=0), bins.std(axis=0)
+        self._bin_scale = _BIN_SCALE / (deviation + _MIN_DEVIATION)
         return self
 
     def transform(self, X: Any) -> NDArray[np.floating]:
-        """Encode columns.
+        """Encode features.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Numbers, none of them missing.
+            Numbers, without missing values.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_columns)
-            First the bounded columns, then the pieces, column by column, in the precision of X.
+        ndarray of shape (n_samples, n_features_out)
+            The bounded features, followed by the bin features, in the precision of X.
 
         Examples
         --------
@@ -139,62 +144,62 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
             return self._transform(X)
 
     def _transform(self, X: Any) -> NDArray[np.floating]:
-        X = self._checked(X, reset=False)
+        X = self._validate(X, reset=False)
         z = (X - self.mean_) / self.scale_
         bounded = z / np.sqrt(1 + (z / _BOUND) ** 2)
-        pieces = (self._pieces(X) - self._piece_mean) * self._piece_scale
-        return np.hstack([bounded, pieces]).astype(X.dtype, copy=False)
+        bins = (self._bin_features(X) - self._bin_mean) * self._bin_scale
+        return np.hstack([bounded, bins]).astype(X.dtype, copy=False)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Name the columns that come out.
+        """Return the names of the output features.
 
         Parameters
         ----------
         input_features : array-like of str or None, default=None
-            Names of the columns that go in. None for those that ``fit`` has seen, or x0, x1, ...
+            Names of the input features. None uses ``feature_names_in_``, or x0, x1, ...
 
         Returns
         -------
-        ndarray of str of shape (n_columns,)
-            The names that go in, and after them, for each column, name_piece0, name_piece1, ...
+        ndarray of str of shape (n_features_out,)
+            The input names, followed by name_bin0, name_bin1, ... for each input name.
 
         Examples
         --------
         >>> from skbinary import PiecewiseLinearEncoder
         >>> encoder = PiecewiseLinearEncoder(n_bins=2).fit([[0.0], [1.0], [2.0], [5.0]])
         >>> print(*encoder.get_feature_names_out())
-        x0 x0_piece0 x0_piece1
+        x0 x0_bin0 x0_bin1
         """
         check_is_fitted(self)
         names = _check_feature_names_in(self, input_features)
-        pieces = [
-            f"{name}_piece{i}"
+        bins = [
+            f"{name}_bin{i}"
             for name, edges in zip(names, self.bin_edges_, strict=True)
             for i in range(max(0, len(edges) - 1))
         ]
-        return np.array([*names, *pieces], dtype=object)
+        return np.array([*names, *bins], dtype=object)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def _checked(self, X: Any, *, reset: bool) -> NDArray[np.floating]:
+    def _validate(self, X: Any, *, reset: bool) -> NDArray[np.floating]:
         X = check_container(X, "X")
         dtype = np.float32 if is_single_precision(X) else (np.float64, np.float32)
         checked: NDArray[np.floating] = validate_data(self, X, dtype=dtype, reset=reset)
         return checked
 
-    def _edges(self, column: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _find_edges(self, column: NDArray[np.float64]) -> NDArray[np.float64]:
         if len(np.unique(column)) <= self.n_bins:
             return np.empty(0)
         return np.unique(np.quantile(column, np.linspace(0, 1, self.n_bins + 1)))
 
-    def _pieces(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Cut each column into its pieces, which rise from 0 to 1."""
-        cut = [
+    def _bin_features(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return one feature per bin, which rises from 0 to 1 within the bin."""
+        features = [
             np.clip((column[:, None] - edges[:-1]) / np.diff(edges), 0, 1)
             for column, edges in zip(X.T, self.bin_edges_, strict=True)
             if len(edges)
         ]
-        return np.hstack(cut) if cut else np.empty((len(X), 0))
+        return np.hstack(features) if features else np.empty((len(X), 0))

@@ -1,4 +1,4 @@
-"""From a probability to a label."""
+"""From logits and probabilities to labels."""
 
 from __future__ import annotations
 
@@ -11,23 +11,28 @@ from scipy.special import expit
 
 
 def check_threshold(threshold: object) -> float:
-    """Give the threshold as a float.
+    """Return the threshold as a float.
+
+    Parameters
+    ----------
+    threshold : float
+        Decision threshold on the probability, in [0, 1].
 
     Raises
     ------
     ValueError
-        If it is no number in [0, 1].
+        If it is not a number in [0, 1].
     """
     if isinstance(threshold, Real) and 0 <= float(threshold) <= 1:
         return float(threshold)
     raise ValueError(
-        f"threshold must be a number in [0, 1], got {threshold!r}. It is the probability "
-        "from which a row counts as positive; 0.5 is the usual one."
+        f"threshold must be a number in [0, 1], got {threshold!r}. Rows whose probability is at "
+        "least the threshold are predicted positive; the default is 0.5."
     )
 
 
 def positive_index(pos_label: Any, classes: NDArray[np.generic]) -> int:
-    """Return the index of the class that thresholds refer to.
+    """Return the index of the positive class.
 
     Parameters
     ----------
@@ -39,81 +44,89 @@ def positive_index(pos_label: Any, classes: NDArray[np.generic]) -> int:
     Raises
     ------
     ValueError
-        If `pos_label` is none of the labels.
+        If `pos_label` is not one of the labels.
     """
     if pos_label is None:
         return 1
-    known = classes.tolist()
-    if pos_label in known:
-        return known.index(pos_label)
+    labels = classes.tolist()
+    if pos_label in labels:
+        return labels.index(pos_label)
     raise ValueError(
-        f"pos_label must be one of the labels {known}, got {pos_label!r}. Correct it, or "
-        f"leave it out to take {known[1]!r}."
+        f"pos_label must be one of the labels {labels}, got {pos_label!r}. Correct it, or leave it "
+        f"out to use {labels[1]!r}."
     )
 
 
-def towards(
+def orient_to_positive(
     logit: NDArray[np.floating], classes: NDArray[np.generic], positive: int
 ) -> tuple[NDArray[np.floating], NDArray[np.generic]]:
-    """Return the logits of a class, and the labels with that class last.
+    """Return the logits of the positive class, and the labels with the positive one last.
 
     Parameters
     ----------
     logit : ndarray of shape (n_samples,)
-        Logit of ``classes[1]``.
+        Logits of ``classes[1]``.
     classes : ndarray of shape (2,)
+        The labels, sorted.
     positive : int
-        Index of the class that is asked for.
+        Index of the positive class.
+
+    Returns
+    -------
+    logit : ndarray of shape (n_samples,)
+    classes : ndarray of shape (2,)
     """
     return (logit, classes) if positive else (-logit, classes[::-1])
 
 
-def label(
+def label_logits(
     logit: NDArray[np.floating],
     threshold: float,
     classes: NDArray[np.generic],
     positive: int = 1,
 ) -> NDArray[np.generic]:
-    """Label rows by their logits.
+    """Predict labels from logits.
 
     Parameters
     ----------
     logit : ndarray of shape (n_samples,)
-        Logit of ``classes[1]``.
+        Logits of ``classes[1]``.
     threshold : float
-        A row gets the positive label when the probability of that label is at least this.
+        Rows whose probability of the positive class is at least this are predicted positive.
     classes : ndarray of shape (2,)
-        The labels.
+        The labels, sorted.
     positive : int, default=1
-        Index of the positive label.
+        Index of the positive class.
 
     Returns
     -------
     ndarray of shape (n_samples,)
+        The labels.
     """
-    own, ordered = towards(logit, classes, positive)
-    with np.errstate(all="ignore"):  # a probability may round to zero
-        probability = expit(own)
-    return decide(probability, threshold, ordered)
+    positive_logit, ordered = orient_to_positive(logit, classes, positive)
+    with np.errstate(all="ignore"):  # expit may underflow
+        probability = expit(positive_logit)
+    return apply_threshold(probability, threshold, ordered)
 
 
-def decide(
+def apply_threshold(
     probability: NDArray[np.floating], threshold: float, classes: NDArray[np.generic]
 ) -> NDArray[np.generic]:
-    """Label rows by their probabilities.
+    """Predict labels from probabilities.
 
     Parameters
     ----------
     probability : ndarray of shape (n_samples,)
-        Probability of ``classes[1]``.
+        Probabilities of ``classes[1]``.
     threshold : float
-        A row gets ``classes[1]`` when its probability is at least this.
+        Rows whose probability is at least this are predicted ``classes[1]``.
     classes : ndarray of shape (2,)
-        The labels.
+        The negative and the positive label.
 
     Returns
     -------
     ndarray of shape (n_samples,)
+        The labels.
     """
-    # In float64: a threshold that was chosen between two neighbours lies there in no less.
+    # In float64: a tuned threshold may lie between two neighbouring float32 probabilities.
     return classes[(probability.astype(np.float64) >= threshold).astype(np.intp)]

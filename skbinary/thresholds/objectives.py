@@ -1,4 +1,4 @@
-"""What a threshold shall achieve."""
+"""Objectives of the decision threshold: metrics, constraints, costs and functions."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Array: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Counts:
-    """The weight of the rows of each kind, for every cut.
+class ConfusionCounts:
+    """The confusion matrix at every candidate threshold, in units of weight.
 
     Parameters
     ----------
-    tn, fp, fn, tp : ndarray of shape (..., n_cuts)
-        True and false negatives and positives.
+    tn, fp, fn, tp : ndarray of shape (..., n_thresholds)
+        Weight of the true negatives, false positives, false negatives and true positives.
     """
 
     tn: Array
@@ -32,135 +32,138 @@ class Counts:
     fn: Array
     tp: Array
 
-    def __getitem__(self, cuts: int | NDArray[np.intp]) -> Counts:
-        return Counts(tn=self.tn[cuts], fp=self.fp[cuts], fn=self.fn[cuts], tp=self.tp[cuts])
+    def __getitem__(self, index: int | NDArray[np.intp]) -> ConfusionCounts:
+        return ConfusionCounts(
+            tn=self.tn[index], fp=self.fp[index], fn=self.fn[index], tp=self.tp[index]
+        )
 
-    def swapped(self) -> Counts:
-        """Let the negative class be the positive one."""
-        return Counts(tn=self.tp, fp=self.fn, fn=self.fp, tp=self.tn)
+    def with_classes_swapped(self) -> ConfusionCounts:
+        """Return the counts with the negative class as the positive one."""
+        return ConfusionCounts(tn=self.tp, fp=self.fn, fn=self.fp, tp=self.tn)
 
-    def pooled(self) -> Counts:
-        """Add up what holds for either class as the positive one."""
-        right, wrong = self.tp + self.tn, self.fp + self.fn
-        return Counts(tn=right, fp=wrong, fn=wrong, tp=right)
+    def pooled_over_classes(self) -> ConfusionCounts:
+        """Return the sum of the counts with either class as the positive one."""
+        correct, wrong = self.tp + self.tn, self.fp + self.fn
+        return ConfusionCounts(tn=correct, fp=wrong, fn=wrong, tp=correct)
 
     def total(self) -> Array:
-        """Give the weight of all rows."""
+        """Return the weight of all rows."""
         return (self.tn + self.fp) + (self.fn + self.tp)
 
 
-def _share(part: Array, whole: Array) -> Array:
+def _ratio(part: Array, whole: Array) -> Array:
+    """Divide, with 0 / 0 = 0 as in scikit-learn's metrics."""
     return np.divide(part, whole, out=np.zeros(np.shape(whole)), where=whole > 0)
 
 
-def _precision(counts: Counts) -> Array:
-    return _share(counts.tp, counts.tp + counts.fp)
+def _precision(counts: ConfusionCounts) -> Array:
+    return _ratio(counts.tp, counts.tp + counts.fp)
 
 
-def _recall(counts: Counts) -> Array:
-    return _share(counts.tp, counts.tp + counts.fn)
+def _recall(counts: ConfusionCounts) -> Array:
+    return _ratio(counts.tp, counts.tp + counts.fn)
 
 
-def _specificity(counts: Counts) -> Array:
-    return _share(counts.tn, counts.tn + counts.fp)
+def _specificity(counts: ConfusionCounts) -> Array:
+    return _ratio(counts.tn, counts.tn + counts.fp)
 
 
-def _alert_rate(counts: Counts) -> Array:
-    return _share(counts.tp + counts.fp, counts.total())
+def _alert_rate(counts: ConfusionCounts) -> Array:
+    return _ratio(counts.tp + counts.fp, counts.total())
 
 
-def _f1(counts: Counts) -> Array:
-    return _share(2 * counts.tp, 2 * counts.tp + (counts.fp + counts.fn))
+def _f1(counts: ConfusionCounts) -> Array:
+    return _ratio(2 * counts.tp, 2 * counts.tp + (counts.fp + counts.fn))
 
 
-def _jaccard(counts: Counts) -> Array:
-    return _share(counts.tp, counts.tp + (counts.fp + counts.fn))
+def _jaccard(counts: ConfusionCounts) -> Array:
+    return _ratio(counts.tp, counts.tp + (counts.fp + counts.fn))
 
 
-def _matthews(counts: Counts) -> Array:
-    # Two square roots, as the product of all four sums may overflow.
-    flags = np.sqrt((counts.tp + counts.fp) * (counts.tn + counts.fn))
-    truth = np.sqrt((counts.tp + counts.fn) * (counts.tn + counts.fp))
-    return _share(counts.tp * counts.tn - counts.fp * counts.fn, flags * truth)
+def _matthews(counts: ConfusionCounts) -> Array:
+    # Two square roots, since the product of all four sums may overflow.
+    predicted = np.sqrt((counts.tp + counts.fp) * (counts.tn + counts.fn))
+    actual = np.sqrt((counts.tp + counts.fn) * (counts.tn + counts.fp))
+    return _ratio(counts.tp * counts.tn - counts.fp * counts.fn, predicted * actual)
 
 
-Score: TypeAlias = Callable[[Counts], Array]
+LabelMetric: TypeAlias = Callable[[ConfusionCounts], Array]
 
 
-def _micro(score: Score) -> Score:
-    return lambda counts: score(counts.pooled())
+def _micro(metric: LabelMetric) -> LabelMetric:
+    return lambda counts: metric(counts.pooled_over_classes())
 
 
-def _macro(score: Score) -> Score:
-    return lambda counts: (score(counts) + score(counts.swapped())) / 2
+def _macro(metric: LabelMetric) -> LabelMetric:
+    return lambda counts: (metric(counts) + metric(counts.with_classes_swapped())) / 2
 
 
-def _weighted(score: Score) -> Score:
-    def mean(counts: Counts) -> Array:
-        positive = (counts.tp + counts.fn) * score(counts)
-        negative = (counts.tn + counts.fp) * score(counts.swapped())
-        return _share(positive + negative, counts.total())
+def _weighted(metric: LabelMetric) -> LabelMetric:
+    def mean(counts: ConfusionCounts) -> Array:
+        positive = (counts.tp + counts.fn) * metric(counts)
+        negative = (counts.tn + counts.fp) * metric(counts.with_classes_swapped())
+        return _ratio(positive + negative, counts.total())
 
     return mean
 
 
-# All of scikit-learn's scorers of the labels of two classes. As there, 0 / 0 is 0.
-SCORES: dict[str, Score] = {
+# All scorers of scikit-learn that compare labels of two classes, under scikit-learn's names.
+LABEL_METRICS: dict[str, LabelMetric] = {
     "accuracy": _micro(_recall),
     "balanced_accuracy": _macro(_recall),
     "matthews_corrcoef": _matthews,
 }
-for _name, _score in {
+for _name, _metric in {
     "f1": _f1,
     "precision": _precision,
     "recall": _recall,
     "jaccard": _jaccard,
 }.items():
-    SCORES[_name] = _score
-    SCORES[f"{_name}_micro"] = _micro(_score)
-    SCORES[f"{_name}_macro"] = _macro(_score)
-    SCORES[f"{_name}_weighted"] = _weighted(_score)
+    LABEL_METRICS[_name] = _metric
+    LABEL_METRICS[f"{_name}_micro"] = _micro(_metric)
+    LABEL_METRICS[f"{_name}_macro"] = _macro(_metric)
+    LABEL_METRICS[f"{_name}_weighted"] = _weighted(_metric)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """The highest score of labels.
+    """Maximize a metric of the predicted labels.
 
     Parameters
     ----------
     name : str
-        As scikit-learn's scorers are called.
+        Name of a scikit-learn scorer that compares labels, for example ``"f1"``.
     """
 
     name: str
 
-    def score(self, counts: Counts) -> Array:
-        """Give what shall be high, for every cut."""
-        return SCORES[self.name](counts)
+    def score(self, counts: ConfusionCounts) -> Array:
+        """Return the value to maximize at every threshold."""
+        return LABEL_METRICS[self.name](counts)
 
-    def ranks(self, counts: Counts) -> tuple[Array, ...]:
-        """Give what shall be high, for every cut, and after it what decides between equals."""
+    def criteria(self, counts: ConfusionCounts) -> tuple[Array, ...]:
+        """Return the values to maximize at every threshold; later ones break ties."""
         return (self.score(counts),)
 
 
 @dataclass(frozen=True)
 class CallableMetric:
-    """The highest result of a function.
+    """Maximize a function of the true and the predicted labels.
 
     Parameters
     ----------
-    function : callable(y_true, y_pred, *, sample_weight)
-        Is given the user's labels, and the weights if there are any.
+    function : callable(y_true, y_pred, *, sample_weight) -> float
+        Receives the user's labels. ``sample_weight`` is passed only if there are weights.
     """
 
     function: Callable[..., Any]
 
     @property
     def name(self) -> str:
-        """Say it in a message."""
+        """The name of the function, for messages."""
         return getattr(self.function, "__name__", None) or repr(self.function)
 
-    def judge(
+    def evaluate(
         self,
         y_true: NDArray[np.generic],
         y_pred: NDArray[np.generic],
@@ -171,7 +174,7 @@ class CallableMetric:
         Raises
         ------
         ValueError
-            If it gives no number.
+            If it does not return a number.
         """
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
         value = self.function(y_true, y_pred, **weights)
@@ -179,76 +182,90 @@ class CallableMetric:
             return float(value)
         except (TypeError, ValueError):
             raise ValueError(
-                f"threshold must be a function that gives a number. {self.name} gave {value!r}"
-                ". Let it return one score of all rows, of which more is better."
+                f"threshold must be a function that returns a number, got {value!r} from "
+                f"{self.name}. Return one score of all rows; greater is better."
             ) from None
 
 
-# What a constraint bounds, what is maximised under it, and what its level is.
-_BOUNDS: dict[str, tuple[Score, Score, str]] = {
-    "recall": (_recall, _precision, "the share of the positive rows that must be flagged"),
-    "precision": (_precision, _recall, "the share of the flagged rows that must be positive"),
-    "specificity": (_specificity, _recall, "the share of the negative rows to be left unflagged"),
-    "alert_rate": (_alert_rate, _recall, "the share of all rows that may be flagged"),
+# What is constrained, what is maximized under the constraint, and what the level means.
+_CONSTRAINTS: dict[str, tuple[LabelMetric, LabelMetric, str]] = {
+    "recall": (
+        _recall,
+        _precision,
+        "the fraction of positive rows that must be predicted positive",
+    ),
+    "precision": (
+        _precision,
+        _recall,
+        "the fraction of rows predicted positive that must be positive",
+    ),
+    "specificity": (
+        _specificity,
+        _recall,
+        "the fraction of negative rows that must be predicted negative",
+    ),
+    "alert_rate": (_alert_rate, _recall, "the fraction of all rows that may be predicted positive"),
 }
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """The highest precision or recall under a constraint.
+    """Maximize the precision or the recall under a constraint.
 
     Parameters
     ----------
     kind : {"recall", "precision", "specificity", "alert_rate"}
-        What is constrained. For recall the precision is maximised, else the recall.
+        What is constrained. Under a constraint on the recall the precision is maximized, otherwise
+        the recall.
     level : float
-        The least that is allowed, for the alert rate the most.
+        The minimum, in [0, 1]. For the alert rate the maximum.
     """
 
     kind: str
     level: float
 
     @property
-    def is_ceiling(self) -> bool:
-        """Whether the level is the most that is allowed."""
+    def is_upper_bound(self) -> bool:
+        """Whether the level is a maximum."""
         return self.kind == "alert_rate"
 
     @property
     def name(self) -> str:
-        """Say it in a message."""
-        return f"{self.kind} {'<=' if self.is_ceiling else '>='} {self.level}"
+        """The constraint as text, for messages."""
+        return f"{self.kind} {'<=' if self.is_upper_bound else '>='} {self.level}"
 
-    def reached(self, counts: Counts) -> Array:
-        """Give what is constrained, for every cut."""
-        return _BOUNDS[self.kind][0](counts)
+    def constrained(self, counts: ConfusionCounts) -> Array:
+        """Return the constrained quantity at every threshold."""
+        return _CONSTRAINTS[self.kind][0](counts)
 
-    def is_met(self, counts: Counts) -> NDArray[np.bool_]:
-        """Tell which cuts are allowed."""
-        reached = self.reached(counts)
-        return reached <= self.level if self.is_ceiling else reached >= self.level
+    def is_met(self, counts: ConfusionCounts) -> NDArray[np.bool_]:
+        """Return whether the constraint is met, for every threshold."""
+        values = self.constrained(counts)
+        return values <= self.level if self.is_upper_bound else values >= self.level
 
-    def score(self, counts: Counts) -> Array:
-        """Give what shall be high, for every cut, allowed or not."""
-        return _BOUNDS[self.kind][1](counts)
+    def score(self, counts: ConfusionCounts) -> Array:
+        """Return the value to maximize at every threshold, whether the constraint is met or not."""
+        return _CONSTRAINTS[self.kind][1](counts)
 
-    def ranks(self, counts: Counts) -> tuple[Array, ...]:
-        """Give what shall be high, for every cut, and after it what decides between equals.
+    def criteria(self, counts: ConfusionCounts) -> tuple[Array, ...]:
+        """Return the values to maximize at every threshold; later ones break ties.
 
-        The first is 0 where the constraint is met, else how far it is away, as a negative number.
+        The first one is 0 where the constraint is met, and minus the violation where it is not.
         """
-        sign = -1.0 if self.is_ceiling else 1.0
-        reached = sign * self.reached(counts)
-        return np.minimum(reached - sign * self.level, 0.0), self.score(counts), reached
+        sign = -1.0 if self.is_upper_bound else 1.0
+        values = sign * self.constrained(counts)
+        return np.minimum(values - sign * self.level, 0.0), self.score(counts), values
 
 
 @dataclass(frozen=True)
 class Costs:
-    """The least mean cost of a row.
+    """Minimize the mean cost per row.
 
     Parameters
     ----------
     fp, fn, tp, tn : float
-        What a row of each kind costs. A gain is a negative cost.
+        Cost of a false positive, false negative, true positive and true negative. A gain is a
+        negative cost.
     """
 
     fp: float
@@ -258,17 +275,17 @@ class Costs:
 
     @property
     def name(self) -> str:
-        """Say it in a message."""
+        """The objective as text, for messages."""
         return "mean cost"
 
-    def score(self, counts: Counts) -> Array:
-        """Give minus the mean cost, for every cut."""
+    def score(self, counts: ConfusionCounts) -> Array:
+        """Return minus the mean cost at every threshold."""
         errors = self.fp * counts.fp + self.fn * counts.fn
-        hits = self.tp * counts.tp + self.tn * counts.tn
-        return -(errors + hits) / counts.total()
+        correct = self.tp * counts.tp + self.tn * counts.tn
+        return -(errors + correct) / counts.total()
 
-    def ranks(self, counts: Counts) -> tuple[Array, ...]:
-        """Give what shall be high, for every cut, and after it what decides between equals."""
+    def criteria(self, counts: ConfusionCounts) -> tuple[Array, ...]:
+        """Return the values to maximize at every threshold; later ones break ties."""
         return (self.score(counts),)
 
 
@@ -276,22 +293,26 @@ Objective: TypeAlias = Metric | CallableMetric | Constraint | Costs
 
 _COSTS = ("cost_fp", "cost_fn", "cost_tp", "cost_tn")
 _EXAMPLES = "{'recall': 0.9} or {'cost_fp': 1, 'cost_fn': 5}"
+_MEANING = (
+    "Rows whose probability is at least the threshold are predicted positive; the default is 0.5."
+)
 
 
 def parse_threshold(threshold: object) -> float | Objective:
-    """Give a threshold as a float, or what it shall achieve.
+    """Parse the parameter ``threshold``: a number, or an objective to tune the threshold for.
 
     Parameters
     ----------
     threshold : float, str, callable or dict
         - A number in [0, 1] is the threshold itself.
-        - The name of one of scikit-learn's scorers of labels is to be maximised.
-        - So is a callable ``metric(y_true, y_pred, *, sample_weight=None)``.
-        - ``{"recall": level}`` maximises the precision at this recall or more.
-          ``{"precision": level}``, ``{"specificity": level}`` and ``{"alert_rate": level}`` (the
-          share of the rows that is flagged, at most) maximise the recall.
-        - ``{"cost_fp": cost, "cost_fn": cost}``, and ``"cost_tp"`` and ``"cost_tn"`` if they are
-          not 0, minimises the mean cost.
+        - The name of a scikit-learn scorer that compares labels is maximized.
+        - A callable ``metric(y_true, y_pred, *, sample_weight=None)`` is maximized.
+        - ``{"recall": level}`` maximizes the precision with at least this recall.
+          ``{"precision": level}`` and ``{"specificity": level}`` maximize the recall with at least
+          this precision or specificity. ``{"alert_rate": level}`` maximizes the recall with at
+          most this fraction of the rows predicted positive.
+        - ``{"cost_fp": cost, "cost_fn": cost}``, with ``"cost_tp"`` and ``"cost_tn"`` if they are
+          not 0, minimizes the mean cost per row.
 
     Returns
     -------
@@ -314,78 +335,74 @@ def parse_threshold(threshold: object) -> float | Objective:
         return _parse_dict(threshold)
     if isinstance(threshold, _BaseScorer):
         raise ValueError(
-            f"threshold must be a function of the true and the predicted labels, got {threshold!r}"
-            ". It asks an estimator for labels of its own; give the function in it."
+            "threshold must be a function of the true and the predicted labels, got the scorer "
+            f"{threshold!r}. Pass the metric function instead of the scorer."
         )
     if callable(threshold):
         return CallableMetric(threshold)
     if not _is_number(threshold):
         raise ValueError(
-            "threshold must be a number in [0, 1], the name of a score of labels such as 'f1', a "
+            "threshold must be a number in [0, 1], the name of a metric of labels such as 'f1', a "
             f"function of the true and the predicted labels, or a dict such as {_EXAMPLES}, "
-            f"got {threshold!r}. As a number it is the probability from which a row counts "
-            "as positive; 0.5 is the usual one."
+            f"got {threshold!r}. {_MEANING}"
         )
-    if not _is_share(threshold):
-        raise ValueError(
-            f"threshold must be a number in [0, 1], got {threshold!r}. It is the "
-            "probability from which a row counts as positive; 0.5 is the usual one."
-        )
+    if not _is_fraction(threshold):
+        raise ValueError(f"threshold must be a number in [0, 1], got {threshold!r}. {_MEANING}")
     return _as_float(threshold)
 
 
 def _parse_name(name: str) -> Metric:
-    if name in SCORES:
+    if name in LABEL_METRICS:
         return Metric(name)
     if name not in get_scorer_names():
         raise ValueError(
-            "threshold must be a number in [0, 1] or the name of a score of labels, "
-            f"got {name!r}. {_hint(name, SCORES)}"
+            "threshold must be a number in [0, 1] or the name of a metric of labels, "
+            f"got {name!r}. {_suggest(name, LABEL_METRICS)}"
         )
-    # The attribute is private, so a scorer without it is only told what holds for all others.
+    # The attribute is private. A scorer without it gets the general message below.
     if getattr(get_scorer(name), "_response_method", "predict") != "predict":
         raise ValueError(
-            f"threshold must name a score of labels, got {name!r}. It judges the "
-            "probabilities, so it is the same for every threshold; use 'f1', 'balanced_accuracy' "
-            "or another score that judges labels."
+            f"threshold must be the name of a metric of labels, got {name!r}, a metric of "
+            "probabilities, which is the same for every threshold. Use 'f1', 'balanced_accuracy' "
+            "or another metric of labels."
         )
     raise ValueError(
-        f"threshold must name a score of the labels of two classes, got {name!r}. Use "
-        "'f1', 'balanced_accuracy' or another, or give a function of the true and the predicted "
-        "labels."
+        f"threshold must be the name of a metric of the labels of two classes, got {name!r}. Use "
+        "'f1', 'balanced_accuracy' or another one, or pass a function of the true and the "
+        "predicted labels."
     )
 
 
 def _parse_dict(given: Mapping[Any, object]) -> Constraint | Costs:
     if not given:
         raise ValueError(
-            "threshold must hold one constraint or the costs, got {}. Use a dict such as "
+            f"threshold must contain one constraint or costs, got {{}}. Use a dict such as "
             f"{_EXAMPLES}."
         )
     for key in given:
-        if key not in _BOUNDS and key not in _COSTS:
+        if key not in _CONSTRAINTS and key not in _COSTS:
             raise ValueError(
-                f"threshold must hold one constraint or the costs, got the key {key!r}. "
-                f"{_hint(key, (*_BOUNDS, *_COSTS))}"
+                f"threshold must contain one constraint or costs, got the key {key!r}. "
+                f"{_suggest(key, (*_CONSTRAINTS, *_COSTS))}"
             )
-    constraints = [key for key in given if key in _BOUNDS]
+    constraints = [key for key in given if key in _CONSTRAINTS]
     if not constraints:
         return _parse_costs(given)
     if len(constraints) < len(given):
         raise ValueError(
-            f"threshold must hold a constraint or costs, not both, got {given!r}. Leave "
-            "one of them out."
+            f"threshold must contain either a constraint or costs, got {given!r}. Remove one of "
+            "them."
         )
     if len(constraints) > 1:
         raise ValueError(
-            f"threshold must hold one constraint, got {given!r}. Keep one of them; under "
-            "it the recall is maximised, or the precision under one of the recall."
+            f"threshold must contain one constraint, got {given!r}. Keep one of them; the recall "
+            "is maximized under it, or the precision if the recall is constrained."
         )
     kind, level = constraints[0], given[constraints[0]]
-    if not _is_share(level):
+    if not _is_fraction(level):
         raise ValueError(
-            f"threshold must hold a number in [0, 1] for {kind!r}, got {level!r}. It is "
-            f"{_BOUNDS[kind][2]}."
+            f"threshold[{kind!r}] must be a number in [0, 1], got {level!r}. It is "
+            f"{_CONSTRAINTS[kind][2]}."
         )
     return Constraint(kind, _as_float(level))
 
@@ -393,22 +410,22 @@ def _parse_dict(given: Mapping[Any, object]) -> Constraint | Costs:
 def _parse_costs(given: Mapping[str, object]) -> Costs:
     for key in ("cost_fp", "cost_fn"):
         if key not in given:
-            row = "negative row that is flagged" if key == "cost_fp" else "positive row that is not"
+            kind = "false positive" if key == "cost_fp" else "false negative"
             raise ValueError(
-                f"threshold must hold both 'cost_fp' and 'cost_fn', got {given!r}. Add "
-                f"{key!r}, the cost of a {row}."
+                f"threshold must contain both 'cost_fp' and 'cost_fn', got {given!r}. Add "
+                f"{key!r}, the cost of a {kind}."
             )
     for key, cost in given.items():
         if not _is_number(cost) or not math.isfinite(_as_float(cost)):
             raise ValueError(
-                f"threshold must hold a finite number for {key!r}, got {cost!r}. It is "
-                "what one such row costs; a gain is a negative cost."
+                f"threshold[{key!r}] must be a finite number, got {cost!r}. It is the cost of one "
+                "such row; a gain is a negative cost."
             )
     costs = Costs(**{key.removeprefix("cost_"): _as_float(cost) for key, cost in given.items()})
     if costs.fp == costs.tn and costs.fn == costs.tp:
         raise ValueError(
-            f"threshold must hold costs that depend on the decision, got {given!r}. "
-            "Flagged or not, a row costs the same; an error should cost more than what is right."
+            f"threshold must contain costs that depend on the prediction, got {given!r}, with "
+            "which every threshold costs the same. Make errors cost more than correct predictions."
         )
     return costs
 
@@ -417,21 +434,21 @@ def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _is_share(value: object) -> bool:
+def _is_fraction(value: object) -> bool:
     return _is_number(value) and 0 <= _as_float(value) <= 1
 
 
 def _as_float(value: Any) -> float:
     try:
         return float(value)
-    except OverflowError:  # of an integer
+    except OverflowError:  # a large integer
         return math.inf
 
 
-def _hint(given: object, names: Iterable[str]) -> str:
-    """Guess the name that was meant, or list all."""
+def _suggest(given: object, names: Iterable[str]) -> str:
+    """Return a sentence with the most similar name, or with all names."""
     names = list(names)
-    # 'f2' and 'f1' are alike by half.
+    # The similarity of 'f2' and 'f1' is 0.5.
     near = difflib.get_close_matches(str(given).lower(), names, n=1, cutoff=0.5)
     if near:
         return f"Did you mean {near[0]!r}?"

@@ -330,7 +330,7 @@ PLACES = {
     "checked data": (splits, "check_data", {}),
     "weights": (ModelFit, "state_of", {}),
     "members": (cross_fitting, "join_models", {"n_members": 2}),
-    "threshold": (cross_fitting, "choose", {"threshold": "f1"}),
+    "threshold": (cross_fitting, "choose_threshold", {"threshold": "f1"}),
     "scores": (Scorer, "scores", {}),
     "areas": (evaluation, "precomputed_areas", {}),
     "transformed rows": (splits, "transformed", {}),

@@ -1,4 +1,4 @@
-"""Columns of numbers, bounded and cut into pieces."""
+"""The piecewise linear encoder, against a computation number by number."""
 
 import itertools
 import pickle
@@ -18,7 +18,7 @@ from skbinary import PiecewiseLinearEncoder, TorchMLPClassifier, VectorizedGridS
 
 
 @parametrize_with_checks([PiecewiseLinearEncoder(), PiecewiseLinearEncoder(n_bins=2)])
-def test_encoder_obeys_scikit_learn(estimator, check):
+def test_encoder_passes_scikit_learns_checks(estimator, check):
     check(estimator)
 
 
@@ -30,8 +30,8 @@ def X():
 
 
 def by_hand(X, n_bins):
-    """Work it out number by number."""
-    bounded, pieces = [], []
+    """Encode number by number."""
+    bounded, bins = [], []
     for column in X.T:
         z = (column - column.mean()) / column.std()
         bounded.append([each / (1 + each**2 / 9) ** 0.5 for each in z])
@@ -39,36 +39,36 @@ def by_hand(X, n_bins):
             continue
         edges = [np.quantile(column, k / n_bins) for k in range(n_bins + 1)]
         for a, b in itertools.pairwise(edges):
-            piece = np.array([min(max((x - a) / (b - a), 0), 1) for x in column])
-            pieces.append((piece - piece.mean()) / (piece.std() + 1e-3) / 2)
-    return np.column_stack([*bounded, *pieces])
+            rising = np.array([min(max((x - a) / (b - a), 0), 1) for x in column])
+            bins.append((rising - rising.mean()) / (rising.std() + 1e-3) / 2)
+    return np.column_stack([*bounded, *bins])
 
 
 @pytest.mark.parametrize("n_bins", [4, 8])
-def test_encoder_gives_bounded_columns_and_their_pieces(X, n_bins):
+def test_encoder_transform_equals_the_formula(X, n_bins):
     found = PiecewiseLinearEncoder(n_bins).fit_transform(X)
     assert found.shape == (200, 3 + 2 * n_bins)
     np.testing.assert_allclose(found, by_hand(X, n_bins), rtol=1e-10, atol=1e-12)
 
 
-def test_encoder_bounds_new_rows(X):
+def test_encoder_new_rows_are_bounded(X):
     encoder = PiecewiseLinearEncoder().fit(X)
     far = encoder.transform([[1e12, 1e12, 1e12], [-1e12, -1e12, -1e12]])
     seen = encoder.transform(X)
     np.testing.assert_allclose(np.abs(far[:, :3]), 3.0)
-    # Beyond the outermost quantiles a piece stays as it is.
+    # Beyond the outermost edges the bin features are constant.
     np.testing.assert_allclose(far[0, 3:], seen[:, 3:].max(axis=0))
     np.testing.assert_allclose(far[1, 3:], seen[:, 3:].min(axis=0))
 
 
-def test_encoder_has_fewer_pieces_where_quantiles_are_equal():
+def test_encoder_equal_quantiles_make_fewer_bins():
     column = np.r_[np.zeros(90), np.arange(1.0, 31.0)][:, None]
     encoder = PiecewiseLinearEncoder(n_bins=4).fit(column)
     np.testing.assert_array_equal(encoder.bin_edges_[0], [0.0, 0.25, 30.0])
     assert encoder.transform(column).shape == (120, 3)
 
 
-def test_encoder_leaves_constant_columns_at_nothing():
+def test_encoder_constant_features_are_zero():
     X = np.column_stack([np.full(30, 7.0), np.arange(30.0)])
     found = PiecewiseLinearEncoder().fit_transform(X)
     assert np.isfinite(found).all()
@@ -76,7 +76,7 @@ def test_encoder_leaves_constant_columns_at_nothing():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_encoder_keeps_the_precision_and_writes_nowhere(X, dtype):
+def test_encoder_keeps_the_precision_and_leaves_x_unchanged(X, dtype):
     given = X.astype(dtype)
     before = given.copy()
     encoder = PiecewiseLinearEncoder().fit(given)
@@ -86,16 +86,16 @@ def test_encoder_keeps_the_precision_and_writes_nowhere(X, dtype):
     np.testing.assert_allclose(found, PiecewiseLinearEncoder().fit_transform(X), atol=1e-3)
 
 
-def test_encoder_names_its_columns(X):
+def test_encoder_get_feature_names_out_names_the_bins(X):
     frame = pytest.importorskip("pandas").DataFrame(X, columns=["age", "sum", "count"])
     encoder = PiecewiseLinearEncoder(n_bins=3).set_output(transform="pandas")
-    # Three different counts are no more than three bins.
+    # "count" has three distinct values, so it has no bins.
     expected = ["age", "sum", "count"]
-    expected += [f"{name}_piece{i}" for name in ("age", "sum") for i in range(3)]
+    expected += [f"{name}_bin{i}" for name in ("age", "sum") for i in range(3)]
     assert list(encoder.fit_transform(frame).columns) == expected
 
 
-def test_encoder_copies_and_pickles(X):
+def test_encoder_clone_and_pickle_keep_it(X):
     encoder = PiecewiseLinearEncoder(n_bins=5).fit(X)
     assert clone(encoder).n_bins == 5
     loaded = pickle.loads(pickle.dumps(encoder))
@@ -108,20 +108,20 @@ def test_encoder_before_fit_is_an_error(X):
 
 
 @pytest.mark.parametrize("n_bins", [1, 0, 2.5, "many"])
-def test_encoder_of_too_few_bins_is_an_error(X, n_bins):
+def test_encoder_bad_n_bins_is_an_error(X, n_bins):
     with pytest.raises(ValueError, match=r"The 'n_bins' parameter .* must be an int in the range"):
         PiecewiseLinearEncoder(n_bins=n_bins).fit(X)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_encoder_of_numbers_that_are_missing_is_an_error(X, bad):
+def test_encoder_missing_or_infinite_values_are_an_error(X, bad):
     X[3, 1] = bad
     with pytest.raises(ValueError, match=r"contains (NaN|infinity)"):
         PiecewiseLinearEncoder().fit(X)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_network_learns_what_lies_between_two_cuts():
+def test_encoder_before_a_network_learns_an_interval():
     random = np.random.default_rng(0)
     X = random.lognormal(sigma=2, size=(1200, 3))
     y = (np.abs(X[:, 0] - 1) < 0.4).astype(int)
@@ -134,7 +134,7 @@ def test_network_learns_what_lies_between_two_cuts():
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_encoder_stands_in_a_pipeline_that_is_searched_in_stacks():
+def test_encoder_in_a_searched_pipeline_is_fitted_in_batches():
     pandas = pytest.importorskip("pandas")
     random = np.random.default_rng(0)
     frame = pandas.DataFrame(
@@ -151,9 +151,9 @@ def test_encoder_stands_in_a_pipeline_that_is_searched_in_stacks():
     }
     search = VectorizedGridSearchCV(model, grid, scoring="roc_auc", cv=3)
     search.fit(frame, y)
-    assert set(search.cv_results_["fit_mode"]) == {"batched"}
-    alone = GridSearchCV(model, grid, scoring="roc_auc", cv=3, refit=False)
-    alone.fit(frame, y)
+    assert set(search.cv_results_["fit_mode"]) == {"stacked"}
+    single = GridSearchCV(model, grid, scoring="roc_auc", cv=3, refit=False)
+    single.fit(frame, y)
     for split in range(3):
         key = f"split{split}_test_score"
-        np.testing.assert_allclose(search.cv_results_[key], alone.cv_results_[key], atol=1e-4)
+        np.testing.assert_allclose(search.cv_results_[key], single.cv_results_[key], atol=1e-4)

@@ -1,290 +1,67 @@
-"""Thresholds that fit chooses, and what may be done with them afterwards."""
-
-import pickle
+"""Labels from logits and probabilities."""
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
-from scipy import sparse
-from sklearn.base import clone
-from sklearn.datasets import make_classification
-from sklearn.metrics import f1_score, recall_score
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from scipy.special import expit
 
-from skbinary import TorchLogisticClassifier, TorchMLPClassifier, VectorizedGridSearchCV
-from skbinary.data.folds import SplittableRows
-from skbinary.estimators import cross_fitting
-from skbinary.solvers.full_batch.newton_path import PathNewton
-
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-X, Y = make_classification(
-    1500, 8, n_informative=5, weights=[0.8], flip_y=0.15, class_sep=0.7, random_state=0
+from skbinary.thresholds.decision import (
+    apply_threshold,
+    check_threshold,
+    label_logits,
+    orient_to_positive,
+    positive_index,
 )
-TRAIN, TEST = slice(0, 1000), slice(1000, None)
-OBJECTIVES = [
-    "f1",
-    "balanced_accuracy",
-    {"recall": 0.9},
-    {"precision": 0.5},
-    {"specificity": 0.9},
-    {"alert_rate": 0.1},
-    {"cost_fp": 1, "cost_fn": 5},
-]
-NETWORK = TorchMLPClassifier((8,), early_stopping=True, max_iter=15, batch_size=50, random_state=0)
-MODELS = {
-    "newton": TorchLogisticClassifier(),
-    "lbfgs": TorchLogisticClassifier(solver="lbfgs"),
-    "elastic net": TorchLogisticClassifier(l1_ratio=0.5),
-    "sgd": TorchLogisticClassifier(solver="sgd", max_iter=10, random_state=0),
-    "network": NETWORK,
-    "network to the end": clone(NETWORK).set_params(early_stopping=False),
-    "network by lbfgs": clone(NETWORK).set_params(solver="lbfgs"),
-    "members": clone(NETWORK).set_params(n_members=3),
-}
-each_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+
+CLASSES = np.array(["no", "yes"])
 
 
-def fitted(model, threshold, **params):
-    return clone(model).set_params(threshold=threshold, **params).fit(X[TRAIN], Y[TRAIN])
+def test_apply_threshold_equal_probability_is_positive():
+    probability = np.array([0.2, 0.5, 0.8])
+    assert apply_threshold(probability, 0.5, CLASSES).tolist() == ["no", "yes", "yes"]
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
-@each_model
-def test_choice_lies_on_its_curve_and_in_its_interval(model, objective):
-    model = fitted(model, objective)
-    curve, (low, high) = model.threshold_curve_, model.threshold_interval_
-    assert 0 <= low <= model.threshold_ <= high <= 1
-    assert model.threshold_ in curve["threshold"]
-    assert {len(column) for column in curve.values()} == {len(curve["threshold"])}
-    assert_array_equal(
-        model.predict(X[TEST]), model.predict_proba(X[TEST])[:, 1] >= model.threshold_
+def test_apply_threshold_between_float32_neighbours_separates_them():
+    low = np.float32(0.3)
+    high = np.nextafter(low, np.float32(1))
+    middle = (float(low) + float(high)) / 2
+    assert apply_threshold(np.array([low, high]), middle, CLASSES).tolist() == ["no", "yes"]
+
+
+@pytest.mark.parametrize("positive", [0, 1])
+def test_label_logits_any_positive_class_equals_the_probabilities(positive):
+    logit = np.linspace(-3, 3, 61)
+    proba = np.column_stack([expit(-logit), expit(logit)])[:, positive]
+    expected = np.where(proba >= 0.7, CLASSES[positive], CLASSES[1 - positive])
+    np.testing.assert_array_equal(label_logits(logit, 0.7, CLASSES, positive), expected)
+
+
+def test_label_logits_underflow_warns_of_nothing():
+    with np.errstate(all="raise"):
+        labels = label_logits(np.array([-1e4, 1e4]), 0.5, CLASSES)
+    assert labels.tolist() == ["no", "yes"]
+
+
+def test_orient_to_positive_first_class_negates_logits_and_reverses_labels():
+    logit, classes = orient_to_positive(np.array([1.0, -2.0]), CLASSES, 0)
+    assert logit.tolist() == [-1.0, 2.0]
+    assert classes.tolist() == ["yes", "no"]
+
+
+@pytest.mark.parametrize(("pos_label", "index"), [(None, 1), ("no", 0), ("yes", 1)])
+def test_positive_index_returns_the_position_of_the_label(pos_label, index):
+    assert positive_index(pos_label, CLASSES) == index
+
+
+def test_positive_index_unknown_label_is_an_error():
+    with pytest.raises(ValueError, match="pos_label must be one of the labels") as caught:
+        positive_index("maybe", CLASSES)
+    assert str(caught.value) == (
+        "pos_label must be one of the labels ['no', 'yes'], got 'maybe'. Correct it, or leave it "
+        "out to use 'yes'."
     )
 
 
-def test_pickle_with_an_objective_does_not_grow_with_the_rows():
-    rows = np.random.default_rng(0).standard_normal((20_000, 3))
-    model = TorchLogisticClassifier(threshold="f1").fit(rows, rows[:, 0] + rows[:, 1] > 1)
-    assert len(model.threshold_curve_["threshold"]) <= 1000
-    assert len(pickle.dumps(model)) < 60_000
-    model.tune_threshold(rows, rows[:, 0] > 0, {"recall": 0.9})
-    assert len(pickle.dumps(model)) < 60_000
-
-
-@each_model
-def test_training_goes_the_way_it_goes_with_a_number(model):
-    tuned, plain = fitted(model, "f1"), fitted(model, 0.5)
-    assert_array_equal(tuned.decision_function(X), plain.decision_function(X))
-    assert plain.threshold_ == 0.5
-    assert not hasattr(plain, "threshold_curve_")
-
-
-@pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_recall_holds_on_the_given_rows_that_it_was_chosen_on(kind):
-    held = {"X_val": X[TEST].astype(kind), "y_val": Y[TEST]}
-    for model in (MODELS["newton"], MODELS["network"], MODELS["members"]):
-        model = clone(model).set_params(threshold={"recall": 0.9})
-        model.fit(X[TRAIN].astype(kind), Y[TRAIN], **held)
-        assert recall_score(Y[TEST], model.predict(held["X_val"])) >= 0.9
-
-
-def test_recall_of_members_holds_on_the_logits_that_left_rows_out():
-    model = fitted(MODELS["members"], {"recall": 0.9})
-    probability = 1 / (1 + np.exp(-model.oof_decision_function_))
-    assert recall_score(Y[TRAIN], probability >= model.threshold_) >= 0.9
-    assert sum(model.threshold_curve_[name][0] for name in ("tp", "fp")) == 1000
-
-
-def test_f1_beats_the_usual_threshold_on_new_rows():
-    model = fitted(TorchLogisticClassifier(), "f1")
-    found, usual = (f1_score(Y[TEST], model.predict(X[TEST], threshold=t)) for t in (None, 0.5))
-    assert found > usual
-
-
-def test_folds_of_a_logistic_regression_are_one_stack(monkeypatch):
-    made, original = [], PathNewton.__init__
-
-    def noted(self, architecture, problem, weights, points, *args):
-        made.append((weights.shape, len(points)))
-        original(self, architecture, problem, weights, points, *args)
-
-    monkeypatch.setattr(PathNewton, "__init__", noted)
-    rows = np.random.default_rng(0).standard_normal((3000, 40))
-    TorchLogisticClassifier(threshold="f1").fit(rows, rows[:, 0] > 0.5)
-    assert made == [((5, 3000), 5)]
-
-
-def test_no_row_is_scored_by_a_model_that_has_seen_it(monkeypatch):
-    folds, original = [], SplittableRows.folds
-    monkeypatch.setattr(
-        SplittableRows, "folds", lambda *args: folds.append(original(*args)) or folds[-1]
-    )
-    model = fitted(TorchLogisticClassifier(), "f1")
-    assert len(folds[0]) == 5
-    probability = np.empty(1000)
-    for fold in folds[0]:
-        alone = TorchLogisticClassifier(tol=1e-8).fit(X[TRAIN][fold.train], Y[TRAIN][fold.train])
-        probability[fold.held_out] = alone.predict_proba(X[TRAIN][fold.held_out])[:, 1]
-    best = model.threshold_curve_["score"].max()
-    found = f1_score(Y[TRAIN], probability >= model.threshold_)
-    assert found == pytest.approx(best, abs=5e-3)
-
-
-def test_weight_two_chooses_like_the_row_twice():
-    weight = np.r_[np.full(300, 2.0), np.ones(700)]
-    twice = np.repeat(np.arange(1000), weight.astype(int))
-    held = {"X_val": X[TEST], "y_val": Y[TEST], "sample_weight_val": np.full(500, 2.0)}
-    model = TorchLogisticClassifier(threshold="f1", tol=1e-10)
-    weighted = clone(model).fit(X[TRAIN], Y[TRAIN], weight, **held)
-    held = {"X_val": np.repeat(X[TEST], 2, axis=0), "y_val": np.repeat(Y[TEST], 2)}
-    repeated = clone(model).fit(X[twice], Y[twice], **held)
-    assert weighted.threshold_ == pytest.approx(repeated.threshold_, abs=1e-7)
-
-
-def test_sparse_rows_and_names_choose_alike():
-    labels = np.array(["no", "yes"])[Y]
-    expected = fitted(TorchLogisticClassifier(), "f1").threshold_
-    rows = sparse.csr_matrix(X[TRAIN])
-    found = TorchLogisticClassifier(threshold="f1").fit(rows, labels[TRAIN])
-    assert found.threshold_ == pytest.approx(expected, abs=1e-3)
-    assert set(found.predict(X)) <= {"no", "yes"}
-
-
-def test_callable_sees_the_labels_of_the_user():
-    seen = []
-
-    def metric(y_true, y_pred, *, sample_weight=None):
-        seen.append((set(y_true), sample_weight is None))
-        return np.mean(y_true == y_pred)
-
-    labels = np.array(["no", "yes"])[Y]
-    model = TorchLogisticClassifier(threshold=metric).fit(X[:200], labels[:200])
-    assert seen[0] == ({"no", "yes"}, True)
-    assert 0 < model.threshold_ < 1
-
-
-def test_predict_with_a_threshold_of_its_own_leaves_the_fitted_one():
-    model = fitted(TorchLogisticClassifier(), "f1")
-    before = model.threshold_
-    assert model.predict(X, threshold=0.0).all()
-    assert model.threshold_ == before
-
-
-def test_number_that_is_set_after_fit_counts():
-    model = fitted(TorchLogisticClassifier(), "f1").set_params(threshold=0.0)
-    assert model.predict(X).all()
-
-
-def test_tune_threshold_needs_no_training():
-    model = fitted(TorchLogisticClassifier(), 0.5)
-    coef = model.coef_.copy()
-    model.tune_threshold(X[TEST], Y[TEST], {"recall": 0.95})
-    assert recall_score(Y[TEST], model.predict(X[TEST])) >= 0.95
-    assert_array_equal(model.coef_, coef)
-    assert model.get_params()["threshold"] == 0.5
-    assert len(model.threshold_curve_["threshold"]) == 501
-
-
-def test_tune_threshold_weighs_rows():
-    model = fitted(TorchLogisticClassifier(), 0.5)
-    weight = np.where(Y[TEST] == 1, 50.0, 1.0)
-    plain = model.tune_threshold(X[TEST], Y[TEST], "accuracy").threshold_
-    assert (
-        model.tune_threshold(X[TEST], Y[TEST], "accuracy", sample_weight=weight).threshold_ < plain
-    )
-
-
-@pytest.mark.parametrize(
-    ("objective", "rows", "message"),
-    [
-        (0.5, TEST, "objective must be the name of a metric"),
-        ("f2", TEST, "Did you mean 'f1'"),
-        ("f1", np.flatnonzero(Y == 1), "rows of both classes"),
-    ],
-)
-def test_tune_threshold_that_cannot_be_leaves_the_model(objective, rows, message):
-    model = fitted(TorchLogisticClassifier(), "f1")
-    before = dict(vars(model))
-    with pytest.raises(ValueError, match=message):
-        model.tune_threshold(X[rows], Y[rows], objective)
-    assert vars(model) == before
-
-
-@pytest.mark.parametrize(
-    "threshold",
-    ["f2", "roc_auc", {"recal": 0.9}, {"recall": 2}, {"cost_fp": 1}, {"cost_fp": 0, "cost_fn": 0}],
-    ids=str,
-)
-@pytest.mark.parametrize("kind", [TorchLogisticClassifier, TorchMLPClassifier])
-def test_objective_that_is_none_is_told_before_training(kind, threshold):
-    model = kind(threshold=threshold)
-    with pytest.raises(ValueError, match="threshold"):
-        model.fit(X, Y)
-    assert not hasattr(model, "classes_")
-
-
-def test_too_few_rows_of_a_class_are_told():
-    with pytest.warns(UserWarning, match="must have two rows of each class"):
-        model = TorchLogisticClassifier(threshold="f1").fit(X[:20], np.arange(20) == 3)
-    assert model.threshold_ == 0.5
-    assert not hasattr(model, "threshold_curve_")
-
-
-def test_few_positives_are_told():
-    y = np.arange(200) % 20 == 0
-    with pytest.warns(UserWarning, match="only 10 of the rows"):
-        TorchLogisticClassifier(threshold="f1").fit(X[:200], y)
-
-
-def test_partial_fit_with_an_objective_is_not_there():
-    model = TorchLogisticClassifier(solver="sgd", threshold="f1")
-    with pytest.raises(AttributeError) as caught:
-        model.partial_fit(X, Y)
-    assert "tune_threshold" in str(caught.value.__cause__ or caught.value)
-
-
-@each_model
-def test_fitted_threshold_survives_pickle(model):
-    model = fitted(model, {"recall": 0.9})
-    again = pickle.loads(pickle.dumps(model))
-    assert again.threshold_ == model.threshold_
-    assert_array_equal(again.predict(X), model.predict(X))
-
-
-def test_refit_with_a_number_forgets_the_curve():
-    model = fitted(TorchLogisticClassifier(), "f1").set_params(threshold=0.3)
-    model.fit(X[TRAIN], Y[TRAIN])
-    assert model.threshold_ == 0.3
-    assert not hasattr(model, "threshold_curve_")
-
-
-@pytest.mark.parametrize("name", ["newton", "network", "network to the end", "members"])
-def test_search_over_thresholds_scores_as_fits_alone(name, monkeypatch):
-    grid = {"threshold": [0.5, "f1", {"recall": 0.9}, {"cost_fp": 1, "cost_fn": 5}]}
-    trained, original = [], cross_fitting.prepare_model
-
-    def noted(*args, **kwargs):
-        trained.append(original(*args, **kwargs))
-        return trained[-1]
-
-    monkeypatch.setattr(cross_fitting, "prepare_model", noted)
-    ours = VectorizedGridSearchCV(MODELS[name], grid, cv=3, scoring="balanced_accuracy")
-    ours.set_params(refit=False).fit(X[TRAIN], Y[TRAIN])
-    # Once for all thresholds: a model, and five besides if there are no rows to choose on.
-    assert (
-        len(trained) == 3 * {"newton": 6, "network": 1, "network to the end": 6, "members": 3}[name]
-    )
-    theirs = GridSearchCV(MODELS[name], grid, cv=3, scoring="balanced_accuracy", refit=False)
-    theirs.fit(X[TRAIN], Y[TRAIN])
-    for split in range(3):
-        column = f"split{split}_test_score"
-        tolerance = 0.02 if name == "newton" else 1e-9
-        assert_allclose(ours.cv_results_[column], theirs.cv_results_[column], atol=tolerance)
-
-
-def test_pipeline_with_an_objective():
-    model = make_pipeline(StandardScaler(), TorchLogisticClassifier(threshold={"recall": 0.95}))
-    model.fit(X[TRAIN], Y[TRAIN])
-    assert recall_score(Y[TEST], model.predict(X[TEST])) > 0.85
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, "0.5", None, float("nan")])
+def test_check_threshold_outside_the_unit_interval_is_an_error(threshold):
+    with pytest.raises(ValueError, match=r"threshold must be a number in \[0, 1\], got "):
+        check_threshold(threshold)

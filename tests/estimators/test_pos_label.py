@@ -1,4 +1,4 @@
-"""The positive label, which the threshold and its objectives are about."""
+"""``pos_label``: the class that the threshold and its objectives refer to."""
 
 import pickle
 import warnings
@@ -22,7 +22,7 @@ from skbinary import (
 
 X, NUMBERS = make_classification(1600, 8, weights=[0.25], flip_y=0.05, random_state=0)
 WORDS = np.where(NUMBERS == 0, "default", "paid")  # the rare class sorts first
-# The same rows with labels that sort the other way round: what pos_label must be equal to.
+# The same rows with labels in the opposite order.
 SWAPPED = np.where(NUMBERS == 0, "yes", "no")
 TRAIN, TEST = slice(1000), slice(1000, None)
 
@@ -45,19 +45,19 @@ def fitted(model, y=WORDS, **params):
 
 
 @each_model
-def test_objective_reaches_for_the_positive_label(model):
+def test_fit_recall_constraint_refers_to_pos_label(model):
     one = fitted(model, threshold={"recall": 0.9}, pos_label="default")
     curve, is_default = one.threshold_curve_, WORDS[TRAIN] == "default"
     n_scored = curve["tp"][0] + curve["fp"][0]  # all rows, or those of early stopping
     assert curve["tp"][0] == pytest.approx(n_scored * is_default.mean(), abs=1)
-    flagged = one.predict(X[TEST]) == "default"
-    assert_array_equal(flagged, one.predict_proba(X[TEST])[:, 0] >= one.threshold_)
-    assert flagged[WORDS[TEST] == "default"].mean() > 0.8
+    predicted = one.predict(X[TEST]) == "default"
+    assert_array_equal(predicted, one.predict_proba(X[TEST])[:, 0] >= one.threshold_)
+    assert predicted[WORDS[TEST] == "default"].mean() > 0.8
     assert one.threshold_ < 0.5
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
-def test_objective_of_the_first_label_is_that_of_the_second_after_a_swap(objective):
+def test_fit_objective_of_the_first_label_equals_that_of_swapped_labels(objective):
     model = MODELS["logistic"]
     first = fitted(model, threshold=objective, pos_label="default")
     second = fitted(model, SWAPPED, threshold=objective)
@@ -70,7 +70,7 @@ def test_objective_of_the_first_label_is_that_of_the_second_after_a_swap(objecti
 
 
 @each_model
-def test_scores_do_not_depend_on_it(model):
+def test_predict_proba_does_not_depend_on_pos_label(model):
     none, first = fitted(model), fitted(model, pos_label="default")
     assert_array_equal(none.classes_, first.classes_)
     assert_array_equal(none.predict_proba(X), first.predict_proba(X))
@@ -79,7 +79,7 @@ def test_scores_do_not_depend_on_it(model):
 
 @each_model
 @pytest.mark.parametrize("pos_label", [None, "default", "paid"])
-def test_predict_is_that_of_a_fixed_threshold_classifier(model, pos_label):
+def test_predict_equals_scikit_learns_fixed_threshold_classifier(model, pos_label):
     one = fitted(model, threshold=0.3, pos_label=pos_label)
     theirs = FixedThresholdClassifier(
         fitted(model), threshold=0.3, pos_label=pos_label or "paid", response_method="predict_proba"
@@ -89,7 +89,7 @@ def test_predict_is_that_of_a_fixed_threshold_classifier(model, pos_label):
     assert_array_equal(one.net_.predict(X), one.predict(X))
 
 
-def test_tune_threshold_is_about_the_positive_label():
+def test_tune_threshold_constraint_refers_to_pos_label():
     model = fitted(MODELS["logistic"], pos_label="default")
     model.tune_threshold(X[TEST], WORDS[TEST], {"precision": 0.8})
     labels = model.predict(X[TEST])
@@ -97,7 +97,7 @@ def test_tune_threshold_is_about_the_positive_label():
     assert pickle.loads(pickle.dumps(model)).predict(X[TEST]).tolist() == labels.tolist()
 
 
-def test_validation_score_counts_the_labels_of_the_threshold():
+def test_validation_score_uses_threshold_and_pos_label():
     params = {"threshold": 0.8, "pos_label": "default", "early_stopping": True}
     model = fitted(MODELS["network"], monitor="accuracy", **params)
     stopped = fitted(MODELS["network"], **params)
@@ -108,7 +108,7 @@ def test_validation_score_counts_the_labels_of_the_threshold():
     assert one.validation_scores_[0] == pytest.approx(one.score(X[TEST], WORDS[TEST]), abs=2e-3)
 
 
-def test_search_chooses_for_the_positive_label():
+def test_search_objective_refers_to_pos_label():
     model = make_pipeline(StandardScaler(), TorchLogisticClassifier(pos_label="default"))
     grid = {"torchlogisticclassifier__threshold": [0.5, {"recall": 0.95}]}
     scoring = {
@@ -121,7 +121,7 @@ def test_search_chooses_for_the_positive_label():
     assert results["mean_test_default"][1] == pytest.approx(0.95, abs=0.04)
 
 
-def test_displays_draw_the_positive_label():
+def test_display_draws_metrics_of_pos_label():
     pytest.importorskip("matplotlib")
     model = fitted(MODELS["logistic"], threshold={"recall": 0.9}, pos_label="default")
     for display in (
@@ -137,7 +137,7 @@ def test_displays_draw_the_positive_label():
     assert drawn.metrics["recall"][at] == pytest.approx(expected)
 
 
-def test_display_of_another_classifier_takes_a_positive_label():
+def test_display_of_another_classifier_accepts_pos_label():
     pytest.importorskip("matplotlib")
     from sklearn.linear_model import LogisticRegression
 
@@ -150,7 +150,7 @@ def test_display_of_another_classifier_takes_a_positive_label():
     assert_allclose(display.metrics["recall"], expected.metrics["recall"])
 
 
-def test_malignant_tumours_are_found():
+def test_fit_recall_of_malignant_tumours_is_met_on_new_data():
     data = load_breast_cancer()
     rows, other, y, y_other = train_test_split(data.data, data.target, random_state=0)
     model = make_pipeline(
@@ -159,7 +159,7 @@ def test_malignant_tumours_are_found():
     assert recall_score(y_other, model.predict(other), pos_label=0) >= 0.95
 
 
-def test_unknown_label_is_refused_before_training():
+def test_fit_unknown_pos_label_is_an_error_before_training():
     model = TorchLogisticClassifier(pos_label="bad")
     message = r"pos_label must be one of the labels \['default', 'paid'\], got 'bad'"
     with pytest.raises(ValueError, match=message):
@@ -167,7 +167,7 @@ def test_unknown_label_is_refused_before_training():
     assert not hasattr(model, "classes_")
 
 
-def test_label_set_after_fit_is_used_with_a_number_and_refused_with_an_objective():
+def test_predict_pos_label_set_after_fit_is_an_error_with_an_objective():
     model = fitted(MODELS["logistic"], threshold=0.8).set_params(pos_label="default")
     expected = fitted(MODELS["logistic"], threshold=0.8, pos_label="default")
     assert_array_equal(model.predict(X), expected.predict(X))
@@ -177,7 +177,7 @@ def test_label_set_after_fit_is_used_with_a_number_and_refused_with_an_objective
         chosen.predict(X)
 
 
-def test_words_whose_positive_class_is_the_majority_are_warned_of():
+def test_fit_string_labels_with_a_positive_majority_warns():
     message = r"chosen for the class 'paid', which is the more frequent.*pos_label='default' if"
     for model in (MODELS["logistic"], MODELS["network"]):
         with pytest.warns(UserWarning, match=message) as caught:
@@ -197,13 +197,13 @@ def test_words_whose_positive_class_is_the_majority_are_warned_of():
         (SWAPPED, {"threshold": "f1"}),
     ],
 )
-def test_other_labels_are_not_warned_of(y, params):
+def test_fit_other_labels_warn_of_nothing(y, params):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fitted(MODELS["logistic"], y, **params)
 
 
-def test_validation_rows_of_one_class_cannot_choose_a_threshold():
+def test_fit_validation_set_of_one_class_is_an_error():
     model = TorchLogisticClassifier(threshold="f1")
     with pytest.raises(ValueError, match=r"y_val must hold both classes.*got \['paid'\]"):
         model.fit(X, WORDS, X_val=X[:5], y_val=["paid"] * 5)
@@ -212,7 +212,7 @@ def test_validation_rows_of_one_class_cannot_choose_a_threshold():
 
 @pytest.mark.parametrize("n_rows", [900, 1200])
 @each_model
-def test_one_positive_row_warns_and_leaves_the_threshold_at_half(model, n_rows):
+def test_fit_one_positive_row_warns_and_keeps_the_default(model, n_rows):
     y = (np.arange(n_rows) == 3).astype(int)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
