@@ -333,7 +333,7 @@ PLACES = {
     "checked data": (batching, "check_data", {}),
     "weights": (TrainedModel, "_take_over", {}),
     "members": (Parts, "finish", {"n_members": 2}),
-    "threshold": (ensemble, "choose", {"threshold": "f1"}),
+    "threshold": (ensemble, "choose_threshold", {"threshold": "f1"}),
     "scores": (BinaryScorer, "_score_checked", {}),
     "areas": (evaluation, "precomputed_areas", {}),
     "transformed rows": (splits, "transformed", {}),
