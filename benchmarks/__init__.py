@@ -1,1 +1,1 @@
-"""Times skbinary beside its peers: ``python -m benchmarks --help``."""
+"""Time skbinary and its peers: ``python -m benchmarks --help``."""

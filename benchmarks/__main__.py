@@ -1,4 +1,4 @@
-"""The command line of the benchmarks."""
+"""Command line of the benchmarks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-# This module, which every worker imports again, loads no library that reads the variables.
+# Workers import this module again, so it must not import libraries that read these variables.
 from benchmarks import threads
 
 
@@ -49,19 +49,19 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="fewer rows, epochs and rounds: done in five minutes, and rough",
+        help="fewer rows, epochs and rounds: rough results in about five minutes",
     )
     parser.add_argument(
         "--case",
         action="append",
         metavar="NAME",
-        help="a case, a group or a pattern such as 'logistic/*'; may be given again",
+        help="a case, a group or a pattern such as 'logistic/*'; can be repeated",
     )
     parser.add_argument(
         "--contender",
         action="append",
         metavar="NAME",
-        help="who takes part, such as 'skbinary' or 'plain PyTorch' (default: all)",
+        help="a contender such as 'skbinary' or 'plain PyTorch' (default: all); can be repeated",
     )
     parser.add_argument("--list", action="store_true", help="print the names of the cases")
     parser.add_argument(
@@ -69,28 +69,28 @@ def _parse() -> argparse.Namespace:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="run nothing: make one report of the JSON files of several runs",
+        help="run nothing; write one report from the JSON files of several runs",
     )
     parser.add_argument(
         "--threads",
         type=_positive,
         default=os.cpu_count() or 1,
-        help="threads of every contender, or workers of a search (default: the count of cores)",
+        help="threads of each contender, or workers of a search (default: number of cores)",
     )
     parser.add_argument(
         "--device",
         default="cpu",
-        help="where those train that can choose: cpu (default), cuda, mps, ...",
+        help="device of the contenders that use PyTorch: cpu (default), cuda, mps, ...",
     )
     parser.add_argument("--rounds", type=_positive, help="default: 5, or 3 with --quick")
     parser.add_argument(
         "--time-limit",
         type=float,
         metavar="SECONDS",
-        help="a logistic fit that takes longer is given up (default: 60, or 1 with --quick)",
+        help="stop logistic fits that take longer (default: 60, or 1 with --quick)",
     )
     parser.add_argument(
-        "--output", type=Path, default=Path(__file__).parent / "output", help="a folder"
+        "--output", type=Path, default=Path(__file__).parent / "output", help="output folder"
     )
     return parser.parse_args()
 
@@ -98,7 +98,7 @@ def _parse() -> argparse.Namespace:
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1. Got {text} instead.")
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}.")
     return number
 
 

@@ -1,4 +1,4 @@
-"""The tables of cases: which data, which settings."""
+"""All cases: their data and settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.data import Source
 
 @dataclass(frozen=True)
 class NetworkCase:
-    """Seconds per epoch of a network, set-up included.
+    """Seconds per epoch of a network, including set-up.
 
     Parameters
     ----------
@@ -25,9 +25,9 @@ class NetworkCase:
     hidden : tuple of int
         Widths of the hidden layers.
     batch_size, epochs : int
-        The same for all contenders. There are enough epochs that the set-up is a small part.
+        The same for all contenders. There are enough epochs to make the set-up a small part.
     quick_rows, quick_epochs : int or None
-        What ``--quick`` takes instead.
+        Used with ``--quick``.
     """
 
     name: str
@@ -42,7 +42,7 @@ class NetworkCase:
     alpha: ClassVar[float] = 0.0001
 
     def quick(self) -> NetworkCase:
-        """Make it small."""
+        """Return a small version of the case."""
         epochs = self.quick_epochs or self.epochs
         return replace(self, source=self.source.first(self.quick_rows), epochs=epochs)
 
@@ -58,11 +58,11 @@ class LogisticCase:
     source : Source
         The data, float64 or float32.
     l1_ratio : float
-        Share of the L1 penalty.
+        Fraction of the L1 penalty.
     fit_intercept : bool
         Whether there is an unpenalized intercept.
     quick_rows : int or None
-        What ``--quick`` takes instead.
+        Used with ``--quick``.
     """
 
     name: str
@@ -75,15 +75,15 @@ class LogisticCase:
 
     @property
     def accuracy(self) -> float:
-        """The relative distance from the optimum that counts as having reached it."""
+        """Relative distance from the optimum at which it counts as reached."""
         return 1e-9 if self.source.dtype == "float64" else 1e-6
 
     def quick(self) -> LogisticCase:
-        """Make it small."""
+        """Return a small version of the case."""
         return replace(self, source=self.source.first(self.quick_rows))
 
     def in_float32(self) -> LogisticCase:
-        """Make the same case with rows in single precision."""
+        """Return the same case with float32 data."""
         source = replace(self.source, dtype="float32")
         return replace(self, name=f"{self.name}-float32", source=source)
 
@@ -97,11 +97,11 @@ class PredictionCase:
     name : str
         Group and name, ``"predict/mlp-one-row"``.
     fit : NetworkCase or LogisticCase
-        What is fitted beforehand.
+        The model that is fitted first.
     rows : int
-        Rows that are scored by a call.
+        Number of rows that each call scores.
     calls : int
-        Calls that are timed together, enough for the clock.
+        Number of calls in one timing, so that it exceeds the resolution of the clock.
     """
 
     name: str
@@ -112,23 +112,23 @@ class PredictionCase:
 
     @property
     def source(self) -> Source:
-        """What is fitted beforehand is fitted on these."""
+        """The training data."""
         return self.fit.source
 
     def quick(self) -> PredictionCase:
-        """Make it small."""
+        """Return a small version of the case."""
         return replace(self, rows=self.quick_rows or self.rows)
 
 
 @dataclass(frozen=True)
-class Between:
-    """Numbers that a random search draws.
+class Range:
+    """A range that a random search samples from.
 
     Parameters
     ----------
     low, high : float
     logarithmic : bool, default=False
-        Whether their logarithms are spread evenly, not they themselves.
+        Whether the distribution is log-uniform instead of uniform.
     """
 
     low: float
@@ -136,30 +136,30 @@ class Between:
     logarithmic: bool = False
 
 
-Grid = tuple[tuple[str, tuple[Any, ...] | Between], ...]
+Grid = tuple[tuple[str, tuple[Any, ...] | Range], ...]
 
 
 @dataclass(frozen=True)
 class SearchCase:
-    """Seconds of a whole search, without fitting the best candidate again.
+    """Seconds of a whole search with ``refit=False``.
 
     Parameters
     ----------
     name : str
         Group and name, ``"grid/mlp"``.
     fit : NetworkCase or LogisticCase
-        The data, and what all candidates have in common. Networks run all their epochs;
-        logistic regressions stop at their own default tolerance.
+        The data and the settings that all candidates share. Networks train for all epochs;
+        logistic regressions stop at their default tolerance.
     grid : tuple of (str, values)
-        The values of each of skbinary's parameters, or what they are drawn from.
+        The values or the range of each parameter of skbinary's classifier.
     scoring : str
     folds : int
     scaled : bool
-        Whether a `StandardScaler` goes before, in a pipeline.
+        Whether the classifier follows a `StandardScaler` in a pipeline.
     draws : int or None
-        Candidates of a random search. None tries the whole grid.
+        Number of candidates of a random search. None searches the whole grid.
     quick_grid, quick_draws : Grid or int or None
-        What ``--quick`` takes instead.
+        Used with ``--quick``.
     """
 
     name: str
@@ -174,18 +174,18 @@ class SearchCase:
 
     @property
     def source(self) -> Source:
-        """The data, split into folds."""
+        """The data."""
         return self.fit.source
 
     @property
     def candidates(self) -> int:
-        """How many are tried."""
+        """Number of candidates."""
         if self.draws is not None:
             return self.draws
         return prod(len(values) for _, values in self.grid if isinstance(values, tuple))
 
     def quick(self) -> SearchCase:
-        """Make it small."""
+        """Return a small version of the case."""
         return replace(
             self,
             fit=self.fit.quick(),
@@ -196,16 +196,16 @@ class SearchCase:
 
 @dataclass(frozen=True)
 class MemoryCase:
-    """Peak memory of a fit above what the process held, in multiples of X in `dtype`.
+    """Peak memory of a fit above the memory before it, in multiples of X in `dtype`.
 
     Parameters
     ----------
     name : str
         Group and name, ``"memory/long"``.
     fit : NetworkCase, LogisticCase or SearchCase
-        What is fitted. The workers of a search are counted, too.
+        What is fitted. The workers of a search are included.
     dtype : str
-        What the estimator trains in.
+        Precision that the estimator trains in.
     """
 
     name: str
@@ -214,11 +214,11 @@ class MemoryCase:
 
     @property
     def source(self) -> Source:
-        """The data that are fitted."""
+        """The data."""
         return self.fit.source
 
     def quick(self) -> MemoryCase:
-        """Leave a fit as it is: small data would drown in what does not grow with them."""
+        """Return a small version of a search; with less data, a fit measures only overhead."""
         if isinstance(self.fit, SearchCase):
             return replace(self, fit=self.fit.quick())
         return self
@@ -226,7 +226,7 @@ class MemoryCase:
 
 @dataclass(frozen=True)
 class ImportCase:
-    """Seconds of an import in a fresh process.
+    """Seconds of an import in a new process.
 
     Parameters
     ----------
@@ -240,7 +240,7 @@ class ImportCase:
     statements: tuple[tuple[str, str], ...]
 
     def quick(self) -> ImportCase:
-        """Leave it as it is."""
+        """Return the case itself."""
         return self
 
 
@@ -280,7 +280,7 @@ _LOGISTIC = (
     LogisticCase("logistic/elastic-net-0.5", _ADULT, l1_ratio=0.5, quick_rows=1_000),
     LogisticCase("logistic/elastic-net-1", _ADULT, l1_ratio=1.0, quick_rows=1_000),
 )
-# liblinear penalizes the intercept, so its objective is the same without one only.
+# liblinear penalizes the intercept, so its objective is the same only without an intercept.
 _NO_INTERCEPT = LogisticCase(
     "logistic/dense-no-intercept", _table(200_000, 50), fit_intercept=False, quick_rows=20_000
 )
@@ -334,8 +334,8 @@ SEARCHES = (
         (
             ("hidden_layer_sizes", ((32,), (64, 32), (128, 64))),
             ("activation", ("relu", "tanh")),
-            ("learning_rate_init", Between(0.0001, 0.01, logarithmic=True)),
-            ("threshold", Between(0.2, 0.8)),
+            ("learning_rate_init", Range(0.0001, 0.01, logarithmic=True)),
+            ("threshold", Range(0.2, 0.8)),
         ),
         scoring="balanced_accuracy",
         folds=3,
@@ -354,7 +354,7 @@ _MANY_NETWORKS: Grid = (
 
 
 def _many(case: SearchCase) -> SearchCase:
-    """Let a search try 200 candidates."""
+    """Return a search with 200 candidates."""
     name = case.name.replace("grid/", "many/")
     if case.draws is not None:
         return replace(case, name=name, draws=200)
@@ -362,7 +362,7 @@ def _many(case: SearchCase) -> SearchCase:
     return replace(case, name=name, grid=_MANY_NETWORKS if is_network else _MANY_STRENGTHS)
 
 
-# Sized for a GPU: run on request only.
+# Sized for a GPU, so not part of the default selection.
 MANY = tuple(_many(case) for case in SEARCHES)
 
 _LONG_FIT = LogisticCase("", _table(1_000_000, 20))
@@ -378,7 +378,7 @@ MEMORIES = (
     MemoryCase(
         "memory/wide-float64", replace(_WIDE_FIT, source=_table(100_000, 100)), "float32"
     ),
-    # The workers hold what they hold from the first epoch.
+    # The memory of the workers does not grow after the first epoch.
     MemoryCase(
         "memory/grid-mlp",
         replace(_NETWORK_SEARCH, fit=replace(_ADULT_NETWORK, epochs=2)),
@@ -396,7 +396,7 @@ IMPORTS = (
     ),
 )
 
-# The same count of epochs everywhere, so that the set-up weighs the same.
+# The same number of epochs in all cases, so that the set-up is the same fraction of the time.
 GROWTH = tuple(
     NetworkCase(
         f"growth/{times}x",
@@ -410,7 +410,7 @@ GROWTH = tuple(
     for times in (1, 10, 100)
 )
 
-# Of the float32 copies, --quick runs one.
+# --quick runs only one of the float32 cases.
 _QUICK = (
     *(case.name for case in LOGISTICS if case.source.dtype == "float64"),
     "logistic/dense-float32",
@@ -423,15 +423,15 @@ ALL: tuple[Case, ...] = (
 
 
 def select(names: list[str] | None, *, quick: bool = False) -> list[Case]:
-    """Choose cases.
+    """Select cases by name.
 
     Parameters
     ----------
     names : list of str or None
-        Names with or without their group, groups, or shell patterns. None takes all cases but
-        those of the group ``many``.
+        Names with or without their group, groups, or shell patterns. None selects all cases
+        except the group ``many``.
     quick : bool, default=False
-        Whether to take the small ones.
+        Whether to return small versions.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Draws skbinary's time divided by each peer's."""
+"""Draw skbinary's time divided by that of each peer."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from benchmarks.results import Outcome
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours, and a marker each for those who see none.
+# Okabe and Ito's colors, and a marker for each contender in case colors cannot be told apart.
 _STYLES = {
-    "skbinary": ("#CC79A7", "v"),
+    "same classifier": ("#CC79A7", "v"),
     "MLPClassifier": ("#56B4E9", "h"),
     "skorch": ("#D55E00", "s"),
     "skorch, callbacks off": ("#E69F00", "D"),
@@ -29,13 +29,13 @@ _GREY = "#555555"
 
 
 def draw(outcome: Outcome, path: Path) -> None:
-    """Draw the network and the logistic cases and the searches side by side.
+    """Draw one panel each for networks, logistic regressions and searches.
 
     Parameters
     ----------
     outcome : Outcome
     path : Path
-        Of the PNG file. Nothing is drawn without such cases.
+        The PNG file. Without such cases, nothing is drawn.
     """
     panels = {
         title: [
@@ -61,7 +61,7 @@ def draw(outcome: Outcome, path: Path) -> None:
     )
     for ax, (title, names) in zip(axes[0], panels.items(), strict=True):
         _draw_panel(ax, outcome, title, names)
-        # Half an inch below the axes, however low they are.
+        # Half an inch below the axes, whatever the height of the figure.
         ax.legend(
             frameon=False,
             loc="upper center",
@@ -77,15 +77,15 @@ def _draw_panel(ax: Axes, outcome: Outcome, title: str, names: list[str]) -> Non
     for row, name in enumerate(names):
         ax.axhline(row, c="#E5E5E5", lw=0.8, zorder=0)
         for peer, ratio in outcome.peer_ratios(name).items():
-            peer = peer.removeprefix("GridSearchCV, ")
-            colour, marker = _STYLES[peer]
+            peer = peer.removeprefix("GridSearchCV, ").replace("skbinary", "same classifier")
+            color, marker = _STYLES[peer]
             label = None if peer in labelled else peer
             labelled.add(peer)
-            ax.plot(ratio, row, c=colour, marker=marker, ls="", label=label)
+            ax.plot(ratio, row, c=color, marker=marker, ls="", label=label)
     ax.axvline(1, c=_GREY, ls=":", lw=1.5)
     ax.set_xscale("log")
     ax.set_yticks(range(len(names)), [name.split("/")[1] for name in names])
     ax.invert_yaxis()
     ax.set_title(title, loc="left")
-    ax.set_xlabel("time / the peer's (left of 1: skbinary is faster)")
+    ax.set_xlabel("time relative to the peer (below 1: skbinary is faster)")
     ax.spines[["top", "right"]].set_visible(False)

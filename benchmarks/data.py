@@ -1,4 +1,4 @@
-"""Makes or loads the data of a case, and hands them to the workers as files."""
+"""Generate or load the data of a case, and pass it to the workers as files."""
 
 from __future__ import annotations
 
@@ -16,52 +16,55 @@ ENVIRONMENT_VARIABLE = "SKBINARY_DATA"
 _FALLBACK = Path(__file__).parents[2] / "shared" / "data"
 
 Table = tuple[Any, NDArray[Any]]
-_MAKERS: dict[str, Callable[[Source], Table]] = {}
+_FUNCTIONS: dict[str, Callable[[Source], Table]] = {}
 
 
 class MissingDataError(Exception):
-    """A file that a case needs is not there."""
+    """A file that a case needs does not exist."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where rows come from.
+    """Origin and size of a dataset.
 
     Parameters
     ----------
-    maker : str
-        Name of a function below.
+    name : str
+        Name of a function below, without its underscore.
     dtype : {"float64", "float32"}
         Precision of X.
     rows, features : int or None
-        Size of made data, or how many of the loaded rows to take. None takes all.
+        Size of a synthetic dataset, or the number of rows to sample from a real one. None uses
+        all rows.
     """
 
-    maker: str
+    name: str
     dtype: str
     rows: int | None = None
     features: int | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and features of made data."""
+        """Rows and features of a synthetic dataset."""
         if self.rows is None or self.features is None:
-            raise ValueError(f"The size of {self.maker} must be given.")
+            raise ValueError(
+                f"rows and features must be set for {self.name}, got {self.rows}, {self.features}."
+            )
         return self.rows, self.features
 
     def first(self, rows: int | None) -> Source:
-        """Take fewer rows."""
+        """Return the same source with fewer rows."""
         return self if rows is None else replace(self, rows=rows)
 
     def make(self) -> Table:
-        """Make the rows, dense or CSR, and the labels 0 and 1.
+        """Generate or load the rows, dense or CSR, and the labels 0 and 1.
 
         Returns
         -------
         X : array or CSR matrix of shape (n_samples, n_features)
         y : ndarray of shape (n_samples,)
         """
-        X, y = _MAKERS[self.maker](self)
+        X, y = _FUNCTIONS[self.name](self)
         if self.rows is not None and self.rows < len(y):
             chosen = np.random.default_rng(0).permutation(len(y))[: self.rows]
             X, y = X[chosen], y[chosen]
@@ -70,7 +73,7 @@ class Source:
 
 
 def save(table: Table, folder: Path) -> None:
-    """Write a table where `load` finds it."""
+    """Save a dataset for `load`."""
     X, y = table
     np.save(folder / "y.npy", y)
     if sparse.issparse(X):
@@ -80,21 +83,21 @@ def save(table: Table, folder: Path) -> None:
 
 
 def load(folder: Path) -> Table:
-    """Read a table that `save` has written."""
+    """Load a dataset that `save` has written."""
     y = np.load(folder / "y.npy")
     if (folder / "X.npz").exists():
         return sparse.csr_matrix(sparse.load_npz(folder / "X.npz")), y
     return np.load(folder / "X.npy"), y
 
 
-def _maker(make: Callable[[Source], Table]) -> Callable[[Source], Table]:
-    _MAKERS[make.__name__.strip("_")] = make
+def _register(make: Callable[[Source], Table]) -> Callable[[Source], Table]:
+    _FUNCTIONS[make.__name__.strip("_")] = make
     return make
 
 
-@_maker
+@_register
 def _table(source: Source) -> Table:
-    """Correlated normal features, and a target that is neither linear nor certain."""
+    """Return correlated normal features and a target that is neither linear nor free of noise."""
     random = np.random.default_rng(0)
     rows, features = source.shape
     X = random.standard_normal((rows, features), dtype=np.float32)
@@ -104,7 +107,7 @@ def _table(source: Source) -> Table:
     return X, random.random(rows) < _sigmoid(logits)
 
 
-@_maker
+@_register
 def _circles(source: Source) -> Table:
     from sklearn.datasets import make_circles
 
@@ -112,9 +115,9 @@ def _circles(source: Source) -> Table:
     return make_circles(rows, noise=0.1, factor=0.5, random_state=1)
 
 
-@_maker
+@_register
 def _images(source: Source) -> Table:
-    """Noise between 0 and 1; a tenth of the pixels is brighter in one class."""
+    """Return uniform noise; a tenth of the pixels is brighter in one class."""
     random = np.random.default_rng(0)
     rows, features = source.shape
     y = random.integers(2, size=rows)
@@ -124,14 +127,14 @@ def _images(source: Source) -> Table:
     return X, y
 
 
-@_maker
+@_register
 def _genes(source: Source) -> Table:
     random = np.random.default_rng(0)
     X = random.standard_normal(source.shape)
     return X, random.random(len(X)) < _sigmoid(X[:, :20].sum(axis=1))
 
 
-@_maker
+@_register
 def _breast_cancer(source: Source) -> Table:
     from sklearn.datasets import load_breast_cancer
     from sklearn.preprocessing import scale
@@ -140,17 +143,17 @@ def _breast_cancer(source: Source) -> Table:
     return scale(X), y
 
 
-@_maker
+@_register
 def _covtype(source: Source) -> Table:
-    """Raw scales: metres beside zeros and ones."""
+    """Return unscaled features, such as meters next to zeros and ones."""
     frame = _read_csv("covtype.csv.gz")
     y = frame.pop("Cover_Type") == 2
     return frame.to_numpy(dtype=np.float64), y.to_numpy()
 
 
-@_maker
+@_register
 def _adult(source: Source) -> Table:
-    """Scaled numbers, and a column of zeros and ones for each category; missing is one, too."""
+    """Return scaled numbers and one-hot encoded categories, including missing values."""
     import pandas as pd
     from sklearn.preprocessing import scale
 
@@ -164,7 +167,7 @@ def _adult(source: Source) -> Table:
     return np.hstack([scale(numbers.to_numpy(dtype=np.float64)), categories]), y.to_numpy()
 
 
-@_maker
+@_register
 def _sms_spam(source: Source) -> Table:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -173,7 +176,7 @@ def _sms_spam(source: Source) -> Table:
     return sparse.csr_matrix(X), (frame["label"] == "spam").to_numpy()
 
 
-@_maker
+@_register
 def _w8a(source: Source) -> Table:
     from sklearn.datasets import load_svmlight_file
 
@@ -196,5 +199,5 @@ def _find(name: str) -> Path:
     if (folder / name).exists():
         return folder / name
     raise MissingDataError(
-        f"{name} is not there. Set {ENVIRONMENT_VARIABLE} to the folder that holds it."
+        f"{name} does not exist in {folder}. Set {ENVIRONMENT_VARIABLE} to its folder."
     )

@@ -1,4 +1,4 @@
-"""Joins the results of several runs, so that a long suite can be run in pieces."""
+"""Join the results of several runs, so that the benchmarks can be run in parts."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ from benchmarks.results import Outcome, Result
 
 
 def join(files: Sequence[Path]) -> Outcome:
-    """Read runs, and make one of them.
+    """Join the results of several runs.
 
     Parameters
     ----------
     files : sequence of Path
-        The JSON files of runs on the same machine. Where a case is in more than one of them, the
-        last one counts.
+        The JSON files of runs on the same machine. If a case is in more than one of them, the
+        last one is used.
 
     Returns
     -------
     Outcome
-        With the settings of the first, and how many threads each of them had.
+        With the settings of the first run, and the threads and rounds of all runs.
 
     Raises
     ------
     ValueError
-        If they were not run on the same machine, or not all of them with or without ``--quick``.
+        If the machines differ, or if only some of the runs used ``--quick``.
     """
     runs = [json.loads(path.read_text()) for path in files]
     for name in ("processor", "system"):
         found = {run["machine"].get(name) for run in runs}
         if len(found) > 1:
-            raise ValueError(f"All runs must be of one {name}. Got {sorted(map(str, found))}.")
+            raise ValueError(f"{name} must be the same in all runs, got {sorted(map(str, found))}.")
     if len({run["settings"]["quick"] for run in runs}) > 1:
-        raise ValueError("All runs must be quick ones, or none. Run some of them again.")
-    whole = Outcome(runs[0]["machine"], _settings(runs), [])
+        raise ValueError("--quick must be used in all runs or in none, got both. Repeat some runs.")
+    joined = Outcome(runs[0]["machine"], _settings(runs), [])
     for run in runs:
         measured = set(run["shapes"]) | {result["case"] for result in run["results"]}
-        whole.results = [result for result in whole.results if result.case not in measured]
-        whole.results += [_result(fields) for fields in run["results"]]
-        whole.shapes |= run["shapes"]
-        whole.skipped |= run["skipped"]
-        whole.seconds += run["seconds"]
-    names = {result.case for result in whole.results}
-    whole.cases = [case for case in cases.ALL if case.name in names]
-    whole.shapes = {c.name: whole.shapes[c.name] for c in whole.cases if c.name in whole.shapes}
-    return whole
+        joined.results = [result for result in joined.results if result.case not in measured]
+        joined.results += [_result(fields) for fields in run["results"]]
+        joined.shapes |= run["shapes"]
+        joined.skipped |= run["skipped"]
+        joined.seconds += run["seconds"]
+    names = {result.case for result in joined.results}
+    joined.cases = [case for case in cases.ALL if case.name in names]
+    joined.shapes = {c.name: joined.shapes[c.name] for c in joined.cases if c.name in joined.shapes}
+    return joined
 
 
 def _settings(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:

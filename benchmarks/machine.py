@@ -1,4 +1,4 @@
-"""Where it was measured, and with which releases."""
+"""The machine and the versions of the libraries."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "skorch", "cuml")
 
 
 def describe(device: str) -> dict[str, str]:
-    """Describe processor, device, and releases.
+    """Return the processor, the device and the versions.
 
     Parameters
     ----------
     device : str
-        Where those train that can choose.
+        Device of the contenders that use PyTorch.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def describe(device: str) -> dict[str, str]:
 
 
 def _load() -> str:
-    """Tell how busy the machine is: two threads on busy cores mostly wait for each other."""
+    """Return the load average: two threads on busy cores mostly wait for each other."""
     return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
 
 

@@ -1,4 +1,4 @@
-"""The objective that all logistic contenders are held to, in float64."""
+"""The objective of logistic regression in float64, by which all contenders are compared."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Rows that are converted to float64 at a time.
+# Number of rows that are converted to float64 at a time.
 _CHUNK = 50_000
 
 
@@ -20,7 +20,7 @@ def objective(
     C: float,
     l1_ratio: float,
 ) -> float:
-    """Compute what ``LogisticRegression`` minimizes.
+    """Compute the objective that ``LogisticRegression`` minimizes.
 
     ``C * sum(loss) + l1_ratio * sum(|coef|) + (1 - l1_ratio) / 2 * sum(coef ** 2)``
 

@@ -1,4 +1,4 @@
-"""How much more memory a process held at its peak."""
+"""Peak memory of a process."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _STATUS = Path("/proc/self/status")
 
 
 def peak_above(work: Callable[[], object]) -> int:
-    """Measure the peak of the resident memory during `work`, above what was held before.
+    """Measure the peak of the resident memory during `work`, above the memory before it.
 
-    Where there is no ``/proc``, the peak is that of the process's life, so that `work` must be
-    the largest thing that it ever did.
+    Without ``/proc``, the peak is that since the process was started, so `work` must be the call
+    that needs most memory.
 
     Parameters
     ----------

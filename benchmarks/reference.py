@@ -1,4 +1,4 @@
-"""The best known optimum of a logistic case: tight float64 runs of several solvers."""
+"""The best known optimum of a logistic case, from float64 fits of several solvers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks.cases import LogisticCase
 from benchmarks.objective import objective
 
-# A Newton step costs rows x features ** 2; above this, solvers that need products only are used.
-_MOST_FEATURES_FOR_NEWTON = 1_000
+# A Newton step costs rows * features ** 2. With more features, only solvers that need nothing but
+# matrix-vector products are used.
+_MAX_FEATURES_FOR_NEWTON = 1_000
 
 
 def best_objective(X: Any, y: NDArray[Any], case: LogisticCase) -> float:
-    """Find the lowest objective that any solver reaches.
+    """Return the lowest objective that any solver reaches.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ def best_objective(X: Any, y: NDArray[Any], case: LogisticCase) -> float:
 
 
 def _solutions(X: Any, y: Any, case: LogisticCase) -> Iterator[tuple[NDArray[Any], float]]:
-    small = X.shape[1] <= _MOST_FEATURES_FOR_NEWTON
+    small = X.shape[1] <= _MAX_FEATURES_FOR_NEWTON
     if small:
         yield _newton(X, y, case)
     if case.l1_ratio:
@@ -51,16 +52,16 @@ def _solutions(X: Any, y: Any, case: LogisticCase) -> Iterator[tuple[NDArray[Any
             C=case.C, fit_intercept=case.fit_intercept, solver=solver, tol=1e-12, max_iter=5_000
         )
         with warnings.catch_warnings():
-            # At this tolerance solvers complain of a line search that can find nothing better.
+            # At this tolerance, solvers warn that the line search finds no better point.
             warnings.simplefilter("ignore")
             peer.fit(X, y)
         yield peer.coef_[0], float(peer.intercept_[0])
 
 
 def _newton(X: Any, y: Any, case: LogisticCase) -> tuple[NDArray[Any], float]:
-    """Proximal Newton: the quadratic model is solved exactly, then the step is halved if need be.
+    """Minimize by proximal Newton steps, which are halved until the objective decreases.
 
-    It owes nothing to the contenders. A column of ones stands for the intercept.
+    Independent of the contenders. A column of ones represents the intercept.
     """
     n_samples, n_features = X.shape
     if case.fit_intercept:
@@ -78,10 +79,10 @@ def _newton(X: Any, y: Any, case: LogisticCase) -> tuple[NDArray[Any], float]:
     now = value(weights)
     for _ in range(100):
         probabilities = expit(X @ weights)
-        slope = case.C * (X.T @ (probabilities - y)) + l2 * weights
+        gradient = case.C * (X.T @ (probabilities - y)) + l2 * weights
         curvature = case.C * probabilities * (1 - probabilities)
         hessian = _weighted_gram(X, curvature) + np.diag(l2)
-        step = _minimize_model(weights, slope, hessian, l1) - weights
+        step = _minimize_model(weights, gradient, hessian, l1) - weights
         before = now
         for halvings in range(40):
             candidate = weights + step / 2**halvings
@@ -103,7 +104,7 @@ def _weighted_gram(X: Any, weights: NDArray[Any]) -> NDArray[Any]:
 
 
 def _minimize_model(
-    start: NDArray[Any], slope: NDArray[Any], hessian: NDArray[Any], l1: NDArray[Any]
+    start: NDArray[Any], gradient: NDArray[Any], hessian: NDArray[Any], l1: NDArray[Any]
 ) -> NDArray[Any]:
     """Minimize the quadratic model plus the L1 penalty."""
     diagonal = np.maximum(np.diag(hessian), np.finfo(float).tiny)
@@ -111,8 +112,8 @@ def _minimize_model(
         # Scaled, so that features of very different scale do not ruin the factorization.
         scale = 1 / np.sqrt(diagonal)
         scaled = hessian * scale * scale[:, np.newaxis] + 1e-14 * np.eye(len(scale))
-        return start - scale * linalg.solve(scaled, scale * slope, assume_a="pos")
-    weights, gradient = start.copy(), slope.copy()
+        return start - scale * linalg.solve(scaled, scale * gradient, assume_a="pos")
+    weights, gradient = start.copy(), gradient.copy()
     for _ in range(1_000):
         largest = 0.0
         for j in range(len(weights)):

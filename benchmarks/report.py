@@ -1,4 +1,4 @@
-"""Writes the Markdown table, the JSON file and the chart."""
+"""Write the Markdown report, the JSON file and the chart."""
 
 from __future__ import annotations
 
@@ -17,40 +17,39 @@ from benchmarks.results import Outcome, Result
 FILES = ("benchmarks.md", "benchmarks.json", "benchmarks.png")
 
 _HOW_TO_READ = """\
-A cell holds the median of the rounds and, in parentheses, skbinary's time divided by this one:
-the median of the ratios of the rounds, so that what slows the machine slows both. Below 1,
-skbinary is faster."""
+A cell holds the median of the rounds and, in parentheses, the ratio of skbinary's time to that
+time: the median of the ratios of the rounds, so that other load on the machine affects both. Below
+1, skbinary is faster."""
 
 _NETWORKS = """\
-Seconds per epoch. Everyone has the same float32 rows, epochs, batches, learning rate, penalty,
-and no early stopping; the time of `fit` is divided by the epochs, set-up included. skorch trains
-on all rows (as shipped it would hold out a fifth) and prints nothing. Sparse rows: the plain loop
-slices CSR batches, which is faster for it than dense ones; skorch gets a dense copy, made within
-`fit`."""
+Seconds per epoch. All contenders have the same float32 rows, epochs, batch size, learning rate and
+penalty, and no early stopping. The time of `fit`, including set-up, is divided by the number of
+epochs. skorch trains on all rows (by default it holds out a fifth) and prints nothing. With sparse
+rows, the plain PyTorch loop slices CSR batches, which is faster than dense ones; skorch gets a
+dense copy, made within `fit`."""
 
 _LOGISTICS = """\
-Seconds until the objective is within 1e-9 (rows in float64) or 1e-6 (float32) of the best known,
-relatively. Everyone runs at the loosest tolerance of 1e-2, 1e-3, ... 1e-12 that reaches it, found
-beforehand. "no" means that it does not get there within the time limit: how close it came
-instead, and in how many seconds. Everyone minimizes the same objective: liblinear, which
-penalizes the intercept, takes part where there is none, and saga alone has the elastic net.
-scikit-learn's default solver is lbfgs."""
+Seconds until the objective is within a relative 1e-9 (float64 rows) or 1e-6 (float32) of the best
+known value. Each solver runs at the loosest tolerance of 1e-2, 1e-3, ... 1e-12 that reaches it,
+which is determined first. "no" means that it does not reach it within the time limit; the cell
+gives the relative distance that it reached, and the seconds. All solvers minimize the same
+objective: liblinear, which penalizes the intercept, is used without intercept only, and of
+scikit-learn's solvers only saga supports the elastic net. The default solver is lbfgs."""
 
 _SEARCHES = """\
-Seconds of the whole `fit` of a search with `refit=False`, after a tiny search that starts the
-workers and loads their libraries. `n_jobs` is the count of threads; worker processes have one
+Seconds of the whole `fit` of a search with `refit=False`, after a small search that starts the
+workers and imports their libraries. `n_jobs` is the number of threads; worker processes have one
 thread each. "skbinary" is its vectorized search, the others are scikit-learn's `GridSearchCV`
 (`RandomizedSearchCV` in grid/mixed and many/mixed) over the classifier named, all with the same
-folds and the same count of candidates. Networks run all their epochs. `MLPClassifier` has no
-dropout, so it tries twice as many learning rates in the same range, and no threshold, so it does
-without. skorch trains on all rows. Logistic regressions stop at their own default tolerance or
-iteration limit, which need not be equally close to the optimum: the scores below say what came of
-it."""
+folds and the same number of candidates. Networks train for all epochs. `MLPClassifier` has no
+dropout, so it tries twice as many learning rates in the same range, and it has no threshold.
+skorch trains on all rows. Logistic regressions stop at their default tolerance or maximum number
+of iterations, which are not equally close to the optimum; the scores below show the effect."""
 
 _MEMORY = """\
-Peak memory of `fit` above what a fresh process held with the data, in multiples of X in the dtype
-that skbinary trains in. In memory/grid-mlp that of all processes of a search, where pages that
-they share are counted once; the workers of scikit-learn's count in full, libraries included."""
+Peak memory of `fit` above that of a new process that has loaded the data, in multiples of X in the
+dtype that skbinary trains in. memory/grid-mlp counts all processes of a search. Pages that they
+share are counted once; the workers of scikit-learn are counted in full, including libraries."""
 
 
 def write_tables(outcome: Outcome, folder: Path) -> None:
@@ -60,7 +59,7 @@ def write_tables(outcome: Outcome, folder: Path) -> None:
     ----------
     outcome : Outcome
     folder : Path
-        Is made if need be.
+        Created if it does not exist.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "benchmarks.md").write_text(markdown(outcome))
@@ -74,29 +73,29 @@ def write(outcome: Outcome, folder: Path) -> None:
     ----------
     outcome : Outcome
     folder : Path
-        Is made if need be.
+        Created if it does not exist.
     """
     write_tables(outcome, folder)
     chart.draw(outcome, folder / "benchmarks.png")
 
 
 def markdown(outcome: Outcome) -> str:
-    """Make the report."""
+    """Return the report in Markdown."""
     sections = ["# Benchmarks", _head(outcome), _HOW_TO_READ]
-    for title, words, group, contenders in (
+    for title, text, group, contenders in (
         ("Networks", _NETWORKS, "mlp/", tuple(NETWORKS)),
         ("Logistic regression", _LOGISTICS, "logistic/", tuple(LOGISTICS)),
         ("Searches", _SEARCHES, ("grid/", "many/"), tuple(SEARCHES)),
         ("Prediction", "Seconds of a `predict_proba`.", "predict/", None),
         ("Memory", _MEMORY, "memory/", None),
-        ("Import", "Seconds in a fresh process.", "import", None),
+        ("Import", "Seconds in a new process.", "import", None),
         ("Growth", "Seconds per epoch.", "growth/", None),
     ):
         names = [case.name for case in outcome.cases if case.name.startswith(group)]
         measured = [name for name in names if outcome.contenders(name)]
         if measured:
             table = _table(outcome, measured, contenders or _seen(outcome, measured))
-            sections += [f"## {title}", words, table]
+            sections += [f"## {title}", text, table]
             if group == "mlp/":
                 title = "final training loss (nats)"
                 sections += [_details(outcome, measured, tuple(NETWORKS), "loss", title)]
@@ -105,7 +104,7 @@ def markdown(outcome: Outcome) -> str:
                 sections += [_details(outcome, measured, tuple(SEARCHES), "score", title)]
                 sections += _agreement(outcome, measured)
             sections += _reasons(outcome, measured)
-    sections += _promises(outcome) + _skipped(outcome)
+    sections += _targets(outcome) + _skipped(outcome)
     return "\n\n".join(sections) + "\n"
 
 
@@ -116,7 +115,7 @@ def _head(outcome: Outcome) -> str:
         for name, value in outcome.machine.items()
     )
     quick = (
-        " `--quick`: fewer rows, epochs and rounds, so these numbers are rough."
+        " `--quick`: fewer rows, epochs and rounds; the numbers are rough."
         if settings["quick"]
         else ""
     )
@@ -165,7 +164,11 @@ def _cell(outcome: Outcome, name: str, contender: str) -> str:
         return ""
     if not result.values:
         details = result.details
-        return f"no: {details['gap']:.0e} in {details['seconds']:.2g} s" if "gap" in details else ""
+        return (
+            f"no: {details['suboptimality']:.0e} in {details['seconds']:.2g} s"
+            if "suboptimality" in details
+            else ""
+        )
     value = _number(result, name)
     ratio = None if contender == "skbinary" else outcome.ratio(name, contender)
     return value if ratio is None else f"{value} ({ratio:.2f})"
@@ -187,46 +190,46 @@ def _details(
 
 
 def _agreement(outcome: Outcome, names: list[str]) -> list[str]:
-    """Say how far skbinary's two ways to search are apart, fold by fold."""
+    """Report the largest difference between the scores of skbinary's two searches."""
     other = "GridSearchCV, skbinary"
-    apart = {name: outcome.largest_difference(name, "skbinary", other) for name in names}
-    lines = [f"- {name}: {value:.1e}" for name, value in apart.items() if value is not None]
-    words = f"Largest difference between the test scores of skbinary and of {other}:"
-    return [words, "\n".join(lines)] if lines else []
+    differences = {name: outcome.largest_difference(name, "skbinary", other) for name in names}
+    lines = [f"- {name}: {value:.1e}" for name, value in differences.items() if value is not None]
+    text = f"Largest difference between the test scores of skbinary and of {other}:"
+    return [text, "\n".join(lines)] if lines else []
 
 
 def _reasons(outcome: Outcome, names: list[str]) -> list[str]:
-    """Say who did not take part, the cases with the same reason on one line."""
+    """List the contenders without a result, the cases with the same reason on one line."""
     cases: dict[tuple[str, str], list[str]] = {}
     for result in outcome.results:
-        if result.case in names and result.reason and "gap" not in result.details:
+        if result.case in names and result.reason and "suboptimality" not in result.details:
             cases.setdefault((result.contender, result.reason), []).append(result.case)
     lines = []
-    for (contender, reason), where in cases.items():
-        everywhere = len(where) == len(names)
-        lines.append(f"- {contender}, {'everywhere' if everywhere else ', '.join(where)}: {reason}")
+    for (contender, reason), affected in cases.items():
+        where = "all cases" if len(affected) == len(names) else ", ".join(affected)
+        lines.append(f"- {contender}, {where}: {reason}")
     warned = [
-        f"- {result.contender}, {result.case}: reached it, with a warning"
+        f"- {result.contender}, {result.case}: reached the optimum, with a warning"
         for result in outcome.results
         if result.case in names and result.values and result.details.get("warned")
     ]
     return ["\n".join(lines + warned)] if lines or warned else []
 
 
-def _promises(outcome: Outcome) -> list[str]:
+def _targets(outcome: Outcome) -> list[str]:
     checks = targets.check(outcome)
     if not checks:
         return []
     rows = [
-        ["case", "against", "at most", "measured", "kept"],
-        *([c.case, c.against, f"{c.limit:g}", str(c), c.verdict] for c in checks),
+        ["case", "against", "target", "measured", "met"],
+        *([c.case, c.against, f"{c.limit:g}", str(c), c.status] for c in checks),
     ]
-    count = sum(check.kept for check in checks)
-    words = (
-        f"Medians of ratios, skbinary / peer. {count} of {len(checks)} are kept. `<`: the peer "
-        "gave up before it got there, which can leave the answer open."
+    count = sum(check.is_met for check in checks)
+    text = (
+        f"Medians of the ratios skbinary / peer. {count} of {len(checks)} targets are met. `<`: "
+        "the peer did not reach the optimum within the time limit, so the ratio is an upper bound."
     )
-    return [f"## Promises\n\n{words}", _as_table(rows)]
+    return [f"## Targets\n\n{text}", _as_table(rows)]
 
 
 def _skipped(outcome: Outcome) -> list[str]:
@@ -257,7 +260,5 @@ def _as_json(outcome: Outcome) -> dict[str, object]:
             }
             for result in outcome.results
         ],
-        "promises": [
-            {**asdict(check), "verdict": check.verdict} for check in targets.check(outcome)
-        ],
+        "targets": [{**asdict(check), "status": check.status} for check in targets.check(outcome)],
     }

@@ -1,4 +1,4 @@
-"""What was measured."""
+"""Results of a run."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 
 @dataclass
 class Result:
-    """The rounds of a contender in a case.
+    """Measurements of a contender in a case.
 
     Parameters
     ----------
     case, contender : str
     values : list of float
-        One per round: seconds, or multiples of X for memory. Empty when it did not take part, or
-        did not reach the optimum.
+        One per round: seconds, or multiples of X for memory. Empty if the contender does not
+        support the case or did not reach the optimum.
     reason : str or None
-        Why it is empty.
+        Why `values` is empty.
     details : dict
-        What else is known: ``loss``, ``gap``, ``tol``, ``iterations``, ``solver``, ``warned``,
+        Other results: ``loss``, ``suboptimality``, ``tol``, ``iterations``, ``solver``, ``warned``,
         ``seconds`` of the fit that came closest; of searches the best ``score`` and all
         ``split_scores``.
     """
@@ -35,28 +35,28 @@ class Result:
 
     @property
     def median(self) -> float:
-        """The median of the rounds."""
+        """Median of the rounds."""
         return median(self.values)
 
 
 @dataclass
 class Outcome:
-    """Everything that a report is written from.
+    """All results of a run, from which the report is written.
 
     Parameters
     ----------
     machine : dict
-        See `machine.describe`.
+        See `benchmarks.machine.describe`.
     settings : dict
-        The options of the run.
+        Options of the run.
     cases : list of Case
     results : list of Result
     skipped : dict of str to str
-        Cases that could not be run, and why.
+        Reasons why cases could not be run.
     shapes : dict of str to str
         ``"200,000 x 50"`` for each case that has data.
     seconds : float
-        How long the run took.
+        Duration of the run.
     """
 
     machine: dict[str, str]
@@ -68,30 +68,30 @@ class Outcome:
     seconds: float = 0.0
 
     def find(self, case: str, contender: str) -> Result | None:
-        """Get a result."""
+        """Return the result of a contender in a case, or None."""
         for result in self.results:
             if (result.case, result.contender) == (case, contender):
                 return result
         return None
 
     def contenders(self, case: str) -> list[str]:
-        """Name those that were measured in a case, or gave a reason why not."""
+        """Return the contenders that have a result in a case, or a reason for having none."""
         return [result.contender for result in self.results if result.case == case]
 
     def ratios(self, case: str, peer: str) -> list[float]:
-        """Divide skbinary's value by the peer's, round by round: what drifts, drifts for both."""
+        """Divide skbinary's value by the peer's in each round, so that drift affects both."""
         ours, theirs = self.find(case, "skbinary"), self.find(case, peer)
         if ours is None or theirs is None:
             return []
         return [a / b for a, b in zip(ours.values, theirs.values, strict=False)]
 
     def ratio(self, case: str, peer: str) -> float | None:
-        """Compute the median of the ratios. None if one of both did not take part."""
+        """Return the median of the ratios, or None if one of the two has no values."""
         ratios = self.ratios(case, peer)
         return median(ratios) if ratios else None
 
     def largest_difference(self, case: str, one: str, other: str) -> float | None:
-        """Compare the split scores of two searches. None if they are not both known."""
+        """Return the largest difference between the split scores of two searches, or None."""
         results = [self.find(case, contender) for contender in (one, other)]
         scores = [result.details.get("split_scores") if result else None for result in results]
         if None in scores:
@@ -99,7 +99,7 @@ class Outcome:
         return float(np.abs(np.subtract(*scores)).max())
 
     def peer_ratios(self, case: str) -> dict[str, float]:
-        """Compute all ratios that are known, skbinary's own left out."""
+        """Return the ratios to all peers that have values."""
         ratios = {name: self.ratio(case, name) for name in self.contenders(case)}
         return {
             name: ratio

@@ -1,4 +1,4 @@
-"""Runs the cases: contenders interleaved, their order rotated from round to round."""
+"""Run the cases: contenders are interleaved, and their order is rotated in each round."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from benchmarks.cases import (
 from benchmarks.contenders import searches
 from benchmarks.contenders.logistics import suitable
 from benchmarks.contenders.networks import NETWORKS
-from benchmarks.crew import Crew, Member, SkippedError
 from benchmarks.machine import describe
+from benchmarks.processes import ContenderProcess, ContenderProcesses, SkippedError
 from benchmarks.results import Outcome, Result
 
 Measure = Callable[[str], float]
 
-# The default and the fastest of scikit-learn's stand for all where the solver hardly matters.
+# The solver hardly matters for prediction, so one of scikit-learn's is enough.
 _PREDICTORS = {
     LogisticCase: ("skbinary", "lbfgs"),
     NetworkCase: ("skbinary", "MLPClassifier"),
@@ -41,15 +41,15 @@ _MEMORY_PEERS = {
     SearchCase: ("skbinary", "GridSearchCV, MLPClassifier"),
 }
 _GROWTH_PEERS = ("skbinary", "MLPClassifier", "plain PyTorch")
-# Threads of the worker that was asked last may still spin for a while before they sleep.
+# The threads of the previous worker may spin for a while before they sleep.
 _PAUSE = 0.1
-# Nobody is waited for longer than this, whatever the case.
-_PATIENCE = 1_800.0
+# Seconds after which a measurement is given up, whatever the case.
+_TIME_LIMIT = 1_800.0
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says.
+    """Options of a run.
 
     Parameters
     ----------
@@ -57,10 +57,10 @@ class Options:
     device : str
     rounds : int
     time_limit : float
-        Seconds of a logistic fit, above which a contender is given up.
+        Seconds after which a logistic fit is given up.
     quick : bool
     contenders : tuple of str or None, default=None
-        Who takes part, where it can. None for all.
+        Names of the contenders. None runs all.
     """
 
     threads: int
@@ -71,12 +71,12 @@ class Options:
     contenders: tuple[str, ...] | None = None
 
     def chosen(self, contenders: Iterable[str]) -> list[str]:
-        """Leave out those that were not asked for."""
+        """Return the contenders that were selected."""
         return [name for name in contenders if self.contenders is None or name in self.contenders]
 
     @property
     def least_seconds(self) -> float:
-        """A logistic fit that is over sooner is repeated within the round."""
+        """Seconds of a round; shorter logistic fits are repeated within it."""
         return 0.05 if self.quick else 0.2
 
 
@@ -88,7 +88,7 @@ def run(cases: list[Case], options: Options, keep: Callable[[Outcome], None]) ->
     cases : list of Case
     options : Options
     keep : callable
-        Is given what is known after every case, so that a long run that is stopped is not lost.
+        Called with the results after each case, so that an interrupted run is not lost.
 
     Returns
     -------
@@ -96,28 +96,30 @@ def run(cases: list[Case], options: Options, keep: Callable[[Outcome], None]) ->
     """
     start = time.perf_counter()
     outcome = Outcome(describe(options.device), asdict(options), cases)
-    crew = Crew(options.threads, options.device)
+    processes = ContenderProcesses(options.threads, options.device)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            stage = _Stage(crew, options, outcome, Path(folder))
+            runner = _Runner(processes, options, outcome, Path(folder))
             for case in cases:
-                stage.run(case)
+                runner.run(case)
                 outcome.seconds = time.perf_counter() - start
                 keep(outcome)
     finally:
-        crew.stop()
+        processes.stop()
     return outcome
 
 
-class _Stage:
-    """Where a case is run."""
+class _Runner:
+    """Runs single cases and adds their results to the outcome."""
 
-    def __init__(self, crew: Crew, options: Options, outcome: Outcome, folder: Path):
-        self.crew = crew
+    def __init__(
+        self, processes: ContenderProcesses, options: Options, outcome: Outcome, folder: Path
+    ):
+        self.processes = processes
         self.options = options
         self.outcome = outcome
         self.folder = folder
-        self._made: dict[data.Source, Path] = {}
+        self._folders: dict[data.Source, Path] = {}
 
     def run(self, case: Case) -> None:
         start = time.perf_counter()
@@ -143,11 +145,13 @@ class _Stage:
 
     def _run_network(self, case: NetworkCase) -> None:
         contenders = _GROWTH_PEERS if case.name.startswith("growth/") else tuple(NETWORKS)
-        ready = self._assemble(case, contenders, lambda m: m.ask("fit_network", case, 1))
+        ready = self._prepare_contenders(
+            case, contenders, lambda each: each.call("fit_network", case, 1)
+        )
 
         def measure(contender: str) -> float:
-            answer = self.crew.member(contender).ask(
-                "fit_network", case, case.epochs, limit=_PATIENCE
+            answer = self.processes.get(contender).call(
+                "fit_network", case, case.epochs, limit=_TIME_LIMIT
             )
             self._details(case, contender)["loss"] = answer["loss"]
             return float(answer["seconds"])
@@ -156,47 +160,51 @@ class _Stage:
 
     def _run_logistic(self, case: LogisticCase) -> None:
         folder = self._prepare(case)
-        reference = self.crew.member("reference")
+        reference = self.processes.get("reference")
         reference.use(folder)
-        best = reference.ask("find_best_objective", case, limit=_PATIENCE)["objective"]
+        best = reference.call("find_best_objective", case, limit=_TIME_LIMIT)["objective"]
         contenders = suitable(case)
         if not self.options.device.startswith("cuda"):
             contenders.remove("cuML")
             self._result(case, "cuML").reason = "it needs --device cuda"
-        ready = self._assemble(case, contenders, lambda m: self._tune(m, case, best))
+        ready = self._prepare_contenders(
+            case, contenders, lambda each: self._find_tolerance(each, case, best)
+        )
 
         def measure(contender: str) -> float:
             details = self._details(case, contender)
             arguments = (case, details["tol"], details["max_iter"], self.options.least_seconds)
-            answer = self.crew.member(contender).ask(
+            answer = self.processes.get(contender).call(
                 "fit_logistic", *arguments, limit=5 * self.options.time_limit
             )
             return float(answer["seconds"])
 
         self._interleave(case, ready, measure)
 
-    def _tune(self, member: Member, case: LogisticCase, best: float) -> None:
-        search = tolerance.find(member, case, best, self.options.time_limit)
-        details = self._details(case, member.contender)
+    def _find_tolerance(self, process: ContenderProcess, case: LogisticCase, best: float) -> None:
+        search = tolerance.find(process, case, best, self.options.time_limit)
+        details = self._details(case, process.contender)
         if search.answer is not None:
-            details.update(search.answer, gap=search.gap)
+            details.update(search.answer, suboptimality=search.suboptimality)
         if not search.reached:
-            raise SkippedError(search.gave_up or "does not reach it at any tolerance")
+            raise SkippedError(search.reason or "does not reach the optimum at any tolerance")
 
     def _run_prediction(self, case: PredictionCase) -> None:
         contenders = _PREDICTORS[type(case.fit)]
-        ready = self._assemble(case, contenders, lambda m: _rehearse(m, case))
+        ready = self._prepare_contenders(
+            case, contenders, lambda each: _warm_up_prediction(each, case)
+        )
         self._interleave(
-            case, ready, lambda name: self.crew.member(name).ask("predict", case)["seconds"]
+            case, ready, lambda name: self.processes.get(name).call("predict", case)["seconds"]
         )
 
     def _run_search(self, case: SearchCase) -> None:
-        ready = self._assemble(
-            case, searches.suitable(case), lambda m: m.ask("rehearse_search", case)
+        ready = self._prepare_contenders(
+            case, searches.suitable(case), lambda each: each.call("warm_up_search", case)
         )
 
         def measure(contender: str) -> float:
-            answer = self.crew.member(contender).ask("fit_search", case, limit=_PATIENCE)
+            answer = self.processes.get(contender).call("fit_search", case, limit=_TIME_LIMIT)
             seconds = answer.pop("seconds")
             self._details(case, contender).update(answer)
             return float(seconds)
@@ -207,9 +215,9 @@ class _Stage:
         folder = self._prepare(case)
 
         def measure(contender: str) -> float:
-            with self.crew.newcomer(contender) as member:
-                member.use(folder)
-                answer = member.ask("measure_memory", case, limit=_PATIENCE)
+            with self.processes.fresh(contender) as process:
+                process.use(folder)
+                answer = process.call("measure_memory", case, limit=_TIME_LIMIT)
             self._details(case, contender)["bytes"] = answer["bytes"]
             return float(answer["multiple"])
 
@@ -222,21 +230,21 @@ class _Stage:
             _seconds_of_import(statement)
         self._interleave(case, statements, lambda name: _seconds_of_import(statements[name]))
 
-    def _assemble(
-        self, case: Any, contenders: Iterable[str], rehearse: Callable[[Member], Any]
+    def _prepare_contenders(
+        self, case: Any, contenders: Iterable[str], warm_up: Callable[[ContenderProcess], Any]
     ) -> list[str]:
-        """Give everyone the data and a rehearsal, and name those that can go on."""
+        """Load the data, warm up, and return the contenders that support the case."""
         folder = self._prepare(case)
         ready = []
-        members = [self.crew.member(name) for name in self.options.chosen(contenders)]
-        for member in members:
-            member.start()  # all at once load their libraries
-        for member in members:
-            member.use(folder)
-        for member in members:
-            contender = member.contender
+        processes = [self.processes.get(name) for name in self.options.chosen(contenders)]
+        for process in processes:
+            process.start()  # all import their libraries at the same time
+        for process in processes:
+            process.use(folder)
+        for process in processes:
+            contender = process.contender
             try:
-                rehearse(member)
+                warm_up(process)
             except SkippedError as error:
                 self._result(case, contender).reason = str(error)
             else:
@@ -245,11 +253,11 @@ class _Stage:
         return ready
 
     def _interleave(self, case: Any, contenders: Iterable[str], measure: Measure) -> None:
-        waiting = list(contenders)
-        # Memory hardly varies, and every time wants a fresh process.
+        remaining = list(contenders)
+        # Memory hardly varies, and each measurement needs a new process.
         once = self.options.quick and isinstance(case, MemoryCase)
         for _ in range(1 if once else self.options.rounds):
-            for contender in list(waiting):
+            for contender in list(remaining):
                 result = self._result(case, contender)
                 time.sleep(_PAUSE)
                 try:
@@ -257,22 +265,22 @@ class _Stage:
                 except SkippedError as error:
                     result.reason = str(error)
                     result.values.clear()
-                    waiting.remove(contender)
-            waiting = waiting[1:] + waiting[:1]
+                    remaining.remove(contender)
+            remaining = remaining[1:] + remaining[:1]
 
     def _prepare(self, case: Any) -> Path:
-        """Make the data once, also for the cases that follow with the same."""
+        """Save the data once for all cases that use it, and return the folder."""
         source = case.source
-        if source not in self._made:
+        if source not in self._folders:
             table = source.make()
-            folder = self.folder / str(len(self._made))
+            folder = self.folder / str(len(self._folders))
             folder.mkdir()
             data.save(table, folder)
-            self._made[source] = folder
-        X, _ = data.load(self._made[source])
+            self._folders[source] = folder
+        X, _ = data.load(self._folders[source])
         rows = case.rows if isinstance(case, PredictionCase) else X.shape[0]
         self.outcome.shapes[case.name] = f"{rows:,} x {X.shape[1]:,}"
-        return self._made[source]
+        return self._folders[source]
 
     def _result(self, case: Any, contender: str) -> Result:
         result = self.outcome.find(case.name, contender)
@@ -285,16 +293,16 @@ class _Stage:
         return self._result(case, contender).details
 
 
-def _rehearse(member: Member, case: PredictionCase) -> None:
-    member.ask("prepare_prediction", case)
-    member.ask("predict", case)
+def _warm_up_prediction(process: ContenderProcess, case: PredictionCase) -> None:
+    process.call("prepare_prediction", case)
+    process.call("predict", case)
 
 
 def _seconds_of_import(statement: str) -> float:
     code = (
         f"import time; start = time.perf_counter(); {statement}; print(time.perf_counter() - start)"
     )
-    process = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     )
-    return float(process.stdout)
+    return float(finished.stdout)

@@ -1,4 +1,4 @@
-"""What the package promises: median ratios, skbinary / peer, smaller is better."""
+"""Targets of the package: upper bounds of the median ratios skbinary / peer."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from benchmarks.results import Outcome
 
-_SMALL = ("mlp/circles", "mlp/table", "mlp/images", "mlp/text")
-_LARGE = ("mlp/wide", "mlp/big-batch")
+_SMALL_NETWORKS = ("mlp/circles", "mlp/table", "mlp/images", "mlp/text")
+_LARGE_NETWORKS = ("mlp/wide", "mlp/big-batch")
 _NETWORK_PEERS = ("MLPClassifier", "plain PyTorch", "skorch")
-_NETWORK_LIMITS = {_SMALL: (0.5, 0.7, 0.2), _LARGE: (0.9, 1.0, 0.8)}
+_NETWORK_LIMITS = {_SMALL_NETWORKS: (0.5, 0.7, 0.2), _LARGE_NETWORKS: (0.9, 1.0, 0.8)}
 _LARGE_LOGISTIC = ("logistic/dense", "logistic/covtype", "logistic/long")
 _SEARCH_LIMITS = {
     "grid/mlp": {"GridSearchCV, MLPClassifier": 0.25, "GridSearchCV, skorch": 0.08},
@@ -22,19 +22,20 @@ _SOLVERS = ("lbfgs", "newton-cholesky", "newton-cg", "sag", "saga", "liblinear")
 
 @dataclass(frozen=True)
 class Check:
-    """A promise, and what was measured.
+    """A target and the measured value.
 
     Parameters
     ----------
     case : str
     against : str
-        The peer, or what else is compared with.
+        The peer, or another reference.
     limit : float
-        What is promised.
+        The largest ratio that meets the target.
     measured : float or None
-        None if skbinary did not get there at all.
+        None if skbinary did not reach the optimum.
     is_bound : bool
-        Whether it is less than `measured`, because the peer gave up before it got there.
+        Whether the ratio is only known to be less than `measured`, because the peer did not reach
+        the optimum within the time limit.
     """
 
     case: str
@@ -44,14 +45,14 @@ class Check:
     is_bound: bool = False
 
     @property
-    def kept(self) -> bool:
-        """Whether the promise is kept."""
+    def is_met(self) -> bool:
+        """Whether the target is met."""
         return self.measured is not None and self.measured <= self.limit
 
     @property
-    def verdict(self) -> str:
-        """Whether it is kept, ``"open"`` if a peer gave up too early to tell."""
-        if self.kept:
+    def status(self) -> str:
+        """``"yes"``, ``"**no**"``, or ``"open"`` if the ratio is only known to be below a bound."""
+        if self.is_met:
             return "yes"
         return "open" if self.is_bound else "**no**"
 
@@ -62,7 +63,7 @@ class Check:
 
 
 def check(outcome: Outcome) -> list[Check]:
-    """Compare an outcome with what is promised; cases that were not run are left out.
+    """Compare an outcome with the targets; cases that were not run are left out.
 
     Parameters
     ----------
@@ -91,9 +92,9 @@ def check(outcome: Outcome) -> list[Check]:
 def _compare(
     outcome: Outcome, case: str, peer: str, limit: float, against: str | None = None
 ) -> Iterator[Check]:
-    """Compare with a peer, if it was there."""
+    """Compare with a peer if it was measured."""
     ours, theirs = outcome.find(case, "skbinary"), outcome.find(case, peer)
-    if ours is None or theirs is None or not (theirs.values or "gap" in theirs.details):
+    if ours is None or theirs is None or not (theirs.values or "suboptimality" in theirs.details):
         return
     against = against or peer
     if not ours.values:

@@ -1,6 +1,6 @@
-"""How many threads the libraries use: variables that they read when they are loaded.
+"""Environment variables that set the number of threads of numerical libraries.
 
-Nothing is imported here that reads them.
+The libraries read them on import, so this module imports none of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ VARIABLES = (
 
 
 def limit(count: int) -> None:
-    """Limit this process, before it loads the libraries, and all that it starts.
+    """Limit the threads of this process and its children, before the libraries are imported.
 
     Parameters
     ----------
@@ -29,11 +29,11 @@ def limit(count: int) -> None:
 
 
 @contextmanager
-def one_in_new_processes() -> Iterator[None]:
-    """Limit processes that are started meanwhile to one thread; what is loaded here stays as it is.
+def one_thread_in_new_processes() -> Iterator[None]:
+    """Limit processes that are started within the context to one thread each.
 
-    joblib's workers inherit the variables where there are any, and a team of workers with a team
-    of threads each would be more than was asked for.
+    Workers of joblib inherit these variables. Several workers with several threads each would use
+    more cores than requested. Libraries that this process has imported are not affected.
     """
     before = {name: os.environ.get(name) for name in VARIABLES}
     limit(1)

@@ -1,4 +1,4 @@
-"""What a contender's process does: it takes orders from a pipe and answers with timings."""
+"""The process of a contender: it receives calls through a pipe and answers with timings."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from benchmarks import data, tree_memory
+from benchmarks import data, process_tree_memory
 from benchmarks.cases import LogisticCase, MemoryCase, NetworkCase, PredictionCase, SearchCase
 from benchmarks.contenders.logistics import LOGISTICS, UnsuitableError
 from benchmarks.contenders.networks import NETWORKS
 from benchmarks.contenders.searches import Search
 from benchmarks.objective import objective
 from benchmarks.peak_memory import peak_above
-from benchmarks.threads import one_in_new_processes
+from benchmarks.threads import one_thread_in_new_processes
 
 USES_TORCH = (
     *("skbinary", "skorch", "skorch, callbacks off", "plain PyTorch"),
     *("GridSearchCV, skbinary", "GridSearchCV, skorch"),
 )
 
-# The first rows, on which the final losses of all contenders are computed alike.
+# Number of rows on which the final loss of each contender is computed.
 _LOSS_ROWS = 10_000
-# Tolerance and most iterations of fits whose time does not matter.
-_USUAL = (1e-4, 1_000)
+# Tolerance and maximum number of iterations of fits that are not timed.
+_UNTIMED_SETTINGS = (1e-4, 1_000)
 
 Answer = dict[str, Any]
 
 
 def serve(connection: Connection, contender: str, threads: int, device: str) -> None:
-    """Carry out orders until the pipe is closed.
+    """Answer calls until the pipe is closed.
 
-    An order is the name of a method of `Worker` and its arguments. An answer is ``("done",
+    A call is the name of a method of `Worker` and its arguments. An answer is ``("done",
     dict)``, ``("skipped", reason)`` or ``("failed", traceback)``.
 
     Parameters
@@ -50,25 +50,25 @@ def serve(connection: Connection, contender: str, threads: int, device: str) -> 
     contender : str
         A key of `NETWORKS`, `LOGISTICS` or `SEARCHES`.
     threads : int
-        What PyTorch and searches are told; the other libraries read the environment.
+        For PyTorch and searches; the other libraries read environment variables.
     device : str
     """
     if hasattr(os, "setsid"):
-        os.setsid()  # so that it can be ended together with the workers that it starts
+        os.setsid()  # so that it can be killed together with the workers that it starts
     if contender in USES_TORCH:
         import torch
 
         torch.set_num_threads(threads)
-    warnings.filterwarnings("ignore", message="Sparse")  # that CSR tensors are new
+    warnings.filterwarnings("ignore", message="Sparse")  # CSR tensors are in beta
     worker = Worker(contender, threads, device)
     while True:
         try:
-            order, arguments = connection.recv()
+            method, arguments = connection.recv()
         except EOFError:
-            worker.leave()
+            worker.close()
             return
         try:
-            answer = ("done", getattr(worker, order)(*arguments))
+            answer = ("done", getattr(worker, method)(*arguments))
         except UnsuitableError as error:
             answer = ("skipped", str(error))
         except ImportError as error:
@@ -98,21 +98,21 @@ class Worker:
         self.has_searched = False
 
     def load(self, folder: Path) -> Answer:
-        """Read the data of a case."""
+        """Load the data of a case."""
         self.X = self.y = self.score = None
         gc.collect()
         self.X, self.y = data.load(folder)
         return {}
 
-    def leave(self) -> None:
-        """Send the workers of searches away: before joblib does, multiprocessing awaits them."""
+    def close(self) -> None:
+        """Shut down the workers of searches, for which multiprocessing would wait at exit."""
         if self.has_searched:
             from joblib.externals.loky import get_reusable_executor
 
             get_reusable_executor().shutdown(wait=True)
 
     def fit_network(self, case: NetworkCase, epochs: int) -> Answer:
-        """Train a network; ``seconds`` an epoch."""
+        """Train a network; return ``seconds`` per epoch and the final ``loss``."""
         network = NETWORKS[self.contender](case, self.device)
         X, y = self.X, self.y
         seconds = _time(lambda: network.fit(X, y, epochs))
@@ -121,9 +121,9 @@ class Worker:
     def fit_logistic(
         self, case: LogisticCase, tol: float, max_iter: int, least_seconds: float
     ) -> Answer:
-        """Fit a logistic regression; ``seconds``, and the ``objective`` it reaches.
+        """Fit a logistic regression; return ``seconds`` and the ``objective`` among others.
 
-        It is fitted again until `least_seconds` are over, and the median counts.
+        The fit is repeated until `least_seconds` have passed, and the median is returned.
         """
         model = LOGISTICS[self.contender](case, self.device, tol, max_iter)
         times: list[float] = []
@@ -147,18 +147,18 @@ class Worker:
             "warned": any(_is_about_convergence(warning) for warning in caught),
         }
 
-    def rehearse_search(self, case: SearchCase) -> Answer:
-        """Start the workers of a search, and have them load their libraries."""
+    def warm_up_search(self, case: SearchCase) -> Answer:
+        """Start the workers of a search and let them import their libraries."""
         self.has_searched = True
-        with one_in_new_processes():
-            self._search(case).rehearse(self.X, self.y)
+        with one_thread_in_new_processes():
+            self._search(case).warm_up(self.X, self.y)
         return {}
 
     def fit_search(self, case: SearchCase) -> Answer:
-        """Search once; ``seconds``, the best ``score``, and all ``split_scores``."""
-        self.rehearse_search(case)  # workers that had nothing to do for long have left
+        """Search once; return ``seconds``, the best ``score`` and all ``split_scores``."""
+        self.warm_up_search(case)  # idle workers may have shut down
         search = self._search(case)
-        with one_in_new_processes():
+        with one_thread_in_new_processes():
             seconds = _time(lambda: search.fit(self.X, self.y))
         return {
             "seconds": seconds,
@@ -167,19 +167,19 @@ class Worker:
         }
 
     def find_best_objective(self, case: LogisticCase) -> Answer:
-        """Compute the optimum that contenders are held to."""
+        """Return the best known ``objective``."""
         from benchmarks.reference import best_objective
 
         return {"objective": best_objective(self.X, self.y, case)}
 
     def prepare_prediction(self, case: PredictionCase) -> Answer:
-        """Fit what will be asked for probabilities, and make the rows."""
+        """Fit the model, and generate the rows that `predict` scores."""
         if isinstance(case.fit, NetworkCase):
             network = NETWORKS[self.contender](case.fit, self.device)
             network.fit(self.X, self.y, case.fit.epochs)
             score = network.probabilities
         else:
-            model = LOGISTICS[self.contender](case.fit, self.device, *_USUAL)
+            model = LOGISTICS[self.contender](case.fit, self.device, *_UNTIMED_SETTINGS)
             score = model.fit(self.X, self.y).predict_proba
         rows = np.random.default_rng(1).standard_normal((case.rows, self.X.shape[1]))
         rows = rows.astype(self.X.dtype)
@@ -187,7 +187,7 @@ class Worker:
         return {}
 
     def predict(self, case: PredictionCase) -> Answer:
-        """Ask for probabilities; ``seconds`` a call."""
+        """Predict probabilities; return ``seconds`` per call."""
         score = self.score
         assert score is not None
 
@@ -198,32 +198,32 @@ class Worker:
         return {"seconds": _time(call) / case.calls}
 
     def measure_memory(self, case: MemoryCase) -> Answer:
-        """Fit once in a fresh process; ``bytes`` above what was held before."""
+        """Fit once in a new process; return the ``bytes`` that it needed and the ``multiple``."""
         if isinstance(case.fit, SearchCase):
             peak = self._peak_of_search(case.fit)
         else:
-            self._fit(case, rows=slice(0, 2_000))  # loads what is loaded late
+            self._fit(case, rows=slice(0, 2_000))  # triggers lazy imports
             peak = peak_above(lambda: self._fit(case))
         return {"bytes": peak, "multiple": peak / (self.X.size * np.dtype(case.dtype).itemsize)}
 
     def _peak_of_search(self, case: SearchCase) -> int:
-        if not tree_memory.can_measure():
+        if not process_tree_memory.can_measure():
             raise UnsuitableError("the memory of worker processes can be read on Linux only")
-        self.rehearse_search(case)
+        self.warm_up_search(case)
         search = self._search(case)
-        with one_in_new_processes():
-            return tree_memory.peak_above(lambda: search.fit(self.X, self.y))
+        with one_thread_in_new_processes():
+            return process_tree_memory.peak_above(lambda: search.fit(self.X, self.y))
 
     def _search(self, case: SearchCase) -> Search:
         return Search(self.contender, case, self.device, self.threads)
 
     def _fit(self, case: MemoryCase, rows: slice | None = None) -> None:
-        # X itself and no slice of it for the whole: a view could be treated differently.
+        # All rows are X itself, not a slice of it: estimators may treat views differently.
         X, y = (self.X, self.y) if rows is None else (self.X[rows], self.y[rows])
         if isinstance(case.fit, NetworkCase):
             NETWORKS[self.contender](case.fit, self.device).fit(X, y, case.fit.epochs)
         else:
-            LOGISTICS[self.contender](case.fit, self.device, *_USUAL).fit(X, y)
+            LOGISTICS[self.contender](case.fit, self.device, *_UNTIMED_SETTINGS).fit(X, y)
 
     def _loss(self, network: Any) -> float:
         rows = self.X[:_LOSS_ROWS]

@@ -117,7 +117,16 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 html_context = {"default_mode": "auto"}  # light or dark, as the reader's system is
-_ALONE = ("index", "start", "by_hand", "reference", "performance", "quality", "contributing")
+_ALONE = (
+    "index",
+    "start",
+    "by_hand",
+    "reference",
+    "performance",
+    "quality",
+    "contributing",
+    "design",
+)
 html_sidebars = {page: [] for page in _ALONE}  # pages with no others beside them
 
 # -- links ----------------------------------------------------------------------------------------

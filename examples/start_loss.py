@@ -22,7 +22,7 @@ model = make_pipeline(StandardScaler(), network).fit(X, y == 9)
 
 display = LossCurveDisplay.from_estimator(model, log_scale=True)
 print(f"best epoch: {network.best_epoch_} of {network.n_iter_}")
-print(f"why it stopped: {network.stop_reason_}")
+print(f"why it stopped: {network.stop_reason_.description}")
 
 # %%
 # The picture goes into ``output/`` beside this script, or the folder named on the command line.

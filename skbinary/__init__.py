@@ -1,21 +1,34 @@
-"""Binary classifiers trained by PyTorch that behave like scikit-learn's own."""
+"""Binary classifiers trained by PyTorch that behave like scikit-learn's own.
+
+Public are the names in ``__all__`` below, and nothing else: modules and their contents may change
+in any release.
+"""
 
 from skbinary.estimators.logistic import TorchLogisticClassifier
 from skbinary.estimators.mlp import TorchMLPClassifier
-from skbinary.model_selection.search import VectorizedGridSearchCV, VectorizedRandomizedSearchCV
+from skbinary.model_selection.search import (
+    VectorizedGridSearchCV,
+    VectorizedRandomizedSearchCV,
+)
 from skbinary.plotting.loss import LossCurveDisplay
 from skbinary.plotting.search import SearchDisplay
 from skbinary.plotting.threshold import ThresholdDisplay
 from skbinary.preprocessing.piecewise_linear import PiecewiseLinearEncoder
+from skbinary.solvers.result import StopReason
+from skbinary.version import __version__ as __version__
 
 __all__ = [
     "LossCurveDisplay",
     "PiecewiseLinearEncoder",
     "SearchDisplay",
+    "StopReason",
     "ThresholdDisplay",
     "TorchLogisticClassifier",
     "TorchMLPClassifier",
     "VectorizedGridSearchCV",
     "VectorizedRandomizedSearchCV",
 ]
-__version__ = "0.1.0"
+
+# Pickles name public paths, which survive a new layout.
+for _name in __all__:
+    globals()[_name].__module__ = "skbinary"

@@ -85,10 +85,10 @@ THRESHOLD = (
     "threshold are predicted positive; the default is 0.5."
 )
 EMPTY = "Found array with 0 {}(s) (shape={}) while a minimum of 1 is required by NAME."
-ALONE = "X_val and y_val must be given together, got {} alone. Pass {}, or leave all out."
+ALONE = "X_val and y_val must be passed together, got {} alone. Pass {} as well, or none of them."
 NEGATIVE = (
     "Negative values in data passed to `{}`: weights must be zero or more, got -2. Drop "
-    "rows that shall not count, or give them weight 0."
+    "rows that should not count, or set their weight to 0."
 )
 
 # What fit is given, as (X, y, ...) and keywords, and what it answers. NAME is the class's name.
@@ -162,7 +162,7 @@ FIT_DATA = {
         {},
         whole(
             "sample_weight must have one number for each row, shape (40,), got shape (39,)"
-            ". Give every row a weight."
+            ". Pass one weight for each row."
         ),
     ),
     "table of weights": (
@@ -243,7 +243,7 @@ FIT_DATA = {
         {"X_val": X, "y_val": Y + 1},
         whole(
             "y_val must hold the classes [0, 1] only, got [2] as well. Drop these rows, or fit "
-            "anew with all classes."
+            "a new model on all classes."
         ),
     ),
     "nan in X_val": (
@@ -683,7 +683,7 @@ def test_warm_start_with_other_classes_says_so(kind):
         lambda m: m.fit(X, Y + 1),
         ValueError,
         whole(
-            "y must hold the classes [0, 1] to go on from the last fit, got [1, 2]. Set "
+            "y must hold the classes [0, 1] to continue from the last fit, got [1, 2]. Set "
             "warm_start=False to start anew."
         ),
     )
@@ -738,8 +738,8 @@ def test_unconverged_full_batch_fit_warns_with_gradient_and_tolerance(kind):
     model = unfitted(kind, solver="lbfgs", max_iter=2, tol=1e-12)
     with pytest.warns(
         ConvergenceWarning,
-        match=r"^Training did not converge: max_iter was reached, with the largest gradient "
-        r"component at \d\S*, above tol=1e-12, after 2 iterations\. Raise max_iter, or bring the "
+        match=r"^Training did not converge\. max_iter was reached\. After 2 iterations the largest "
+        r"component of the gradient is \d\S*, above tol=1e-12\. Raise max_iter, or bring the "
         r"features to one scale \(StandardScaler\)\.$",
     ):
         model.fit(X, Y)
@@ -754,9 +754,8 @@ def test_unconverged_mini_batch_fit_warns_with_losses_and_tolerance(kind):
     before, last = model.history_["objective"][-2:]
 
     assert [str(each.message) for each in caught] == [
-        "Training did not converge: max_iter was reached, 20 epochs, while the training loss still "
-        f"went from {before:.6g} to {last:.6g} in the last epoch (tol=0). Raise max_iter or "
-        "learning_rate_init."
+        "Training did not converge. max_iter was reached. The last of 20 epochs took the training "
+        f"loss from {before:.6g} to {last:.6g} (tol=0). Raise max_iter or learning_rate_init."
     ]
 
 
@@ -767,7 +766,7 @@ def test_unconverged_fit_of_one_epoch_warns_with_its_loss(kind):
         model.fit(X, Y)
 
     assert [str(each.message) for each in caught] == [
-        "Training did not converge: max_iter was reached, 1 epoch, at a training loss of "
+        "Training did not converge. max_iter was reached. After 1 epoch the training loss is "
         f"{model.history_['objective'][0]:.6g} (tol=0.0001). Raise max_iter or learning_rate_init."
     ]
 
@@ -788,8 +787,8 @@ def test_converged_fit_does_not_warn(kind, solver):
 @both
 def test_partial_fit_with_an_unseen_class_says_so(kind):
     pattern = whole(
-        "y must hold the classes [0, 1] only, got [2] as well. Drop these rows, or fit anew with "
-        "all classes."
+        "y must hold the classes [0, 1] only, got [2] as well. Drop these rows, or fit a new "
+        "model on all classes."
     )
     begun = unfitted(kind, solver="adam").partial_fit(X, Y)
     expected = begun.predict_proba(X)
@@ -805,8 +804,8 @@ def test_first_partial_fit_with_a_label_outside_classes_says_so(kind):
         lambda m: m.partial_fit(X, Y + 1, classes=[0, 1]),
         ValueError,
         whole(
-            "y must hold the classes [0, 1] only, got [2] as well. Drop these rows, or fit anew "
-            "with all classes."
+            "y must hold the classes [0, 1] only, got [2] as well. Drop these rows, or fit a "
+            "new model on all classes."
         ),
     )
 
@@ -851,7 +850,7 @@ def test_first_partial_fit_with_one_class_and_no_classes_says_so(kind):
         (
             kind,
             {"solver": solver},
-            f"partial_fit must have a solver with batches, got solver={solver!r}. Use "
+            f"partial_fit must have a mini-batch solver, got solver={solver!r}. Use "
             "solver='adam' or solver='sgd'.",
         )
         for kind, solver in [
@@ -866,7 +865,7 @@ def test_first_partial_fit_with_one_class_and_no_classes_says_so(kind):
             kind,
             {"solver": "adam", "early_stopping": True},
             "partial_fit must have early_stopping=False, since it sees no validation rows, got "
-            "early_stopping=True. Use fit, or switch it off.",
+            "early_stopping=True. Use fit, or set early_stopping=False.",
         )
         for kind in KINDS
     ],
@@ -902,7 +901,7 @@ def test_scoring_bad_rows_says_so(kind, score, case):
 def test_scoring_images_of_another_shape_says_so(score, shape):
     model = fitted(TorchMLPClassifier, data=(IMAGES, Y))
     pattern = whole(
-        f"The samples in X must have the shape (2, 6) that fit has seen, got {shape}. "
+        f"The samples in X must have the shape (2, 6), as in fit, got {shape}. "
         "Reshape X to (n_samples, 2, 6)."
     )
 
@@ -917,7 +916,7 @@ def test_scoring_images_where_fit_has_seen_rows_says_so():
         lambda m: m.predict(X[:, :, None]),
         ValueError,
         whole(
-            "The samples in X must have the shape (3,) that fit has seen, got (3, 1). "
+            "The samples in X must have the shape (3,), as in fit, got (3, 1). "
             "Reshape X to (n_samples, 3)."
         ),
     )
@@ -1012,8 +1011,8 @@ def quietly(make):
 
 
 TORCH_X = torch.tensor(X)
-TO_DENSE = "Call to_dense() on it, or make a scipy.sparse matrix of it if it holds the rows"
-BATCHES = "Pass the rows and their labels as arrays: batches are made by batch_size"
+TO_DENSE = "Call to_dense() on it, or convert it to a scipy.sparse matrix if it holds rows"
+BATCHES = "Pass the rows and their labels as arrays, and set batch_size"
 ROWS_ELSEWHERE = {
     "lazy frame": (pl.DataFrame(X).lazy(), UNREADABLE, "a LazyFrame", "Call collect() on it"),
     "data loader": (DataLoader(TensorDataset(TORCH_X)), UNREADABLE, "a DataLoader", BATCHES),
@@ -1033,7 +1032,7 @@ ROWS_ELSEWHERE = {
     ),
     "meta": (
         torch.empty(40, 3, device="meta"),
-        NOT_DENSE, "a tensor on the device meta", "Make it on one that stores numbers",
+        NOT_DENSE, "a tensor on the meta device", "Pass a tensor that stores its values",
     ),
 }  # fmt: skip
 # What is done with rows, and what a message calls them there.
@@ -1131,8 +1130,8 @@ def test_labels_with_gaps_are_refused_with_the_first_of_them(kind, use, given):
 def test_weights_of_classes_as_sample_weight_name_the_parameter(kind, use, weight):
     call, name = use
     pattern = whole(
-        f"{name} must have one number for each row, got {weight!r}. Weights of classes are "
-        "given as the parameter class_weight."
+        f"{name} must have one number for each row, got {weight!r}. Use the parameter "
+        "class_weight for weights of classes."
     )
     model = fitted(kind, solver="adam")
     assert_raises_and_stays(model, lambda m: call(m, weight), ValueError, pattern)
@@ -1151,7 +1150,7 @@ def test_frame_with_missing_numbers_is_refused(kind):
     frame = pd.DataFrame(X).astype(object)
     frame.iloc[2, 1] = pd.NA
     pattern = whole(
-        "X must hold a number in each place, got <NA>, for a missing value. Impute the "
+        "X must hold a number in each cell, got <NA>, a missing value. Impute the "
         "missing values, or drop these rows."
     )
     assert_raises_and_stays(fitted(kind), lambda m: m.fit(frame, Y), ValueError, pattern)
@@ -1221,8 +1220,8 @@ def test_threshold_set_to_several_numbers_after_fit_says_so(kind, threshold):
 PLACES = np.random.RandomState(0).permutation(240)[:120]
 SPARSE = sp.coo_array((np.linspace(0.1, 1, 120), np.divmod(PLACES, 6)), shape=(40, 6))
 FITS = (
-    "{} must be a sparse matrix whose index arrays fit its shape, got {}. Build the matrix "
-    "anew from rows, columns and values, as scipy.sparse.coo_array does."
+    "{} must be a sparse matrix whose index arrays fit its shape, got {}. Rebuild the matrix "
+    "from rows, columns and values with scipy.sparse.coo_array."
 )
 
 

@@ -1,4 +1,4 @@
-"""The benchmark suite is complete and can be asked; what it measures is measured elsewhere."""
+"""The benchmarks have all cases, and their command line and reports work."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import skbinary
-from benchmarks import cases, join, report, threads, tree_memory
+from benchmarks import cases, join, process_tree_memory, report, threads
 from benchmarks.contenders.logistics import UnsuitableError
 from benchmarks.contenders.searches import SEARCHES, Search, suitable
 from benchmarks.data import Source
@@ -18,25 +18,25 @@ from benchmarks.results import Outcome, Result
 ROOT = Path(__file__).parent.parent
 
 
-def listed(*arguments):
+def run_command(*arguments):
     command = [sys.executable, "-m", "benchmarks", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_list_names_every_promised_case():
-    names = listed("--list").stdout.split()
+def test_list_shows_all_cases():
+    names = run_command("--list").stdout.split()
     assert len(names) == len(set(names))
     networks = ["circles", "table", "images", "wide", "text", "big-batch"]
     linear = ["breast-cancer", "dense", "covtype", "adult", "long", "w8a", "sms-spam", "genes"]
-    wanted = {f"mlp/{name}" for name in networks} | {f"logistic/{name}" for name in linear}
+    expected = {f"mlp/{name}" for name in networks} | {f"logistic/{name}" for name in linear}
     searches = ["mlp", "logistic", "logistic-adult", "logistic-sms-spam", "mixed"]
-    wanted |= {f"grid/{name}" for name in searches} | {"memory/grid-mlp"}
-    wanted |= {"logistic/elastic-net-0.5", "logistic/elastic-net-1", "import"}
-    assert wanted <= set(names)
+    expected |= {f"grid/{name}" for name in searches} | {"memory/grid-mlp"}
+    expected |= {"logistic/elastic-net-0.5", "logistic/elastic-net-1", "import"}
+    assert expected <= set(names)
 
 
-def test_unknown_case_is_refused_with_a_hint():
-    answer = listed("--case", "mlp/triangles")
+def test_case_unknown_exits_with_a_hint():
+    answer = run_command("--case", "mlp/triangles")
     assert answer.returncode == 2
     assert "--list shows the names" in answer.stderr
 
@@ -45,12 +45,12 @@ def test_unknown_case_is_refused_with_a_hint():
     "option", ["--quick", "--case", "--threads", "--device", "--rounds", "--contender"]
 )
 def test_help_explains_every_option(option):
-    assert option in listed("--help").stdout
+    assert option in run_command("--help").stdout
 
 
 @pytest.mark.parametrize("quick", [False, True])
 @pytest.mark.parametrize("name", [case.name for case in (*cases.SEARCHES, *cases.MANY)])
-def test_contenders_of_a_search_try_as_many_candidates_of_their_own_parameters(name, quick):
+def test_search_contenders_have_the_same_number_of_candidates(name, quick):
     [case] = cases.select([name], quick=quick)
     for contender in suitable(case):
         estimator, space = SEARCHES[contender](case, 5, "cpu")
@@ -60,7 +60,7 @@ def test_contenders_of_a_search_try_as_many_candidates_of_their_own_parameters(n
             assert prod(len(values) for values in space.values()) == case.candidates
 
 
-def test_search_keeps_a_score_of_every_candidate_and_fold():
+def test_search_fitted_has_a_score_for_each_candidate_and_fold():
     [case] = cases.select(["grid/logistic"], quick=True)
     search = Search("GridSearchCV, lbfgs", case, "cpu", 1)
     search.fit(*Source("table", "float64", 200, 5).make())
@@ -69,15 +69,15 @@ def test_search_keeps_a_score_of_every_candidate_and_fold():
     assert search.best_score == pytest.approx(max(sum(folds) / len(folds) for folds in scores))
 
 
-def test_search_whose_class_is_missing_is_left_out_with_a_reason(monkeypatch):
+def test_search_without_its_class_is_skipped_with_a_reason(monkeypatch):
     [case] = cases.select(["grid/mixed"], quick=True)
     name = "VectorizedRandomizedSearchCV"
     monkeypatch.delattr(skbinary, name, raising=False)
-    with pytest.raises(UnsuitableError, match=f"skbinary has no {name} yet"):
+    with pytest.raises(UnsuitableError, match=f"skbinary has no {name}"):
         Search("skbinary", case, "cpu", 1).fit(*Source("table", "float64", 200, 5).make())
 
 
-def test_largest_difference_is_that_of_the_split_scores():
+def test_largest_difference_compares_split_scores():
     scores = {"a": [[0.5, 0.75], [0.25, 0.5]], "b": [[0.5, 0.5], [0.25, 0.375]]}
     results = [Result("x", name, details={"split_scores": scores[name]}) for name in scores]
     outcome = Outcome({}, {}, [], results)
@@ -85,25 +85,27 @@ def test_largest_difference_is_that_of_the_split_scores():
     assert outcome.largest_difference("x", "a", "absent") is None
 
 
-@pytest.mark.skipif(not tree_memory.can_measure(), reason="/proc tells the memory on Linux only")
-def test_memory_of_a_tree_counts_children():
+@pytest.mark.skipif(not process_tree_memory.can_measure(), reason="/proc is needed")
+def test_process_tree_memory_counts_child_processes():
     size = 100_000_000
     code = f"import time; held = bytearray(b'x' * {size}); time.sleep(1)"
-    peak = tree_memory.peak_above(lambda: subprocess.run([sys.executable, "-c", code], check=True))
+    peak = process_tree_memory.peak_above(
+        lambda: subprocess.run([sys.executable, "-c", code], check=True)
+    )
     assert size < peak < 4 * size
 
 
-def test_new_processes_have_one_thread_and_the_environment_is_put_back(monkeypatch):
+def test_one_thread_in_new_processes_restores_the_environment(monkeypatch):
     set_before, unset_before, *_ = threads.VARIABLES
     monkeypatch.setenv(set_before, "7")
     monkeypatch.delenv(unset_before, raising=False)
-    with threads.one_in_new_processes():
+    with threads.one_thread_in_new_processes():
         assert {os.environ[name] for name in threads.VARIABLES} == {"1"}
     assert os.environ[set_before] == "7"
     assert unset_before not in os.environ
 
 
-def run_of(case, seconds, **settings):
+def outcome_of(case, seconds, **settings):
     settings = {"threads": 1, "device": "cpu", "rounds": 2, "quick": False} | settings
     values = {"skbinary": [seconds, seconds], "MLPClassifier": [1.0, 1.0]}
     results = [Result(case, name, each) for name, each in values.items()]
@@ -111,8 +113,12 @@ def run_of(case, seconds, **settings):
     return Outcome(machine, settings, [], results, shapes={case: "10 x 2"}, seconds=60.0)
 
 
-def test_runs_are_joined_and_the_last_one_of_a_case_counts(tmp_path):
-    runs = [run_of("mlp/table", 9.0), run_of("mlp/circles", 0.5), run_of("mlp/table", 0.25)]
+def test_join_uses_the_last_run_of_a_case(tmp_path):
+    runs = [
+        outcome_of("mlp/table", 9.0),
+        outcome_of("mlp/circles", 0.5),
+        outcome_of("mlp/table", 0.25),
+    ]
     files = []
     for i, outcome in enumerate(runs):
         report.write_tables(outcome, tmp_path / str(i))
@@ -125,12 +131,12 @@ def test_runs_are_joined_and_the_last_one_of_a_case_counts(tmp_path):
     assert "| mlp/table |" in report.markdown(joined)
 
 
-def test_runs_of_different_machines_are_not_joined(tmp_path):
+def test_join_different_machines_raises(tmp_path):
     files = []
     for i, processor in enumerate("AB"):
-        outcome = run_of("mlp/table", 1.0)
+        outcome = outcome_of("mlp/table", 1.0)
         outcome.machine["processor"] = processor
         report.write_tables(outcome, tmp_path / str(i))
         files.append(tmp_path / str(i) / "benchmarks.json")
-    with pytest.raises(ValueError, match="All runs must be of one processor"):
+    with pytest.raises(ValueError, match="processor must be the same in all runs"):
         join.join(files)

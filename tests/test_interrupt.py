@@ -222,12 +222,12 @@ def test_tune_threshold_raises_and_leaves_the_estimator_as_it_was():
 
 
 def test_interrupt_while_a_threshold_is_chosen_keeps_the_trained_model(monkeypatch):
-    from skbinary.estimators import ensemble
+    from skbinary.estimators import cross_fitting
 
     def press(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ensemble.Parts, "train", press)
+    monkeypatch.setattr(cross_fitting.Ensemble, "train", press)
     with pytest.warns(UserWarning, match=r"threshold was not chosen.*It is 0\.5.*tune_threshold"):
         model = TorchLogisticClassifier(threshold="f1").fit(X, Y)
     assert model.threshold_ == 0.5

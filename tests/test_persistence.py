@@ -282,7 +282,7 @@ def test_model_fitted_on_cuda_predicts_on_the_cpu_with_one_warning(model, score,
 
     np.testing.assert_array_equal(found, expected)
     assert [str(each.message) for each in caught] == [
-        "The model was fitted on cuda:0, which is not there. It predicts on the CPU."
+        "The model was fitted on cuda:0, which is not available. It predicts on the CPU."
     ]
     assert loaded.device_ == "cuda:0"
 

@@ -1,4 +1,4 @@
-"""The quality benchmarks draw, prepare, judge and report as they say."""
+"""The quality benchmarks split, preprocess, evaluate and report correctly."""
 
 import json
 import os
@@ -39,34 +39,34 @@ RNG = np.random.RandomState(0)
 Y = np.repeat([0, 1], [900, 100])
 X = RNG.normal(size=(1000, 3)).astype(np.float32) + Y[:, np.newaxis]
 
-# Drawing
+# Splits
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_draw_gives_disjoint_rows_with_the_share_of_positives_of_all(seed):
-    train, test = tables.draw(Y, rows=200, seed=seed, most_test_rows=300)
+def test_draw_returns_disjoint_stratified_sets(seed):
+    train, test = tables.draw(Y, rows=200, seed=seed, max_test_rows=300)
     assert (len(train), len(test)) == (200, 300)
     assert not set(train) & set(test)
     assert (Y[train].sum(), Y[test].sum()) == (20, 30)
 
 
-def test_draw_differs_with_the_seed_alone():
+def test_draw_depends_on_the_seed_only():
     first, again, other = (tables.draw(Y, rows=200, seed=seed)[0] for seed in (0, 0, 1))
     assert_array_equal(first, again)
     assert set(first) != set(other)
 
 
-def test_draw_tests_on_all_the_rest_when_there_is_no_most():
-    train, test = tables.draw(Y, rows=200, seed=0, most_test_rows=None)
+def test_draw_without_maximum_tests_on_all_remaining_rows():
+    train, test = tables.draw(Y, rows=200, seed=0, max_test_rows=None)
     assert sorted([*train, *test]) == list(range(1000))
 
 
-def test_draw_leaves_a_quarter_of_a_small_table_to_test_on():
+def test_draw_small_table_keeps_a_quarter_as_test_set():
     train, test = tables.draw(Y, rows=5000, seed=0)
     assert (len(train), len(test)) == (750, 250)
 
 
-# Reading and preparing
+# Loading and preprocessing
 
 
 def frame():
@@ -82,7 +82,7 @@ def frame():
     )
 
 
-def test_table_is_taken_apart_into_features_and_target():
+def test_table_is_split_into_features_and_target():
     specification = tables.Table("target", "yes", dropped=("id",), codes=("code",))
     features, y = specification.features_and_target(frame())
     assert list(features) == ["number", "name", "code"]
@@ -90,9 +90,9 @@ def test_table_is_taken_apart_into_features_and_target():
     assert_array_equal(y, [1, 0, 0] * 10)
 
 
-def test_preparation_imputes_scales_and_gives_names_a_column_each():
+def test_preprocessor_imputes_scales_and_encodes_categories():
     features, _ = tables.Table("target", "yes", ("id",), ("code",)).features_and_target(frame())
-    prepared = tables.preparation().fit_transform(features)
+    prepared = tables.preprocessor().fit_transform(features)
     number, names, codes = prepared[:, 0], prepared[:, 1:4], prepared[:, 4:]
     assert_allclose([number.mean(), number.std()], [0, 1], atol=1e-12)
     assert_allclose(number[1::3], 0, atol=1e-12)  # the median of 1 and 3 is their mean
@@ -100,12 +100,12 @@ def test_preparation_imputes_scales_and_gives_names_a_column_each():
     assert_array_equal(codes.sum(axis=0), [15, 15])
 
 
-def test_preparation_takes_a_name_that_it_has_not_seen():
-    prepare = tables.preparation().fit(pd.DataFrame({"name": ["a", "b"] * 20}))
-    assert_array_equal(prepare.transform(pd.DataFrame({"name": ["z"]})), [[0, 0]])
+def test_preprocessor_unknown_category_is_encoded_as_zeros():
+    transformer = tables.preprocessor().fit(pd.DataFrame({"name": ["a", "b"] * 20}))
+    assert_array_equal(transformer.transform(pd.DataFrame({"name": ["z"]})), [[0, 0]])
 
 
-def test_split_prepares_by_the_training_rows_alone(monkeypatch):
+def test_split_uses_statistics_of_the_training_set(monkeypatch):
     features = pd.DataFrame({"x": X[:, 0].astype(np.float64)})
     monkeypatch.setattr(tables, "read", lambda name: (features, Y))
     split = tables.split("any", rows=200, seed=0)
@@ -116,7 +116,7 @@ def test_split_prepares_by_the_training_rows_alone(monkeypatch):
     assert split.X_train.dtype == split.X_test.dtype == np.float32
 
 
-def test_every_table_of_the_options_is_specified():
+def test_specifications_cover_all_tables_of_the_options():
     assert set(options.TABLES) == set(tables.SPECIFICATIONS)
     assert set(thresholds.TABLES) | set(recall.TABLES) <= set(options.TABLES)
 
@@ -124,11 +124,11 @@ def test_every_table_of_the_options_is_specified():
 # Objectives
 
 
-FLAGGED = RNG.random_sample(1000) < np.where(Y == 1, 0.7, 0.2)
-NONE_FLAGGED = np.zeros(1000, dtype=bool)
+POSITIVE = RNG.random_sample(1000) < np.where(Y == 1, 0.7, 0.2)
+NONE_POSITIVE = np.zeros(1000, dtype=bool)
 
 
-@pytest.mark.parametrize("flagged", [FLAGGED, NONE_FLAGGED], ids=["some", "none"])
+@pytest.mark.parametrize("positive", [POSITIVE, NONE_POSITIVE], ids=["some", "none"])
 @pytest.mark.parametrize(
     ("name", "metric"),
     [
@@ -142,39 +142,39 @@ NONE_FLAGGED = np.zeros(1000, dtype=bool)
         ("alert_rate", lambda y, z: z.mean()),
     ],
 )
-def test_quantity_is_that_of_scikit_learn(name, metric, flagged):
-    value = objectives.QUANTITIES[name](Counts.of(Y, flagged))
-    assert value == pytest.approx(metric(Y, flagged.astype(int)), abs=1e-12)
+def test_quantity_equals_scikit_learn(name, metric, positive):
+    value = objectives.QUANTITIES[name](Counts.of(Y, positive))
+    assert value == pytest.approx(metric(Y, positive.astype(int)), abs=1e-12)
 
 
-def test_costs_are_those_of_the_confusion_matrix():
-    _, fp, fn, _ = metrics.confusion_matrix(Y, FLAGGED).ravel()
+def test_costs_equal_those_of_the_confusion_matrix():
+    _, fp, fn, _ = metrics.confusion_matrix(Y, POSITIVE).ravel()
     objective = Objective({"cost_fp": 1, "cost_fn": 20})
     expected = -(fp + 20 * fn) / 1000
-    assert objective.value(Counts.of(Y, FLAGGED)) == pytest.approx(expected)
+    assert objective.value(Counts.of(Y, POSITIVE)) == pytest.approx(expected)
     predictor = LogisticRegression().fit(X, Y)
     by_scorer = objective.scoring()(predictor, X, Y)
     assert by_scorer == objective.value(Counts.of(Y, predictor.predict(X)))
 
 
 @pytest.mark.parametrize(
-    ("threshold", "name", "judged_by", "bound"),
+    ("threshold", "name", "metric", "constrained"),
     [
         (0.5, "0.5", "accuracy", None),
         ("f1", "f1", "f1", None),
         ({"recall": 0.9}, "recall >= 0.9", "precision", "recall"),
         ({"precision": 0.6}, "precision >= 0.6", "recall", "precision"),
         ({"alert_rate": 0.05}, "alert_rate <= 0.05", "recall", "alert_rate"),
-        ({"cost_fp": 1, "cost_fn": 20}, "costs 1 : 20", "minus mean cost", None),
+        ({"cost_fp": 1, "cost_fn": 20}, "costs 1 : 20", "negative mean cost", None),
     ],
 )
-def test_objective_says_what_it_is_and_what_it_is_judged_by(threshold, name, judged_by, bound):
+def test_objective_has_name_metric_and_constraint(threshold, name, metric, constrained):
     objective = Objective(threshold)
-    assert (objective.name, objective.judged_by, objective.bound) == (name, judged_by, bound)
-    assert objective.is_chosen == (threshold != 0.5)
+    assert (objective.name, objective.metric, objective.constrained) == (name, metric, constrained)
+    assert objective.is_tuned == (threshold != 0.5)
 
 
-def test_constraint_is_met_on_the_right_side_of_its_level():
+def test_constraint_is_met_at_its_level():
     counts = Counts(tn=80, fp=10, fn=1, tp=9)
     assert Objective({"recall": 0.9}).is_met(counts)
     assert not Objective({"recall": 0.91}).is_met(counts)
@@ -183,7 +183,7 @@ def test_constraint_is_met_on_the_right_side_of_its_level():
     assert Objective("f1").is_met(counts) is None
 
 
-def test_objectives_are_taken_by_our_classifier_and_value_it_as_its_curve_does():
+def test_objectives_have_the_value_of_the_threshold_curve():
     for objective in objectives.ALL[1:]:
         model = TorchLogisticClassifier().fit(X, Y).tune_threshold(X, Y, objective.threshold)
         curve = model.threshold_curve_
@@ -195,57 +195,64 @@ def test_objectives_are_taken_by_our_classifier_and_value_it_as_its_curve_does()
 # Contenders
 
 
-def test_contenders_have_the_seed_and_members_the_recommended_setting():
+def test_contenders_have_the_seed_and_ensembles_the_recommended_setting():
     contenders = models.contenders(3)
-    encoded = [contenders[name] for name in (models.MEMBERS, models.ONE_MEMBER)]
+    encoded = [contenders[name] for name in (models.ENSEMBLE, models.ONE_NETWORK)]
     assert {type(pipeline[0]) for pipeline in encoded} == {PiecewiseLinearEncoder}
-    bare = {**contenders, models.MEMBERS: encoded[0][-1], models.ONE_MEMBER: encoded[1][-1]}
-    assert {model.get_params()["random_state"] for model in bare.values()} == {3}
-    assert bare[models.PLAIN_MEMBERS].get_params() == bare[models.MEMBERS].get_params()
+    classifiers = {
+        **contenders,
+        models.ENSEMBLE: encoded[0][-1],
+        models.ONE_NETWORK: encoded[1][-1],
+    }
+    assert {model.get_params()["random_state"] for model in classifiers.values()} == {3}
+    assert (
+        classifiers[models.ENSEMBLE_NO_ENCODER].get_params()
+        == classifiers[models.ENSEMBLE].get_params()
+    )
     eight, one = (pipeline[-1].get_params() for pipeline in encoded)
     assert (eight.pop("n_members"), one.pop("n_members")) == (8, 1)
     assert eight == one
     assert {key: eight[key] for key in models.RECOMMENDED} == models.RECOMMENDED
 
 
-def test_peer_takes_part_where_it_can_say_the_objective():
+def test_peer_is_compared_if_it_supports_the_objective():
     for objective in objectives.ALL:
-        peer = models.deciders(objective, 0).get(models.PEER)
-        if objective.bound is not None:
+        peer = models.threshold_contenders(objective, 0).get(models.PEER)
+        if objective.constrained is not None:
             assert peer is None
         else:
-            expected = TunedThresholdClassifierCV if objective.is_chosen else LogisticRegression
+            expected = TunedThresholdClassifierCV if objective.is_tuned else LogisticRegression
             assert isinstance(peer, expected)
 
 
-# Fitting and judging
+# Fitting and evaluating
 
 
-def test_judge_gives_the_losses_of_scikit_learn():
+def test_evaluate_returns_the_losses_of_scikit_learn():
     model = LogisticRegression().fit(X, Y)
     probability = model.predict_proba(X)[:, 1]
-    scores = fitting.judge(model, X, Y)
+    scores = fitting.evaluate(model, X, Y)
     assert scores["log_loss"] == pytest.approx(metrics.log_loss(Y, probability))
     assert scores["auc"] == pytest.approx(metrics.roc_auc_score(Y, probability))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_judge_punishes_certainty_alike_in_any_precision(dtype):
+def test_evaluate_clips_probabilities_in_any_precision(dtype):
     class Certain:
         def predict_proba(self, X):
             return np.tile(np.array([1, 0], dtype=dtype), (len(X), 1))
 
-    loss = fitting.judge(Certain(), X, Y)["log_loss"]
+    loss = fitting.evaluate(Certain(), X, Y)["log_loss"]
     assert loss == pytest.approx(-0.1 * np.log(np.finfo(np.float32).eps), rel=1e-5)
 
 
-def test_fit_tells_in_silence_whether_it_converged(recwarn):
+def test_fit_reports_convergence_without_warnings(recwarn):
     assert not fitting.fit(LogisticRegression(max_iter=1, C=1e6), X, Y).converged
     assert fitting.fit(LogisticRegression(), X, Y).converged
     assert not recwarn.list
 
 
-def test_rotated_begins_with_another_one_for_every_seed():
+def test_rotated_starts_at_another_name_for_each_seed():
     assert [fitting.rotated("abc", by) for by in range(4)] == [
         ["a", "b", "c"],
         ["b", "c", "a"],
@@ -257,8 +264,8 @@ def test_rotated_begins_with_another_one_for_every_seed():
 # Decisions
 
 
-def decided_by(objective, **values):
-    """Compare a model that knows the labels with a peer that flags all, by `values` of ours."""
+def compare_stubs(objective, **values):
+    """Compare two models with equal probabilities at different thresholds."""
 
     class Stub:
         def __init__(self, probability, threshold, interval):
@@ -276,43 +283,45 @@ def decided_by(objective, **values):
     probability = np.tile([0.1, 0.2, 0.3, 0.4], 50)
     ours = Stub(probability, values["threshold"], values["interval"])
     peer = Stub(probability, values["peer"], None)
-    deciders = {models.OUR_LOGISTIC: ours, models.OUR_MEMBERS: ours, models.PEER: peer}
-    fits = {name: fitting.Fit(1.0, converged=True) for name in deciders}
+    classifiers = {models.OUR_LOGISTIC: ours, models.OUR_ENSEMBLE: ours, models.PEER: peer}
+    fits = {name: fitting.Fit(1.0, converged=True) for name in classifiers}
     labels = np.tile([0, 0, 1, 1], 50)
-    return decisions.compare(objective, deciders, fits, np.zeros((200, 1)), labels)
+    return decisions.compare(objective, classifiers, fits, np.zeros((200, 1)), labels)
 
 
-def test_peer_that_is_far_ahead_is_told():
-    linear, members = decided_by(Objective("f1"), threshold=0.35, interval=(0.3, 0.4), peer=0.25)
+def test_compare_peer_far_ahead_is_worse():
+    linear, ensemble = compare_stubs(
+        Objective("f1"), threshold=0.35, interval=(0.3, 0.4), peer=0.25
+    )
     assert linear["value"] == pytest.approx(2 / 3)
     assert linear["peer_value"] == 1
     assert linear["not_worse"] is False
-    assert members["peer_value"] is members["not_worse"] is None
+    assert ensemble["peer_value"] is ensemble["not_worse"] is None
 
 
 @pytest.mark.parametrize(("n_more_errors", "expected"), [(0, True), (3, True), (60, False)])
-def test_lead_of_a_few_rows_is_chance(n_more_errors, expected):
+def test_not_worse_allows_a_lead_of_a_few_rows(n_more_errors, expected):
     random = np.random.default_rng(0)
     y = random.integers(0, 2, 400)
     theirs = (y == 1) ^ (random.random(400) < 0.2)
     ours = theirs.copy()
     right = np.flatnonzero(ours == (y == 1))[:n_more_errors]
     ours[right] = ~ours[right]
-    ours[np.flatnonzero(theirs != (y == 1))[:1]] ^= True  # one that the peer has wrong
+    ours[np.flatnonzero(theirs != (y == 1))[:1]] ^= True  # one that the peer predicts wrongly
     assert decisions.not_worse(Objective("f1"), y, ours, theirs) is expected
 
 
-def test_decision_is_judged_at_its_threshold_and_at_one_half():
+def test_compare_evaluates_at_the_threshold_and_at_one_half():
     objective = Objective({"recall": 0.9})
-    record = decided_by(objective, threshold=0.15, interval=(0.15, 0.25), peer=0.5)[0]
+    record = compare_stubs(objective, threshold=0.15, interval=(0.15, 0.25), peer=0.5)[0]
     assert (record["reached"], record["reached_at_half"], record["met"]) == (1, 0, True)
     assert record["value"] == pytest.approx(2 / 3)
     assert record["value_at_high"] == 1
     assert record["value_at_half"] == 0
 
 
-def test_number_has_no_interval_beyond_which_it_could_be_worse():
-    [linear, _] = decided_by(Objective(0.5), threshold=0.5, interval=None, peer=0.25)
+def test_compare_fixed_threshold_has_no_interval():
+    [linear, _] = compare_stubs(Objective(0.5), threshold=0.5, interval=None, peer=0.25)
     assert (linear["low"], linear["high"]) == (0.5, 0.5)
     assert linear["not_worse"] is None
 
@@ -320,7 +329,7 @@ def test_number_has_no_interval_beyond_which_it_could_be_worse():
 # Reports
 
 
-def test_pivot_has_a_line_a_table_and_a_mean_line():
+def test_pivot_has_a_row_for_each_table_and_the_mean():
     records = [
         {"table": name, "contender": who, "loss": loss}
         for name, who, loss in [("x", "a", 1), ("x", "a", 3), ("x", "b", 5), ("y", "a", 4)]
@@ -337,10 +346,10 @@ def test_pivot_has_a_line_a_table_and_a_mean_line():
 def probability_records():
     losses = {
         models.DEFAULT: 0.30,
-        models.MEMBERS: 0.28,
-        models.ONE_MEMBER: 0.29,
+        models.ENSEMBLE: 0.28,
+        models.ONE_NETWORK: 0.29,
         models.MLP: 0.40,
-        models.STOPPED_MLP: 0.25,
+        models.EARLY_STOPPING_MLP: 0.25,
         models.BOOSTING: 0.28,
         models.LOGISTIC: 0.35,
     }
@@ -351,7 +360,7 @@ def probability_records():
             "contender": contender,
             "log_loss": loss + (0.1 if name == "adult" else 0),
             "auc": 1 - loss,
-            "seconds": 8.0 if contender == models.MEMBERS else 2.0,
+            "seconds": 8.0 if contender == models.ENSEMBLE else 2.0,
             "converged": contender != models.MLP,
         }
         for name in ("adult", "spambase")
@@ -360,8 +369,8 @@ def probability_records():
     ]
 
 
-def test_promise_lines_hold_the_verdict_and_both_numbers():
-    lines = probabilities.promise_lines(probability_records())
+def test_comparison_lines_have_the_answer_and_both_values():
+    lines = probabilities.comparison_lines(probability_records())
     assert lines == [
         "- skbinary has a lower mean log loss than MLPClassifier: 0.3500 against 0.4500, yes",
         "- skbinary has a lower mean log loss than MLPClassifier, early stopping: 0.3500 against "
@@ -369,19 +378,19 @@ def test_promise_lines_hold_the_verdict_and_both_numbers():
         "- skbinary has a higher mean AUC than MLPClassifier: 0.7000 against 0.6000, yes",
         "- skbinary has a higher mean AUC than MLPClassifier, early stopping: 0.7000 against "
         "0.7500, **no**",
-        "- skbinary, 8 members have a lower mean log loss than HistGradientBoosting: 0.3300 "
+        "- skbinary, ensemble of 8 has a lower mean log loss than HistGradientBoosting: 0.3300 "
         "against 0.3300, **no**",
         "- Time of all fits, skbinary / MLPClassifier: 1.00",
-        "- Time of all fits, 8 members / 1 member: 4.00",
+        "- Time of all fits, ensemble of 8 / one network: 4.00",
     ]
 
 
-def test_probabilities_report_holds_every_contender_and_who_has_not_converged():
-    words = probabilities.report(probability_records())
-    assert "Means over 2 seed(s)" in words
-    assert "hidden_layer_sizes=" in words
-    assert "| sum | 4.00 | 16.00 | 4.00 |" in words
-    assert words.endswith("Fits that warned of no convergence: MLPClassifier 4 of 4.")
+def test_probabilities_report_has_all_models_and_convergence_warnings():
+    text = probabilities.report(probability_records())
+    assert "Means over 2 seed(s)" in text
+    assert "hidden_layer_sizes=" in text
+    assert "| sum | 4.00 | 16.00 | 4.00 |" in text
+    assert text.endswith("Fits with a convergence warning: MLPClassifier 4 of 4.")
 
 
 def threshold_records():
@@ -390,28 +399,28 @@ def threshold_records():
         for seed, peer in enumerate([0.25, 0.25, 0.35]):
             values = {"threshold": 0.35, "interval": (0.35, 0.35), "peer": peer}
             where = {"table": "adult", "seed": seed}
-            records += [where | record for record in decided_by(objective, **values)]
+            records += [where | record for record in compare_stubs(objective, **values)]
     return records
 
 
-def test_thresholds_report_counts_the_seeds():
-    words = thresholds.report(threshold_records()).splitlines()
+def test_thresholds_report_counts_seeds():
+    text = thresholds.report(threshold_records()).splitlines()
     assert (
         "| adult, f1 | 0.350 | 0.350 to 0.350 | 0.667 | 0.000 | 1.000 | 1.000 | **no** (1 of 3) "
-        in ("\n".join(words))
+        in ("\n".join(text))
     )
-    assert any("| **no** (0 of 3) | 1.000 |" in line for line in words if "recall >= 0.9" in line)
-    assert words[-1].endswith("/ peer: 1.00")
+    assert any("| **no** (0 of 3) | 1.000 |" in line for line in text if "recall >= 0.9" in line)
+    assert text[-1].endswith("/ scikit-learn: 1.00")
 
 
-def test_recall_report_gives_the_share_of_splits_that_hold_it():
+def test_recall_report_has_the_fraction_of_splits_that_reach_it():
     found = [0.80, 0.90, 0.94, 1.00]
     records = [{"table": "adult", "recall": each, "training_rows": 2000} for each in found]
     line = recall.report(records).splitlines()[-1]
     assert line == "| adult | 4 | 2000 | 75.0% | 0.910 | 0.815 | 0.991 |"
 
 
-def test_stopping_report_has_the_mean_beside_each_table():
+def test_stopping_report_has_the_mean_and_each_table():
     records = [
         {
             "study": "rate",
@@ -430,28 +439,28 @@ def test_stopping_report_has_the_mean_beside_each_table():
 
 @pytest.mark.parametrize("study", options.STUDIES)
 @pytest.mark.parametrize("quick", [False, True])
-def test_study_names_each_of_its_settings_differently(study, quick):
+def test_study_settings_have_distinct_names(study, quick):
     settings = grids.STUDIES[study](5000, quick=quick)
     assert len({setting.name for setting in settings}) == len(settings)
 
 
-def test_outcome_is_written_as_markdown_and_json(tmp_path):
+def test_write_creates_markdown_and_json(tmp_path):
     chosen = options.Options(tables=("adult",), seeds=2)
-    outcome = report.Outcome({"processor": "A"}, chosen, skipped={"covtype": "It is not there."})
+    outcome = report.Outcome({"processor": "A"}, chosen, skipped={"covtype": "It is missing."})
     outcome.parts["probabilities"] = probability_records()
     report.write(outcome, tmp_path / "new")
     written = json.loads((tmp_path / "new" / "quality.json").read_text())
     assert written["parts"]["probabilities"] == probability_records()
     assert written["settings"]["tables"] == ["adult"]
-    words = (tmp_path / "new" / "quality.md").read_text()
-    assert "## Probabilities" in words
-    assert "- covtype: It is not there." in words
+    text = (tmp_path / "new" / "quality.md").read_text()
+    assert "## Probabilities" in text
+    assert "- covtype: It is missing." in text
 
 
 # The command line
 
 
-def test_options_are_those_of_a_quick_run_unless_others_are_given():
+def test_parse_quick_changes_defaults_only():
     quick, _ = options.parse(["--quick"], cores=4)
     assert (len(quick.tables), quick.rows, list(quick.seeds_or(5)), quick.threads) == (
         2,
@@ -466,22 +475,22 @@ def test_options_are_those_of_a_quick_run_unless_others_are_given():
     assert output == Path("x")
 
 
-def test_options_are_three_parts_on_all_tables_by_default():
+def test_parse_default_is_three_parts_on_all_tables():
     chosen, output = options.parse([], cores=1)
     assert chosen.parts == ("probabilities", "thresholds", "recall")
     assert chosen.tables == options.TABLES
     assert (chosen.rows, list(chosen.seeds_or(5)), output) == (5000, [0, 1, 2, 3, 4], None)
 
 
-def test_tables_that_are_missing_are_named(tmp_path, monkeypatch):
+def test_run_missing_tables_are_reported(tmp_path, monkeypatch):
     monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(tmp_path))
     monkeypatch.setattr(tables, "read", tables.read.__wrapped__)
     outcome = run.run(options.Options(tables=("adult",)), keep=lambda outcome: None)
     assert not outcome.parts
-    assert "adult.csv.gz is not there" in outcome.skipped["adult"]
+    assert "adult.csv.gz does not exist" in outcome.skipped["adult"]
 
 
-def test_command_measures_the_quick_parts_end_to_end(tmp_path):
+def test_command_quick_writes_all_parts(tmp_path):
     if ENVIRONMENT_VARIABLE not in os.environ:
         pytest.skip(f"{ENVIRONMENT_VARIABLE} does not name the folder of the real tables")
     command = [sys.executable, "-m", "benchmarks.quality", "--quick", "--output", str(tmp_path)]

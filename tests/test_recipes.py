@@ -42,7 +42,7 @@ found = TorchLogisticClassifier(solver="cg", tol=1e-8, max_iter=1000).fit(scale(
 wanted = TorchLogisticClassifier(tol=1e-8).fit(scale(X), y)
 np.testing.assert_allclose(found.coef_, wanted.coef_, atol=1e-5)
 assert found.solver_ == "cg"
-assert found.stop_reason_ == "the gradient is within tol"
+assert found.stop_reason_ == "converged"
 """
 
 

@@ -1,1 +1,1 @@
-"""Who is measured: skbinary and its peers, each with the same work."""
+"""The contenders: skbinary and its peers, with the same settings."""

@@ -12,13 +12,13 @@ _SKLEARN_SOLVERS = ("lbfgs", "newton-cholesky", "newton-cg", "sag", "saga", "lib
 
 
 class UnsuitableError(Exception):
-    """A contender cannot take part in a case."""
+    """A contender does not support a case."""
 
 
 def suitable(case: LogisticCase) -> list[str]:
-    """Name those that minimize the objective of a case.
+    """Return the contenders that minimize the objective of a case.
 
-    liblinear penalizes the intercept, and of scikit-learn's solvers saga alone has the elastic
+    liblinear penalizes the intercept, and of scikit-learn's solvers only saga supports the elastic
     net with an intercept that is not penalized.
 
     Parameters
@@ -40,7 +40,7 @@ def _skbinary(case: LogisticCase, device: str, tol: float, max_iter: int) -> Any
     settings: dict[str, Any] = {}
     if case.l1_ratio:
         if "l1_ratio" not in inspect.signature(TorchLogisticClassifier).parameters:
-            raise UnsuitableError("TorchLogisticClassifier has no l1_ratio yet")
+            raise UnsuitableError("TorchLogisticClassifier has no l1_ratio")
         settings["l1_ratio"] = case.l1_ratio
     return TorchLogisticClassifier(
         C=case.C,

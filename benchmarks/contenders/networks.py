@@ -14,10 +14,10 @@ from benchmarks.cases import NetworkCase
 
 
 class Network(Protocol):
-    """What is asked of a contender."""
+    """Interface of the contenders."""
 
     def fit(self, X: Any, y: NDArray[Any], epochs: int) -> None:
-        """Train from new weights, exactly so many epochs."""
+        """Train from new weights for exactly this number of epochs."""
 
     def probabilities(self, X: NDArray[Any]) -> NDArray[Any]:
         """Compute the probability of class 1, of shape (n_samples,)."""
@@ -32,7 +32,7 @@ class _Estimator:
     def fit(self, X: Any, y: NDArray[Any], epochs: int) -> None:
         self.estimator.set_params(max_iter=epochs, n_iter_no_change=epochs)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it has not converged
+            warnings.simplefilter("ignore")  # ConvergenceWarning
             self.estimator.fit(X, y)
         if self.estimator.n_iter_ != epochs:
             raise RuntimeError(f"stopped after {self.estimator.n_iter_} of {epochs} epochs")
@@ -42,7 +42,7 @@ class _Estimator:
 
 
 class _Skorch:
-    """skorch, which takes dense rows and float targets."""
+    """skorch, which needs dense rows and float targets."""
 
     def __init__(self, case: NetworkCase, device: str, **settings: Any):
         self.net = skorch_net(case, device, **settings)
@@ -61,7 +61,7 @@ class _Skorch:
 
 
 def skorch_net(case: NetworkCase, device: str, **settings: Any) -> Any:
-    """Make skorch's classifier with the settings of a case.
+    """Return skorch's classifier with the settings of a case.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def skorch_net(case: NetworkCase, device: str, **settings: Any) -> Any:
         lr=case.learning_rate,
         batch_size=case.batch_size,
         iterator_train__shuffle=True,
-        train_split=None,  # as shipped it would train on 80% of the rows
+        train_split=None,  # by default it trains on 80% of the rows
         verbose=0,
         device=device,
         **settings,
@@ -95,7 +95,7 @@ def skorch_net(case: NetworkCase, device: str, **settings: Any) -> Any:
 
 
 def same_settings(case: NetworkCase) -> dict[str, Any]:
-    """Give the parameters that skbinary and scikit-learn have in common.
+    """Return the parameters that skbinary and scikit-learn have in common.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def _skorch(case: NetworkCase, device: str) -> Network:
     return _Skorch(case, device)
 
 
-def _bare_skorch(case: NetworkCase, device: str) -> Network:
+def _skorch_without_callbacks(case: NetworkCase, device: str) -> Network:
     return _Skorch(case, device, callbacks="disable")
 
 
@@ -146,6 +146,6 @@ NETWORKS: dict[str, Callable[[NetworkCase, str], Network]] = {
     "skbinary": _skbinary,
     "MLPClassifier": _sklearn,
     "skorch": _skorch,
-    "skorch, callbacks off": _bare_skorch,
+    "skorch, callbacks off": _skorch_without_callbacks,
     "plain PyTorch": _plain,
 }

@@ -1,4 +1,4 @@
-"""A plain PyTorch loop: resident tensors, fused Adam, one permutation an epoch."""
+"""A plain PyTorch training loop with resident tensors, fused Adam and one permutation per epoch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.cases import NetworkCase
 
 
 class Perceptron(nn.Module):
-    """The network of `MLPClassifier`, which gives logits.
+    """The network of `MLPClassifier`, with logits as output.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class Perceptron(nn.Module):
     hidden : tuple of int
         Widths of the hidden layers.
     dropout : float, default=0.0
-        Share of the hidden units that is dropped in training.
+        Probability that a hidden unit is dropped in training.
     """
 
     def __init__(self, n_features: int, hidden: tuple[int, ...], dropout: float = 0.0):
@@ -42,7 +42,7 @@ class Perceptron(nn.Module):
         """Compute the logits of dense or CSR rows, of shape (n_samples,)."""
         first, *others = self.layers
         if X.layout == torch.sparse_csr:
-            # Linear takes no CSR rows whose gradient is wanted.
+            # nn.Linear does not support gradients with CSR input.
             hidden = torch.sparse.mm(X, first.weight.t()).add_(first.bias)
         else:
             hidden = first(X)
@@ -55,7 +55,7 @@ class Perceptron(nn.Module):
 
 
 class PlainLoop:
-    """Trains a `Perceptron` with as little around it as PyTorch needs.
+    """Trains a `Perceptron` in the shortest possible loop.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class PlainLoop:
         self.device = device
 
     def fit(self, X: Any, y: NDArray[Any], epochs: int) -> None:
-        """Train from new weights. Sparse rows become CSR batches, which is faster than dense."""
+        """Train from new weights. Sparse rows become CSR batches, faster than dense ones."""
         case = self.case
         torch.manual_seed(0)
         rows = _Sparse(X, self.device) if sparse.issparse(X) else _Dense(X, self.device)
@@ -80,12 +80,12 @@ class PlainLoop:
             weight_decay=case.alpha / case.batch_size,
             fused=True,
         )
-        loss_of = nn.BCEWithLogitsLoss()
+        loss_function = nn.BCEWithLogitsLoss()
         for _ in range(epochs):
             total = torch.zeros((), device=self.device)
             for index in torch.randperm(len(y), device=self.device).split(case.batch_size):
                 optimizer.zero_grad()
-                loss = loss_of(self.model(rows[index]), target[index])
+                loss = loss_function(self.model(rows[index]), target[index])
                 loss.backward()
                 optimizer.step()
                 total += loss.detach() * len(index)

@@ -1,4 +1,4 @@
-"""Contenders of the searches: who searches, and over which classifier."""
+"""Contenders of the searches: a search and the classifier it searches over."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cases import Between, NetworkCase, SearchCase
+from benchmarks.cases import NetworkCase, Range, SearchCase
 from benchmarks.contenders.logistics import UnsuitableError
 from benchmarks.contenders.networks import same_settings, skorch_net
 
-# Rows of a search that is over at once.
-_REHEARSAL_ROWS = 500
-# Where there are more, newton-cholesky's Hessian takes minutes and gigabytes in every worker.
-_MOST_FEATURES_FOR_NEWTON = 1_000
+# Number of rows of the search that only starts the workers.
+_WARM_UP_ROWS = 500
+# With more features, the Hessian of newton-cholesky takes minutes and gigabytes in each worker.
+_MAX_FEATURES_FOR_NEWTON = 1_000
 
-# With more candidates networks are not fitted one by one on a GPU, which takes half an hour.
-_MOST_ONE_BY_ONE = 100
+# With more candidates, networks are not fitted one by one: on a GPU that takes half an hour.
+_MAX_ONE_BY_ONE = 100
 
 Space = dict[str, Any]
 
 
 def suitable(case: SearchCase) -> list[str]:
-    """Name those that can search a case.
+    """Return the contenders of a case.
 
-    skorch takes minutes, so it is asked where its peers are networks and the grid is plain.
+    skorch takes minutes, so it is used only in grid searches over networks.
 
     Parameters
     ----------
@@ -45,13 +45,13 @@ def suitable(case: SearchCase) -> list[str]:
         peers = ["GridSearchCV, MLPClassifier", "GridSearchCV, skorch"]
     else:
         peers = ["GridSearchCV, MLPClassifier"]
-    if case.candidates > _MOST_ONE_BY_ONE:
+    if case.candidates > _MAX_ONE_BY_ONE:
         return ["skbinary", *(peer for peer in peers if peer != "GridSearchCV, skorch")]
     return ["skbinary", "GridSearchCV, skbinary", *peers]
 
 
 class Search:
-    """A contender's search of a case; a random one where the case says so.
+    """The grid or randomized search of a contender in a case.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Search:
     case : SearchCase
     device : str
     jobs : int
-        Workers, or whatever the contender makes of ``n_jobs``.
+        Value of ``n_jobs``.
     """
 
     def __init__(self, contender: str, case: SearchCase, device: str, jobs: int):
@@ -69,20 +69,20 @@ class Search:
         self.device = device
         self.jobs = jobs
 
-    def rehearse(self, X: Any, y: NDArray[Any]) -> None:
-        """Search few rows and one epoch, so that workers are started and libraries loaded."""
+    def warm_up(self, X: Any, y: NDArray[Any]) -> None:
+        """Search on a few rows for one epoch, so that workers start and import their libraries."""
         fit = self.case.fit
         if isinstance(fit, NetworkCase):
             fit = replace(fit, epochs=1)
         short = Search(self.contender, replace(self.case, fit=fit), self.device, self.jobs)
-        short.fit(X[:_REHEARSAL_ROWS], y[:_REHEARSAL_ROWS])
+        short.fit(X[:_WARM_UP_ROWS], y[:_WARM_UP_ROWS])
 
     def fit(self, X: Any, y: NDArray[Any]) -> None:
-        """Search."""
+        """Run the search."""
         from sklearn.exceptions import ConvergenceWarning
 
         if self.contender == "GridSearchCV, skorch":
-            y = y.astype(np.float32)  # its loss takes no others
+            y = y.astype(np.float32)  # its loss needs float targets
         self._search = self._make(X.shape[1])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
@@ -93,12 +93,12 @@ class Search:
 
     @property
     def best_score(self) -> float:
-        """The highest mean test score."""
+        """Highest mean test score."""
         return float(np.max(self._search.cv_results_["mean_test_score"]))
 
     @property
     def split_scores(self) -> list[list[float]]:
-        """The test scores, a list for each candidate."""
+        """Test scores, a list for each candidate."""
         results = self._search.cv_results_
         folds = range(self.case.folds)
         return np.stack([results[f"split{k}_test_score"] for k in folds], axis=1).tolist()
@@ -110,7 +110,7 @@ class Search:
             "cv": self.case.folds,
             "n_jobs": self.jobs,
             "refit": False,
-            "error_score": "raise",  # a fit that fails would be a fast one
+            "error_score": "raise",  # a failed fit would count as a fast one
         }
         name = "GridSearchCV"
         if self.case.draws is not None:
@@ -130,7 +130,7 @@ def _vectorized(name: str) -> Any:
     import skbinary
 
     if not hasattr(skbinary, f"Vectorized{name}"):
-        raise UnsuitableError(f"skbinary has no Vectorized{name} yet")
+        raise UnsuitableError(f"skbinary has no Vectorized{name}")
     return getattr(skbinary, f"Vectorized{name}")
 
 
@@ -149,20 +149,20 @@ def _to_float32(X: NDArray[Any]) -> NDArray[Any]:
 
 
 def _space(case: SearchCase) -> Space:
-    """Write ranges as scipy's distributions."""
+    """Return the search space, with ranges as distributions of scipy."""
     from scipy.stats import loguniform, uniform
 
-    def write(values: Any) -> Any:
-        if not isinstance(values, Between):
+    def convert(values: Any) -> Any:
+        if not isinstance(values, Range):
             return list(values)
         low, high = values.low, values.high
         return loguniform(low, high) if values.logarithmic else uniform(low, high - low)
 
-    return {name: write(values) for name, values in case.grid}
+    return {name: convert(values) for name, values in case.grid}
 
 
 def _network_settings(case: NetworkCase) -> dict[str, Any]:
-    """Have all epochs run."""
+    """Return settings with which all epochs run."""
     return {**same_settings(case), "max_iter": case.epochs, "n_iter_no_change": case.epochs}
 
 
@@ -176,8 +176,8 @@ def _skbinary(case: SearchCase, n_features: int, device: str) -> tuple[Any, Spac
     return TorchLogisticClassifier(device=device), _space(case)
 
 
-def _perceptron(case: SearchCase, n_features: int, device: str) -> tuple[Any, Space]:
-    """Leave the threshold out, and make up for dropouts by as many more learning rates."""
+def _mlp_classifier(case: SearchCase, n_features: int, device: str) -> tuple[Any, Space]:
+    """Search without threshold, and over more learning rates instead of dropout."""
     from sklearn.neural_network import MLPClassifier
 
     assert isinstance(case.fit, NetworkCase)
@@ -207,10 +207,10 @@ def _sklearn(solver: str) -> Callable[[SearchCase, int, str], tuple[Any, Space]]
     def make(case: SearchCase, n_features: int, device: str) -> tuple[Any, Space]:
         from sklearn.linear_model import LogisticRegression
 
-        if solver == "newton-cholesky" and n_features > _MOST_FEATURES_FOR_NEWTON:
+        if solver == "newton-cholesky" and n_features > _MAX_FEATURES_FOR_NEWTON:
             raise UnsuitableError(
-                f"it would solve with a matrix of {n_features:,} x {n_features:,} in every "
-                "iteration of every fit"
+                f"each iteration would solve a system with a matrix of {n_features:,} x "
+                f"{n_features:,}"
             )
         return LogisticRegression(solver=solver), _space(case)
 
@@ -220,7 +220,7 @@ def _sklearn(solver: str) -> Callable[[SearchCase, int, str], tuple[Any, Space]]
 SEARCHES: Mapping[str, Callable[[SearchCase, int, str], tuple[Any, Space]]] = {
     "skbinary": _skbinary,
     "GridSearchCV, skbinary": _skbinary,
-    "GridSearchCV, MLPClassifier": _perceptron,
+    "GridSearchCV, MLPClassifier": _mlp_classifier,
     "GridSearchCV, skorch": _skorch,
     "GridSearchCV, lbfgs": _sklearn("lbfgs"),
     "GridSearchCV, newton-cholesky": _sklearn("newton-cholesky"),

@@ -1,1 +1,1 @@
-"""Judges probabilities and thresholds on real tables: ``python -m benchmarks.quality --help``."""
+"""Measure probabilities and thresholds on real tables: ``python -m benchmarks.quality --help``."""

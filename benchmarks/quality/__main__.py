@@ -1,4 +1,4 @@
-"""The command line of the quality benchmarks."""
+"""Command line of the quality benchmarks."""
 
 from __future__ import annotations
 
@@ -10,28 +10,30 @@ from benchmarks.quality import options
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the chosen parts, print the report, and write it if a folder is given.
+    """Run the selected parts, print the report, and save it if a folder is given.
 
     Parameters
     ----------
     arguments : list of str or None
-        None takes those of the process.
+        None uses those of the process.
 
     Returns
     -------
     int
         The exit status.
     """
-    wanted, output = options.parse(arguments, os.cpu_count() or 1)
-    threads.limit(wanted.threads)
-    # What reads the variables is loaded after they are set.
-    from benchmarks.quality import report, run
+    parsed, output = options.parse(arguments, os.cpu_count() or 1)
+    threads.limit(parsed.threads)
+    # The libraries that read the environment variables are imported after they are set.
+    from benchmarks.quality import chart, report, run
 
     keep = (lambda outcome: report.write(outcome, output)) if output else (lambda outcome: None)
-    outcome = run.run(wanted, keep)
+    outcome = run.run(parsed, keep)
     if not outcome.parts:
         print("Nothing was measured.", *outcome.skipped.values(), sep="\n", file=sys.stderr)
         return 2
+    if output and "probabilities" in outcome.parts:
+        chart.draw(outcome.parts["probabilities"], output / "quality.png")
     print(report.markdown(outcome))
     return 0
 

@@ -1,4 +1,4 @@
-"""Judges what thresholds decide on test rows."""
+"""Evaluate the decisions of thresholds on test data."""
 
 from __future__ import annotations
 
@@ -18,66 +18,66 @@ _RESAMPLES = 500
 
 def compare(
     objective: Objective,
-    deciders: Mapping[str, Any],
+    classifiers: Mapping[str, Any],
     fits: Mapping[str, Fit],
     X: NDArray[np.float32],
     y: NDArray[np.int64],
 ) -> list[Record]:
-    """Judge fitted classifiers, ours beside the peer where there is one.
+    """Evaluate fitted classifiers, and compare ours with the peer if there is one.
 
     Parameters
     ----------
     objective : Objective
-    deciders, fits : mapping
-        See `models.deciders`, and how each of them was fitted.
+    classifiers, fits : mapping
+        See `models.threshold_contenders`, and the fit of each of them.
     X, y : ndarray of shape (n_samples, n_features) and (n_samples,)
 
     Returns
     -------
     list of Record
-        One for each of ours: ``model``, ``objective``, ``judged_by``, ``constrained``,
+        One for each of ours: ``model``, ``objective``, ``metric``, ``constrained``,
         ``seconds``, ``threshold``, ``low``, ``high``, ``value``, ``value_at_low``,
         ``value_at_high``, ``value_at_half``, ``reached``, ``reached_at_half``, ``met``; and
-        ``peer_seconds``, ``peer_value``, ``not_worse``, which are None where there is no peer;
-        the last one also for a number, which has no interval.
+        ``peer_seconds``, ``peer_value``, ``not_worse``, which are None without a peer; the last
+        one also for a fixed threshold.
     """
     records = []
-    for name in (models.OUR_LOGISTIC, models.OUR_MEMBERS):
-        judged = decided(objective, deciders[name], X, y)
-        own = {"model": name, "seconds": fits[name].seconds, **judged}
-        beside: Record = {"peer_seconds": None, "peer_value": None, "not_worse": None}
-        if name == models.OUR_LOGISTIC and models.PEER in deciders:
-            flagged = deciders[models.PEER].predict(X) == 1
-            beside["peer_seconds"] = fits[models.PEER].seconds
-            beside["peer_value"] = objective.value(Counts.of(y, flagged))
-            if objective.is_chosen:
-                own_flagged = deciders[name].predict(X) == 1
-                beside["not_worse"] = not_worse(objective, y, own_flagged, flagged)
-        records.append(own | beside)
+    for name in (models.OUR_LOGISTIC, models.OUR_ENSEMBLE):
+        evaluated = evaluate(objective, classifiers[name], X, y)
+        own = {"model": name, "seconds": fits[name].seconds, **evaluated}
+        compared: Record = {"peer_seconds": None, "peer_value": None, "not_worse": None}
+        if name == models.OUR_LOGISTIC and models.PEER in classifiers:
+            positive = classifiers[models.PEER].predict(X) == 1
+            compared["peer_seconds"] = fits[models.PEER].seconds
+            compared["peer_value"] = objective.value(Counts.of(y, positive))
+            if objective.is_tuned:
+                own_positive = classifiers[name].predict(X) == 1
+                compared["not_worse"] = not_worse(objective, y, own_positive, positive)
+        records.append(own | compared)
     return records
 
 
 def not_worse(
     objective: Objective,
     y: NDArray[np.int64],
-    flagged: NDArray[np.bool_],
-    flagged_by_peer: NDArray[np.bool_],
+    positive: NDArray[np.bool_],
+    positive_by_peer: NDArray[np.bool_],
 ) -> bool:
-    """Tell whether the peer's lead on test rows is within what other test rows would make of it.
+    """Return whether the peer's lead is within the bootstrap interval of the test rows.
 
     Parameters
     ----------
     objective : Objective
-    y, flagged, flagged_by_peer : ndarray of shape (n_samples,)
-        Labels 0 and 1, and what either takes for a 1.
+    y, positive, positive_by_peer : ndarray of shape (n_samples,)
+        Labels 0 and 1, and the predictions of both as booleans.
 
     Returns
     -------
     bool
         Whether in at least 5% of bootstrap resamples of the rows the peer is not ahead.
     """
-    # A resample of rows is one of the counts of the eight kinds of them.
-    kinds = np.bincount(4 * y + 2 * flagged + flagged_by_peer, minlength=8)
+    # There are eight kinds of rows, so resampling rows is resampling the counts of these kinds.
+    kinds = np.bincount(4 * y + 2 * positive + positive_by_peer, minlength=8)
     draws = np.random.default_rng(0).multinomial(len(y), kinds / len(y), size=_RESAMPLES)
     leads = []
     for tn, fn_, fp, ff, pn, pf, tp, pp in draws.tolist():
@@ -87,16 +87,16 @@ def not_worse(
     return bool(np.quantile(leads, 0.95) >= 0)
 
 
-def decided(
+def evaluate(
     objective: Objective, model: Any, X: NDArray[np.float32], y: NDArray[np.int64]
 ) -> Record:
-    """Judge one of ours, at its threshold, at both ends of the interval of it, and at 0.5.
+    """Evaluate a model at its threshold, at both ends of the interval, and at 0.5.
 
     Parameters
     ----------
     objective : Objective
     model : classifier
-        With a ``threshold_``, and a ``threshold_interval_`` if it was chosen.
+        With a ``threshold_``, and a ``threshold_interval_`` if the threshold was tuned.
     X : ndarray of shape (n_samples, n_features)
     y : ndarray of shape (n_samples,)
     """
@@ -107,8 +107,8 @@ def decided(
     at_low, at_high, at_half = (Counts.of(y, probability >= cut) for cut in (low, high, 0.5))
     return {
         "objective": objective.name,
-        "judged_by": objective.judged_by,
-        "constrained": objective.bound,
+        "metric": objective.metric,
+        "constrained": objective.constrained,
         "threshold": threshold,
         "low": float(low),
         "high": float(high),

@@ -1,4 +1,4 @@
-"""Fits and judges classifiers."""
+"""Fit and evaluate classifiers."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from benchmarks.quality.tables import Split
 
-# Nobody is more certain than float32 allows, be it that a model gives float64.
-_LEAST_PROBABILITY = float(np.finfo(np.float32).eps)
+# Probabilities in float32 and float64 are clipped alike.
+_MIN_PROBABILITY = float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How a fit went.
+    """Time and convergence of a fit.
 
     Parameters
     ----------
     seconds : float
-        Of ``fit`` alone.
+        Time of ``fit``.
     converged : bool
-        Whether it did not warn that it has not.
+        Whether there was no `ConvergenceWarning`.
     """
 
     seconds: float
@@ -39,7 +39,7 @@ class Fit:
 
 
 def fit(model: Any, X: NDArray[np.float32], y: NDArray[np.int64]) -> Fit:
-    """Fit a model, in silence.
+    """Fit a model without showing its warnings.
 
     Parameters
     ----------
@@ -61,27 +61,27 @@ def fit(model: Any, X: NDArray[np.float32], y: NDArray[np.int64]) -> Fit:
 
 
 def fit_all(models: Mapping[str, Any], split: Split, seed: int) -> dict[str, Fit]:
-    """Fit models one after another, each seed beginning with another one."""
+    """Fit models one after another, in an order that depends on the seed."""
     names = rotated(models, seed)
     return {name: fit(models[name], split.X_train, split.y_train) for name in names}
 
 
 def rotated(names: Iterable[str], by: int) -> list[str]:
-    """Let another name be the first: who is first may find the machine in another state."""
+    """Rotate names, since the first fit may be slower or faster than the others."""
     ordered = list(names)
     first = by % len(ordered)
     return ordered[first:] + ordered[:first]
 
 
 def warm_up(models: Mapping[str, Any]) -> None:
-    """Let copies load what a first fit loads, and start their threads."""
+    """Fit copies once, to trigger lazy imports and start threads."""
     X, y = make_classification(300, random_state=0)
     for model in models.values():
         fit(clone(model), X.astype(np.float32), y)
 
 
-def judge(model: Any, X: NDArray[np.float32], y: NDArray[np.int64]) -> dict[str, float]:
-    """Judge the probabilities of a fitted model.
+def evaluate(model: Any, X: NDArray[np.float32], y: NDArray[np.int64]) -> dict[str, float]:
+    """Evaluate the probabilities of a fitted model.
 
     Parameters
     ----------
@@ -92,16 +92,16 @@ def judge(model: Any, X: NDArray[np.float32], y: NDArray[np.int64]) -> dict[str,
     Returns
     -------
     dict of str to float
-        The ``"log_loss"`` in nats, and the ``"auc"``.
+        ``"log_loss"`` in nats, and ``"auc"``.
     """
     probability = model.predict_proba(X)[:, 1].astype(np.float64)
-    clipped = np.clip(probability, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+    clipped = np.clip(probability, _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
     return {
         "log_loss": float(log_loss(y, clipped)),
         "auc": float(roc_auc_score(y, probability)),
     }
 
 
-def say(words: str) -> None:
-    """Tell how far it is, beside the report."""
-    print(words, file=sys.stderr, flush=True)
+def log(message: str) -> None:
+    """Print progress to the standard error stream."""
+    print(message, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""The settings that the studies of stopping compare."""
+"""The settings that the studies of early stopping compare."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from benchmarks.quality.models import N_MEMBERS, RECOMMENDED
+from benchmarks.quality.models import N_NETWORKS, RECOMMENDED
 
 _SIZES = (50, 100, 200, 500, 1000, 2000, 5000)
 _QUICK_SIZES = (50, 500)
@@ -15,30 +15,30 @@ _QUICK_SIZES = (50, 500)
 
 @dataclass(frozen=True)
 class Setting:
-    """A line of a study.
+    """A setting of a study, one row of its table.
 
     Parameters
     ----------
     rows : int
         Training rows.
     parameters : dict
-        Of `TorchMLPClassifier`.
-    words : str or None
-        What the table says. None lists the parameters.
+        Parameters of `TorchMLPClassifier`.
+    label : str or None
+        Label in the table. None lists the parameters.
     """
 
     rows: int
     parameters: dict[str, Any]
-    words: str | None = None
+    label: str | None = None
 
     @property
     def name(self) -> str:
-        """Say it in a table."""
-        return self.words or ", ".join(f"{key}={each}" for key, each in self.parameters.items())
+        """Label in the table."""
+        return self.label or ", ".join(f"{key}={each}" for key, each in self.parameters.items())
 
 
 def size(rows: int, *, quick: bool) -> list[Setting]:
-    """Ask from how many rows on early stopping pays."""
+    """Vary early stopping and the number of training rows."""
     return [
         Setting(
             n, {"early_stopping": early, "monitor": "loss"}, f"{n} rows, early_stopping={early}"
@@ -48,7 +48,7 @@ def size(rows: int, *, quick: bool) -> list[Setting]:
 
 
 def patience(rows: int, *, quick: bool) -> list[Setting]:
-    """Ask how long it is worth waiting, and for how much."""
+    """Vary the patience and the tolerance."""
     return [
         Setting(rows, {"n_iter_no_change": n, "tol": tol})
         for n, tol in product((5, 10, 16, 24, 40), (0.0, 1e-4, 1e-3))
@@ -56,16 +56,16 @@ def patience(rows: int, *, quick: bool) -> list[Setting]:
 
 
 def rate(rows: int, *, quick: bool) -> list[Setting]:
-    """Ask whether a rate that falls helps, and over how many epochs."""
+    """Vary the learning rate schedule and the number of epochs."""
     return [
         Setting(rows, {"learning_rate": kind, "max_iter": epochs, "n_iter_no_change": 24})
         for kind, epochs in product(("constant", "cosine", "onecycle"), (50, 100, 200))
     ]
 
 
-def members(rows: int, *, quick: bool) -> list[Setting]:
-    """Ask whether a setting next to the recommended one is better."""
-    base = {"n_members": N_MEMBERS, **RECOMMENDED}
+def ensemble(rows: int, *, quick: bool) -> list[Setting]:
+    """Vary one parameter at a time of the recommended ensemble."""
+    base = {"n_members": N_NETWORKS, **RECOMMENDED}
     variations: dict[str, tuple[Any, ...]] = {
         "hidden_layer_sizes": ((128,), (128, 64), (64,) * 3, (128,) * 3, (256,) * 3, (128,) * 4),
         "activation": ("tanh", "relu", "gelu", "silu"),
@@ -86,5 +86,5 @@ STUDIES: dict[str, Callable[..., list[Setting]]] = {
     "size": size,
     "patience": patience,
     "rate": rate,
-    "members": members,
+    "ensemble": ensemble,
 }

@@ -1,4 +1,4 @@
-"""Makes Markdown of records."""
+"""Format records as Markdown tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Statistic = Callable[[list[float]], float]
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """Make a table whose first column is of words and whose others are of numbers.
+    """Format a table whose first column is text and whose other columns are numbers.
 
     Parameters
     ----------
@@ -23,25 +23,25 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def distinct(records: Iterable[Record], key: str) -> list[Any]:
-    """Give the values of a key, each once, in the order of their first record."""
+    """Return the distinct values of a key in order of appearance."""
     return list(dict.fromkeys(record[key] for record in records))
 
 
-def having(records: Iterable[Record], **values: Hashable) -> list[Record]:
-    """Give the records that have these values."""
+def select(records: Iterable[Record], **values: Hashable) -> list[Record]:
+    """Return the records that have these values."""
     return [
         record for record in records if all(record[key] == value for key, value in values.items())
     ]
 
 
 def summary(records: Iterable[Record], key: str, statistic: Statistic = mean) -> float | None:
-    """Give one number for all records, or None if none of them has one."""
+    """Return a statistic over all records that have a value, or None."""
     known = [record[key] for record in records if record[key] is not None]
     return float(statistic(known)) if known else None
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """Write a number, or nothing."""
+    """Format a number; None gives an empty string."""
     return "" if value is None else f"{value:.{digits}f}"
 
 
@@ -54,24 +54,24 @@ def pivot(
     last: tuple[str, Statistic] = ("mean", mean),
     digits: int = 4,
 ) -> str:
-    """Make a table with a line for every data table, and a last line that sums them up.
+    """Format a table with a row for each data table and a last row over all of them.
 
     Parameters
     ----------
     records : list of Record
     value, columns : str
-        Keys of what the cells hold, and of what the columns are.
+        Keys of the cells and of the columns.
     statistic : callable
-        Makes one cell of the seeds.
+        Computes a cell from the seeds.
     last : tuple of (str, callable)
-        Name of the last line, and what makes it of the cells above.
+        Name of the last row, and how it is computed from the cells above.
     digits : int
-        After the point.
+        Digits after the decimal point.
     """
     names, shown = distinct(records, "table"), distinct(records, columns)
     cells: list[list[float | None]] = [
         [
-            summary(having(records, table=name, **{columns: each}), value, statistic)
+            summary(select(records, table=name, **{columns: each}), value, statistic)
             for each in shown
         ]
         for name in names

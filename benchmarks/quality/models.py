@@ -1,4 +1,4 @@
-"""Who takes part, and with which settings."""
+"""The contenders and their settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from benchmarks.quality.objectives import Objective
 from skbinary import PiecewiseLinearEncoder, TorchLogisticClassifier, TorchMLPClassifier
 
-# The setting that the documentation recommends for a table when probabilities count.
+# The setting that the documentation recommends where probabilities matter.
 RECOMMENDED: dict[str, Any] = {
     "hidden_layer_sizes": (128, 128, 128),
     "activation": "tanh",
@@ -21,59 +21,59 @@ RECOMMENDED: dict[str, Any] = {
     "dropout": 0.1,
     "learning_rate_init": 4e-3,
 }
-N_MEMBERS = 8
+N_NETWORKS = 8
 
 DEFAULT = "skbinary"
-MEMBERS = f"skbinary, {N_MEMBERS} members"
-ONE_MEMBER = "skbinary, 1 member"
-PLAIN_MEMBERS = f"skbinary, {N_MEMBERS} members, no encoder"
+ENSEMBLE = f"skbinary, ensemble of {N_NETWORKS}"
+ONE_NETWORK = "skbinary, one network"
+ENSEMBLE_NO_ENCODER = f"skbinary, ensemble of {N_NETWORKS}, no encoder"
 MLP = "MLPClassifier"
-STOPPED_MLP = "MLPClassifier, early stopping"
+EARLY_STOPPING_MLP = "MLPClassifier, early stopping"
 BOOSTING = "HistGradientBoosting"
 LOGISTIC = "LogisticRegression"
 
 OUR_LOGISTIC = "TorchLogisticClassifier"
-OUR_MEMBERS = f"TorchMLPClassifier, {N_MEMBERS} members"
-PEER = "peer"
+OUR_ENSEMBLE = f"TorchMLPClassifier, ensemble of {N_NETWORKS}"
+PEER = "scikit-learn"
 
 
-def members(seed: int, **others: Any) -> TorchMLPClassifier:
-    """Make a classifier of several members."""
-    parameters = {"n_members": N_MEMBERS, **RECOMMENDED, "random_state": seed, **others}
+def ensemble(seed: int, **others: Any) -> TorchMLPClassifier:
+    """Return an ensemble with the recommended settings."""
+    parameters = {"n_members": N_NETWORKS, **RECOMMENDED, "random_state": seed, **others}
     return TorchMLPClassifier(**parameters)
 
 
 def recommended(seed: int, **others: Any) -> Pipeline:
-    """Make the recommended pipeline: columns are encoded, and several members see them."""
-    return make_pipeline(PiecewiseLinearEncoder(), members(seed, **others))
+    """Return the recommended pipeline of an encoder and an ensemble."""
+    return make_pipeline(PiecewiseLinearEncoder(), ensemble(seed, **others))
 
 
 def contenders(seed: int) -> dict[str, Any]:
-    """Make those whose probabilities are compared, each by its name."""
+    """Return the models whose probabilities are compared."""
     return {
         DEFAULT: TorchMLPClassifier(random_state=seed),
-        MEMBERS: recommended(seed),
-        ONE_MEMBER: recommended(seed, n_members=1),
-        PLAIN_MEMBERS: members(seed),
+        ENSEMBLE: recommended(seed),
+        ONE_NETWORK: recommended(seed, n_members=1),
+        ENSEMBLE_NO_ENCODER: ensemble(seed),
         MLP: MLPClassifier(random_state=seed),
-        STOPPED_MLP: MLPClassifier(early_stopping=True, random_state=seed),
+        EARLY_STOPPING_MLP: MLPClassifier(early_stopping=True, random_state=seed),
         BOOSTING: HistGradientBoostingClassifier(random_state=seed),
         LOGISTIC: _logistic(seed),
     }
 
 
-def deciders(objective: Objective, seed: int) -> dict[str, Any]:
-    """Make those whose decisions are compared; the peer only where it can say the objective."""
+def threshold_contenders(objective: Objective, seed: int) -> dict[str, Any]:
+    """Return the models whose thresholds are compared; the peer if it supports the objective."""
     ours = {
         OUR_LOGISTIC: TorchLogisticClassifier(threshold=objective.threshold, random_state=seed),
-        OUR_MEMBERS: members(seed, threshold=objective.threshold),
+        OUR_ENSEMBLE: ensemble(seed, threshold=objective.threshold),
     }
     peer = _peer(objective, seed)
     return ours if peer is None else {**ours, PEER: peer}
 
 
 def _peer(objective: Objective, seed: int) -> Any:
-    if objective.bound is not None:
+    if objective.constrained is not None:
         return None
     scoring = objective.scoring()
     if scoring is None:

@@ -1,4 +1,4 @@
-"""What the command line of the quality benchmarks asks for."""
+"""Command line options of the quality benchmarks."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from typing import Any
 from benchmarks.__main__ import _positive
 
 PARTS = ("probabilities", "thresholds", "recall", "stopping")
-STUDIES = ("size", "patience", "rate", "members")
+STUDIES = ("size", "patience", "rate", "ensemble")
 TABLES = ("adult", "covtype", "credit_default", "mammography", "spambase", "higgs_lgbm")
-# Every part has a use for both, and both are read quickly.
+# All parts use both, and both load quickly.
 _QUICK_TABLES = ("mammography", "credit_default")
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to run, and how much of it.
+    """Options of a run.
 
     Parameters
     ----------
     tables : tuple of str
-        Names of the data tables. A part takes those of them that it is about.
+        Names of the data tables. Each part uses those of them that it supports.
     parts : tuple of str
     studies : tuple of str
-        Which studies of the part "stopping".
+        Studies of the part "stopping".
     seeds : int or None
-        How often everything is drawn and fitted. None leaves it to the part.
+        Number of seeds. None uses the default of each part.
     rows : int
-        Training rows.
+        Number of training rows.
     quick : bool
-        Whether to be done in a minute or two, and rough.
+        Whether to measure roughly within a minute or two.
     threads : int
     """
 
@@ -45,33 +45,33 @@ class Options:
     threads: int = 1
 
     def seeds_or(self, default: int) -> range:
-        """Give the seeds, as many as were asked for, else as many as `default` says."""
+        """Return the seeds, `default` of them unless the number was set."""
         return range(self.seeds or (1 if self.quick else default))
 
     def tables_among(self, names: tuple[str, ...]) -> list[str]:
-        """Give those of the chosen tables that a part is about."""
+        """Return the selected tables that are among `names`."""
         return [name for name in self.tables if name in names]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give what the JSON file says about the run."""
+        """Return the options for the JSON file."""
         return asdict(self)
 
 
 def parse(arguments: list[str] | None, cores: int) -> tuple[Options, Path | None]:
-    """Read the command line.
+    """Parse the command line.
 
     Parameters
     ----------
     arguments : list of str or None
-        None takes those of the process.
+        None uses those of the process.
     cores : int
-        The default of ``--threads``.
+        Default of ``--threads``.
 
     Returns
     -------
     options : Options
     output : Path or None
-        The folder to write to.
+        Folder of the report.
     """
     given = _parser(cores).parse_args(arguments)
     quick = given.quick
@@ -90,9 +90,9 @@ def parse(arguments: list[str] | None, cores: int) -> tuple[Options, Path | None
 def _parser(cores: int) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.quality",
-        description="Are the probabilities honest, do the thresholds decide well?",
+        description="Measure the quality of probabilities and tuned thresholds.",
     )
-    again = "may be given again"
+    again = "can be repeated"
     parser.add_argument(
         "--part", action="append", choices=PARTS, help=f"default: the first three; {again}"
     )
@@ -101,7 +101,7 @@ def _parser(cores: int) -> argparse.ArgumentParser:
         "--study",
         action="append",
         choices=STUDIES,
-        help=f"of the part stopping, default: all; {again}",
+        help=f"study of the part stopping; default: all; {again}",
     )
     parser.add_argument(
         "--seeds", type=_positive, metavar="N", help="default: 5, in the part stopping 3"
@@ -110,18 +110,21 @@ def _parser(cores: int) -> argparse.ArgumentParser:
         "--rows",
         type=_positive,
         metavar="N",
-        help="to train on; default: 5000; the part recall has 2000",
+        help="training rows; default: 5000; the part recall uses 2000",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="1 seed, 500 rows and two tables, for a rough look"
+        "--quick", action="store_true", help="1 seed, 500 rows and two tables, for rough results"
     )
     parser.add_argument(
         "--threads",
         type=_positive,
         default=cores,
-        help="of every contender (default: the count of cores)",
+        help="threads of each contender (default: number of cores)",
     )
     parser.add_argument(
-        "--output", type=Path, metavar="FOLDER", help="where quality.md and quality.json go"
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of the report and the chart",
     )
     return parser

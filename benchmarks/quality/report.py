@@ -1,4 +1,4 @@
-"""Puts the chapters together, and writes them."""
+"""Assemble the report and write it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.quality.markdown import Record
 from benchmarks.quality.options import Options
 
 FILES = ("quality.md", "quality.json")
-CHAPTERS: dict[str, Any] = {
+SECTIONS: dict[str, Any] = {
     "probabilities": probabilities,
     "thresholds": thresholds,
     "recall": recall,
@@ -22,7 +22,7 @@ CHAPTERS: dict[str, Any] = {
 
 @dataclass
 class Outcome:
-    """Everything that the report is made from.
+    """All results of a run, from which the report is written.
 
     Parameters
     ----------
@@ -30,11 +30,11 @@ class Outcome:
         See `benchmarks.machine.describe`.
     options : Options
     parts : dict of str to list of Record
-        What each part has measured.
+        Measurements of each part.
     skipped : dict of str to str
-        Tables that are not there, and why.
+        Reasons why tables are missing.
     seconds : float
-        How long the run has taken.
+        Duration of the run.
     """
 
     machine: dict[str, str]
@@ -45,9 +45,9 @@ class Outcome:
 
 
 def markdown(outcome: Outcome) -> str:
-    """Make the report."""
+    """Return the report in Markdown."""
     sections = ["# Quality", _head(outcome)]
-    sections += [CHAPTERS[part].report(records) for part, records in outcome.parts.items()]
+    sections += [SECTIONS[part].report(records) for part, records in outcome.parts.items()]
     if outcome.skipped:
         lines = [f"- {name}: {reason}" for name, reason in outcome.skipped.items()]
         sections += ["## Skipped tables", "\n".join(lines)]
@@ -61,18 +61,18 @@ def write(outcome: Outcome, folder: Path) -> None:
     ----------
     outcome : Outcome
     folder : Path
-        Is made if need be.
+        Created if it does not exist.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FILES[0]).write_text(markdown(outcome))
-    whole = {
+    contents = {
         "machine": outcome.machine,
         "settings": outcome.options.as_dict(),
         "seconds": outcome.seconds,
         "skipped": outcome.skipped,
         "parts": outcome.parts,
     }
-    (folder / FILES[1]).write_text(json.dumps(whole, indent=1))
+    (folder / FILES[1]).write_text(json.dumps(contents, indent=1))
 
 
 def _head(outcome: Outcome) -> str:
@@ -81,7 +81,7 @@ def _head(outcome: Outcome) -> str:
         value if name in {"processor", "system"} else f"{name} {value}"
         for name, value in outcome.machine.items()
     )
-    quick = " `--quick`: these numbers are rough." if options.quick else ""
+    quick = " `--quick`: the numbers are rough." if options.quick else ""
     return (
         f"{machine}. Threads: {options.threads}, training rows: {options.rows:,}, and at most "
         f"three quarters of a table. The run took {outcome.seconds / 60:.1f} minutes.{quick}"

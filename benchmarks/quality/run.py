@@ -1,4 +1,4 @@
-"""Runs the parts one after another."""
+"""Run the parts one after another."""
 
 from __future__ import annotations
 
@@ -12,40 +12,42 @@ from benchmarks.data import MissingDataError
 from benchmarks.machine import describe
 from benchmarks.quality import fitting, tables
 from benchmarks.quality.options import Options
-from benchmarks.quality.report import CHAPTERS, Outcome
+from benchmarks.quality.report import SECTIONS, Outcome
 
 
-def run(wanted: Options, keep: Callable[[Outcome], None]) -> Outcome:
-    """Run the parts that were asked for, on the tables that are there.
+def run(selected: Options, keep: Callable[[Outcome], None]) -> Outcome:
+    """Run the selected parts on the tables that exist.
 
     Parameters
     ----------
-    wanted : Options
+    selected : Options
     keep : callable
-        Is given what is known after every part, so that a long run that is stopped is not lost.
+        Called with the results after each part, so that an interrupted run is not lost.
 
     Returns
     -------
     Outcome
     """
     start = time.perf_counter()
-    skipped = _missing(wanted.tables)
-    there = replace(wanted, tables=tuple(name for name in wanted.tables if name not in skipped))
+    skipped = _missing(selected.tables)
+    available = replace(
+        selected, tables=tuple(name for name in selected.tables if name not in skipped)
+    )
     machine = describe("cuda" if torch.cuda.is_available() else "cpu")
-    outcome = Outcome(machine, there, skipped=skipped)
-    for part in wanted.parts:
-        chapter = CHAPTERS[part]
-        if not there.tables_among(chapter.TABLES):
-            fitting.say(f"{part}: none of its tables is there: {', '.join(chapter.TABLES)}")
+    outcome = Outcome(machine, available, skipped=skipped)
+    for part in selected.parts:
+        section = SECTIONS[part]
+        if not available.tables_among(section.TABLES):
+            fitting.log(f"{part}: none of its tables exists: {', '.join(section.TABLES)}")
             continue
-        outcome.parts[part] = chapter.measure(there)
+        outcome.parts[part] = section.measure(available)
         outcome.seconds = time.perf_counter() - start
         keep(outcome)
     return outcome
 
 
 def _missing(names: tuple[str, ...]) -> dict[str, str]:
-    """Give the tables whose files are not there, and why."""
+    """Return the tables whose files are missing, with the error messages."""
     missing = {}
     for name in names:
         try:

@@ -1,4 +1,4 @@
-"""The real tables: read, drawn from at random, and prepared, the same for every contender."""
+"""The real tables: loaded, split at random and preprocessed, the same for every model."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from benchmarks.data import _read_csv
 
-# More of them would cost time and hardly make a mean log loss more certain.
-MOST_TEST_ROWS = 20_000
-# A table that is too small for the training rows asked for still has rows to test on.
-_MOST_TRAINING_SHARE = 0.75
+# More test rows would take longer and hardly make the mean log loss more precise.
+MAX_TEST_ROWS = 20_000
+# Small tables keep at least a quarter of their rows as the test set.
+_MAX_TRAINING_FRACTION = 0.75
 
 
 @dataclass(frozen=True)
 class Table:
-    """How a file is to be read.
+    """The columns of a table.
 
     Parameters
     ----------
     target : str
-        Column of the label.
+        Column of the labels.
     positive : object
-        Its positive value.
+        Value of the positive class.
     dropped : tuple of str
-        Columns that are no features.
+        Columns that are not features.
     codes : tuple of str
-        Columns whose numbers are names.
+        Categorical columns that hold numbers.
     """
 
     target: str
@@ -45,7 +45,7 @@ class Table:
     codes: tuple[str, ...] = ()
 
     def features_and_target(self, frame: Any) -> tuple[Any, NDArray[np.int64]]:
-        """Take a table apart.
+        """Split a table into features and labels.
 
         Parameters
         ----------
@@ -79,7 +79,7 @@ SPECIFICATIONS = {
 
 @dataclass(frozen=True)
 class Split:
-    """Rows to train on and rows to test on.
+    """Training set and test set.
 
     Parameters
     ----------
@@ -96,68 +96,68 @@ class Split:
 
 @cache
 def read(name: str) -> tuple[Any, NDArray[np.int64]]:
-    """Read a table, once in a process.
+    """Load a table, once per process.
 
     Raises
     ------
     MissingDataError
-        If its file is not there.
+        If its file does not exist.
     """
     return SPECIFICATIONS[name].features_and_target(_read_csv(f"{name}.csv.gz"))
 
 
 def draw(
-    y: NDArray[np.int64], rows: int, seed: int, most_test_rows: int | None = MOST_TEST_ROWS
+    y: NDArray[np.int64], rows: int, seed: int, max_test_rows: int | None = MAX_TEST_ROWS
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draw rows to train on and rows to test on, both stratified.
+    """Draw a training set and a test set, both stratified.
 
     Parameters
     ----------
     y : ndarray of shape (n_samples,)
     rows : int
-        Training rows. There are no more than three quarters of all.
+        Number of training rows, at most three quarters of the table.
     seed : int
-    most_test_rows : int or None
-        None tests on all the rest.
+    max_test_rows : int or None
+        None uses all remaining rows.
 
     Returns
     -------
     train, test : ndarray of int
-        Positions.
+        Indices of rows.
     """
-    n_train = min(rows, int(_MOST_TRAINING_SHARE * len(y)))
+    n_train = min(rows, int(_MAX_TRAINING_FRACTION * len(y)))
     n_test = len(y) - n_train
-    n_test = n_test if most_test_rows is None else min(n_test, most_test_rows)
+    n_test = n_test if max_test_rows is None else min(n_test, max_test_rows)
     train, test = train_test_split(
         np.arange(len(y)), train_size=n_train, test_size=n_test, stratify=y, random_state=seed
     )
     return train, test
 
 
-def preparation() -> ColumnTransformer:
-    """Make what turns columns of any kind into numbers of similar scale."""
+def preprocessor() -> ColumnTransformer:
+    """Return a transformer that imputes and scales numbers and one-hot encodes categories."""
     numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
-    names = OneHotEncoder(handle_unknown="ignore", sparse_output=False, min_frequency=10)
+    categories = OneHotEncoder(handle_unknown="ignore", sparse_output=False, min_frequency=10)
     return ColumnTransformer(
         [
             ("numbers", numbers, make_column_selector(dtype_include="number")),
-            ("names", names, make_column_selector(dtype_exclude="number")),
+            ("categories", categories, make_column_selector(dtype_exclude="number")),
         ]
     )
 
 
-def split(name: str, rows: int, seed: int, most_test_rows: int | None = MOST_TEST_ROWS) -> Split:
-    """Draw from a table, and prepare what was drawn by what its training rows tell."""
+def split(name: str, rows: int, seed: int, max_test_rows: int | None = MAX_TEST_ROWS) -> Split:
+    """Split a table, and preprocess both sets with statistics of the training set."""
     features, y = read(name)
-    train, test = draw(y, rows, seed, most_test_rows)
-    prepare = preparation().set_output(transform="default")
-    X_train = prepare.fit_transform(features.iloc[train]).astype(np.float32)
-    X_test = prepare.transform(features.iloc[test]).astype(np.float32)
+    train, test = draw(y, rows, seed, max_test_rows)
+    transformer = preprocessor().set_output(transform="default")
+    X_train = transformer.fit_transform(features.iloc[train]).astype(np.float32)
+    X_test = transformer.transform(features.iloc[test]).astype(np.float32)
     return Split(X_train, y[train], X_test, y[test])
 
 
 def splits(names: list[str], seeds: range, rows: int) -> Iterator[tuple[str, int, Split]]:
-    """Draw from every table with every seed.
+    """Split every table with every seed.
 
     Yields
     ------

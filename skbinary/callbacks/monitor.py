@@ -15,8 +15,9 @@ from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.metrics._scorer import _BaseScorer
 from torch import Tensor
 
+from skbinary.data.checked import Table
 from skbinary.data.dataset import Dataset
-from skbinary.data.preparation import Split, Table
+from skbinary.data.preparation import Split
 from skbinary.runtime.warnings import warn
 from skbinary.thresholds.decision import label_logits
 

@@ -15,12 +15,13 @@ from joblib.logger import short_format_time
 from skbinary.solvers.loop import Run
 
 __all__ = [
-    "CallbackSupport",
     "EpochPrinter",
     "ScikitLearnCallbacks",
     "SearchCallbacks",
     "ensemble_callbacks",
     "format_task_line",
+    "init_callback_context",
+    "set_callbacks",
     "task_callbacks",
 ]
 
@@ -35,44 +36,31 @@ def _callback_mixin() -> Any:
     return CallbackSupportMixin
 
 
-class CallbackSupport:
-    """Mixin with the methods of scikit-learn's CallbackSupportMixin, which is imported when used.
+def set_callbacks(estimator: Any, *callbacks: Any) -> None:
+    """Set scikit-learn's callbacks of an estimator.
 
     Importing ``sklearn.callback`` imports a progress bar, which takes half as long as importing
-    this package.
+    this package, so its mixin is called when it is needed and is no base class.
+
+    Raises
+    ------
+    ImportError
+        If the installed scikit-learn has no callbacks.
     """
+    mixin = _callback_mixin()
+    if mixin is None:
+        raise ImportError(
+            "scikit-learn must be version 1.9 or newer for set_callbacks, got "
+            f"{sklearn.__version__}. Upgrade scikit-learn, or pass skorch callbacks to the "
+            "parameter callbacks."
+        )
+    mixin.set_callbacks(estimator, *callbacks)
 
-    def set_callbacks(self, *callbacks: Any) -> Any:
-        """Set scikit-learn's callbacks. This needs scikit-learn 1.9 or newer.
 
-        Parameters
-        ----------
-        *callbacks : callback instances
-            For example ``sklearn.callback.ProgressBar()``. Without arguments all callbacks are
-            removed.
-
-        Returns
-        -------
-        self : estimator
-            The estimator itself.
-
-        Raises
-        ------
-        ImportError
-            If the installed scikit-learn has no callbacks.
-        """
-        mixin = _callback_mixin()
-        if mixin is None:
-            raise ImportError(
-                "scikit-learn must be version 1.9 or newer for set_callbacks, got "
-                f"{sklearn.__version__}. Upgrade scikit-learn, or pass skorch callbacks to the "
-                "parameter callbacks."
-            )
-        return mixin.set_callbacks(self, *callbacks)
-
-    def _init_callback_context(self, **kwargs: Any) -> Any:
-        mixin = _callback_mixin()
-        return None if mixin is None else mixin._init_callback_context(self, **kwargs)
+def init_callback_context(estimator: Any, **settings: Any) -> Any:
+    """Return the callback context of a fit, or None before scikit-learn 1.9."""
+    mixin = _callback_mixin()
+    return None if mixin is None else mixin._init_callback_context(estimator, **settings)
 
 
 class EpochPrinter:
@@ -181,7 +169,11 @@ class ScikitLearnCallbacks:
 
 @contextmanager
 def ensemble_callbacks(
-    estimator: Any, members: Sequence[Any], data: dict[str, Any], context: Any
+    estimator: Any,
+    members: Sequence[Any],
+    data: dict[str, Any],
+    context: Any,
+    snapshot: Callable[[Any, Run], dict[str, Any]],
 ) -> Iterator[None]:
     """Print and report the epochs of each ensemble member while the ensemble is trained.
 
@@ -189,12 +181,14 @@ def ensemble_callbacks(
     ----------
     estimator : estimator
         The ensemble that is fitted.
-    members : sequence of Model
+    members : sequence of ModelFit
         The ensemble members before training. Observers are added to each.
     data : dict
         ``X``, ``y`` and ``metadata`` that callbacks receive.
     context : sklearn.callback.CallbackContext or None
         The context of ``fit``.
+    snapshot : callable(member, run) -> dict
+        Returns the fitted attributes of an estimator that consists of this member alone.
     """
     if estimator.verbose:
         for k, member in enumerate(members):
@@ -202,16 +196,6 @@ def ensemble_callbacks(
     if context is None or not getattr(estimator, "_skl_callbacks", None):
         yield
         return
-
-    def snapshot(member: Any, run: Run) -> dict[str, Any]:
-        # The fitted attributes of an estimator that consists of this ensemble member alone.
-        attributes = member.classifier._all_attributes(run.result(None), member.training)
-        return {
-            **attributes,
-            "_threshold_for": estimator.threshold,
-            "_pos_label_for": estimator.pos_label,
-        }
-
     context.call_on_fit_task_begin(estimator=estimator, **data)
     for member in members:
         member_context = context.subcontext(

@@ -28,7 +28,8 @@ from torch.utils.data import Subset
 
 from skbinary.callbacks.skorch_batches import BatchNotifier
 from skbinary.callbacks.skorch_net import HISTORY_COLUMNS, BinaryNet, build_net, record_epoch
-from skbinary.data.preparation import CheckedData, Split
+from skbinary.data.checked import CheckedData
+from skbinary.data.preparation import Split
 from skbinary.models.torch_module import build_module
 from skbinary.runtime.warnings import warn
 from skbinary.solvers.loop import Run
@@ -106,9 +107,9 @@ class SkorchCallbacks:
             self._check_callback(callback, run)
         self._batch_notifier: BatchNotifier | None = None
         has_batch_level = any(_is_batch_level(callback) for _, callback in self.net.callbacks_)
-        if has_batch_level and isinstance(run.step, MiniBatch):
+        if has_batch_level and isinstance(run.solver, MiniBatch):
             self._batch_notifier = BatchNotifier(self.net, run, self._pull_learning_rate)
-            run.step.hooks = self._batch_notifier
+            run.solver.hooks = self._batch_notifier
         self.net.notify("on_train_begin", X=self.datasets.X, y=self.datasets.y)
         for _, callback in self.net.callbacks_:
             _check_policy(getattr(callback, "lr_scheduler_", None))
@@ -144,7 +145,7 @@ class SkorchCallbacks:
         for name, value in self.net.history[-1].items():
             number = _as_number(value)
             if number is not None and name not in own_columns:
-                run.note(name, number)
+                run.log(name, number)
         self._pull_learning_rate(run)
         return stop
 
@@ -165,7 +166,7 @@ class SkorchCallbacks:
             [w[0] for w in model_batch.weights],
             [b[0] for b in model_batch.biases],
         )
-        batch_size = run.step.batch_size if isinstance(run.step, MiniBatch) else -1
+        batch_size = run.solver.batch_size if isinstance(run.solver, MiniBatch) else -1
         return build_net(
             module,
             self.classes,
@@ -223,12 +224,12 @@ class SkorchCallbacks:
                 f"monitor of {name} must be available without a validation set, got {monitor!r}. "
                 "Pass X_val and y_val to fit, or set early_stopping=True."
             )
-        if _is_batch_level(callback) and not isinstance(run.step, MiniBatch):
+        if _is_batch_level(callback) and not isinstance(run.solver, MiniBatch):
             raise ValueError(
                 f"The solver must be a mini-batch solver for {name}, got a full-batch solver. Use "
                 "solver='adam' or solver='sgd'."
             )
-        schedule = getattr(run.step, "schedule", None)
+        schedule = getattr(run.solver, "schedule", None)
         if isinstance(callback, LRScheduler) and type(schedule) is not Schedule:
             given = "a full-batch solver" if schedule is None else "another schedule"
             raise ValueError(
@@ -248,14 +249,14 @@ class SkorchCallbacks:
 
     def _push_learning_rate(self, run: Run) -> None:
         """Show the learning rate of the step to the callbacks."""
-        if isinstance(run.step, MiniBatch):
+        if isinstance(run.solver, MiniBatch):
             for group in self.net.optimizer_.param_groups:
-                group["lr"] = run.step.schedule.rate
+                group["lr"] = run.solver.schedule.rate
 
     def _pull_learning_rate(self, run: Run) -> None:
         """Use the learning rate that a callback may have set."""
-        if isinstance(run.step, MiniBatch):
-            run.step.schedule.rate = float(self.net.optimizer_.param_groups[0]["lr"])
+        if isinstance(run.solver, MiniBatch):
+            run.solver.schedule.rate = float(self.net.optimizer_.param_groups[0]["lr"])
 
 
 def _check_policy(policy: Any) -> None:

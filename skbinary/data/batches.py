@@ -36,13 +36,13 @@ class LayerInput(Protocol):
     def transposed_matmul_into(self, residual: Tensor, out: Tensor) -> None: ...
 
 
-class Shareable(LayerInput, Protocol):
+class SplittableInput(LayerInput, Protocol):
     """Rows of a step, which can be shared out."""
 
     def split(self, n_rows: int) -> Sequence[LayerInput]: ...
 
 
-class Batch(Shareable, Protocol):
+class Batch(SplittableInput, Protocol):
     """Some rows on the device, ready to be multiplied."""
 
     values: Tensor  # dense, or in compressed sparse row form
@@ -56,7 +56,7 @@ class Batch(Shareable, Protocol):
 
     def split(self, n_rows: int) -> Sequence[Batch]: ...
 
-    def square(self, importance: Tensor) -> Tensor: ...
+    def weighted_gram(self, importance: Tensor) -> Tensor: ...
 
     def weighted_squares(self, importance: Tensor) -> Tensor: ...
 
@@ -129,7 +129,7 @@ class DenseBatch:
         values = self.values
         return values.expand(n_models, *values.shape) if values.ndim == 2 else values
 
-    def square(self, importance: Tensor) -> Tensor:
+    def weighted_gram(self, importance: Tensor) -> Tensor:
         return self.values.mT @ (self.values * importance[:, None])
 
     def weighted_squares(self, importance: Tensor) -> Tensor:
@@ -215,9 +215,11 @@ class SparseBatch:
             check_invariants=False,
         )
 
-    def square(self, importance: Tensor) -> Tensor:
+    def weighted_gram(self, importance: Tensor) -> Tensor:
         if not _multiplies_compressed(self.values):
-            return _sum(part.square(importance[chunk]) for chunk, part in self._dense_parts())
+            return _sum(
+                part.weighted_gram(importance[chunk]) for chunk, part in self._dense_parts()
+            )
         values = self.values
         each = torch.repeat_interleave(importance, torch.diff(values.crow_indices()).long())
         scaled = torch.sparse_csr_tensor(

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skbinary.data.rows import DenseRows
-from skbinary.data.sparse import Bags
-from skbinary.runtime.chunks import row_chunks, whole_batches
+from skbinary.data.sparse import SparseMatrix
+from skbinary.runtime.chunks import row_chunks, rows_per_fetch
 
 # At most this share of a column's rows may be unusual: each such number is multiplied in four
 # times the time that it takes among others, and is put in order for every batch.
@@ -42,19 +42,19 @@ class Columns(NamedTuple):
         Positions of the columns that are not compressed.
     usual : Tensor of shape (n_features, 1)
         The usual value of each column. Zero for those that are kept.
-    row : Bags
+    row : SparseMatrix
         The usual values once more, as a sum of rows of a layer's weights.
     """
 
     kept: Tensor
     usual: Tensor
-    row: Bags
+    row: SparseMatrix
 
     @classmethod
     def of(cls, is_kept: Tensor, usual: Tensor) -> Columns:
         """Make them of what each column is, and what is usual in it."""
         members = torch.nonzero(usual)[:, 0]
-        row = Bags(torch.zeros(1, dtype=members.dtype), members, usual[members])
+        row = SparseMatrix(torch.zeros(1, dtype=members.dtype), members, usual[members])
         return cls(torch.nonzero(is_kept)[:, 0], usual[:, None], row)
 
 
@@ -66,16 +66,22 @@ class CompressedBatch:
     columns : Columns
     dense : Tensor of shape (n_groups, n_rows, n_kept)
         What is not compressed. With one group, all models see the same rows.
-    by_row : Bags
+    by_row : SparseMatrix
         For each row of each group, the columns that are not as usual, and by how much.
-    by_column : Bags
+    by_column : SparseMatrix
         The same, for each column of each group.
     keeps : bool
         Whether there are columns that are not compressed.
     """
 
     def __init__(
-        self, columns: Columns, dense: Tensor, by_row: Bags, by_column: Bags, *, keeps: bool
+        self,
+        columns: Columns,
+        dense: Tensor,
+        by_row: SparseMatrix,
+        by_column: SparseMatrix,
+        *,
+        keeps: bool,
     ):
         self._columns = columns
         self._dense = dense
@@ -97,9 +103,9 @@ class CompressedBatch:
     def with_tensors(self, tensors: Sequence[Tensor]) -> CompressedBatch:
         """Make the same of other tensors."""
         dense, kept, usual, *stored = tensors
-        columns, own = Columns(kept, usual, Bags(*stored[:3])), stored[3:]
+        columns, own = Columns(kept, usual, SparseMatrix(*stored[:3])), stored[3:]
         half = len(own) // 2
-        bags = (Bags(*own[:half]), Bags(*own[half:]))
+        bags = (SparseMatrix(*own[:half]), SparseMatrix(*own[half:]))
         return CompressedBatch(columns, dense, *bags, keeps=self._keeps)
 
     def split(self, n_rows: int) -> list[CompressedBatch]:
@@ -138,7 +144,7 @@ class CompressedBatch:
 
 
 @dataclass(frozen=True)
-class Fetched:
+class FetchedCompressedRows:
     """Rows that were fetched together, to be split into batches.
 
     Parameters
@@ -206,14 +212,14 @@ def _cut(
     tables: NDArray[Any] | None,
     n_bags: NDArray[Any],
     n_terms: NDArray[Any],
-) -> Iterable[Bags]:
+) -> Iterable[SparseMatrix]:
     """Cut sums into those of each batch, by the count of their sums and of their terms."""
     starts, members, factors = stored
     begins = np.repeat(np.cumsum(n_terms) - n_terms, n_bags)
     own_starts = torch.from_numpy(starts[:-1] - begins.astype(starts.dtype))
     of_terms = [members, factors] if tables is None else [members, factors, tables]
     pieces = [torch.split(torch.from_numpy(each), n_terms.tolist()) for each in of_terms]
-    return map(Bags, torch.split(own_starts, n_bags.tolist()), *pieces)
+    return map(SparseMatrix, torch.split(own_starts, n_bags.tolist()), *pieces)
 
 
 @dataclass(frozen=True)
@@ -240,25 +246,25 @@ class CompressedRows:
         """Cut out rows of the whole table. None for all."""
         return replace(self, index=index)
 
-    def batch(self, index: Tensor) -> Fetched:
+    def batch(self, index: Tensor) -> FetchedCompressedRows:
         """Fetch some of the rows."""
         where = self.positions(index)
         dense = torch.index_select(self.dense, 0, where)
-        return Fetched(self.columns, dense, self.unusual[where.numpy()])
+        return FetchedCompressedRows(self.columns, dense, self.unusual[where.numpy()])
 
-    def n_fetched(self, batch_size: int) -> int:
+    def fetch_size(self, batch_size: int) -> int:
         """Tell how many rows are fetched at once."""
-        return whole_batches(batch_size, self._numbers_per_row, self.dense.device)
+        return rows_per_fetch(batch_size, self._numbers_per_row, self.dense.device)
 
-    def n_fetched_of_each(self, batch_size: int, n_models: int) -> int:
+    def fetch_size_per_model(self, batch_size: int, n_models: int) -> int:
         """Tell how many rows of each model are fetched at once."""
-        return whole_batches(batch_size, n_models * self._numbers_per_row, self.dense.device)
+        return rows_per_fetch(batch_size, n_models * self._numbers_per_row, self.dense.device)
 
-    def shares(self, other: object) -> bool:
+    def has_same_table(self, other: object) -> bool:
         """Tell whether both are rows of one table."""
         return isinstance(other, CompressedRows) and self.unusual is other.unusual
 
-    def batches_of_each(self, where: Tensor, batch_size: int) -> list[CompressedBatch]:
+    def batches_per_model(self, where: Tensor, batch_size: int) -> list[CompressedBatch]:
         """Give batches of the whole table, at positions of shape (n_models, n_rows)."""
         dense = torch.index_select(self.dense, 0, where.flatten()).view(*where.shape, -1)
         order = [part.flatten() for part in torch.split(where, batch_size, dim=1)]
@@ -268,21 +274,21 @@ class CompressedRows:
         """Give where rows lie in the whole table."""
         return index if self.index is None else self.index[index]
 
-    def pays(self, width: int, batch_size: int) -> bool:
+    def pays_off(self, width: int, batch_size: int) -> bool:
         """Tell whether a first layer of this width is worth what compression costs.
 
         It looks at one model, so that each model of a stack is trained as it is alone.
         """
         n_compressed = self.unusual.shape[1] - self.dense.shape[1]
         spared = n_compressed - _TIMES_AS_LONG * self.unusual.nnz / self.unusual.shape[0]
-        return can_pay(spared, width, batch_size)
+        return may_pay_off(spared, width, batch_size)
 
     @property
     def _numbers_per_row(self) -> int:
         return self.dense.shape[1] + 2 * self.unusual.nnz // self.unusual.shape[0]
 
 
-def can_pay(n_columns: float, width: int, batch_size: int) -> bool:
+def may_pay_off(n_columns: float, width: int, batch_size: int) -> bool:
     """Tell whether it pays to be spared so many columns."""
     return width >= _LEAST_WIDTH and n_columns * width * batch_size >= _FEWEST_PRODUCTS
 

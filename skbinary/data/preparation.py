@@ -1,189 +1,42 @@
-"""From a user's table to a Problem: checked, encoded, weighed, split, on a device."""
+"""Build datasets on a device from checked data: encoded, weighted and split."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skbinary.data.compressed import CompressedRows, can_pay, compress
+from skbinary.data.checked import CheckedData, Table, cached
+from skbinary.data.compressed import CompressedRows, compress, may_pay_off
+from skbinary.data.conversion import as_rows, as_tensor
 from skbinary.data.dataset import Dataset
 from skbinary.data.duplicates import merge_duplicates
-from skbinary.data.folds import count_units, folds, hold_out
+from skbinary.data.folds import Fold
+from skbinary.data.labels import encode
 from skbinary.data.rows import DenseRows, Rows
-from skbinary.data.scales import scale_difference
-from skbinary.data.validation import (
-    as_rows,
-    as_tensor,
-    check_groups,
-    check_labels,
-    check_rows,
-    check_weight,
-    encode,
-    scale_weights,
-    two_classes,
-    weigh_classes,
-)
-from skbinary.runtime.warnings import warn
-
-_Made = TypeVar("_Made")
-
-
-@dataclass(frozen=True)
-class Table:
-    """Checked rows with their labels.
-
-    Parameters
-    ----------
-    X : ndarray, numpy.memmap, CSR matrix or tensor of shape (n_samples, n_features)
-    y : ndarray of shape (n_samples,)
-        The labels as the user gave them.
-    sample_weight : ndarray of shape (n_samples,) or None
-    """
-
-    X: Any
-    y: NDArray[np.generic]
-    sample_weight: NDArray[np.float64] | None = None
-
-
-@dataclass(frozen=True)
-class CheckedData:
-    """What ``fit`` was given, checked.
-
-    Parameters
-    ----------
-    train : Table
-    validation : Table or None
-        The validation rows that the user gave.
-    classes : ndarray of shape (2,)
-        The labels; the second one is positive.
-    given : object
-        The training rows before they were checked.
-    groups : ndarray of int of shape (n_samples,) or None
-        The group of each training row. Rows of one group are held out together.
-    made : dict or None
-        What was made of them so far, for those who train several models on the same data.
-    """
-
-    train: Table
-    validation: Table | None
-    classes: NDArray[np.generic]
-    given: Any
-    groups: NDArray[np.intp] | None = None
-    made: dict[Hashable, Any] | None = None
+from skbinary.data.weights import compute_class_weights, scale_weights
 
 
 @dataclass(frozen=True)
 class Split:
-    """A Problem, and which of the given rows it trains and validates on.
+    """A dataset, and which of the training rows it trains and validates on.
 
     Parameters
     ----------
     dataset : Dataset
     n_samples : int
-        Count of the rows that it trains on.
-    train, held_out : ndarray of int or None
-        Positions of the rows where a part was held out.
+        Number of rows to train on, before duplicates are merged.
+    train, held_out : ndarray of int or None, default=None
+        Positions of the rows if some were held out for validation.
     """
 
     dataset: Dataset
     n_samples: int
     train: NDArray[np.intp] | None = None
     held_out: NDArray[np.intp] | None = None
-
-
-@dataclass(frozen=True)
-class Fold:
-    """Which rows a model trains on, and which are held out. All are positions of rows.
-
-    Parameters
-    ----------
-    train : ndarray of int
-        The rows that it trains on.
-    held_out : ndarray of int
-        The rows that it does not see.
-    """
-
-    train: NDArray[np.intp]
-    held_out: NDArray[np.intp]
-
-
-def check_data(
-    estimator: Any,
-    table: tuple[Any, Any, Any],
-    validation: tuple[Any, Any, Any],
-    *,
-    reset: bool,
-    groups: Any = None,
-    classes: NDArray[np.generic] | None = None,
-) -> CheckedData:
-    """Check everything that ``fit`` is given.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Its record of features is set if `reset`, else compared.
-    table, validation : tuple of (X, y, sample_weight)
-        The rows to train on, and those to validate on or three times None.
-    reset : bool
-        Whether this is the first look at the data.
-    groups : array-like of shape (n_samples,) or None
-        The group of each row to train on.
-    classes : ndarray of shape (2,) or None
-        The labels, where they are known beforehand.
-    """
-    given, y, sample_weight = table
-    X = check_rows(estimator, given, reset=reset)
-    y = check_labels(estimator, X, y)
-    weight = check_weight(sample_weight, X)
-    if classes is None:
-        classes = two_classes(estimator, y)
-    encode(y, classes)
-    held = _check_validation(estimator, validation, classes)
-    if held is not None:
-        _compare_scales(estimator, X, held.X)
-    codes = check_groups(groups, X)
-    return CheckedData(Table(X, y, weight), held, classes, given, codes)
-
-
-def _check_validation(
-    estimator: Any, validation: tuple[Any, Any, Any], classes: NDArray[np.generic]
-) -> Table | None:
-    X, y, sample_weight = validation
-    if X is None and y is None and sample_weight is None:
-        return None
-    if X is None or y is None:
-        given, missing = ("X_val", "y_val") if y is None else ("y_val", "X_val")
-        if X is None and y is None:
-            given, missing = "sample_weight_val", "X_val and y_val"
-        raise ValueError(
-            f"X_val and y_val must be given together, got {given} alone. Pass {missing}, "
-            "or leave all out."
-        )
-    X = check_rows(estimator, X, reset=False, name="X_val")
-    y = check_labels(estimator, X, y, "y_val")
-    encode(y, classes, "y_val")
-    return Table(X, y, check_weight(sample_weight, X, "sample_weight_val"))
-
-
-def _compare_scales(estimator: Any, X: Any, X_val: Any) -> None:
-    """Warn if the validation rows do not seem to be transformed like the training rows."""
-    found = scale_difference(X, X_val)
-    if found is None:
-        return
-    names = getattr(estimator, "feature_names_in_", None)
-    name = found.column if names is None else repr(str(names[found.column]))
-    warn(
-        "The columns of X_val must be on the scale of those of X, got the "
-        f"{found.statistic} {found.value_val:.3g} instead of {found.value:.3g} in column {name}, "
-        f"and another scale in {found.n_columns} of {found.n_compared} columns. In a pipeline, "
-        'X_val is transformed only with metadata routing and Pipeline(transform_input=["X_val"]), '
-        "as the docstring of fit shows."
-    )
 
 
 def build_dataset(
@@ -198,7 +51,7 @@ def build_dataset(
     validates: bool = False,
     shares: bool = False,
 ) -> Split:
-    """Put the data on a device and set validation rows aside.
+    """Build the dataset that a model is trained on.
 
     Parameters
     ----------
@@ -210,140 +63,50 @@ def build_dataset(
     convert : bool
         Whether dense rows are converted to `dtype` at once.
     merge_up_to : int, default=0
-        Equal rows become one if there are at most so many rows.
+        Duplicates are merged if there are at most this many rows.
     fold : Fold or None, default=None
-        Which rows are trained on and which are held out. None for all rows that have a weight.
+        Which rows are trained on and which are held out. None to train on all rows with a positive
+        weight.
     validates : bool, default=False
-        Whether the rows that are held out are the validation set.
+        Whether the held-out rows of the fold are the validation set.
     shares : bool, default=False
-        Whether other folds of the same rows will be trained on, so that they share one table.
+        Whether models are trained on other folds of the same rows, so that they share one table.
     """
-    train = data.train
-    of_class = weigh_classes(class_weight, data.classes, train.y, train.sample_weight)
+    class_weights = compute_class_weights(
+        class_weight, data.classes, data.train.y, data.train.sample_weight
+    )
 
     def build() -> Split:
-        return _merged(split(), merge_up_to)
+        split = build_split()
+        if split.n_samples > merge_up_to:
+            return split
+        return replace(split, dataset=merge_duplicates(split.dataset, seed=0))
 
-    def split() -> Split:
-        def place(table: Table, name: str, *, convert: bool) -> Rows:
-            what = f"{name} rows {device} {dtype} {convert}"
-            return cached(data, what, lambda: as_rows(table.X, device, dtype, convert=convert))
-
-        rows = place(train, "training", convert=convert)
-        dataset = _weighed(train, rows, data.classes, of_class, device)
+    def build_split() -> Split:
+        rows = _rows_on_device(data, "training", device, dtype, convert=convert)
+        dataset = _to_dataset(data.train, rows, data.classes, class_weights, device)
         if fold is not None:
-            return _cut(dataset, fold, views=convert and shares, validates=validates)
+            return _apply_fold(dataset, fold, as_view=convert and shares, validates=validates)
         if dataset.weight is not None and not bool((dataset.weight > 0).all()):
-            # A row without weight is a row that is not there.
+            # A row with weight zero is left out.
             dataset = dataset.take(torch.nonzero(dataset.weight > 0)[:, 0])
         if data.validation is not None:
-            held_rows = place(data.validation, "validation", convert=False)
-            given = _weighed(data.validation, held_rows, data.classes, of_class, device)
-            return Split(replace(dataset, validation=given), dataset.n_samples)
+            rows = _rows_on_device(data, "validation", device, dtype, convert=False)
+            validation = _to_dataset(data.validation, rows, data.classes, class_weights, device)
+            return Split(replace(dataset, validation=validation), dataset.n_samples)
         return Split(dataset, dataset.n_samples)
 
-    settings = (of_class.tolist(), merge_up_to, id(fold), validates)
-    return cached(data, f"problem {device} {dtype} {convert} {settings}", build)
-
-
-def _cut(dataset: Dataset, fold: Fold, *, views: bool, validates: bool) -> Split:
-    """Cut the rows as a fold says. With views, folds share the memory of the rows."""
-    learnt = torch.as_tensor(fold.train, device=dataset.device)
-    held = torch.as_tensor(fold.held_out, device=dataset.device)
-    part = dataset.view(learnt) if views else dataset.take(learnt)
-    if validates:
-        part = replace(part, validation=dataset.take(held))
-    return Split(part, len(learnt), fold.train, fold.held_out if validates else None)
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """The training rows that can be held out: those that have a weight.
-
-    Parameters
-    ----------
-    positions : ndarray of int of shape (n_candidates,)
-        Where they are among all training rows.
-    target : ndarray of shape (n_candidates,)
-        1 for the positive class, 0 for the other.
-    groups : ndarray of int of shape (n_candidates,) or None
-    """
-
-    positions: NDArray[np.intp]
-    target: NDArray[np.float64]
-    groups: NDArray[np.intp] | None
-
-    @classmethod
-    def of(
-        cls, data: CheckedData, class_weight: Any, chosen: NDArray[np.intp] | None = None
-    ) -> Candidates:
-        """Find the candidates among the chosen rows, or among all rows."""
-        table = data.train
-        where = np.arange(len(table.y)) if chosen is None else chosen
-        target = encode(table.y[where], data.classes)
-        if table.sample_weight is not None or class_weight is not None:
-            given = None if table.sample_weight is None else table.sample_weight[where]
-            of_class = weigh_classes(class_weight, data.classes, table.y[where], given)
-            # One by one: the product of two tiny weights may be rounded to zero.
-            kept = of_class[target.astype(np.intp)] > 0
-            kept &= True if given is None else given > 0
-            where, target = where[kept], target[kept]
-        return cls(where, target, None if data.groups is None else data.groups[where])
-
-    def hold_out(self, fraction: float, random_state: Any) -> Fold:
-        """Draw the validation set of early stopping."""
-        return self._fold(hold_out(self.target, self.groups, fraction, random_state))
-
-    def folds(self, n_folds: int, seed: int) -> list[Fold]:
-        """Split them into folds, each row into one."""
-        return [self._fold(each) for each in folds(self.target, self.groups, n_folds, seed)]
-
-    def most_folds(self) -> int:
-        """Count the rows of the rarer class, or the groups that contain one."""
-        return min(count_units(self.target, self.groups))
-
-    def _fold(self, parts: tuple[NDArray[np.intp], NDArray[np.intp]]) -> Fold:
-        train, held_out = parts
-        return Fold(self.positions[train], self.positions[held_out])
-
-
-def draw_hold_out(data: CheckedData, class_weight: Any, fraction: float, random_state: Any) -> Fold:
-    """Draw the validation set of early stopping, once for all models that draw the same.
-
-    Parameters
-    ----------
-    data : CheckedData
-    class_weight : None, "balanced" or dict
-    fraction : float
-    random_state : RandomState
-        Afterwards in the state after a draw, also if the draw was cached.
-    """
-
-    def draw() -> tuple[Fold, Any]:
-        fold = Candidates.of(data, class_weight).hold_out(fraction, random_state)
-        return fold, random_state.get_state()
-
-    _, keys, position, *_ = random_state.get_state()
-    what = ("hold-out", repr(class_weight), fraction, keys.tobytes(), position)
-    fold, after = cached(data, what, draw)
-    random_state.set_state(after)
-    return fold
-
-
-def _merged(split: Split, up_to: int) -> Split:
-    if split.n_samples > up_to:
-        return split
-    return replace(split, dataset=merge_duplicates(split.dataset, seed=0))
+    settings = (class_weights.tolist(), merge_up_to, id(fold), validates)
+    return cached(data, f"dataset {device} {dtype} {convert} {settings}", build)
 
 
 def unweighted_dataset(data: CheckedData, device: torch.device, dtype: torch.dtype) -> Dataset:
-    """Put all training rows on a device, without their weights."""
+    """Build the dataset of all training rows, without their weights."""
 
     def build() -> Dataset:
-        what = f"training rows {device} {dtype} False"
-        rows = cached(data, what, lambda: as_rows(data.train.X, device, dtype, convert=False))
-        bare = replace(data.train, sample_weight=None)
-        return _weighed(bare, rows, data.classes, np.ones(2), device)
+        rows = _rows_on_device(data, "training", device, dtype, convert=False)
+        table = replace(data.train, sample_weight=None)
+        return _to_dataset(table, rows, data.classes, np.ones(2), device)
 
     return cached(data, f"unweighted {device} {dtype}", build)
 
@@ -351,56 +114,75 @@ def unweighted_dataset(data: CheckedData, device: torch.device, dtype: torch.dty
 def compressed_rows(
     data: CheckedData, rows: Rows, width: int, batch_size: int
 ) -> CompressedRows | None:
-    """Compress the rows that a network trains on, where its first layer gains by it.
+    """Compress the rows that a network is trained on, if its first layer becomes faster.
 
     Parameters
     ----------
     data : CheckedData
     rows : Rows
-        Those that were made of the data.
+        Rows that were built from the data.
     width, batch_size : int
-        Units of the first layer, and rows of a batch.
+        Number of units of the first layer, and of rows of a batch.
+
+    Returns
+    -------
+    CompressedRows or None
+        None if compression does not pay off.
     """
-    if not isinstance(rows, DenseRows) or not can_pay(rows.shape[1], width, batch_size):
+    if not isinstance(rows, DenseRows) or not may_pay_off(rows.shape[1], width, batch_size):
         return None
-    # The rows are kept with what was made of them, so that nothing else gets their name.
-    table = cached(data, f"compressed {id(rows.values)}", lambda: (rows.values, compress(rows)))[1]
-    if table is None or not table.pays(width, batch_size):
+    # The cache holds the rows as well, so that no other object can get their id.
+    _, table = cached(data, f"compressed {id(rows.values)}", lambda: (rows.values, compress(rows)))
+    if table is None or not table.pays_off(width, batch_size):
         return None
     index = rows.index
     return cached(data, f"compressed {id(rows)}", lambda: (rows, table.view(index)))[1]
 
 
-def cached(data: CheckedData, what: Hashable, make: Callable[[], _Made]) -> _Made:
-    """Make something of the data, or take it where it was made before."""
-    if data.made is None:
-        return make()
-    if what not in data.made:
-        data.made[what] = make()
-    made: _Made = data.made[what]
-    return made
+def _rows_on_device(
+    data: CheckedData, part: str, device: torch.device, dtype: torch.dtype, *, convert: bool
+) -> Rows:
+    """Put the rows of the training or validation table on a device, once for all models."""
+    table = data.train if part == "training" else data.validation
+    assert table is not None
+    key = f"{part} rows {device} {dtype} {convert}"
+    return cached(data, key, lambda: as_rows(table.X, device, dtype, convert=convert))
 
 
-def _weighed(
+def _to_dataset(
     table: Table,
     rows: Rows,
     classes: NDArray[np.generic],
-    of_class: NDArray[np.float64],
+    class_weights: NDArray[np.float64],
     device: torch.device,
 ) -> Dataset:
     """Add targets and weights to rows on a device."""
     target = encode(table.y, classes)
-    given = () if table.sample_weight is None else (table.sample_weight,)
-    weight, exponent = scale_weights(of_class[target.astype(np.intp)], *given)
-    least = torch.finfo(rows.dtype).tiny
+    factors = () if table.sample_weight is None else (table.sample_weight,)
+    weight, exponent = scale_weights(class_weights[target.astype(np.intp)], *factors)
+    smallest = torch.finfo(rows.dtype).tiny
 
-    def put(values: NDArray[np.float64]) -> torch.Tensor | None:
-        if np.all(values == 1):
+    def to_device(weights: NDArray[np.float64]) -> torch.Tensor | None:
+        if np.all(weights == 1):
             return None
         # A positive weight stays positive when it is rounded.
-        kept = np.where(values > 0, np.maximum(values, least), 0.0)
-        return as_tensor(kept).to(device=device, dtype=rows.dtype)
+        weights = np.where(weights > 0, np.maximum(weights, smallest), 0.0)
+        return as_tensor(weights).to(device=device, dtype=rows.dtype)
 
-    whole = torch.as_tensor(target).to(device=device, dtype=rows.dtype)
-    score_weight = put(scale_weights(*given)[0]) if given else None
-    return Dataset(rows, whole, put(weight), score_weight=score_weight, weight_exponent=exponent)
+    return Dataset(
+        rows,
+        torch.as_tensor(target).to(device=device, dtype=rows.dtype),
+        to_device(weight),
+        score_weight=to_device(scale_weights(*factors)[0]) if factors else None,
+        weight_exponent=exponent,
+    )
+
+
+def _apply_fold(dataset: Dataset, fold: Fold, *, as_view: bool, validates: bool) -> Split:
+    """Select the training rows of a fold. As views, folds share the memory of the rows."""
+    train = torch.as_tensor(fold.train, device=dataset.device)
+    held_out = torch.as_tensor(fold.held_out, device=dataset.device)
+    selected = dataset.view(train) if as_view else dataset.take(train)
+    if validates:
+        selected = replace(selected, validation=dataset.take(held_out))
+    return Split(selected, len(train), fold.train, fold.held_out if validates else None)

@@ -18,39 +18,39 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from skbinary.data.batches import Batch, DenseBatch, LayerInput, Shareable, SparseBatch
-from skbinary.runtime.chunks import row_chunks, whole_batches
+from skbinary.data.batches import Batch, DenseBatch, LayerInput, SparseBatch, SplittableInput
+from skbinary.runtime.chunks import row_chunks, rows_per_fetch
 
 # Rows from which the offsets of columns are estimated, and how many standard deviations from zero
 # are far: the condition number of a column and the intercept is the square of that.
 _ROWS_FOR_OFFSETS, _FAR = 1000, 30.0
 
 
-class Fetch(Protocol):
+class FetchedRows(Protocol):
     """Rows that were fetched together, to be split into batches."""
 
-    def split(self, n_rows: int) -> Sequence[Shareable]: ...
+    def split(self, n_rows: int) -> Sequence[SplittableInput]: ...
 
 
-class Source(Protocol):
+class BatchSource(Protocol):
     """A table that the rows of several mini-batches are fetched from at once."""
 
-    def n_fetched(self, batch_size: int) -> int: ...
+    def fetch_size(self, batch_size: int) -> int: ...
 
-    def batch(self, index: Tensor) -> Fetch: ...
+    def batch(self, index: Tensor) -> FetchedRows: ...
 
 
 @runtime_checkable
-class SharedTable(Source, Protocol):
+class SharedTable(BatchSource, Protocol):
     """A table that several models can have batches of their own of, all at once."""
 
-    def shares(self, other: object) -> bool: ...
+    def has_same_table(self, other: object) -> bool: ...
 
     def positions(self, index: Tensor) -> Tensor: ...
 
-    def n_fetched_of_each(self, batch_size: int, n_models: int) -> int: ...
+    def fetch_size_per_model(self, batch_size: int, n_models: int) -> int: ...
 
-    def batches_of_each(self, where: Tensor, batch_size: int) -> Sequence[LayerInput]: ...
+    def batches_per_model(self, where: Tensor, batch_size: int) -> Sequence[LayerInput]: ...
 
 
 class Rows(Protocol):
@@ -72,7 +72,7 @@ class Rows(Protocol):
 
     def chunks(self) -> list[slice]: ...
 
-    def n_fetched(self, batch_size: int) -> int: ...
+    def fetch_size(self, batch_size: int) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -110,23 +110,23 @@ class DenseRows:
     def chunks(self) -> list[slice]:
         return row_chunks(*self.shape, self.values.device)
 
-    def n_fetched(self, batch_size: int) -> int:
-        return whole_batches(batch_size, self.shape[1], self.values.device)
+    def fetch_size(self, batch_size: int) -> int:
+        return rows_per_fetch(batch_size, self.shape[1], self.values.device)
 
-    def n_fetched_of_each(self, batch_size: int, n_models: int) -> int:
+    def fetch_size_per_model(self, batch_size: int, n_models: int) -> int:
         """Tell how many rows of each model are fetched at once."""
         # A processor multiplies what lies together, and keeps close what one batch needs.
         if self.values.device.type == "cpu":
             return batch_size
-        return whole_batches(batch_size, n_models * self.shape[1], self.values.device)
+        return rows_per_fetch(batch_size, n_models * self.shape[1], self.values.device)
 
-    def shares(self, other: object) -> bool:
+    def has_same_table(self, other: object) -> bool:
         """Tell whether both are rows of one table."""
         if not isinstance(other, DenseRows):
             return False
         return self.values is other.values and self.dtype == other.dtype
 
-    def batches_of_each(self, where: Tensor, batch_size: int) -> list[DenseBatch]:
+    def batches_per_model(self, where: Tensor, batch_size: int) -> list[DenseBatch]:
         """Give batches of the whole table, at positions of shape (n_models, n_rows)."""
         rows = torch.index_select(self.values, 0, where.flatten()).to(self.dtype)
         parts = torch.split(rows.view(*where.shape, -1), batch_size, dim=1)
@@ -173,7 +173,7 @@ class MappedRows:
     def chunks(self) -> list[slice]:
         return row_chunks(*self.shape, self.device)
 
-    def n_fetched(self, batch_size: int) -> int:
+    def fetch_size(self, batch_size: int) -> int:
         return batch_size
 
 
@@ -213,8 +213,8 @@ class CenteredRows:
     def chunks(self) -> list[slice]:
         return self.rows.chunks()
 
-    def n_fetched(self, batch_size: int) -> int:
-        return self.rows.n_fetched(batch_size)
+    def fetch_size(self, batch_size: int) -> int:
+        return self.rows.fetch_size(batch_size)
 
 
 def centered(rows: Rows) -> CenteredRows | None:
@@ -299,8 +299,8 @@ class SparseRows:
         self._kept[begin, end] = SparseBatch(chunk.as_tensor())
         return self._kept[begin, end]
 
-    def n_fetched(self, batch_size: int) -> int:
-        return whole_batches(batch_size, self._stored_per_row, self.values.device)
+    def fetch_size(self, batch_size: int) -> int:
+        return rows_per_fetch(batch_size, self._stored_per_row, self.values.device)
 
     def as_tensor(self) -> Tensor:
         """Give the rows as a torch CSR tensor in the precision of the computation."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-class Bags(NamedTuple):
+class SparseMatrix(NamedTuple):
     """Weighted sums of rows of a table, or of several tables.
 
     Parameters
@@ -53,14 +53,14 @@ class Bags(NamedTuple):
         )[0]
         return sums
 
-    def _in_one(self, n_tables: int, distance: int) -> Bags:
+    def _in_one(self, n_tables: int, distance: int) -> SparseMatrix:
         """Give the sums of all tables as sums of a table in which they lie one below the other."""
         if self.tables is not None:
-            return Bags(self.starts, self.members + self.tables * distance, self.factors)
+            return SparseMatrix(self.starts, self.members + self.tables * distance, self.factors)
         starts = self.starts + _counted(n_tables, 1, self.starts.dtype) * self.members.shape[0]
         members = self.members + _counted(n_tables, distance, self.members.dtype)
         factors = self.factors.expand(n_tables, -1)
-        return Bags(starts.view(-1), members.view(-1), factors.reshape(-1))
+        return SparseMatrix(starts.view(-1), members.view(-1), factors.reshape(-1))
 
 
 @lru_cache(maxsize=64)

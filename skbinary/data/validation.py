@@ -1,86 +1,147 @@
-"""What users hand in, checked and brought into the form that training needs."""
+"""Check the data that users pass to ``fit``, ``predict`` and the like."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from numbers import Real
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
-from sklearn.utils import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import (
-    _get_feature_names,
-    assert_all_finite,
-    check_array,
-    check_consistent_length,
-    column_or_1d,
-    validate_data,
-)
+from sklearn.utils.validation import _get_feature_names, assert_all_finite, validate_data
 from torch import Tensor
 
-from skbinary.data.containers import check_container, first_missing, is_single
-from skbinary.data.rows import DenseRows, MappedRows, Rows, SparseRows
+from skbinary.data.checked import CheckedData, Table
+from skbinary.data.containers import check_container, is_single_precision
+from skbinary.data.labels import check_groups, check_labels, encode, find_classes
+from skbinary.data.scales import scale_difference
+from skbinary.data.weights import check_weight
+from skbinary.runtime.warnings import warn
 
-_CPU = torch.device("cpu")
-# Sums and products of such weights keep their digits, and do not overflow.
-_SMALLEST_ORDINARY, _LARGEST_ORDINARY = 1e-100, 1e100
 
-
-def check_rows(estimator: Any, X: Any, *, reset: bool, finite: bool = True, name: str = "X") -> Any:
-    """Check rows, and remember or compare their width, names and shape.
+def check_data(
+    estimator: Any,
+    table: tuple[Any, Any, Any],
+    validation: tuple[Any, Any, Any],
+    *,
+    reset: bool,
+    groups: Any = None,
+    classes: NDArray[np.generic] | None = None,
+) -> CheckedData:
+    """Check everything that is passed to ``fit``.
 
     Parameters
     ----------
     estimator : estimator
-        Its ``n_features_in_``, ``feature_names_in_`` and ``sample_shape_`` are set if `reset`,
-        else they are what X must match.
-    X : array-like, sparse matrix, data frame or tensor
-        The rows. They may have more than two dimensions if the estimator's tags say so.
+        Its ``n_features_in_``, ``feature_names_in_`` and ``sample_shape_`` are set if `reset`, and
+        compared otherwise.
+    table, validation : tuple of (X, y, sample_weight)
+        The training rows, and the validation rows or three times None.
     reset : bool
-        Whether this is the first look at the data.
+        Whether the features are new to the estimator.
+    groups : array-like of shape (n_samples,) or None, default=None
+        The group of each training row.
+    classes : ndarray of shape (2,) or None, default=None
+        The labels, if they are known beforehand.
+
+    Returns
+    -------
+    CheckedData
+    """
+    given, y, sample_weight = table
+    X = check_rows(estimator, given, reset=reset)
+    y = check_labels(estimator, X, y)
+    weight = check_weight(sample_weight, X)
+    if classes is None:
+        classes = find_classes(estimator, y)
+    encode(y, classes)  # raises for unknown labels
+    validation_table = _check_validation(estimator, validation, classes)
+    if validation_table is not None:
+        _warn_if_scales_differ(estimator, X, validation_table.X)
+    group_codes = check_groups(groups, X)
+    return CheckedData(Table(X, y, weight), validation_table, classes, given, group_codes)
+
+
+def _check_validation(
+    estimator: Any, validation: tuple[Any, Any, Any], classes: NDArray[np.generic]
+) -> Table | None:
+    X, y, sample_weight = validation
+    if X is None and y is None and sample_weight is None:
+        return None
+    if X is None or y is None:
+        given, missing = ("X_val", "y_val") if y is None else ("y_val", "X_val")
+        if X is None and y is None:
+            given, missing = "sample_weight_val", "X_val and y_val"
+        raise ValueError(
+            f"X_val and y_val must be passed together, got {given} alone. Pass {missing} as well, "
+            "or none of them."
+        )
+    X = check_rows(estimator, X, reset=False, name="X_val")
+    y = check_labels(estimator, X, y, "y_val")
+    encode(y, classes, "y_val")  # raises for unknown labels
+    return Table(X, y, check_weight(sample_weight, X, "sample_weight_val"))
+
+
+def _warn_if_scales_differ(estimator: Any, X: Any, X_val: Any) -> None:
+    """Warn if the validation rows seem to lack a transformation of the training rows."""
+    found = scale_difference(X, X_val)
+    if found is None:
+        return
+    names = getattr(estimator, "feature_names_in_", None)
+    name = found.column if names is None else repr(str(names[found.column]))
+    warn(
+        "The columns of X_val must be on the scale of those of X, got the "
+        f"{found.statistic} {found.value_val:.3g} instead of {found.value:.3g} in column {name}, "
+        f"and another scale in {found.n_columns} of {found.n_compared} columns. In a pipeline, "
+        'X_val is transformed only with metadata routing and Pipeline(transform_input=["X_val"]), '
+        "as the docstring of fit shows."
+    )
+
+
+def check_rows(estimator: Any, X: Any, *, reset: bool, finite: bool = True, name: str = "X") -> Any:
+    """Check rows, and set or compare the number, names and shape of their features.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its ``n_features_in_``, ``feature_names_in_`` and ``sample_shape_`` are set if `reset`, and
+        compared otherwise.
+    X : array-like, sparse matrix, data frame or tensor
+        The rows. They may have more than two dimensions if the estimator takes images.
+    reset : bool
+        Whether the features are new to the estimator.
     finite : bool, default=True
-        Whether to look for NaN and infinity.
+        Whether to check for NaN and infinity.
     name : str, default="X"
         Name of the rows in messages.
 
     Returns
     -------
     ndarray, numpy.memmap, CSR matrix or tensor of shape (n_samples, n_features)
-        A memory map stays one of any real type, and a tensor on an accelerator stays there. Numbers
-        of float32 or less become float32, and everything else becomes float64.
+        A memory map stays a memory map of its type, and a tensor on an accelerator stays there.
+        Values of float32 or less become float32, and all others float64.
     """
-    if not reset and _fits(estimator, X):
+    if not reset and _is_valid_array(estimator, X):
         if finite:
             assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
         return X
     X = check_container(X, name)
-    single = is_single(X)
+    dtype = np.float32 if is_single_precision(X) else [np.float64, np.float32]
     if hasattr(X, "to_numpy") and hasattr(X, "columns") and _get_feature_names(X) is None:
-        X = _NamedColumns(X)
-    shape = np.shape(X)[1:] if _is_deep(X) else None
+        X = _PolarsColumns(X)
     if estimator._takes_images:
-        X = _flat(estimator, X, shape, reset=reset)
+        X = _flatten(estimator, X, reset=reset)
     if isinstance(X, Tensor):
         return _check_tensor(estimator, X, reset=reset)
     if isinstance(X, np.memmap):
-        kept = X.dtype.kind in "biuf" and X.dtype.itemsize <= 8
-        checked = validate_data(
-            estimator, X, reset=reset, dtype=None if kept else [np.float64, np.float32]
-        )
-        return (
-            np.asanyarray(checked).view(np.memmap) if np.may_share_memory(checked, X) else checked
-        )
+        return _check_memmap(estimator, X, reset=reset)
     try:
         X = validate_data(
             estimator,
             X,
             reset=reset,
             accept_sparse="csr",
-            dtype=np.float32 if single else [np.float64, np.float32],
+            dtype=dtype,
             accept_large_sparse=True,
             ensure_all_finite=finite,
         )
@@ -88,18 +149,18 @@ def check_rows(estimator: Any, X: Any, *, reset: bool, finite: bool = True, name
         if "NAType" not in str(error):
             raise
         raise ValueError(
-            f"{name} must hold a number in each place, got <NA>, for a missing value. "
+            f"{name} must hold a number in each cell, got <NA>, a missing value. "
             "Impute the missing values, or drop these rows."
         ) from None
     if sp.issparse(X) and not X.has_canonical_format:
-        # There and back again is a copy whose columns are sorted, in less time than sorting takes.
+        # Converting to CSC and back sorts the columns, in less time than sort_indices takes.
         X = X.tocsc().tocsr()
         X.sum_duplicates()
     return X
 
 
-def _fits(estimator: Any, X: Any) -> bool:
-    """Tell whether X is an array of just the form that is wanted, so that nothing else is asked."""
+def _is_valid_array(estimator: Any, X: Any) -> bool:
+    """Check whether X is a float array that fits the estimator and needs no other check."""
     return (
         type(X) is np.ndarray
         and X.dtype in (np.float64, np.float32)
@@ -111,8 +172,8 @@ def _fits(estimator: Any, X: Any) -> bool:
     )
 
 
-class _NamedColumns:
-    """A polars frame for a scikit-learn that is older than it, and reads no names from it."""
+class _PolarsColumns:
+    """A polars frame for versions of scikit-learn that do not read its column names."""
 
     def __init__(self, frame: Any):
         self.columns = list(frame.columns)
@@ -125,33 +186,28 @@ class _NamedColumns:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self._values.astype(dtype or self.dtype, copy=bool(copy))
 
-    def __dataframe__(self, *args: Any, **kwargs: Any) -> _NamedColumns:
+    def __dataframe__(self, *args: Any, **kwargs: Any) -> _PolarsColumns:
         return self
 
     def column_names(self) -> list[str]:
         return self.columns
 
 
-def _is_deep(X: Any) -> bool:
-    if isinstance(X, list):
-        return len(X) > 0 and np.ndim(X[0]) > 1
-    return getattr(X, "ndim", 2) > 2
-
-
-def _flat(estimator: Any, X: Any, shape: tuple[int, ...] | None, *, reset: bool) -> Any:
-    """Flatten each sample in C order, after a look at its shape."""
+def _flatten(estimator: Any, X: Any, *, reset: bool) -> Any:
+    """Flatten each sample in C order, and set or compare the shape of the samples."""
+    shape = tuple(int(n) for n in np.shape(X)[1:]) if _has_more_than_2_dimensions(X) else None
     if reset:
         estimator.__dict__.pop("sample_shape_", None)
         if shape is not None:
-            estimator.sample_shape_ = tuple(int(n) for n in shape)
+            estimator.sample_shape_ = shape
     else:
-        known = getattr(estimator, "sample_shape_", None)
-        if known != (None if shape is None else tuple(shape)):
-            given = np.shape(X)[1:]
-            wanted = known if known is not None else (estimator.n_features_in_,)
+        fitted_shape = getattr(estimator, "sample_shape_", None)
+        if fitted_shape != shape:
+            wanted = fitted_shape if fitted_shape is not None else (estimator.n_features_in_,)
             raise ValueError(
-                f"The samples in X must have the shape {wanted} that fit has seen, got "
-                f"{tuple(given)}. Reshape X to (n_samples, {', '.join(map(str, wanted))})."
+                f"The samples in X must have the shape {wanted}, as in fit, got "
+                f"{tuple(np.shape(X)[1:])}. Reshape X to "
+                f"(n_samples, {', '.join(map(str, wanted))})."
             )
     if shape is None:
         return X
@@ -160,13 +216,29 @@ def _flat(estimator: Any, X: Any, shape: tuple[int, ...] | None, *, reset: bool)
     return X.reshape(len(X), -1)
 
 
+def _has_more_than_2_dimensions(X: Any) -> bool:
+    if isinstance(X, list):
+        return len(X) > 0 and np.ndim(X[0]) > 1
+    return getattr(X, "ndim", 2) > 2
+
+
+def _check_memmap(estimator: Any, X: np.memmap[Any, Any], *, reset: bool) -> Any:
+    """Check a memory map, which stays one unless its type must be converted."""
+    is_kept = X.dtype.kind in "biuf" and X.dtype.itemsize <= 8
+    dtype = None if is_kept else [np.float64, np.float32]
+    checked = validate_data(estimator, X, reset=reset, dtype=dtype)
+    if np.may_share_memory(checked, X):
+        return np.asanyarray(checked).view(np.memmap)
+    return checked
+
+
 def _check_tensor(estimator: Any, X: Tensor, *, reset: bool) -> Tensor:
-    """Do for a tensor on an accelerator what validate_data does for an array, without moving it."""
+    """Check a tensor on an accelerator as ``validate_data`` checks an array, without moving it."""
     if X.is_complex():
         raise ValueError(f"Complex data not supported. X is a tensor of {X.dtype}.")
     if X.ndim != 2:
         raise ValueError(f"X must be 2-dimensional, got a tensor of shape {tuple(X.shape)}.")
-    # One row of zeros carries width and names through scikit-learn's own checks.
+    # scikit-learn checks a row of zeros of the same width instead.
     validate_data(estimator, np.zeros((1, X.shape[1])), reset=reset, ensure_min_features=1)
     if len(X) == 0:
         raise ValueError(
@@ -175,303 +247,6 @@ def _check_tensor(estimator: Any, X: Tensor, *, reset: bool) -> Tensor:
         )
     if X.is_floating_point() and not bool(torch.isfinite(X).all()):
         raise ValueError(
-            "Input X contains NaN or infinity. Impute or drop these rows before calling fit."
+            "Input X contains NaN or infinity. Impute the missing values, or drop these rows."
         )
     return X
-
-
-def check_labels(estimator: Any, X: Any, y: Any, name: str = "y") -> NDArray[np.generic]:
-    """Check that y holds one label for each row.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,)
-    """
-    if y is None:
-        raise ValueError(
-            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y "
-            "is None. Pass the labels of the rows."
-        )
-    y = _as_array(y, name)
-    if isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in "biuUS":
-        # Whole numbers and words are labels, whatever their values.
-        check_consistent_length(X, y)
-        return y
-    check_gaps(y, name)
-    y = column_or_1d(y, warn=True)
-    if y.dtype.kind == "c":
-        raise ValueError(f"Complex data not supported. {name} must hold labels.")
-    assert_all_finite(y, input_name=name, estimator_name=type(estimator).__name__)
-    check_classification_targets(y)
-    check_consistent_length(X, y)
-    return y
-
-
-def check_gaps(y: Any, name: str = "y") -> None:
-    """Check that no label is None, NA or another object for a missing value."""
-    if sp.issparse(y):
-        return
-    labels = np.asarray(y)
-    gap = first_missing(labels)
-    if gap is not None:
-        raise ValueError(
-            f"{name} must hold a label for each row, got {labels.flat[gap]} in row {gap}, "
-            "which is NaN, None or another missing value. Drop these rows, or label them."
-        )
-
-
-def _as_array(values: Any, name: str) -> Any:
-    """Check labels or weights, and move tensors to CPU memory."""
-    if isinstance(values, Tensor):
-        values = values.cpu()
-    return check_container(values, name)
-
-
-def two_classes(estimator: Any, y: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Give the two labels, sorted, or say why there are not two."""
-    classes = np.unique(y)
-    if len(classes) == 2:
-        return classes
-    name = type(estimator).__name__
-    if len(classes) == 1:
-        raise ValueError(
-            f"y must hold two classes, got one class, {classes.tolist()[0]!r}. {name} "
-            "cannot learn from one class: check how the rows were selected, or pass both classes "
-            "to partial_fit."
-        )
-    kind = type_of_target(y, input_name="y")
-    raise ValueError(
-        "Only binary classification is supported. The type of the target is "
-        f"{kind}, got {len(classes)} classes. Wrap {name} in "
-        "sklearn.multiclass.OneVsRestClassifier."
-    )
-
-
-def encode(
-    y: NDArray[np.generic], classes: NDArray[np.generic], name: str = "y"
-) -> NDArray[np.float64]:
-    """Give 1 for the positive class and 0 for the other."""
-    positive: NDArray[np.bool_] = y == classes[1]
-    if not np.all(positive | (y == classes[0])):
-        unknown = [label for label in np.unique(y).tolist() if label not in classes.tolist()]
-        raise ValueError(
-            f"{name} must hold the classes {classes.tolist()} only, got {unknown} as well. Drop "
-            "these rows, or fit anew with all classes."
-        )
-    return positive.astype(np.float64)
-
-
-def check_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> Any:
-    """Check the weights of rows.
-
-    Returns
-    -------
-    ndarray of float64 of shape (n_samples,) or None
-    """
-    if sample_weight is None:
-        return None
-    if isinstance(sample_weight, str | Mapping):
-        raise ValueError(
-            f"{name} must have one number for each row, got {sample_weight!r}. Weights of "
-            "classes are given as the parameter class_weight."
-        )
-    sample_weight = _as_array(sample_weight, name)
-    if isinstance(sample_weight, Real):
-        sample_weight = np.full(X.shape[0], sample_weight)
-    weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name=name)
-    if weight.shape != (X.shape[0],):
-        raise ValueError(
-            f"{name} must have one number for each row, shape ({X.shape[0]},), got shape "
-            f"{weight.shape}. Give every row a weight."
-        )
-    if np.any(weight < 0):
-        raise ValueError(
-            f"Negative values in data passed to `{name}`: weights must be zero or more, got "
-            f"{weight.min():g}. Drop rows that shall not count, or give them weight 0."
-        )
-    if not np.any(weight > 0):
-        raise ValueError(
-            f"{name} must not be all zero. Sample weights must contain at least one non-zero "
-            "number."
-        )
-    return weight
-
-
-def check_groups(groups: Any, X: Any, name: str = "groups") -> NDArray[np.intp] | None:
-    """Check the groups of rows, and number them.
-
-    Returns
-    -------
-    ndarray of int of shape (n_samples,) or None
-    """
-    if groups is None:
-        return None
-    values = _as_array(groups, name)
-    if sp.issparse(values) or np.ndim(values) == 0:
-        what = "a sparse matrix" if sp.issparse(values) else f"{groups!r}"
-        raise ValueError(
-            f"{name} must be an array with one entry for each row, got {what}. Give every "
-            "row a group."
-        )
-    groups = np.asarray(values)
-    groups = groups[:, 0] if groups.ndim == 2 and groups.shape[1] == 1 else groups
-    if groups.shape != (X.shape[0],):
-        got = len(groups) if groups.ndim == 1 else f"shape {groups.shape}"
-        raise ValueError(
-            f"{name} must have one entry for each row, {X.shape[0]}, got {got}. Give every "
-            "row a group."
-        )
-    gap = first_missing(groups)
-    if gap is not None:
-        raise ValueError(
-            f"{name} must hold a group for each row, got {groups[gap]} in row {gap}, which "
-            "is NaN, None or another missing value. Drop these rows, or name their groups."
-        )
-    assert_all_finite(groups, input_name=name)
-    try:
-        codes: NDArray[np.intp] = np.unique(groups, return_inverse=True)[1]
-    except TypeError:
-        raise ValueError(
-            f"{name} must be of one type that can be sorted, such as int or str, got values of "
-            "several types. Convert them."
-        ) from None
-    return codes
-
-
-def scale_weights(*factors: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
-    """Multiply weights, and divide the product by a power of two.
-
-    The largest weight ends up between 1 and 2, so that no weight overflows or is rounded to zero in
-    another precision, and the others keep all their digits.
-
-    Parameters
-    ----------
-    *factors : ndarray of shape (n_samples,)
-        Weights of zero or more.
-
-    Returns
-    -------
-    weights : ndarray of shape (n_samples,)
-    exponent : int
-        The product of the factors is ``weights * 2 ** exponent``.
-    """
-    weights, exponent = np.ones(1), 0
-    for factor in factors:
-        scaled, own = _scaled(factor)
-        weights, exponent = weights * scaled, exponent + own
-    weights, own = _scaled(weights)
-    return weights, exponent + own
-
-
-def _scaled(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
-    largest = float(np.max(weights, initial=0.0))
-    exponent = int(np.frexp(largest)[1]) - 1 if largest > 0 else 0
-    return np.ldexp(weights, -exponent), exponent
-
-
-def of_ordinary_size(weights: NDArray[Any]) -> NDArray[Any]:
-    """Divide weights by a power of two where they are so large or small that sums lose digits."""
-    if _SMALLEST_ORDINARY <= np.max(weights, initial=0.0) <= _LARGEST_ORDINARY:
-        return weights
-    return scale_weights(weights)[0]
-
-
-def weigh_classes(
-    class_weight: Any,
-    classes: NDArray[np.generic],
-    y: NDArray[np.generic],
-    sample_weight: NDArray[np.float64] | None,
-) -> NDArray[np.float64]:
-    """Give the weights of the two classes.
-
-    ``"balanced"`` is ``total weight / (2 * weight of the class)``, as in scikit-learn, and 1 where
-    there is but one class to balance.
-    """
-    if isinstance(class_weight, dict):
-        _check_class_weight(class_weight, classes)
-    if class_weight is None:
-        return np.ones(2)
-    counted = y if sample_weight is None else y[sample_weight > 0]
-    if class_weight == "balanced" and len(np.unique(counted)) < 2:
-        return np.ones(2)
-    if sample_weight is not None:
-        sample_weight, _ = scale_weights(sample_weight)  # balance does not depend on their scale
-    weights: NDArray[np.float64] = compute_class_weight(
-        class_weight, classes=classes, y=y, sample_weight=sample_weight
-    )
-    if len(counted) and not np.any(weights[np.isin(classes, counted)] > 0):
-        raise ValueError(
-            "class_weight and sample_weight must leave rows with a weight, got "
-            f"class_weight={class_weight!r} with rows of {np.unique(counted).tolist()} only"
-            ". Give that class a weight above zero."
-        )
-    return weights
-
-
-def _check_class_weight(class_weight: dict[Any, Any], classes: NDArray[np.generic]) -> None:
-    known = classes.tolist()
-    bad = [w for w in class_weight.values() if not (isinstance(w, Real) and 0 <= float(w) < np.inf)]
-    if bad:
-        raise ValueError(
-            f"class_weight must hold finite numbers of zero or more, got {bad[0]!r}. Give "
-            "both classes a weight above zero."
-        )
-    if all(class_weight.get(label, 1) == 0 for label in known):
-        raise ValueError(
-            f"class_weight must not be zero for both classes, got {class_weight!r}. Give "
-            "both classes a weight above zero."
-        )
-
-
-def as_rows(X: Any, device: torch.device, dtype: torch.dtype, *, convert: bool) -> Rows:
-    """Put checked rows on a device.
-
-    Parameters
-    ----------
-    X : what ``check_rows`` gives
-    device : torch.device
-    dtype : torch.dtype
-        The precision of the computation.
-    convert : bool
-        Whether dense rows are converted to `dtype` at once. Otherwise each batch is.
-
-    Returns
-    -------
-    Rows
-    """
-    if sp.issparse(X):
-        values = torch.as_tensor(_writable(X.data)).to(device=device, dtype=dtype)
-        return SparseRows(
-            torch.as_tensor(_writable(X.indptr)).to(device),
-            torch.as_tensor(_writable(X.indices)).to(device),
-            values,
-            X.shape[1],
-            dtype,
-        )
-    if isinstance(X, np.memmap):
-        return MappedRows(X, dtype, device)
-    values = X if isinstance(X, Tensor) else as_tensor(X)
-    fits = values.dtype == dtype and values.device == device and values.is_contiguous()
-    if convert and not fits:
-        # Converted and laid out row by row in one go, so that there is never a second copy.
-        values = torch.empty(values.shape, dtype=dtype, device=device).copy_(values)
-    return DenseRows(values if values.device == device else values.to(device), dtype)
-
-
-def placed(X: Any, device: torch.device) -> Any:
-    """Put rows that many models will score on their device once, or leave them as they are."""
-    is_plain = type(X) is np.ndarray and X.dtype in (np.float32, np.float64)
-    return as_tensor(X, device) if is_plain and device.type == "cuda" else X
-
-
-def as_tensor(array: NDArray[Any], device: torch.device = _CPU) -> Tensor:
-    """Give a tensor on the memory of an array, or on a copy where torch cannot share it."""
-    tensor = torch.from_numpy(_writable(array))
-    return tensor if device == _CPU else tensor.to(device)
-
-
-def _writable(array: NDArray[Any]) -> NDArray[Any]:
-    # torch knows no read-only memory and no negative strides.
-    if array.flags.writeable and all(step >= 0 for step in array.strides):
-        return array
-    return np.array(array, order="C")

@@ -1,185 +1,89 @@
-"""What users call of both classifiers: ``fit`` and ``partial_fit``, and what they check."""
+"""What users call on both classifiers: fit, partial_fit, the predictions and fitted attributes."""
 
 from __future__ import annotations
 
-import difflib
 import functools
-import inspect
+import math
 from abc import abstractmethod
-from collections.abc import Callable
 from numbers import Real
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, _fit_context
-from sklearn.utils import Tags, check_random_state
-from sklearn.utils._param_validation import (
-    Interval,
-    InvalidParameterError,
-    StrOptions,
-    validate_parameter_constraints,
-)
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
-from skbinary.callbacks.monitor import check_monitor
-from skbinary.callbacks.sklearn import CallbackSupport
-from skbinary.data.preparation import CheckedData, Fold, Table, check_data
-from skbinary.data.validation import two_classes
-from skbinary.estimators.fit_context import MINIBATCH_SOLVERS, FitContext
-from skbinary.estimators.fitting import TrainedModel
+from skbinary.callbacks.sklearn import init_callback_context, set_callbacks
+from skbinary.data.checked import CheckedData
+from skbinary.data.labels import check_labels, encode, find_classes
+from skbinary.data.validation import check_data, check_rows
+from skbinary.data.weights import check_weight
+from skbinary.estimators import files, html
+from skbinary.estimators.fitting import Fit, warn_of_majority, with_choice
+from skbinary.estimators.observers import FitObservers
+from skbinary.estimators.parameters import (
+    check_monitor_and_threshold,
+    has_partial_fit,
+    suggesting,
+)
+from skbinary.estimators.recipe import Recipe
+from skbinary.estimators.rollback import unchanged_on_error
+from skbinary.estimators.scoring import (
+    Scorer,
+    Writer,
+    available_device,
+    write_logits,
+    write_probabilities,
+    write_probability_of,
+)
+from skbinary.estimators.state import Curves, FittedState, per_model
+from skbinary.estimators.views import as_module, as_net, net_settings
+from skbinary.models.torch_module import LogitModule, MeanLogitModule
 from skbinary.runtime.defaults import default_settings
-from skbinary.runtime.device import resolve_device
 from skbinary.runtime.memory import is_out_of_memory, out_of_memory
 from skbinary.runtime.threads import one_torch_thread
-from skbinary.thresholds.decision import positive_index
+from skbinary.solvers.result import StopReason
+from skbinary.thresholds.curve import ThresholdData, choose_threshold
+from skbinary.thresholds.decision import apply_threshold, check_threshold, positive_index
 from skbinary.thresholds.objectives import parse_threshold
 
-# From so many rows on early_stopping="auto" is on: there it betters log loss and ROC AUC on the
-# tables of docs/quality.md, with fewer rows the log loss alone.
-ENOUGH_ROWS = 1000
-_USUAL_THRESHOLD, _PROBABILITY = 0.5, Interval(Real, 0, 1, closed="both")
-
-_Method = TypeVar("_Method", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from skbinary.callbacks.skorch_net import BinaryNet
 
 
-# Arguments that other libraries take in fit, and what to write.
-_NAMES_ELSEWHERE = {
-    "eval_set": "Validation rows are given to fit as X_val and y_val: write "
-    "fit(X, y, X_val=X_val, y_val=y_val).",
-    "eval_sample_weight": "Write fit(X, y, X_val=X_val, y_val=y_val, sample_weight_val=weights).",
-    "validation_split": "Set the parameters early_stopping=True and validation_fraction.",
-    "epochs": "Set the parameter max_iter.",
-    "n_epochs": "Set the parameter max_iter.",
-    "max_epochs": "Set the parameter max_iter.",
-    "early_stopping_rounds": "Set the parameter n_iter_no_change.",
-}
-_NAMES_ELSEWHERE["validation_data"] = _NAMES_ELSEWHERE["eval_set"]
-_NAMES_ELSEWHERE["X_val"] = _NAMES_ELSEWHERE["y_val"] = _NAMES_ELSEWHERE["eval_set"]
-
-
-def unchanged_on_error(method: _Method) -> _Method:
-    """Decorate a method of an estimator so that an error leaves the estimator unchanged.
-
-    The estimator's attributes are put back as they were when `method` raises anything. The method
-    runs with the default settings of torch and NumPy, and if memory runs out, the error says what
-    to do about it.
-    """
-    known = inspect.signature(method).parameters.values()
-    takes_any = any(each.kind is each.VAR_KEYWORD for each in known)
-    names = {each.name for each in known}
-
-    @functools.wraps(method)
-    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not takes_any:
-            for name in kwargs.keys() - names:
-                raise TypeError(_unknown_argument(self, method.__name__, name))
-        before = self.__dict__.copy()
-        try:
-            with default_settings():
-                return method(self, *args, **kwargs)
-        except BaseException as error:
-            self.__dict__ = before  # one step, which Ctrl-C cannot split
-            if is_out_of_memory(error):
-                what = f"{type(self).__name__}.{method.__name__}"
-                raise out_of_memory(error, what, self._memory_advice) from error
-            raise
-
-    return guarded  # type: ignore[return-value]  # with the signature of `method`
-
-
-def _check_can_choose(validation: Table, classes: NDArray[np.generic]) -> None:
-    """Check that a threshold can be chosen on the validation rows that were given."""
-    y, weight = validation.y, validation.sample_weight
-    found = np.unique(y if weight is None else y[weight > 0])
-    if len(found) < 2:
-        raise ValueError(
-            f"y_val must hold both classes, {classes.tolist()}, to choose a threshold on, got "
-            f"{found.tolist()}. Add rows of the other class, or set threshold to a number."
-        )
-
-
-def _unknown_argument(estimator: Any, method: str, name: str) -> str:
-    """Say what to do with an argument that a method does not take."""
-    advice = _NAMES_ELSEWHERE.get(name, "Leave it out.")
-    if name in estimator._get_param_names():
-        advice = f"It is a parameter of the estimator: write set_params({name}=...)."
-    kind = type(estimator).__name__
-    return f"{kind}.{method}() got an unexpected keyword argument {name!r}. {advice}"
-
-
-def _has_batches(self: BinaryClassifier) -> bool:
-    """Tell whether partial_fit is there, and if not, why."""
-    if self.early_stopping is True:
-        raise AttributeError(
-            "partial_fit must have early_stopping=False, since it sees no validation rows, got "
-            "early_stopping=True. Use fit, or switch it off."
-        )
-    if not isinstance(self.threshold, Real):
-        raise AttributeError(
-            "partial_fit must have a number as threshold, since it sees no rows to choose one on, "
-            f"got threshold={self.threshold!r}. Use tune_threshold afterwards."
-        )
-    if self._n_networks != 1:
-        raise AttributeError(
-            "partial_fit must have n_members=1, since members leave rows out, got "
-            f"n_members={self._n_networks!r}. Use fit."
-        )
-    if self.solver in MINIBATCH_SOLVERS:
-        return True
-    raise AttributeError(
-        f"partial_fit must have a solver with batches, got solver={self.solver!r}. Use "
-        "solver='adam' or solver='sgd'."
-    )
-
-
-class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
+class BinaryClassifier(ClassifierMixin, BaseEstimator):
     """A linear model or a network for two classes, trained with BCE-with-logits.
 
-    What users call is here: parameters and data are checked, and a training is settled.
+    Subclasses say what their parameters mean to the solvers, and document them.
     """
 
+    # What an error says when memory runs out.
     _memory_advice = (
         "Pass float32 rows, lower batch_size or the number of units, or set device='cpu' if the "
         "device is an accelerator."
     )
+    # Whether X may have more than two dimensions, which are flattened.
+    _takes_images = False
+    _doc_link_module = "skbinary"
+    _doc_link_template = "{page}"
 
     solver: str
-    batch_size: int | str
+    learning_rate_init: float
+    early_stopping: bool | str
+    monitor: Any
+    threshold: Any
     pos_label: Any
     warm_start: bool
-    random_state: Any
-    device: str
-
-    @classmethod
-    @functools.cache
-    def _get_param_names(cls) -> list[str]:
-        # scikit-learn reads the signature anew for every copy, which adds up in searches.
-        names: list[str] = super()._get_param_names()
-        return names
-
-    @property
-    @abstractmethod
-    def _n_networks(self) -> int:
-        """Number of models that are averaged."""
+    n_features_in_: int
+    _state: FittedState
 
     @abstractmethod
-    def _choose_solver(self, X: Any) -> str:
-        """Give the solver for these rows."""
+    def _recipe(self, data: CheckedData, *, is_partial: bool) -> Recipe:
+        """Return what the parameters mean to the solvers, for this data."""
 
-    def _follows_a_path(self, training: FitContext) -> bool:
-        """Tell whether a stack solves what a full-batch solver would solve."""
-        return False
-
-    def _sees_all_rows(self) -> bool:
-        """Tell whether the solver sees all rows at once."""
-        return self.solver not in MINIBATCH_SOLVERS
-
-    def _trains_in_stacks(self) -> bool:
-        """Tell whether a fit in a stack does all that a fit alone would do."""
-        as_written = type(self).fit is BinaryClassifier.fit
-        watched = self.callbacks or self.verbose or getattr(self, "_skl_callbacks", None)
-        return as_written and not watched
+    # -- fitting ----------------------------------------------------------------------------
 
     @unchanged_on_error
     @_fit_context(prefer_skip_nested_validation=True)
@@ -237,8 +141,8 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
         >>> model = TorchLogisticClassifier()
         >>> model.fit([[-1.0], [1.0], [2.0]], ["no", "yes", "yes"], sample_weight=[1, 1, 2])
         TorchLogisticClassifier()
-        >>> model.stop_reason_
-        'the gradient is within tol'
+        >>> print(model.stop_reason_)
+        converged
 
         Validation rows in a pipeline, transformed like the others by metadata routing:
 
@@ -259,23 +163,26 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
         >>> min(pipeline["network"].validation_loss_curve_) < 0.1
         True
         """
-        goes_on = self.warm_start and hasattr(self, "classes_")
+        previous = self.__dict__.get("_state") if self.warm_start else None
         with one_torch_thread():
             data = check_data(
                 self,
                 (X, y, sample_weight),
                 (X_val, y_val, sample_weight_val),
-                reset=not goes_on,
+                reset=previous is None,
                 groups=groups,
             )
-            if goes_on and not np.array_equal(data.classes, self.classes_):
+            if previous is not None and not np.array_equal(data.classes, previous.classes):
                 raise ValueError(
-                    f"y must hold the classes {self.classes_.tolist()} to go on from the last fit, "
-                    f"got {data.classes.tolist()}. Set warm_start=False to start anew."
+                    f"y must hold the classes {previous.classes.tolist()} to continue from the "
+                    f"last fit, got {data.classes.tolist()}. Set warm_start=False to start anew."
                 )
-            return self._train(data, goes_on=goes_on, n_epochs=self.max_iter)
+            recipe = self._recipe(data, is_partial=False)
+            observers = FitObservers(self, data, is_partial=False)
+            self._state = Fit(recipe, data, observers, previous).run()
+        return self
 
-    @available_if(_has_batches)
+    @available_if(has_partial_fit)
     @unchanged_on_error
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
@@ -314,135 +221,352 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
         >>> print(model.predict([[3.0]]))
         ['yes']
         """
-        goes_on = hasattr(self, "classes_")
-        known = self.classes_ if goes_on else None
+        previous = self.__dict__.get("_state")
+        known = None if previous is None else previous.classes
         if classes is not None:
-            classes = two_classes(self, np.asarray(classes))
+            classes = find_classes(type(self).__name__, np.asarray(classes))
             if known is not None and not np.array_equal(known, classes):
                 raise ValueError(
                     f"classes must be {known.tolist()}, as in the first call of partial_fit, got "
                     f"{classes.tolist()}. Leave classes out, or make a new estimator."
                 )
             known = classes
-        state = getattr(self, "_optimizer_state", None)
         with one_torch_thread():
-            data = check_data(
-                self, (X, y, sample_weight), (None,) * 3, reset=not goes_on, classes=known
-            )
-            return self._train(data, goes_on=goes_on, n_epochs=1, state=state, keep_state=True)
+            table, none = (X, y, sample_weight), (None, None, None)
+            data = check_data(self, table, none, reset=previous is None, classes=known)
+            recipe = self._recipe(data, is_partial=True)
+            observers = FitObservers(self, data, is_partial=True)
+            self._state = Fit(recipe, data, observers, previous).run()
+        return self
 
-    @abstractmethod
-    def _train(
-        self,
-        data: CheckedData,
-        *,
-        goes_on: bool,
-        n_epochs: int,
-        state: dict[str, Any] | None = None,
-        keep_state: bool = False,
-    ) -> Self:
-        """Train on checked data, and settle the threshold.
+    @unchanged_on_error
+    def tune_threshold(self, X: Any, y: Any, objective: Any, *, sample_weight: Any = None) -> Self:
+        """Choose the threshold on rows of one's choice, without training.
 
         Parameters
         ----------
-        data : CheckedData
-        goes_on : bool
-            Whether to start from the fitted weights.
-        n_epochs : int
-        state : dict or None, default=None
-            What the optimizer remembers.
-        keep_state : bool, default=False
-            Whether the optimizer shall remember this training. Callbacks are not told of it then.
-        """
+        X : {array-like, sparse matrix, data frame, tensor} of shape (n_samples, n_features)
+            The rows. They should not be those that the model was trained on.
+        y : array-like of shape (n_samples,)
+            Their labels.
+        objective : str, callable or dict
+            What the threshold shall achieve, as the parameter ``threshold`` says it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
 
-    def _settle(
-        self,
-        data: CheckedData,
-        *,
-        goes_on: bool = False,
-        state: dict[str, Any] | None = None,
-        fold: Fold | None = None,
-        is_partial: bool = False,
-    ) -> FitContext:
-        """Settle what a call of fit, or of partial_fit, will do."""
-        wanted = parse_threshold(self.threshold)
-        positive = positive_index(self.pos_label, data.classes)
-        if not isinstance(wanted, float) and data.validation is not None:
-            _check_can_choose(data.validation, data.classes)
-        solver = self._choose_solver(data.train.X)
-        scorer = check_monitor(self.monitor)
-        watches = scorer is not None or fold is not None
-        early = self._stops_early(data, solver, watches=watches, is_partial=is_partial)
-        usual = self.monitor == self._usual_monitor
-        if scorer is not None and not (usual or early or is_partial) and data.validation is None:
+        Returns
+        -------
+        self : estimator
+            With new ``threshold_``, ``threshold_curve_`` and ``threshold_interval_``.
+
+        Raises
+        ------
+        ValueError
+            If the objective is a number or none that is known, or the rows hold one class only.
+            The estimator is then what it was before.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_breast_cancer
+        >>> from sklearn.preprocessing import StandardScaler
+        >>> from skbinary import TorchLogisticClassifier
+        >>> X, y = load_breast_cancer(return_X_y=True)
+        >>> malignant = y == 0
+        >>> X = StandardScaler().fit(X[:300]).transform(X)
+        >>> model = TorchLogisticClassifier().fit(X[:300], malignant[:300])
+        >>> model = model.tune_threshold(X[300:], malignant[300:], {"recall": 0.95})
+        >>> print(f"{model.predict(X[300:])[malignant[300:]].mean():.2f}")
+        0.98
+        """
+        state = self._fitted()
+        wanted = parse_threshold(objective)
+        if isinstance(wanted, float):
             raise ValueError(
-                f"monitor must have validation rows, got monitor={self.monitor!r} with "
-                "early_stopping=False and no X_val. Set early_stopping=True, or pass X_val "
-                "and y_val."
+                "objective must be the name of a metric, a callable, a constraint or costs, got "
+                f"{objective!r}. Set the parameter threshold to use a number."
             )
-        random_state = self._own_random_state() if self._is_random() else None
-        return FitContext(
-            data=data,
-            device=resolve_device(self.device, data.given),
-            solver=solver,
-            architecture=self._architecture(self.n_features_in_),
-            random_state=random_state,
-            before=None if random_state is None else random_state.get_state(),
-            earlier=self.history_ if goes_on else {},
-            n_seen=int(getattr(self, "t_", 0)) if goes_on else 0,
-            state=state,
-            stops_early=early,
-            objective=None if isinstance(wanted, float) else wanted,
-            threshold=wanted if isinstance(wanted, float) else _USUAL_THRESHOLD,
-            positive=positive,
-            scorer=scorer,
-            fold=fold,
-            is_partial=is_partial,
+        with one_torch_thread():
+            rows = check_rows(self, X, reset=False)
+            labels = check_labels(self, rows, y)
+            weight = check_weight(sample_weight, rows)
+            encode(labels, state.classes)
+            positive = positive_index(self.pos_label, state.classes)
+            logits = Scorer.of(state).logits(rows)
+            scored = ThresholdData.from_logits(logits, labels, weight, state.classes, positive)
+            warn_of_majority(state.classes, self.pos_label, labels)
+            choice = choose_threshold(wanted, scored)
+        self._state = with_choice(state, choice, self.threshold, self.pos_label)
+        return self
+
+    def set_callbacks(self, *callbacks: Any) -> Self:
+        """Set scikit-learn's callbacks. They need scikit-learn 1.9 or newer.
+
+        Parameters
+        ----------
+        *callbacks : callback instances
+            For example ``sklearn.callback.ProgressBar()``. None at all takes them away.
+
+        Returns
+        -------
+        self : estimator
+            The same one.
+
+        Raises
+        ------
+        ImportError
+            If this scikit-learn has no callbacks.
+        """
+        set_callbacks(self, *callbacks)
+        return self
+
+    # -- predictions ------------------------------------------------------------------------
+
+    def decision_function(self, X: Any) -> NDArray[np.floating]:
+        """Give the logit of the positive class.
+
+        It is computed in the precision of `X`: float32 rows in float32, all others in float64.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame, tensor} of shape (n_samples, n_features)
+            The rows, with the features that ``fit`` has seen.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            The natural logarithm of the odds of ``classes_[1]``.
+
+        Examples
+        --------
+        >>> from skbinary import TorchLogisticClassifier
+        >>> model = TorchLogisticClassifier().fit([[-1.0], [1.0]], ["no", "yes"])
+        >>> model.decision_function([[-1.0], [2.0]]).round(2)
+        array([-0.67,  1.35])
+        """
+        return self._score(X, write_logits, 1)[:, 0]
+
+    def predict_proba(self, X: Any) -> NDArray[np.floating]:
+        """Give the probability of both classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame, tensor} of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, 2)
+            In the order of ``classes_``. Each row sums to one.
+
+        Examples
+        --------
+        >>> from skbinary import TorchLogisticClassifier
+        >>> model = TorchLogisticClassifier().fit([[-1.0], [1.0]], ["no", "yes"])
+        >>> model.predict_proba([[0.0], [2.0]]).round(2)
+        array([[0.5 , 0.5 ],
+               [0.21, 0.79]])
+        """
+        return self._score(X, write_probabilities, 2)
+
+    def predict_log_proba(self, X: Any) -> NDArray[np.floating]:
+        """Give the natural logarithm of the probability of both classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame, tensor} of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, 2)
+            In the order of ``classes_``. The logarithm of what ``predict_proba`` gives, so it is
+            -inf where that rounds to zero.
+
+        Examples
+        --------
+        >>> from skbinary import TorchLogisticClassifier
+        >>> model = TorchLogisticClassifier().fit([[-1.0], [1.0]], ["no", "yes"])
+        >>> model.predict_log_proba([[2.0]]).round(2)
+        array([[-1.58, -0.23]])
+        """
+        with np.errstate(divide="ignore", under="ignore"):
+            return np.log(self.predict_proba(X))
+
+    def predict(self, X: Any, *, threshold: float | None = None) -> NDArray[np.generic]:
+        """Label rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame, tensor} of shape (n_samples, n_features)
+            The rows.
+        threshold : float, default=None
+            A row gets the positive label when the probability of that label is at least this
+            number in [0, 1]. None takes ``threshold_``, or the number that the parameter
+            ``threshold`` was set to since. The positive label is ``pos_label``, by default
+            ``classes_[1]``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            One of ``classes_`` for each row.
+
+        Examples
+        --------
+        >>> from skbinary import TorchLogisticClassifier
+        >>> model = TorchLogisticClassifier().fit([[-1.0], [1.0]], ["no", "yes"])
+        >>> print(model.predict([[2.0]]), model.predict([[2.0]], threshold=0.9))
+        ['yes'] ['no']
+        """
+        given = None if threshold is None else check_threshold(threshold)
+        classes = self._fitted().classes
+        positive = positive_index(self.pos_label, classes)
+        probability = self._score(X, write_probability_of(positive), 1)[:, 0]
+        chosen = self._threshold_in_force() if given is None else given
+        return apply_threshold(probability, chosen, classes if positive else classes[::-1])
+
+    def _score(self, X: Any, write: Writer, n_columns: int) -> NDArray[np.floating]:
+        """Check rows, and write what their logits stand for into a new array."""
+        scorer = Scorer.of(self._fitted())
+        try:
+            with default_settings():
+                # A linear score is finite only if its row is, so the rows are not searched.
+                rows = check_rows(self, X, reset=False, finite=not scorer.is_linear)
+                out, is_finite = scorer.scores(rows, write, n_columns)
+                if not is_finite:
+                    check_rows(self, X, reset=False)
+                return out
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            advice = "Score fewer rows at a time, or pass them as float32."
+            raise out_of_memory(error, "The rows and their scores", advice) from error
+
+    def _threshold_in_force(self) -> float:
+        """Return a number that was set as threshold since ``fit``, or the fitted threshold."""
+        state, given = self._fitted(), self.threshold
+        known, known_label = state.threshold_parameter, state.pos_label_parameter
+        # Arrays are compared number by number, so what is no number must be of the same type.
+        is_number = isinstance(given, Real)
+        is_known = bool((is_number or type(given) is type(known)) and given == known)
+        if is_known and self.pos_label == known_label:
+            return state.threshold
+        if is_number:
+            return check_threshold(given)
+        if is_known:
+            raise ValueError(
+                f"pos_label must stay {known_label!r}, for which the threshold was chosen, got "
+                f"{self.pos_label!r}. Call fit or tune_threshold to choose another one."
+            )
+        raise ValueError(
+            "threshold must be a number in [0, 1] to be set after fit, got "
+            f"{given!r}. Call fit or tune_threshold to choose one."
         )
 
-    def _stops_early(
-        self, data: CheckedData, solver: str, *, watches: bool, is_partial: bool
-    ) -> bool:
-        """Tell whether validation rows decide when to stop: ``"auto"`` looks at what is there."""
-        if self.early_stopping != "auto":
-            return bool(self.early_stopping)
-        enough = len(data.train.y) >= ENOUGH_ROWS or watches or data.validation is not None
-        return solver in MINIBATCH_SOLVERS and not is_partial and enough
+    # -- fitted attributes ------------------------------------------------------------------
 
-    def _is_random(self) -> bool:
-        """Tell whether a fit draws random numbers."""
-        return True
+    @property
+    def classes_(self) -> NDArray[np.generic]:
+        """The labels, sorted, an array of shape (2,)."""
+        return self._fitted().classes
 
-    def _own_random_state(self) -> np.random.RandomState:
-        # None means fresh random numbers here, not those of numpy's global state, which is not
-        # ours to move.
-        if self.random_state is None:
-            return np.random.RandomState(np.random.default_rng().integers(2**32))
-        return check_random_state(self.random_state)
+    @property
+    def device_(self) -> str:
+        """Where the model was trained."""
+        return self._fitted().device
 
-    def _validate_params(self) -> None:
-        try:
-            super()._validate_params()
-            check_monitor(self.monitor)
-            if not isinstance(self.threshold, Real):
-                parse_threshold(self.threshold)
-            else:
-                validate_parameter_constraints(
-                    {"threshold": [_PROBABILITY]},
-                    {"threshold": self.threshold},
-                    caller_name=type(self).__name__,
-                )
-        except InvalidParameterError as error:
-            raise InvalidParameterError(f"{error}{self._suggestion()}") from None
+    @property
+    def history_(self) -> Curves | list[Curves]:
+        """All curves by name, or a list of them for an ensemble."""
+        return per_model(self._fitted().curves)
 
-    def _suggestion(self) -> str:
-        for name, constraints in self._parameter_constraints.items():
-            value = getattr(self, name, None)
-            options = [c.options for c in constraints if isinstance(c, StrOptions)]
-            if options and isinstance(value, str) and value not in options[0]:
-                near = difflib.get_close_matches(value, sorted(options[0]), n=1)
-                return f" Did you mean {near[0]!r}?" if near else ""
-        return ""
+    @property
+    def best_epoch_(self) -> int | list[int]:
+        """The epoch, counted from 1, whose weights are kept."""
+        return per_model(self._fitted().best_epoch)
+
+    @property
+    def stop_reason_(self) -> StopReason | list[StopReason]:
+        """Why training stopped, or a list of reasons for an ensemble."""
+        reasons: StopReason | list[StopReason] = per_model(
+            [each and StopReason(each) for each in self._fitted().stop_reason]
+        )
+        return reasons
+
+    @property
+    def threshold_(self) -> float:
+        """The decision threshold that ``fit`` or ``tune_threshold`` has set."""
+        return self._fitted().threshold
+
+    @property
+    def threshold_curve_(self) -> dict[str, NDArray[Any]]:
+        """The thresholds that were compared, if one was chosen."""
+        return self._optional("threshold_curve")
+
+    @property
+    def threshold_interval_(self) -> tuple[float, float]:
+        """Where the chosen threshold falls in 90% of bootstrap resamples."""
+        return self._optional("threshold_interval")
+
+    @property
+    def loss_curve_(self) -> list[float] | list[list[float]]:
+        """Mean weighted loss over the training set after each epoch, in nats."""
+        return self._fitted().curve("loss")
+
+    @property
+    def validation_loss_curve_(self) -> list[float] | list[list[float]] | None:
+        """Mean weighted loss over the validation set after each epoch, in nats."""
+        return self._fitted().curve("validation_loss")
+
+    @property
+    def validation_scores_(self) -> list[float] | list[list[float]] | None:
+        """Score on the validation set after each epoch."""
+        return self._fitted().curve("validation_score")
+
+    @property
+    def best_validation_score_(self) -> float | None:
+        """The highest of ``validation_scores_``; for an ensemble, the mean over its members."""
+        curves = [each.get("validation_score") for each in self._fitted().curves]
+        known = [curve for curve in curves if curve is not None]
+        if not known:
+            return None
+        best = [max((s for s in curve if s == s), default=math.nan) for curve in known]
+        return float(np.mean(best))
+
+    @property
+    @one_torch_thread()
+    def module_(self) -> LogitModule | MeanLogitModule:
+        """The fitted model as a torch module that returns logits, built on each access."""
+        with default_settings():
+            return as_module(self._fitted())
+
+    @property
+    @one_torch_thread()
+    def net_(self) -> BinaryNet:
+        """The fitted model as a skorch ``NeuralNet``, built on each access."""
+        state = self._fitted()
+        settings = net_settings(self, available_device(state.device))
+        positive = positive_index(self.pos_label, state.classes)
+        with default_settings():
+            return as_net(state, self._threshold_in_force(), positive, settings)
+
+    def _fitted(self) -> FittedState:
+        """Return the fitted state, or raise NotFittedError."""
+        state = self.__dict__.get("_state")
+        if state is None:
+            check_is_fitted(self)
+        return state  # type: ignore[return-value]  # check_is_fitted raises
+
+    def _optional(self, name: str) -> Any:
+        """Return what only some fits learn, or raise AttributeError."""
+        value = getattr(self._fitted(), name)
+        if value is None:
+            raise AttributeError(f"{type(self).__name__} has no {name}_ after this fit")
+        return value
+
+    # -- what scikit-learn asks of an estimator ---------------------------------------------
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "_state" in self.__dict__
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -450,3 +574,33 @@ class BinaryClassifier(TrainedModel, CallbackSupport, BaseEstimator):
         tags.input_tags.sparse = True
         tags.input_tags.three_d_array = self._takes_images
         return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        return files.to_file(super().__getstate__())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(files.from_file(type(self).__name__, state))
+
+    @classmethod
+    @functools.cache
+    def _get_param_names(cls) -> list[str]:
+        # scikit-learn reads the signature anew for every copy, which adds up in searches.
+        names: list[str] = super()._get_param_names()
+        return names
+
+    def _validate_params(self) -> None:
+        with suggesting(self):
+            super()._validate_params()
+            check_monitor_and_threshold(self)
+
+    def _init_callback_context(self, **settings: Any) -> Any:
+        return init_callback_context(self, **settings)
+
+    def _get_params_html(self, *args: Any, **kwargs: Any) -> Any:
+        return html.with_fitted_state(self, super()._get_params_html(*args, **kwargs))
+
+    def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
+        return html.other_attributes(self, *args, **kwargs)
+
+    def _doc_link_url_param_generator(self) -> dict[str, str]:
+        return html.reference_page(self)

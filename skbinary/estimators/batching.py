@@ -1,476 +1,177 @@
-"""Classifiers with parameters and rows become stacks, are trained, and come back fitted."""
+"""Batches of models: models of one shape are trained at once, on threads where that pays."""
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import scipy.sparse as sp
 import torch
-from numpy.typing import NDArray
-from sklearn.base import clone
-from torch import Tensor
 
-from skbinary.data.dataset import Dataset, scale_penalty
-from skbinary.data.preparation import (
-    CheckedData,
-    Fold,
-    Split,
-    cached,
-    check_data,
-    unweighted_dataset,
-)
-from skbinary.data.validation import (
-    as_tensor,
-    check_weight,
-    encode,
-    scale_weights,
-    two_classes,
-    weigh_classes,
-)
-from skbinary.estimators.base import BinaryClassifier
-from skbinary.estimators.fit_context import FitContext
-from skbinary.runtime.device import free_bytes, full_precision
+from skbinary.estimators.model_fit import ModelFit
+from skbinary.estimators.path_fit import PathFit
+from skbinary.runtime.device import free_bytes
 from skbinary.runtime.memory import is_out_of_memory
 from skbinary.runtime.threads import ThreadPool
-from skbinary.solvers.full_batch.newton_path import PathNewton, Point
-from skbinary.solvers.full_batch.small_objective import SMALL
-from skbinary.solvers.loop import Observer, train, train_batch
+from skbinary.solvers.full_batch.newton_path import PathModel, PathNewton
+from skbinary.solvers.loop import train, train_batch
 from skbinary.solvers.minibatch.batched import BatchedMiniBatch
-from skbinary.solvers.minibatch.dropout import bytes_ahead
 from skbinary.solvers.minibatch.single import MiniBatchSetup
 from skbinary.solvers.minibatch.torchscript import SCRIPTS, Scripts
 from skbinary.solvers.result import CancelledError, DivergedError, FitResult, StopReason
-from skbinary.solvers.stopping import StoppingCriteria
 
-# What a step of one stack goes over: as much as a few cores keep close. Smaller stacks pay more
-# for Python, and two threads for waiting for each other; in larger ones numbers come from afar.
-_CLOSE_BYTES = 8 << 20
-_MOST_MODELS = 64
-# What a step of a stack multiplies, at least, for threads to gain more than they wait.
-_PRODUCTS_OF_A_STEP = 3_500_000
-# So many stacks fit into the memory at once, at least. More threads than that may have to wait.
-_AT_ONCE = 4
-# The share of the free memory that stacks take by default.
-_FREE_SHARE = 0.25
-_ENDS_OF_A_PATH = (StopReason.CONVERGED, StopReason.INTERRUPTED)
-# A path ends with Hessians of a part of the rows, so it goes on until this share of tol.
-_PATH_SHARE = 0.01
-
-
-@dataclass(frozen=True)
-class SharedRows:
-    """Checked rows that several models train on.
-
-    Parameters
-    ----------
-    data : CheckedData
-        All of them.
-    features : dict
-        What the check has learnt of the columns, as an estimator remembers it.
-    chosen : ndarray of int or None
-        The rows that are trained on. None for all.
-    """
-
-    data: CheckedData
-    features: dict[str, Any]
-    chosen: NDArray[np.intp] | None = None
-
-
-def share_rows(
-    classifier: BinaryClassifier, X: Any, y: Any, fit_params: dict[str, Any]
-) -> SharedRows:
-    """Check rows once for all models of a kind that train on them."""
-    prototype = clone(classifier)
-    table = (X, y, fit_params.get("sample_weight"))
-    groups = fit_params.get("groups")
-    data = check_data(prototype, table, (None,) * 3, reset=True, groups=groups)
-    parameters = prototype.get_params(deep=False)
-    features = {name: value for name, value in vars(prototype).items() if name not in parameters}
-    return SharedRows(replace(data, made={}), features)
-
-
-@dataclass(frozen=True)
-class PathFit:
-    """How a linear model stands on a path: how rows are weighed, and how strong its penalty is.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        All rows.
-    weight : Tensor of shape (n_samples,)
-        Zero for rows that are not trained on.
-    l2 : float
-        Strength of the penalty, as a share of the mean objective.
-    """
-
-    dataset: Dataset
-    weight: Tensor
-    l2: float
-
-
-@dataclass(frozen=True)
-class SingleFit:
-    """A model with a solver of its own, which takes hardly more than a stack, or knows no stack.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        The rows, which were checked and placed once for all models on them.
-    """
-
-    dataset: Dataset
-
-
-@dataclass
-class Model:
-    """A classifier that waits for its training, or has it behind it.
-
-    Parameters
-    ----------
-    name : object
-        What the caller knows it by.
-    classifier : BinaryClassifier
-        Fitted once it was trained.
-    training : FitContext
-        What its fit has settled.
-    criteria : StoppingCriteria
-        When it stops.
-    how : MiniBatchSetup, Weighted or Alone
-        What it is trained on, and how.
-    start : Tensor of shape (n_parameters,)
-        Where its training starts.
-    split : Split
-        Which rows it trains and validates on.
-    observers : list of Observer
-        Who looks on while it is trained, wherever a stack has epochs.
-
-    Attributes
-    ----------
-    error : Exception or None
-        Why it could not be fitted.
-    result : FitResult or None
-        What was learnt.
-    seconds : float
-        Its share of the time that its stack took.
-    is_left : bool
-        Whether the stack has left it to be fitted alone.
-    """
-
-    name: Any
-    classifier: BinaryClassifier
-    training: FitContext
-    criteria: StoppingCriteria
-    how: MiniBatchSetup | PathFit | SingleFit
-    start: Tensor
-    split: Split
-    observers: list[Observer] = field(default_factory=list)
-    error: Exception | None = None
-    result: FitResult | None = None
-    seconds: float = 0.0
-    is_left: bool = False
-
-    def group(self) -> tuple[Hashable, ...]:
-        """Tell apart what cannot be in one stack."""
-        training, how = self.training, self.how
-        shape = replace(training.architecture, dropout=())
-        if isinstance(how, SingleFit):
-            return "alone", id(how)
-        if isinstance(how, PathFit):
-            return "path", shape, id(how.dataset), str(training.device)
-        rows = how.dataset.rows
-        # Folds of members differ by a few rows; other folds keep the very batches they have alone.
-        length = how.n_batches if training.fold is not None else how.dataset.n_samples
-        return (
-            "batches", shape, str(training.device), type(rows), length,
-            how.batch_size, type(how.optimizer), how.dropout is None, how.l2_penalty.per_batch,
-        )  # fmt: skip
-
-    @property
-    def n_bytes_of_a_step(self) -> int:
-        """What a step goes over for this model."""
-        architecture = self.training.architecture
-        if not isinstance(self.how, MiniBatchSetup):
-            return 8 * 20 * architecture.n_parameters  # with the changes that L-BFGS keeps
-        # Value, gradient and two averages; value and error of each unit.
-        units = self.how.batch_size * sum(architecture.hidden)
-        return 4 * (4 * architecture.n_parameters + 2 * units)
-
-    @property
-    def n_products_of_a_step(self) -> int:
-        """How often a step multiplies a number with a weight of this model, on its way there."""
-        size = (
-            self.how.batch_size
-            if isinstance(self.how, MiniBatchSetup)
-            else self.how.dataset.n_samples
-        )
-        return size * self.training.architecture.n_weights
-
-    @property
-    def n_bytes(self) -> int:
-        """What a stack takes for this model, with a few numbers for each row."""
-        how, noise = self.how, 0
-        if (
-            isinstance(how, MiniBatchSetup)
-            and how.dropout is not None
-            and how.dataset.device.type != "cpu"
-        ):
-            noise = bytes_ahead(how.batch_size, self.training.architecture.hidden)
-        return self.n_bytes_of_a_step + 16 * how.dataset.n_samples + noise
-
-    @property
-    def is_interrupted(self) -> bool:
-        """Whether its training was interrupted before its end."""
-        if self.result is None:
-            return self.error is None and not self.is_left
-        return self.result.stop_reason is StopReason.INTERRUPTED
-
-    def end(self, outcome: FitResult | Exception, seconds: float) -> None:
-        """Take note of what became of it."""
-        self.seconds = seconds
-        if isinstance(outcome, Exception):
-            self.error = outcome
-        elif isinstance(self.how, PathFit) and outcome.stop_reason not in _ENDS_OF_A_PATH:
-            self.is_left = True
-        else:
-            try:
-                self.classifier._take_over(outcome, self.training)
-            except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                self.error = error
-            else:
-                self.result = outcome  # last, since a model with a result counts as fitted
-
-    def warn(self) -> None:
-        """Say what is unfinished about the training."""
-        if self.result is not None:
-            self.classifier._warn_unless_finished(self.result, self.criteria)
-
-
-def plan_model(
-    name: Any,
-    classifier: BinaryClassifier,
-    rows: SharedRows,
-    *,
-    fold: Fold | None = None,
-    goes_on: bool = False,
-    may_be_alone: bool = False,
-) -> Model | None:
-    """Settle how a classifier is trained in a stack, or give None where it cannot be.
-
-    Parameters
-    ----------
-    name : object
-        What the caller knows it by.
-    classifier : BinaryClassifier
-        Its parameters are checked. Not fitted, unless it goes on. It is the one that will be.
-    rows : SharedRows
-        What it is trained on.
-    fold : Fold or None, default=None
-        Which of the rows are held out.
-    goes_on : bool, default=False
-        Whether to start from the fitted weights.
-    may_be_alone : bool, default=False
-        Whether one that cannot be in a stack is planned to be trained beside it.
-    """
-    classifier.__dict__.update(rows.features)
-    training = classifier._settle(rows.data, goes_on=goes_on, fold=fold)
-    start = classifier._start(training, goes_on=goes_on)
-    how: MiniBatchSetup | PathFit | SingleFit
-    if not training.in_batches and not classifier._follows_a_path(training) and not may_be_alone:
-        return None
-    follows = not training.in_batches and classifier._follows_a_path(training)
-    if follows and not (rows.chosen is None and is_small(rows.data.train.X)):
-        how = _weighted(classifier, training, rows)
-        split = Split(how.dataset, how.dataset.n_samples)
-    else:
-        split = classifier._split(training)
-        how = SingleFit(split.dataset)
-    if training.in_batches:
-        dataset = split.dataset
-        start = start.to(device=dataset.device, dtype=dataset.target.dtype)
-        how = classifier._minibatch_setup(training, dataset, start[None])
-        if how.shuffler is not None:
-            _, state, position, *_ = training.random_state.get_state()
-            how = replace(how, shuffle_key=(state.tobytes(), position))
-    criteria = classifier._stopping_criteria(training, split, classifier.max_iter)
-    return Model(name, classifier, training, criteria, how, start, split)
-
-
-def is_small(X: Any) -> bool:
-    """Tell whether linear models on a table are solved one by one."""
-    return not sp.issparse(X) and math.prod(np.shape(X)) <= SMALL
-
-
-def _weighted(classifier: Any, training: FitContext, rows: SharedRows) -> PathFit:
-    """Weigh all rows for a linear model: folds, classes and the weights that were given."""
-    data, device, fold = rows.data, training.device, training.fold
-    dataset = unweighted_dataset(data, device, full_precision(device))
-    what = f"weights {id(rows.chosen)} {id(fold)} {classifier.class_weight!r} {device}"
-    weight, total, exponent = cached(data, what, lambda: _weigh(classifier, rows, fold, dataset))
-    return PathFit(dataset, weight, scale_penalty(1 / classifier.C, exponent) / total)
-
-
-def _weigh(
-    classifier: Any, rows: SharedRows, fold: Fold | None, dataset: Dataset
-) -> tuple[Tensor, float, int]:
-    """Give the weights of all rows, their sum, and how they were scaled."""
-    table, classes = rows.data.train, rows.data.classes
-    chosen = np.arange(len(table.y)) if rows.chosen is None else rows.chosen
-    labels, given = table.y[chosen], None
-    if table.sample_weight is not None:
-        given = check_weight(table.sample_weight[chosen], labels)
-    if not 0 < np.count_nonzero(labels == classes[1]) < len(labels):
-        two_classes(classifier, labels)  # says which one is there
-    of_class = weigh_classes(classifier.class_weight, classes, labels, given)
-    seen = chosen if fold is None else fold.train
-    each = of_class[encode(table.y[seen], classes).astype(np.intp)]
-    factors = [each] if table.sample_weight is None else [each, table.sample_weight[seen]]
-    each, exponent = scale_weights(*factors)
-    # A row that was drawn twice counts twice.
-    weight = np.bincount(seen, each, len(table.y))
-    return as_tensor(weight).to(dataset.target), float(each.sum()), exponent
+# Memory that a step of one batch of models goes over: as much as the cache of a few cores holds.
+# Smaller batches spend more time in Python, and two threads wait for each other; larger ones read
+# from main memory.
+_CACHE_BYTES = 8 << 20
+_MAX_MODELS = 64
+# Multiplications in a step of a batch, at least, for threads to gain more than they wait.
+_MIN_PRODUCTS_PER_STEP = 3_500_000
+# So many batches fit into the memory at once, at least. More threads than that may have to wait.
+_MIN_BATCHES_IN_MEMORY = 4
+# The fraction of the free memory that batches take by default.
+_FREE_FRACTION = 0.25
+# A path ends with Hessians of a part of the rows, so it goes on until this fraction of tol.
+_PATH_TOL_FRACTION = 0.01
 
 
 def train_models(
-    models: Sequence[Model],
-    most_bytes: float | None = None,
+    models: Sequence[ModelFit],
+    max_bytes: float | None = None,
     *,
     spreads: bool = False,
-) -> Generator[list[Model], None, None]:
-    """Train models in stacks.
+) -> Generator[list[ModelFit], None, None]:
+    """Train models, in batches of models where that is possible.
 
     Parameters
     ----------
-    models : sequence of Model
-        They are changed: each ends fitted, or with an error, or left to be fitted alone.
-    most_bytes : float or None, default=None
-        What the stacks may take together. None for a share of what is free.
+    models : sequence of ModelFit
+        Changed in place: each ends fitted, with an error, or to be fitted alone.
+    max_bytes : float or None, default=None
+        Memory of all batches at once. None for a fraction of the free memory.
     spreads : bool, default=False
-        Whether a few models are cut into several stacks, which threads can share.
+        Whether a few models are divided into several batches, for several threads.
 
     Yields
     ------
-    list of Model
-        Those of each stack, as it is done.
+    list of ModelFit
+        The models of each batch, as it is done.
 
     Raises
     ------
     KeyboardInterrupt
         When the training is interrupted. Models then keep the weights so far.
     """
-    groups: dict[tuple[Hashable, ...], list[Model]] = {}
+    groups: dict[tuple[Hashable, ...], list[ModelFit]] = {}
     for model in models:
-        groups.setdefault(model.group(), []).append(model)
+        groups.setdefault(model.batch_key(), []).append(model)
     stop = threading.Event()
 
     def on_step() -> None:
         if stop.is_set():
             raise CancelledError
 
-    device, most = _device_of(models), room_for(models, most_bytes)
-    chunks = {key: _cut(group, most, spreads=spreads) for key, group in groups.items()}
+    device, available = _device_of(models), memory_for(models, max_bytes)
+    chunks = {key: _split_group(group, available, spreads=spreads) for key, group in groups.items()}
     with ThreadPool.on(device) as pool:
-        for key, cut in chunks.items():
-            for chunk in () if key[0] == "batches" else cut:
+        for key, parts in chunks.items():
+            for chunk in () if key[0] == "minibatch" else parts:
                 if key[0] == "path":
-                    yield _train(chunk, lambda c: _on_path(c, pool, on_step))
+                    yield _train(chunk, lambda c: _train_on_path(c, pool, on_step))
                 else:
-                    yield _train(chunk, lambda c: _one_by_one(c, pool))
-    batches = [chunk for key, cut in chunks.items() if key[0] == "batches" for chunk in cut]
+                    yield _train(chunk, lambda c: _train_one_by_one(c, pool))
+    batches = [chunk for key, parts in chunks.items() if key[0] == "minibatch" for chunk in parts]
     largest = max((sum(model.n_bytes for model in chunk) for chunk in batches), default=1)
-    n_threads = int(max(1, min(pool.n_threads, most // largest)))
-    if len(batches) == 1 or not _are_worth_threads(batches):
+    n_threads = int(max(1, min(pool.n_threads, available // largest)))
+    if len(batches) == 1 or not _pay_for_threads(batches):
         n_threads = 1
     scripts = SCRIPTS if n_threads > 1 else None
-    together = partial(_in_batches, on_step=on_step, scripts=scripts)
+    train_batch_of = partial(_train_minibatches, on_step=on_step, scripts=scripts)
     with ThreadPool.on(device, n_threads) as pool:
         try:
-            yield from pool.map(lambda chunk: _train(chunk, together), batches)
+            yield from pool.map(lambda chunk: _train(chunk, train_batch_of), batches)
         except BaseException:
             stop.set()
             raise
 
 
-def _cut(models: Sequence[Model], most_bytes: float, *, spreads: bool) -> list[list[Model]]:
-    """Cut a group into stacks, the same rows together.
+def _split_group(
+    models: Sequence[ModelFit], max_bytes: float, *, spreads: bool
+) -> list[list[ModelFit]]:
+    """Divide a group into batches of models. Models on the same rows stay together.
 
-    The cut depends on the models and the memory alone: products with more models may round
+    The division depends on the models and the memory alone: products with more models may round
     differently, and the number of threads must not change a bit.
     """
     largest = max(model.n_bytes for model in models)
-    of_a_step = max(model.n_bytes_of_a_step for model in models)
-    n_close = len(models)
-    on_cpu = models[0].training.device.type == "cpu"
+    per_step = max(model.n_bytes_per_step for model in models)
+    n_models = len(models)
+    on_cpu = models[0].recipe.device.type == "cpu"
     if isinstance(models[0].how, MiniBatchSetup) and on_cpu:
-        most_bytes /= _AT_ONCE
-        n_close = min(_MOST_MODELS, _CLOSE_BYTES // of_a_step)
+        max_bytes /= _MIN_BATCHES_IN_MEMORY
+        n_models = min(_MAX_MODELS, _CACHE_BYTES // per_step)
         if spreads:
-            n_close = min(n_close, -(-len(models) // _count_parts(models)))
-            n_close = -(-len(models) // -(-len(models) // max(1, n_close)))  # as even as can be
-    size = int(max(1, min(n_close, most_bytes // largest)))
-    batches: list[list[Model]] = [[]]
-    # What a GPU steps through at once takes hardly longer than a part of it.
+            n_models = min(n_models, -(-len(models) // _count_batches(models)))
+            n_models = -(-len(models) // -(-len(models) // max(1, n_models)))  # as even as can be
+    size = int(max(1, min(n_models, max_bytes // largest)))
+    batches: list[list[ModelFit]] = [[]]
+    # On a GPU a full batch takes hardly longer than a part of one.
     enough = size / 2 if on_cpu and not spreads else size
     for own in _same_rows(models):
-        # Few models on the same rows share their stack with others; many have one of their own.
+        # Few models on the same rows share their batch with others; many have one of their own.
         if len(batches[-1]) + len(own) > size or len(batches[-1]) >= enough:
             batches.append([])
-        n_stacks = -(-len(own) // size)
-        bounds = [i * len(own) // n_stacks for i in range(n_stacks + 1)]
+        n_own = -(-len(own) // size)
+        bounds = [i * len(own) // n_own for i in range(n_own + 1)]
         batches[-1] += own[: bounds[1]]
         batches += [own[a:b] for a, b in pairwise(bounds[1:])]
     return [batch for batch in batches if batch]
 
 
-def _count_parts(models: Sequence[Model]) -> int:
-    """Count the stacks that a few models are cut into, so that threads can share them.
+def _count_batches(models: Sequence[ModelFit]) -> int:
+    """Return the number of batches that a few models are divided into, for several threads.
 
-    A power of two, which two or four threads share evenly. Each stack has twice the work that a
-    thread is worth: on one thread smaller ones take longer.
+    A power of two, which two or four threads share evenly. Each batch has twice the work that
+    pays for a thread: on one thread smaller batches take longer.
     """
-    products = sum(model.n_products_of_a_step for model in models)
-    n_parts = 1
-    while products >= 4 * n_parts * _PRODUCTS_OF_A_STEP and len(models) >= 3 * n_parts:
-        n_parts *= 2
-    return n_parts
+    products = sum(model.n_products_per_step for model in models)
+    n_batches = 1
+    while products >= 4 * n_batches * _MIN_PRODUCTS_PER_STEP and len(models) >= 3 * n_batches:
+        n_batches *= 2
+    return n_batches
 
 
-def _are_worth_threads(batches: Sequence[Sequence[Model]]) -> bool:
-    """Tell whether stacks do enough in a step not to wait for each other at Python's lock."""
-    products = [sum(model.n_products_of_a_step for model in batch) for batch in batches]
-    return bool(products) and sum(products) >= _PRODUCTS_OF_A_STEP * len(products)
+def _pay_for_threads(batches: Sequence[Sequence[ModelFit]]) -> bool:
+    """Whether batches do enough in a step for threads not to wait for Python's lock."""
+    products = [sum(model.n_products_per_step for model in batch) for batch in batches]
+    return bool(products) and sum(products) >= _MIN_PRODUCTS_PER_STEP * len(products)
 
 
-def _same_rows(models: Sequence[Model]) -> Iterable[list[Model]]:
-    rows: dict[int, list[Model]] = {}
+def _same_rows(models: Sequence[ModelFit]) -> Iterable[list[ModelFit]]:
+    rows: dict[int, list[ModelFit]] = {}
     for model in models:
         rows.setdefault(id(model.how.dataset.rows), []).append(model)
     return rows.values()
 
 
 def _train(
-    models: Sequence[Model],
-    together: Callable[[Sequence[Model]], Sequence[FitResult | Exception | None]],
-) -> list[Model]:
-    """Train a stack, in halves where the memory does not suffice."""
+    models: Sequence[ModelFit],
+    train_batch_of: Callable[[Sequence[ModelFit]], Sequence[FitResult | Exception | None]],
+) -> list[ModelFit]:
+    """Train a batch of models, in halves if it is out of memory."""
     begin = time.perf_counter()
     try:
-        outcomes: Sequence[FitResult | Exception | None] = together(models)
+        outcomes: Sequence[FitResult | Exception | None] = train_batch_of(models)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         if len(models) > 1:
             half = len(models) // 2
-            return _train(models[:half], together) + _train(models[half:], together)
+            return _train(models[:half], train_batch_of) + _train(models[half:], train_batch_of)
         outcomes = [error]
     seconds = (time.perf_counter() - begin) / len(models)
     for model, outcome in zip(models, outcomes, strict=True):
@@ -481,11 +182,11 @@ def _train(
     return list(models)
 
 
-def _in_batches(
-    models: Sequence[Model], on_step: Callable[[], None], scripts: Scripts | None
+def _train_minibatches(
+    models: Sequence[ModelFit], on_step: Callable[[], None], scripts: Scripts | None
 ) -> list[FitResult | DivergedError | None]:
     setups = [model.how for model in models if isinstance(model.how, MiniBatchSetup)]
-    shape = models[0].training.architecture
+    shape = models[0].recipe.architecture
     step = BatchedMiniBatch(
         shape, [model.start for model in models], setups, on_step, scripts=scripts
     )
@@ -493,61 +194,61 @@ def _in_batches(
     return train_batch(step, [model.criteria for model in models], observers)
 
 
-def _one_by_one(models: Sequence[Model], pool: ThreadPool) -> list[FitResult | Exception | None]:
+def _train_one_by_one(
+    models: Sequence[ModelFit], pool: ThreadPool
+) -> list[FitResult | Exception | None]:
     outcomes: list[FitResult | Exception | None] = [None] * len(models)
     for i, model in enumerate(models):
-        outcomes[i] = outcome = _solved(model, pool)
+        outcomes[i] = outcome = _train_single(model, pool)
         if isinstance(outcome, FitResult) and outcome.stop_reason is StopReason.INTERRUPTED:
             break
     return outcomes
 
 
-def _solved(model: Model, pool: ThreadPool) -> FitResult | Exception:
-    classifier, training = model.classifier, model.training
-    step = classifier._step(training, model.how.dataset, model.start, pool)
+def _train_single(model: ModelFit, pool: ThreadPool) -> FitResult | Exception:
     try:
-        return train(step, model.criteria, model.observers)
+        return train(model.step(pool), model.criteria, model.observers)
     except Exception as error:
         return error
 
 
-def _on_path(
-    models: Sequence[Model], pool: ThreadPool, on_step: Callable[[], None]
+def _train_on_path(
+    models: Sequence[ModelFit], pool: ThreadPool, on_step: Callable[[], None]
 ) -> list[FitResult | DivergedError | None]:
-    places = [model.how for model in models if isinstance(model.how, PathFit)]
-    weightings = {id(place.weight): place.weight for place in places}
+    fits = [model.how for model in models if isinstance(model.how, PathFit)]
+    weightings = {id(fit.weight): fit.weight for fit in fits}
     numbers = {key: i for i, key in enumerate(weightings)}
     points = [
-        Point(numbers[id(place.weight)], place.l2, _PATH_SHARE * model.criteria.tol)
-        for model, place in zip(models, places, strict=True)
+        PathModel(numbers[id(fit.weight)], fit.l2, _PATH_TOL_FRACTION * model.criteria.tol)
+        for model, fit in zip(models, fits, strict=True)
     ]
     weights = torch.stack(list(weightings.values()))
-    shape = models[0].training.architecture
-    step = PathNewton(shape, places[0].dataset, weights, points, pool, on_step)
+    shape = models[0].recipe.architecture
+    step = PathNewton(shape, fits[0].dataset, weights, points, pool, on_step)
     try:
         return train_batch(step, [model.criteria for model in models])
     except DivergedError as error:  # the rows, which all models share, are what diverges
         return [error] * len(models)
 
 
-def bytes_of_rows(models: Sequence[Model]) -> float:
-    """Give what the rows of waiting models take, as they were given and as they are trained on."""
-    tables = {id(model.training.data): model.training.data.train.X for model in models}
-    return sum(1.5 * _n_bytes(X) for X in tables.values())
+def bytes_of_rows(models: Sequence[ModelFit]) -> float:
+    """Return the memory of the rows of models, as they were given and as they are trained on."""
+    tables = {id(model.data): model.data.train.X for model in models}
+    return sum(1.5 * _nbytes(X) for X in tables.values())
 
 
-def _n_bytes(X: Any) -> int:
+def _nbytes(X: Any) -> int:
     if sp.issparse(X):
         return int(X.data.nbytes + X.indices.nbytes)
     return int(X.nbytes)
 
 
-def _device_of(models: Sequence[Model]) -> torch.device:
-    return models[0].training.device if models else torch.device("cpu")
+def _device_of(models: Sequence[ModelFit]) -> torch.device:
+    return models[0].recipe.device if models else torch.device("cpu")
 
 
-def room_for(models: Sequence[Model], most_bytes: float | None) -> float:
-    """Give what stacks and their rows may take: what is allowed, or a share of what is free."""
-    if most_bytes is not None:
-        return most_bytes
-    return _FREE_SHARE * free_bytes(_device_of(models))
+def memory_for(models: Sequence[ModelFit], max_bytes: float | None) -> float:
+    """Return the memory for batches and their rows: what is allowed, or a part of what is free."""
+    if max_bytes is not None:
+        return max_bytes
+    return _FREE_FRACTION * free_bytes(_device_of(models))

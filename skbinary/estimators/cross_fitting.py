@@ -1,211 +1,323 @@
-"""Classifiers that may have several members, and may choose their threshold."""
+"""Cross-fitting: the models of an ensemble, and those that score the folds they are not trained on.
+
+Both leave rows out, so that each row is scored by a model that was not trained on it. Those scores
+are what the out-of-fold loss is computed from, and what a threshold is chosen on.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Self
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
+from sklearn.exceptions import ConvergenceWarning
 
-from skbinary.callbacks.sklearn import ensemble_callbacks
-from skbinary.data.preparation import CheckedData
-from skbinary.data.validation import check_labels, check_rows, check_weight, encode
-from skbinary.estimators.base import BinaryClassifier, unchanged_on_error
-from skbinary.estimators.batching import SharedRows
-from skbinary.estimators.ensemble import Parts, candidates_of, plan_cross, plan_members
-from skbinary.estimators.fit_context import FitContext
-from skbinary.runtime.interrupts import is_raised
-from skbinary.runtime.threads import one_torch_thread
+from skbinary.data.checked import CheckedData, Table, with_cache
+from skbinary.data.folds import Fold, SplittableRows
+from skbinary.data.labels import encode
+from skbinary.data.weights import rescale_extreme_weights
+from skbinary.estimators.batching import train_models
+from skbinary.estimators.model_fit import ModelFit, prepare_model
+from skbinary.estimators.path_fit import path_fit
+from skbinary.estimators.recipe import Recipe, draw_seed
+from skbinary.estimators.scoring import Scorer
+from skbinary.estimators.state import FittedState, join_models
 from skbinary.runtime.warnings import warn
-from skbinary.solvers.result import StopReason
+from skbinary.solvers.loop import convergence_warning
 from skbinary.thresholds.curve import ThresholdChoice, ThresholdData, choose_threshold
-from skbinary.thresholds.decision import positive_index
-from skbinary.thresholds.objectives import Objective, parse_threshold
+from skbinary.thresholds.objectives import Objective
+
+# Folds on which a threshold is chosen, where no other rows were held out.
+_THRESHOLD_FOLDS = 5
 
 
-class CrossFitted(BinaryClassifier):
-    """A classifier that may have several members, and may choose its threshold."""
+@dataclass
+class Ensemble:
+    """All models that one fit trains: one model, or K networks trained on different folds.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    data : CheckedData
+    chosen : ndarray of int or None
+        Positions of the rows that the fit may use. None for all.
+    members : list of ModelFit
+        The models whose logits are averaged: one for a single model.
+    folds : list of Fold
+        What each member, or each of the fold models, holds out. Empty if nothing is left out.
+    fold_models : list of ModelFit
+        Models that score the folds they are not trained on, and are then dropped.
+    unscored : list of int
+        Positions of the rows that were held out by models that were not trained.
+    """
+
+    recipe: Recipe
+    data: CheckedData
+    chosen: NDArray[np.intp] | None = None
+    members: list[ModelFit] = field(default_factory=list)
+    folds: list[Fold] = field(default_factory=list)
+    fold_models: list[ModelFit] = field(default_factory=list)
+    unscored: list[int] = field(default_factory=list)
 
     @property
-    def _n_networks(self) -> int:
-        """Number of models that are averaged."""
-        return 1
+    def models(self) -> list[ModelFit]:
+        """All models that are to be trained."""
+        return self.members + self.fold_models
 
-    def _train(
-        self,
-        data: CheckedData,
-        *,
-        goes_on: bool,
-        n_epochs: int,
-        state: dict[str, Any] | None = None,
-        keep_state: bool = False,
-    ) -> Self:
-        training = self._settle(data, goes_on=goes_on, state=state, is_partial=keep_state)
-        rows = SharedRows(replace(data, made={}), {})
-        n_members = self._count_members(training, rows)
-        if goes_on and n_members != getattr(self, "n_members_", 1):
-            raise ValueError(
-                f"n_members must be {getattr(self, 'n_members_', 1)} to go on from the last fit, "
-                f"got {n_members}. Set warm_start=False to start anew."
-            )
-        context = None
-        if not keep_state:
-            n_tasks = n_members if n_members > 1 else n_epochs
-            context = self._init_callback_context(max_subtasks=n_tasks)
-        if n_members > 1:
-            parts, interrupted = self._train_members(training, rows, n_members, goes_on, context)
-        else:
-            split, result = self._train_one(
-                training, goes_on=goes_on, n_epochs=n_epochs, context=context, keep_state=keep_state
-            )
-            parts = Parts(None, self, training, rows, [], split=split)
-            interrupted = result.stop_reason is StopReason.INTERRUPTED
-        if interrupted and (keep_state or is_raised()):
-            raise KeyboardInterrupt
-        if training.objective is not None:
-            self._choose_threshold(parts, training.objective, interrupted=interrupted)
-        return self
+    @property
+    def needs_fold_models(self) -> bool:
+        """Whether a threshold can only be chosen on the scores of additional models."""
+        validated = self.members[0].split.dataset.validation is not None
+        return not (self.folds or validated)
 
-    def _train_members(
-        self, training: FitContext, rows: SharedRows, n_members: int, goes_on: bool, context: Any
-    ) -> tuple[Parts, bool]:
-        """Train an ensemble, and tell whether the training was interrupted."""
-        self._refuse_onlookers()
-        parts = plan_members(None, self, rows, training, n_members, goes_on=goes_on)
-        interrupted = False
-        with ensemble_callbacks(self, parts.members, self._seen_by_callbacks(rows.data), context):
-            try:
-                parts.train()
-            except KeyboardInterrupt:
-                interrupted = True
-                parts.keep_trained()
-            else:
-                parts.warn()
-            parts.finish()
-        return parts, interrupted
+    @property
+    def error(self) -> Exception | None:
+        """Why the fit has failed."""
+        return next((model.error for model in self.models if model.error is not None), None)
 
-    def _choose_threshold(self, parts: Parts, objective: Objective, *, interrupted: bool) -> None:
-        """Choose the threshold of a trained model. Ctrl-C leaves it at 0.5."""
-        self._warn_of_majority(parts.rows.data.train.y)
-        try:
-            if parts.needs_folds:
-                if interrupted:
-                    raise KeyboardInterrupt
-                parts.cross = plan_cross(parts, may_be_alone=True)
-                parts.train()
-            parts.decide(self, objective)
-        except KeyboardInterrupt:
-            if is_raised():
-                raise
-            warn(
-                "The threshold was not chosen, since fit was interrupted by the user. It is 0.5. "
-                "Call tune_threshold to choose one."
-            )
-            self._keep_threshold(0.5)
+    @property
+    def must_fit_alone(self) -> bool:
+        """Whether the solver for batches has left one of the models to its own solver."""
+        return any(model.must_fit_alone for model in self.models)
 
-    @unchanged_on_error
-    def tune_threshold(self, X: Any, y: Any, objective: Any, *, sample_weight: Any = None) -> Self:
-        """Choose the threshold on rows of one's choice, without training.
+    @property
+    def seconds(self) -> float:
+        """The training time of the models."""
+        return sum(model.seconds for model in self.models)
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, data frame, tensor} of shape (n_samples, n_features)
-            The rows. They should not be those that the model was trained on.
-        y : array-like of shape (n_samples,)
-            Their labels.
-        objective : str, callable or dict
-            What the threshold shall achieve, as the parameter ``threshold`` says it.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+    @property
+    def candidates(self) -> SplittableRows:
+        """The rows that can be held out."""
+        return SplittableRows.from_data(self.data, self.recipe.class_weight, self.chosen)
 
-        Returns
-        -------
-        self : estimator
-            With new ``threshold_``, ``threshold_curve_`` and ``threshold_interval_``.
+    def train(self) -> None:
+        """Train all models that are not trained yet.
 
         Raises
         ------
-        ValueError
-            If the objective is a number or none that is known, or the rows hold one class only.
-            The estimator is then what it was before.
-
-        Examples
-        --------
-        >>> from sklearn.datasets import load_breast_cancer
-        >>> from sklearn.preprocessing import StandardScaler
-        >>> from skbinary import TorchLogisticClassifier
-        >>> X, y = load_breast_cancer(return_X_y=True)
-        >>> malignant = y == 0
-        >>> X = StandardScaler().fit(X[:300]).transform(X)
-        >>> model = TorchLogisticClassifier().fit(X[:300], malignant[:300])
-        >>> model = model.tune_threshold(X[300:], malignant[300:], {"recall": 0.95})
-        >>> print(f"{model.predict(X[300:])[malignant[300:]].mean():.2f}")
-        0.98
+        KeyboardInterrupt
+            When training is interrupted. Models then keep the weights so far.
         """
-        check_is_fitted(self)
-        wanted = parse_threshold(objective)
-        if isinstance(wanted, float):
-            raise ValueError(
-                "objective must be the name of a metric, a callable, a constraint or costs, got "
-                f"{objective!r}. Set the parameter threshold to use a number."
-            )
-        with one_torch_thread():
-            rows = check_rows(self, X, reset=False)
-            labels = check_labels(self, rows, y)
-            weight = check_weight(sample_weight, rows)
-            encode(labels, self.classes_)
-            positive = positive_index(self.pos_label, self.classes_)
-            threshold_data = ThresholdData.from_logits(
-                self._logits(rows), labels, weight, self.classes_, positive
-            )
-            self._warn_of_majority(labels)
-            self._keep_choice(choose_threshold(wanted, threshold_data))
-        return self
+        untrained = [model for model in self.models if model.result is None]
+        with closing(train_models(untrained, spreads=True)) as batches:
+            for model in chain.from_iterable(batches):
+                if model.error is not None:
+                    raise model.error
+        for group in (self.members, self.fold_models):
+            for i, model in enumerate(group):
+                if model.must_fit_alone:
+                    group[i] = alone = prepare_model(model.recipe, model.data, fold=model.fold)
+                    alone.train()
+                    if alone.is_interrupted:
+                        raise KeyboardInterrupt
 
-    def _keep_choice(self, choice: ThresholdChoice) -> None:
-        """Become one whose threshold was chosen."""
-        for text in choice.warnings:
-            warn(text)
-        self._keep_threshold(choice.threshold)
-        self.threshold_curve_ = choice.curve
-        self.threshold_interval_ = choice.interval
+    def keep_trained(self) -> None:
+        """Keep the members that have weights after an interrupt.
 
-    def _keep_threshold(self, threshold: float) -> None:
-        """Set the threshold, and record the parameters for which it was chosen."""
-        self.threshold_ = threshold
-        self._threshold_for, self._pos_label_for = self.threshold, self.pos_label
-
-    def _warn_of_majority(self, y: NDArray[np.generic]) -> None:
-        """Warn if the threshold is probably chosen for the wrong one of two string labels."""
-        first, second = self.classes_.tolist()
-        is_majority = np.count_nonzero(y == self.classes_[1]) > len(y) / 2
-        if self.pos_label is None and isinstance(second, str) and is_majority:
-            warn(
-                f"threshold is chosen for the class {second!r}, which is the more frequent one: "
-                "without pos_label, the second label in sorted order is the positive one. Set "
-                f"pos_label={first!r} if you are interested in that class, or "
-                f"pos_label={second!r} to confirm."
-            )
-
-    def _count_members(self, training: FitContext, rows: SharedRows) -> int:
-        """Return how many members there can be: each holds out a row of the rarer class."""
-        if self._n_networks == 1 or training.data.validation is not None:
-            return self._n_networks
-        fewest = candidates_of(self, rows).most_folds()
-        if fewest >= self._n_networks:
-            return self._n_networks
-        what = "rows" if rows.data.groups is None else "groups with a row"
+        Raises
+        ------
+        KeyboardInterrupt
+            If no member has weights.
+        """
+        kept = [i for i, member in enumerate(self.members) if member.result is not None]
+        if not kept:
+            raise KeyboardInterrupt
         warn(
-            f"n_members must be at most the number of {what} of the rarer class, {fewest}, got "
-            f"{self._n_networks}. {max(fewest, 1)} are trained."
+            "Training was interrupted by the user. The weights so far of "
+            f"{len(kept)} of {len(self.members)} ensemble members are kept."
         )
-        return max(fewest, 1)
+        if self.folds:
+            missing = [fold for i, fold in enumerate(self.folds) if i not in kept]
+            self.unscored = [where for fold in missing for where in fold.held_out.tolist()]
+            self.folds = [self.folds[i] for i in kept]
+        self.members = [self.members[i] for i in kept]
 
-    def _refuse_onlookers(self) -> None:
-        if self.callbacks:
-            raise ValueError(
-                "callbacks must be None with n_members above 1, since members are trained side by "
-                f"side, got {len(self.callbacks)}. Set n_members=1, or leave them out."
-            )
+    def warn(self) -> None:
+        """Warn of members that did not converge."""
+        if len(self.members) == 1:
+            self.members[0].warn()
+            return
+        ended = [(m.result, m.criteria) for m in self.members if m.result is not None]
+        unfinished = [each for each in ended if convergence_warning(*each) is not None]
+        if unfinished:
+            whose = f" for {len(unfinished)} of {len(self.members)} ensemble members"
+            warn(str(convergence_warning(*unfinished[0], whose)), ConvergenceWarning)
+
+    @cached_property
+    def state(self) -> FittedState:
+        """The fitted model, with its out-of-fold logits and loss if it is an ensemble."""
+        states = [member.state for member in self.members if member.state is not None]
+        recipe = self.recipe
+        joined = states[0] if len(states) == 1 else join_models(states)
+        joined = replace(
+            joined,
+            threshold=recipe.threshold,
+            threshold_parameter=recipe.threshold_parameter,
+            pos_label_parameter=recipe.pos_label_parameter,
+        )
+        if recipe.n_models == 1 or not self.folds:
+            return joined
+        logits = self._out_of_fold_logits(joined)
+        return replace(joined, oof_logits=logits, oof_loss=self._out_of_fold_loss(logits))
+
+    def choose(self, objective: Objective) -> ThresholdChoice | None:
+        """Choose a threshold on rows that did not train the model that scores them.
+
+        Returns
+        -------
+        ThresholdChoice or None
+            None, with a warning, if these rows are of one class.
+        """
+        data = self.threshold_data
+        if data is not None and data.has_both_classes:
+            return choose_threshold(objective, data)
+        fewest = self.candidates.max_folds()
+        what = "rows" if self.data.groups is None else "groups with a row"
+        got = f"{fewest} of the rarer class" if fewest < 2 else "one class where rows are held out"
+        warn(
+            f"Choosing a threshold must have two {what} of each class, one to train on and one to "
+            f"choose on, got {got}, so the threshold is 0.5. Pass X_val and y_val, or set a number."
+        )
+        return None
+
+    @cached_property
+    def threshold_data(self) -> ThresholdData | None:
+        """Scores of rows by models that were not trained on them, if there are any."""
+        data, held_out = self.data, self.members[0].split.held_out
+        if self.folds:
+            where, logits = (np.concatenate(each) for each in zip(*self._scored(), strict=True))
+            held = _part(data.train, where)
+        elif data.validation is not None:
+            held = data.validation
+            logits = Scorer.of(self.state).logits(held.X)
+        elif held_out is not None:
+            held = _part(data.train, held_out)
+            logits = Scorer.of(self.state).logits(data.train.X[held_out])
+        else:
+            return None
+        positive = self.recipe.positive
+        return ThresholdData.from_logits(logits, held.y, held.sample_weight, data.classes, positive)
+
+    def _scored(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.floating]]]:
+        """Return positions of rows, and their logits by the model that held them out."""
+        for fold, model in zip(self.folds, self.fold_models or self.members, strict=True):
+            if model.state is None:
+                raise AssertionError("models are scored after they were trained")
+            yield fold.held_out, Scorer.of(model.state).logits(self.data.train.X[fold.held_out])
+
+    def _out_of_fold_logits(self, state: FittedState) -> NDArray[np.floating]:
+        table = self.data.train
+        logits = np.empty(len(table.y))
+        in_no_fold = np.ones(len(table.y), dtype=bool)
+        for where, logit in self._scored():
+            logits[where], in_no_fold[where] = logit, False
+        if in_no_fold.any():  # rows without weight
+            logits[in_no_fold] = Scorer.of(state).logits(table.X[in_no_fold])
+        logits[self.unscored] = np.nan
+        return logits
+
+    def _out_of_fold_loss(self, logits: NDArray[np.floating]) -> float:
+        table = self.data.train
+        known = ~np.isnan(logits)
+        target = encode(table.y, self.data.classes)
+        losses = np.logaddexp(0, logits[known]) - (target * logits)[known]
+        weight = None if table.sample_weight is None else table.sample_weight[known]
+        weight = None if weight is None else rescale_extreme_weights(weight)
+        return float(np.average(losses, weights=weight))
+
+
+def plan_single(
+    recipe: Recipe, data: CheckedData, *, previous: FittedState | None = None
+) -> Ensemble:
+    """Return a single model with its own solver, ready for training."""
+    return Ensemble(recipe, data, members=[prepare_model(recipe, data, previous=previous)])
+
+
+def plan_batched(
+    recipe: Recipe,
+    data: CheckedData,
+    *,
+    chosen: NDArray[np.intp] | None = None,
+    chooses_threshold: bool = False,
+) -> Ensemble | None:
+    """Return all models of a fit that can be trained in batches, or None if they cannot.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    data : CheckedData
+        Shared by several fits.
+    chosen : ndarray of int or None, default=None
+        Positions of the rows that the fit may use. None for all.
+    chooses_threshold : bool, default=False
+        Whether a threshold will be chosen on rows that were held out.
+    """
+    recipe = replace(recipe, n_models=count_models(recipe, data))
+    if recipe.n_models > 1:
+        return plan_members(recipe, data) if recipe.in_batches else None
+    if not recipe.in_batches and recipe.path_strength is None:
+        return None
+    model = prepare_model(recipe, data, path=path_fit(recipe, data, chosen))
+    ensemble = Ensemble(recipe, data, chosen, [model])
+    if chooses_threshold and ensemble.needs_fold_models:
+        plan_fold_models(ensemble)
+    return ensemble
+
+
+def plan_members(
+    recipe: Recipe, data: CheckedData, *, previous: FittedState | None = None
+) -> Ensemble:
+    """Return the networks of an ensemble, ready for training.
+
+    Each leaves out its own fold, or all of them share the validation rows that were given.
+    """
+    n_models, data = recipe.n_models, with_cache(data)
+    ensemble = Ensemble(recipe, data)
+    if data.validation is None:
+        ensemble.folds = ensemble.candidates.folds(n_models, recipe.draw_seed())
+    for k in range(n_models):
+        own = recipe.for_member(recipe.draw_seed())
+        fold = ensemble.folds[k] if ensemble.folds else None
+        before = None if previous is None else previous.model(k)
+        ensemble.members.append(prepare_model(own, data, fold=fold, previous=before))
+    return ensemble
+
+
+def plan_fold_models(ensemble: Ensemble) -> None:
+    """Add models to a single one, each of which leaves out a fifth of the rows."""
+    recipe, data, chosen = ensemble.recipe, with_cache(ensemble.data), ensemble.chosen
+    candidates = ensemble.candidates
+    n_folds = min(_THRESHOLD_FOLDS, candidates.max_folds())
+    if n_folds < 2:
+        return
+    random_state = recipe.fold_random_state
+    ensemble.folds = candidates.folds(n_folds, draw_seed(random_state))
+    for fold in ensemble.folds:
+        own = recipe.for_fold(draw_seed(random_state))
+        path = path_fit(own, data, chosen, fold)
+        ensemble.fold_models.append(prepare_model(own, data, fold=fold, path=path))
+
+
+def count_models(recipe: Recipe, data: CheckedData) -> int:
+    """Return how many models an ensemble can have: each holds out a row of the rarer class."""
+    wanted = recipe.n_models
+    if wanted == 1 or data.validation is not None:
+        return wanted
+    fewest = Ensemble(recipe, data).candidates.max_folds()
+    if fewest >= wanted:
+        return wanted
+    what = "rows" if data.groups is None else "groups with a row"
+    warn(
+        f"n_members must be at most the number of {what} of the rarer class, {fewest}, got "
+        f"{wanted}. {max(fewest, 1)} are trained."
+    )
+    return max(fewest, 1)
+
+
+def _part(table: Table, where: NDArray[np.intp]) -> Table:
+    weight = table.sample_weight
+    return Table(None, table.y[where], None if weight is None else weight[where])

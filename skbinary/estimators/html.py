@@ -12,16 +12,20 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from skbinary.estimators.recipe import MINIBATCH_SOLVERS
 from skbinary.estimators.sparkline import sketch
+from skbinary.solvers.result import StopReason
 
 # Where the documentation is, for example "https://skbinary.example/stable". Diagrams link to it;
 # with none there are no links.
 SITE = ""
 
-# What the fitted state tells, or draws. scikit-learn's own table leaves it out.
-_TOLD = (
-    *("device_", "n_iter_", "best_epoch_", "stop_reason_", "n_members_", "threshold_"),
-    *("threshold_interval_", "threshold_curve_", "history_"),
+# The attributes in scikit-learn's own table: all but those that the fitted state shows or draws,
+# and those that are costly to build.
+_ATTRIBUTES = (
+    *("classes_", "coef_", "intercept_", "solver_", "coefs_", "intercepts_", "n_layers_"),
+    *("n_outputs_", "out_activation_", "loss_", "best_loss_", "t_"),
+    *("oof_decision_function_", "oof_loss_"),
 )
 # The classes are those of scikit-learn's tables, so this one looks like them in every theme.
 _STATE = (
@@ -35,44 +39,37 @@ _ROW = (
 )
 
 
-class SiteLinks:
-    """Lets scikit-learn's diagrams link to the documentation of this package, if it has a site."""
-
-    _doc_link_module = "skbinary"
-    _doc_link_template = "{page}"
-
-    def _doc_link_url_param_generator(self) -> dict[str, str]:
-        name = f"reference/skbinary.{type(self).__name__}.html"
-        return {"page": f"{SITE.rstrip('/')}/{name}" if SITE else ""}
+def reference_page(estimator: Any) -> dict[str, str]:
+    """Return where scikit-learn's diagrams link to, if this package has a site."""
+    name = f"reference/skbinary.{type(estimator).__name__}.html"
+    return {"page": f"{SITE.rstrip('/')}/{name}" if SITE else ""}
 
 
-class HTMLState(SiteLinks):
-    """Shows the fitted state below the parameters, in scikit-learn's diagrams.
+def with_fitted_state(model: Any, params: Any) -> Any:
+    """Add the fitted state to the table of parameters in scikit-learn's diagrams."""
+    state = fitted_state(model)
+    if state:
+        table = params._repr_html_inner
+        params._repr_html_inner = lambda: table() + state
+    return params
 
-    A diagram asks every estimator in it for the table of its parameters, and since scikit-learn
-    1.9 for a table of its fitted attributes. Should it ask for neither any more, it merely shows
-    less.
+
+def other_attributes(model: Any, *args: Any, **kwargs: Any) -> Any:
+    """Return scikit-learn's table of fitted attributes, without those of the fitted state.
+
+    scikit-learn asks for it since version 1.9.
     """
-
-    def _get_params_html(self, *args: Any, **kwargs: Any) -> Any:
-        params = super()._get_params_html(*args, **kwargs)  # type: ignore[misc]
-        state = fitted_state(self)
-        if state:
-            table = params._repr_html_inner
-            params._repr_html_inner = lambda: table() + state
-        return params
-
-    def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
-        # Of what is in the instance alone: views as net_ are costly to build, and load skorch.
-        shown: Any = BaseEstimator()
-        try:
-            told = _TOLD if fitted_state(self) else ()
-            vars(shown).update({k: v for k, v in vars(self).items() if k not in told})
-            attributes = shown._get_fitted_attr_html(*args, **kwargs)
-            attributes.estimator_class = type(self)
-        except Exception:
-            return {}  # which is no table
-        return attributes
+    shown: Any = BaseEstimator()
+    try:
+        vars(shown).update({k: v for k, v in vars(model).items() if not k.startswith("_")})
+        for name in _ATTRIBUTES if fitted_state(model) else ():
+            if hasattr(type(model), name) and (value := getattr(model, name, None)) is not None:
+                setattr(shown, name, value)
+        attributes = shown._get_fitted_attr_html(*args, **kwargs)
+        attributes.estimator_class = type(model)
+    except Exception:
+        return {}  # which is no table
+    return attributes
 
 
 def fitted_state(model: Any) -> str:
@@ -88,14 +85,14 @@ def fitted_state(model: Any) -> str:
         Empty where it is not fitted, or something about it is odd: a diagram must never fail.
     """
     try:
-        if "classes_" not in vars(model):
+        if "_state" not in vars(model):
             return ""
         training, validation = (
             _curves(model, "loss_curve_"),
             _curves(model, "validation_loss_curve_"),
         )
         kept = np.ravel(model.best_epoch_).astype(int).tolist()
-        unit = "iteration" if model._sees_all_rows() else "epoch"
+        unit = "iteration" if model.solver not in MINIBATCH_SOLVERS else "epoch"
         rows = [
             *_minibatch_setup(model, len(max(training, key=len)), kept, unit),
             *_decision(model),
@@ -127,19 +124,19 @@ def _minibatch_setup(
     text = _counted(n_iter, unit)
     yield "n_iter_", text if n_iter == n_all else f"{text} in the last fit, {n_all} in all"
     yield "best_epoch_", _span(kept)
-    reasons = Counter(np.ravel(model.stop_reason_).tolist())
-    if len(reasons) == 1:
-        yield "stop_reason_", str(next(iter(reasons)))
-    else:
-        told = (f"{_counted(n, 'member')}: {reason}" for reason, n in reasons.most_common())
-        yield "stop_reason_", "; ".join(told)
+    reasons = model.stop_reason_ if isinstance(model.stop_reason_, list) else [model.stop_reason_]
+    counts = Counter(StopReason(each).description for each in reasons if each).most_common()
+    if len(counts) == 1:
+        yield "stop_reason_", counts[0][0]
+    elif counts:  # a model under training has no reason yet
+        yield "stop_reason_", " ".join(f"{_counted(n, 'member')}: {text}" for text, n in counts)
 
 
 def _decision(model: Any) -> Iterator[tuple[str, str]]:
     """Tell the threshold in force."""
     wanted = model.threshold
     try:
-        threshold = model._own_threshold()
+        threshold = model._threshold_in_force()
     except ValueError:
         yield "threshold_", f"none yet for {_short(wanted)}, which was set after fit"
         return

@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from torch import Tensor
 
+from skbinary.data.checked import CheckedData
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import centered
-from skbinary.estimators.cross_fitting import CrossFitted
-from skbinary.estimators.fit_context import FitContext
+from skbinary.estimators.base import BinaryClassifier
+from skbinary.estimators.recipe import MINIBATCH_SOLVERS, Recipe, make_recipe
 from skbinary.models.batch_of_models import Architecture, ModelBatch
 from skbinary.runtime.threads import ThreadPool
-from skbinary.solvers.full_batch.centered import CenteredStep
+from skbinary.solvers.full_batch.centered import CenteredSolver
 from skbinary.solvers.full_batch.lbfgs import LBFGS
 from skbinary.solvers.full_batch.newton import Newton
 from skbinary.solvers.full_batch.newton_dual import DualNewton
 from skbinary.solvers.full_batch.proximal_newton import ProximalNewton
 from skbinary.solvers.full_batch.small_objective import linear_objective
-from skbinary.solvers.loop import Step
+from skbinary.solvers.loop import Solver
 from skbinary.solvers.minibatch.optimizers import SGD, Adam
 from skbinary.solvers.minibatch.schedules import Schedule
 from skbinary.solvers.minibatch.single import L2Penalty
-from skbinary.solvers.result import FitResult
 
 _SOLVERS = {"auto", "newton-cholesky", "lbfgs", "prox-newton", "adam", "sgd"}
 # The other solvers of scikit-learn's LogisticRegression. They have the same optimum, so "auto"
@@ -47,7 +47,7 @@ _FINE_TOL, _ENOUGH_ITERATIONS = 1e-4, 20
 _ROUNDING_TOL = 1e-12
 
 
-class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
+class TorchLogisticClassifier(SparseCoefMixin, BinaryClassifier):
     """Logistic regression for two classes, trained by PyTorch.
 
     Minimizes the objective of scikit-learn's ``LogisticRegression``:
@@ -110,7 +110,7 @@ class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
         Whether to watch validation rows, to stop when they have not improved by
         `tol` for `n_iter_no_change` epochs, and to keep the best epoch's weights. The validation
         rows are those given to ``fit``, else a stratified share of the training rows.
-    monitor : str or callable, default="accuracy"
+    monitor : str or callable, default="loss"
         What early stopping watches: ``"loss"``, the log loss, the name of a scikit-learn scorer, or
         a ``callable(estimator, X, y)``, the greater the better.
     validation_fraction : float, default=0.1
@@ -202,8 +202,6 @@ class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
     0.98
     """
 
-    _usual_monitor = "accuracy"
-
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "C": [Interval(Real, 0, None, closed="right")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
@@ -234,9 +232,6 @@ class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
         "verbose": ["verbose"],
     }
 
-    coef_: Any  # an array, or a compressed matrix after ``sparsify``
-    intercept_: NDArray[np.floating]
-
     def __init__(
         self,
         *,
@@ -255,7 +250,7 @@ class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
         nesterovs_momentum: bool = True,
         shuffle: bool = True,
         early_stopping: bool = False,
-        monitor: Any = "accuracy",
+        monitor: Any = "loss",
         validation_fraction: float = 0.1,
         n_iter_no_change: float | str = "auto",
         warm_start: bool = False,
@@ -288,18 +283,30 @@ class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
         self.callbacks = callbacks
         self.verbose = verbose
 
-    def _architecture(self, n_features: int) -> Architecture:
-        return Architecture(n_features, fit_intercept=self.fit_intercept)
-
-    def _is_random(self) -> bool:
-        return bool(self.early_stopping) or self.solver in ("adam", "sgd")
+    def _recipe(self, data: CheckedData, *, is_partial: bool) -> Recipe:
+        solver = self._choose_solver(data.train.X)
+        architecture = Architecture(self.n_features_in_, fit_intercept=self.fit_intercept)
+        return make_recipe(
+            self,
+            data,
+            solver=solver,
+            is_partial=is_partial,
+            is_random=bool(self.early_stopping) or solver in MINIBATCH_SOLVERS,
+            path_strength=1 / self.C if self._follows_a_path(solver) else None,
+            architecture=architecture,
+            initial_parameters=_zeros,
+            full_batch_step=functools.partial(self._full_batch_step, solver),
+            optimizer=self._optimizer,
+            schedule=self._schedule,
+            l2_penalty=L2Penalty(1 / self.C, per_batch=False),
+        )
 
     def _choose_solver(self, X: Any) -> str:
         sparse_solution = self.l1_ratio > 0 and not np.isinf(self.C)
         lasso = self.solver == "liblinear" and self.l1_ratio == 1
         if sparse_solution and not lasso and self.solver not in _ELASTIC_NET_SOLVERS:
             raise ValueError(
-                f"solver must be 'auto' or 'prox-newton' with an l1_ratio above 0, got "
+                "solver must be 'auto' or 'prox-newton' with an l1_ratio above 0, got "
                 f"{self.solver!r} with l1_ratio={self.l1_ratio:g}. Change one of them."
             )
         if self.solver != "auto" and self.solver not in _PEER_SOLVERS:
@@ -310,29 +317,27 @@ class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
         size = n_features if np.isinf(self.C) else min(n_rows, n_features)
         return "newton-cholesky" if size <= _LARGEST_SYSTEM else "lbfgs"
 
-    def _l2_penalty(self) -> L2Penalty:
-        return L2Penalty(1 / self.C, per_batch=False)
+    def _follows_a_path(self, solver: str) -> bool:
+        """Whether a batch of such models may be solved along a path of penalties.
 
-    def _schedule(self, n_batches: int) -> Schedule:
-        return Schedule(self.learning_rate_init)
-
-    def _optimizer(self, parameters: Tensor, solver: str, state: Any) -> Adam | SGD:
-        if solver == "adam":
-            return Adam(parameters, state=state)
-        return SGD(parameters, self.momentum, self.nesterovs_momentum, state=state)
+        A path ends at the optimum, so models that are to stop short of it are fitted alone.
+        """
+        to_the_end = _ROUNDING_TOL <= self.tol <= _FINE_TOL and self.max_iter >= _ENOUGH_ITERATIONS
+        few = self.n_features_in_ <= _LARGEST_SYSTEM
+        return solver == "newton-cholesky" and to_the_end and few and not np.isinf(self.C)
 
     def _full_batch_step(
-        self, model_batch: ModelBatch, dataset: Dataset, solver: str, pool: ThreadPool
-    ) -> Step:
+        self, solver: str, model_batch: ModelBatch, dataset: Dataset, pool: ThreadPool
+    ) -> Solver:
         rows = centered(dataset.rows) if self.fit_intercept else None
         if rows is None:
             return self._linear_step(model_batch, dataset, solver, pool)
         make = functools.partial(self._linear_step, solver=solver, pool=pool)
-        return CenteredStep(model_batch, dataset, rows, make)
+        return CenteredSolver(model_batch, dataset, rows, make)
 
     def _linear_step(
         self, model_batch: ModelBatch, dataset: Dataset, solver: str, pool: ThreadPool
-    ) -> Step:
+    ) -> Solver:
         strength = dataset.penalty(1 / self.C) / dataset.total_weight
         n_rows, n_features = dataset.rows.shape
         if solver == "newton-cholesky" and n_rows < n_features and strength > 0:
@@ -344,33 +349,45 @@ class TorchLogisticClassifier(SparseCoefMixin, CrossFitted):
             return Newton(objective, self.tol)
         return LBFGS(objective, self.tol)
 
-    def _follows_a_path(self, training: FitContext) -> bool:
-        # A stack goes to the optimum. Who stops short of it alone is fitted alone.
-        to_the_end = _ROUNDING_TOL <= self.tol <= _FINE_TOL and self.max_iter >= _ENOUGH_ITERATIONS
-        few = training.architecture.n_features <= _LARGEST_SYSTEM
-        finite = not np.isinf(self.C)
-        known = training.solver == "newton-cholesky" and not training.stops_early
-        return known and to_the_end and few and finite
+    def _optimizer(self, parameters: Tensor, state: Any) -> Adam | SGD:
+        if self.solver == "adam":
+            return Adam(parameters, state=state)
+        return SGD(parameters, self.momentum, self.nesterovs_momentum, state=state)
 
-    def _initial_parameters(self, architecture: Architecture, random_state: Any) -> Tensor:
-        return torch.zeros(architecture.n_parameters, dtype=torch.float64)
+    def _schedule(self, n_batches: int) -> Schedule:
+        return Schedule(self.learning_rate_init)
 
-    def _weights(self) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
-        # ``sparsify`` has made it a compressed matrix.
-        coef = self.coef_.toarray() if sp.issparse(self.coef_) else self.coef_
-        return [coef.T], [self.intercept_] if self.fit_intercept else []
+    # -- fitted attributes ------------------------------------------------------------------
 
-    def _as_attributes(
-        self,
-        weights: list[NDArray[Any]],
-        biases: list[NDArray[Any]],
-        result: FitResult,
-        training: FitContext,
-    ) -> dict[str, Any]:
-        coef = weights[0].T.copy()
-        return {
-            "coef_": coef,
-            "intercept_": biases[0] if biases else np.zeros(1, dtype=coef.dtype),
-            "n_iter_": np.array([result.n_iter], dtype=np.int32),
-            "solver_": training.solver,
-        }
+    @property
+    def coef_(self) -> Any:
+        """Weights of the features: an array, or a sparse matrix after ``sparsify``."""
+        return self._fitted().weights[0].T
+
+    @coef_.setter
+    def coef_(self, value: Any) -> None:
+        self._state = replace(self._fitted(), weights=(value.T,))
+
+    @property
+    def intercept_(self) -> NDArray[np.floating]:
+        """Constant term of the logit. 0 without intercept."""
+        state = self._fitted()
+        return state.biases[0] if state.biases else np.zeros(1, dtype=state.weights[0].dtype)
+
+    @intercept_.setter
+    def intercept_(self, value: NDArray[np.floating]) -> None:
+        self._state = replace(self._fitted(), biases=(np.asarray(value),))
+
+    @property
+    def n_iter_(self) -> NDArray[np.int32]:
+        """Iterations or epochs of the last fit, an array of shape (1,)."""
+        return np.array(self._fitted().n_iter, dtype=np.int32)
+
+    @property
+    def solver_(self) -> str:
+        """The solver that was used."""
+        return self._fitted().solver
+
+
+def _zeros(architecture: Architecture, random_state: Any) -> Tensor:
+    return torch.zeros(architecture.n_parameters, dtype=torch.float64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -16,17 +15,17 @@ from sklearn.utils._param_validation import (
     Options,
     StrOptions,
 )
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from skbinary.data.checked import CheckedData
 from skbinary.data.dataset import Dataset
-from skbinary.estimators.cross_fitting import CrossFitted
-from skbinary.estimators.fit_context import FitContext
+from skbinary.estimators.base import BinaryClassifier
+from skbinary.estimators.recipe import Recipe, make_recipe
 from skbinary.models.batch_of_models import ACTIVATIONS, Architecture, ModelBatch
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.lbfgs import LBFGS
 from skbinary.solvers.full_batch.objective import NetworkObjective
-from skbinary.solvers.loop import Step
+from skbinary.solvers.loop import Solver
 from skbinary.solvers.minibatch.optimizers import SGD, Adam
 from skbinary.solvers.minibatch.schedules import (
     Adaptive,
@@ -36,14 +35,13 @@ from skbinary.solvers.minibatch.schedules import (
     Schedule,
 )
 from skbinary.solvers.minibatch.single import L2Penalty
-from skbinary.solvers.result import FitResult
 
 # The relative decrease at which scipy's L-BFGS-B stops unless it is told otherwise, so that fits
 # end where MLPClassifier's do.
 _LEAST_DECREASE = 2.220446049250313e-09
 
 
-class TorchMLPClassifier(CrossFitted):
+class TorchMLPClassifier(BinaryClassifier):
     """A multi-layer perceptron for two classes, trained by PyTorch.
 
     Parameters that scikit-learn's ``MLPClassifier`` has keep their names, defaults and meaning.
@@ -280,9 +278,6 @@ class TorchMLPClassifier(CrossFitted):
 
     _takes_images = True
 
-    coefs_: list[NDArray[np.floating]]
-    intercepts_: list[NDArray[np.floating]]
-
     def __init__(
         self,
         hidden_layer_sizes: Any = (100,),
@@ -352,18 +347,6 @@ class TorchMLPClassifier(CrossFitted):
         self.device = device
         self.callbacks = callbacks
 
-    @property
-    def _n_networks(self) -> int:
-        return self.n_members
-
-    def _activation(self) -> str:
-        return self.activation
-
-    def _architecture(self, n_features: int) -> Architecture:
-        hidden = _widths(self.hidden_layer_sizes)
-        dropout = _rates(self.dropout, len(hidden))
-        return Architecture(n_features, hidden, self.activation, dropout)
-
     def _validate_params(self) -> None:
         if _is_module(self.hidden_layer_sizes):
             raise InvalidParameterError(
@@ -373,18 +356,45 @@ class TorchMLPClassifier(CrossFitted):
             )
         super()._validate_params()
 
-    def _choose_solver(self, X: Any) -> str:
+    def _recipe(self, data: CheckedData, *, is_partial: bool) -> Recipe:
+        hidden = _widths(self.hidden_layer_sizes)
+        dropout = _rates(self.dropout, len(hidden))
         if self.solver == "lbfgs":
-            for name in ("dropout", "weight_decay"):
-                if np.any(np.asarray(getattr(self, name)) != 0):
-                    raise ValueError(
-                        f"{name} must be 0 with solver='lbfgs', which lowers a fixed objective, "
-                        f"got {getattr(self, name)!r}. Use solver='adam', or alpha."
-                    )
-        return self.solver
+            self._check_lbfgs()
+        return make_recipe(
+            self,
+            data,
+            solver=self.solver,
+            is_partial=is_partial,
+            n_models=self.n_members,
+            architecture=Architecture(self.n_features_in_, hidden, self.activation, dropout),
+            initial_parameters=_initial_parameters,
+            full_batch_step=self._lbfgs_step,
+            optimizer=self._optimizer,
+            schedule=self._schedule,
+            l2_penalty=L2Penalty(self.alpha, per_batch=True),
+        )
 
-    def _l2_penalty(self) -> L2Penalty:
-        return L2Penalty(self.alpha, per_batch=True)
+    def _check_lbfgs(self) -> None:
+        for name in ("dropout", "weight_decay"):
+            if np.any(np.asarray(getattr(self, name)) != 0):
+                raise ValueError(
+                    f"{name} must be 0 with solver='lbfgs', which lowers a fixed objective, got "
+                    f"{getattr(self, name)!r}. Use solver='adam', or alpha."
+                )
+
+    def _lbfgs_step(self, model_batch: ModelBatch, dataset: Dataset, pool: ThreadPool) -> Solver:
+        strength = dataset.penalty(self.alpha) / dataset.total_weight
+        objective = NetworkObjective(model_batch, dataset, strength, pool)
+        return LBFGS(
+            objective, self.tol, min_decrease=_LEAST_DECREASE, max_evaluations=self.max_fun
+        )
+
+    def _optimizer(self, parameters: Tensor, state: Any) -> Adam | SGD:
+        if self.solver == "adam":
+            betas = (self.beta_1, self.beta_2)
+            return Adam(parameters, betas, self.epsilon, self.weight_decay, state)
+        return SGD(parameters, self.momentum, self.nesterovs_momentum, self.weight_decay, state)
 
     def _schedule(self, n_batches: int) -> Schedule:
         rate = self.learning_rate_init
@@ -398,93 +408,98 @@ class TorchMLPClassifier(CrossFitted):
             return Adaptive(rate)
         return Schedule(rate)
 
-    def _optimizer(self, parameters: Tensor, solver: str, state: Any) -> Adam | SGD:
-        if solver == "adam":
-            betas = (self.beta_1, self.beta_2)
-            return Adam(parameters, betas, self.epsilon, self.weight_decay, state)
-        return SGD(parameters, self.momentum, self.nesterovs_momentum, self.weight_decay, state)
+    # -- fitted attributes ------------------------------------------------------------------
 
-    def _full_batch_step(
-        self, model_batch: ModelBatch, dataset: Dataset, solver: str, pool: ThreadPool
-    ) -> Step:
-        strength = dataset.penalty(self.alpha) / dataset.total_weight
-        objective = NetworkObjective(model_batch, dataset, strength, pool)
-        return LBFGS(
-            objective, self.tol, min_decrease=_LEAST_DECREASE, max_evaluations=self.max_fun
-        )
+    @property
+    def coefs_(self) -> list[NDArray[np.floating]]:
+        """Weights of each layer."""
+        return list(self._fitted().weights)
 
-    def _initial_parameters(self, architecture: Architecture, random_state: Any) -> Tensor:
-        weights, biases = [], []
-        for n_in, n_out in architecture.layers:
-            bound = math.sqrt((2 if self.activation == "logistic" else 6) / (n_in + n_out))
-            weights.append(torch.as_tensor(random_state.uniform(-bound, bound, (n_in, n_out))))
-            biases.append(torch.as_tensor(random_state.uniform(-bound, bound, n_out)))
-        return architecture.pack(weights, biases)
+    @property
+    def intercepts_(self) -> list[NDArray[np.floating]]:
+        """Biases of each layer."""
+        return list(self._fitted().biases)
 
-    def _weights(self) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
-        if self.n_members_ == 1:
-            return self.coefs_, self.intercepts_
-        return self.coefs_, [each[:, None] for each in self.intercepts_]
-
-    def _as_one(self, members: Sequence[Any]) -> dict[str, Any]:
-        layers = range(len(members[0].coefs_))
-        return {
-            "coefs_": [np.stack([each.coefs_[i] for each in members]) for i in layers],
-            "intercepts_": [np.stack([each.intercepts_[i] for each in members]) for i in layers],
-            "n_iter_": max(each.n_iter_ for each in members),
-            "n_layers_": members[0].n_layers_,
-            "n_outputs_": 1,
-            "out_activation_": "logistic",
-            "loss_": float(np.mean([each.loss_ for each in members])),
-            "best_loss_": None,
-            "t_": max(each.t_ for each in members),
-        }
-
-    def _member_of(self, number: int) -> dict[str, Any]:
-        return {
-            "coefs_": [each[number] for each in self.coefs_],
-            "intercepts_": [each[number] for each in self.intercepts_],
-            "classes_": self.classes_,
-            "history_": self.history_[number],
-            "t_": self.t_,
-            "n_members_": 1,
-        }
+    @property
+    def n_members_(self) -> int:
+        """Number of networks whose logits are averaged."""
+        return self._fitted().n_models
 
     @property
     def members_(self) -> list[dict[str, NDArray[Any]]]:
-        """The weights, biases and curves of each member, as arrays."""
-        check_is_fitted(self)
-        one = self.n_members_ == 1
-        made = []
-        for k in range(self.n_members_):
-            member: dict[str, NDArray[Any]] = {}
-            for i, (coef, intercept) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
-                member[f"coefs_{i}"] = coef if one else coef[k]
-                member[f"intercepts_{i}"] = intercept if one else intercept[k]
-            curves = self.history_ if one else self.history_[k]
-            made.append(member | {name: np.array(curve) for name, curve in curves.items()})
-        return made
+        """Weights, biases and curves of each ensemble member, as arrays."""
+        state = self._fitted()
+        members = []
+        for k in range(state.n_models):
+            one = state if state.n_models == 1 else state.model(k)
+            arrays = {f"coefs_{i}": each for i, each in enumerate(one.weights)}
+            arrays |= {f"intercepts_{i}": each for i, each in enumerate(one.biases)}
+            curves = {name: np.array(curve) for name, curve in one.curves[0].items()}
+            members.append(arrays | curves)
+        return members
 
-    def _as_attributes(
-        self,
-        weights: list[NDArray[Any]],
-        biases: list[NDArray[Any]],
-        result: FitResult,
-        training: FitContext,
-    ) -> dict[str, Any]:
-        losses = result.history["loss"]
-        return {
-            "coefs_": weights,
-            "intercepts_": biases,
-            "n_iter_": result.n_iter,
-            "n_members_": 1,
-            "n_layers_": len(weights) + 1,
-            "n_outputs_": 1,
-            "out_activation_": "logistic",
-            "loss_": losses[-1] if losses else math.nan,
-            "best_loss_": None if training.stops_early else min(losses, default=math.inf),
-            "t_": int(result.state.get("n_seen", 0)),
-        }
+    @property
+    def oof_decision_function_(self) -> NDArray[np.floating]:
+        """Out-of-fold logits: of each training row by the member that was not trained on it."""
+        logits: NDArray[np.floating] = self._optional("oof_logits")
+        return logits
+
+    @property
+    def oof_loss_(self) -> float:
+        """Mean log loss of the out-of-fold logits, in nats."""
+        return float(self._optional("oof_loss"))
+
+    @property
+    def n_iter_(self) -> int:
+        """Epochs or iterations of the last fit: the most of any ensemble member."""
+        return max(self._fitted().n_iter)
+
+    @property
+    def n_layers_(self) -> int:
+        """Number of layers, including the input and the output layer."""
+        return len(self._fitted().weights) + 1
+
+    @property
+    def n_outputs_(self) -> int:
+        """Number of outputs: 1, the logit."""
+        return len(self._fitted().layers[-1:])
+
+    @property
+    def out_activation_(self) -> str:
+        """Function that turns the logit into a probability: ``"logistic"``."""
+        self._fitted()
+        return "logistic"
+
+    @property
+    def loss_(self) -> float:
+        """The last value of ``loss_curve_``; for an ensemble, the mean over its members."""
+        return float(
+            np.mean([(each["loss"] or [math.nan])[-1] for each in self._fitted().last_curves()])
+        )
+
+    @property
+    def best_loss_(self) -> float | None:
+        """The smallest value of ``loss_curve_``. None with early stopping, and for an ensemble."""
+        state = self._fitted()
+        if state.stopped_early or state.n_models > 1:
+            return None
+        return float(min(self._fitted().last_curves()[0]["loss"], default=math.inf))
+
+    @property
+    def t_(self) -> int:
+        """Training rows that the solver has seen."""
+        return self._fitted().n_seen
+
+
+def _initial_parameters(architecture: Architecture, random_state: Any) -> Tensor:
+    """Draw weights and biases as scikit-learn's MLPClassifier does, in the same order."""
+    weights, biases = [], []
+    factor = 2 if architecture.activation == "logistic" else 6
+    for n_in, n_out in architecture.layers:
+        bound = math.sqrt(factor / (n_in + n_out))
+        weights.append(torch.as_tensor(random_state.uniform(-bound, bound, (n_in, n_out))))
+        biases.append(torch.as_tensor(random_state.uniform(-bound, bound, n_out)))
+    return architecture.pack(weights, biases)
 
 
 def _is_module(value: Any) -> bool:

@@ -1,43 +1,41 @@
-"""Scores of rows: the one owner of logits, probabilities and labels."""
+"""Logits, probabilities and labels of rows: the only place where they are computed."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
-from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit
-from sklearn.base import ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skbinary.data.containers import is_single
+from skbinary.data.containers import is_single_precision
+from skbinary.data.conversion import as_rows, as_tensor
 from skbinary.data.rows import Rows
-from skbinary.data.validation import as_rows, as_tensor, check_rows
-from skbinary.models.batch_of_models import Architecture, score
+from skbinary.estimators.state import FittedState
+from skbinary.models.batch_of_models import score
 from skbinary.runtime.chunks import row_chunks
-from skbinary.runtime.defaults import default_settings
 from skbinary.runtime.device import full_precision, is_available
-from skbinary.runtime.memory import is_out_of_memory, out_of_memory
 from skbinary.runtime.threads import ThreadPool
 from skbinary.runtime.warnings import warn
-from skbinary.thresholds.decision import apply_threshold, check_threshold, positive_index
 
 # Up to so many products a single row is scored on one thread, whatever torch is set to. With torch
 # 2.13 and MKL twice as many start no other thread.
 _QUICK_PRODUCTS = 1 << 13
 # Writes what logits, of shape (n_rows, n_models), stand for into an array of as many rows.
 Writer = Callable[[NDArray[np.floating], NDArray[np.floating]], None]
-# Weights of each layer and its biases, if there are any.
-Weights = tuple[list[NDArray[Any]], list[NDArray[Any]]]
 
 
-def _probabilities(logits: NDArray[np.floating], out: NDArray[np.floating]) -> None:
+def write_logits(logits: NDArray[np.floating], out: NDArray[np.floating]) -> None:
+    """Write the logits themselves."""
+    np.copyto(out, logits)
+
+
+def write_probabilities(logits: NDArray[np.floating], out: NDArray[np.floating]) -> None:
+    """Write the probabilities of both classes, in two columns."""
     expit(logits[:, 0], out=out[:, 1])
     with np.errstate(over="ignore"):  # of odds whose reciprocal is zero
         odds = np.exp(logits[:, 0])
@@ -45,20 +43,23 @@ def _probabilities(logits: NDArray[np.floating], out: NDArray[np.floating]) -> N
     np.reciprocal(odds, out=out[:, 0])  # expit(-logit), to the last digit, in a third of its time
 
 
-def _as_they_are(logits: NDArray[np.floating], out: NDArray[np.floating]) -> None:
-    np.copyto(out, logits)
+def write_probability_of(positive: int) -> Writer:
+    """Return what writes the probability of one class.
+
+    Parameters
+    ----------
+    positive : int
+        Index of the class: 0 or 1.
+    """
+    return _write_second if positive else _write_first
 
 
-def _probability_of_first(logits: NDArray[np.floating], out: NDArray[np.floating]) -> None:
+def _write_first(logits: NDArray[np.floating], out: NDArray[np.floating]) -> None:
     expit(-logits, out=out)
 
 
-def _probability_of_second(logits: NDArray[np.floating], out: NDArray[np.floating]) -> None:
+def _write_second(logits: NDArray[np.floating], out: NDArray[np.floating]) -> None:
     expit(logits, out=out)
-
-
-# The writers of the two probabilities, by the index of the class.
-_PROBABILITY_OF: tuple[Writer, Writer] = (_probability_of_first, _probability_of_second)
 
 
 def _cast(array: NDArray[Any], kind: type[np.floating]) -> NDArray[np.floating]:
@@ -68,264 +69,124 @@ def _cast(array: NDArray[Any], kind: type[np.floating]) -> NDArray[np.floating]:
         return array.astype(kind, copy=False)
 
 
-class BinaryScorer(ClassifierMixin):
+class Scorer:
     """Scores rows with fitted weights.
 
-    The logit comes from the weights, the probability is ``expit`` of the logit, and the label
-    compares the probability with the threshold.
+    Parameters
+    ----------
+    weights : sequence of ndarray of shape (n_in, n_out) or (n_models, n_in, n_out)
+        Weights of each layer.
+    biases : sequence of ndarray of shape (n_out,) or (n_models, n_out)
+        Biases of each layer, or none. An ensemble's logit is the mean of those of its models.
+    activation : str
+        Name of the function of the hidden layers.
+    device : str
+        Where to compute: on the CPU if it is not available.
     """
 
-    _takes_images = False
+    def __init__(
+        self,
+        weights: Sequence[NDArray[Any]],
+        biases: Sequence[NDArray[Any]],
+        activation: str,
+        device: str,
+    ):
+        self.weights = weights
+        is_ensemble = weights[0].ndim == 3
+        self.biases = [each[:, None] for each in biases] if is_ensemble else biases
+        self.activation = activation
+        self.device = device
 
-    threshold: Any
-    pos_label: Any
-    threshold_: float
-    # The parameters when threshold_ was chosen.
-    _threshold_for: Any
-    _pos_label_for: Any
-    classes_: NDArray[np.generic]
-    n_features_in_: int
-    device_: str
+    @classmethod
+    def of(cls, state: FittedState) -> Scorer:
+        """Return the scorer of a fitted model."""
+        return cls(state.dense_weights(), state.biases, state.activation, state.device)
 
-    @abstractmethod
-    def _architecture(self, n_features: int) -> Architecture:
-        """Give the shape of the model."""
+    @property
+    def is_linear(self) -> bool:
+        return len(self.weights) == 1
 
-    def _activation(self) -> str:
-        """Give the name of the function of the hidden layers, if there are any."""
-        return "identity"
+    def logits(self, rows: Any) -> NDArray[np.floating]:
+        """Return the logits of checked rows, an array of shape (n_samples,)."""
+        return self.scores(rows, write_logits, 1)[0][:, 0]
 
-    @abstractmethod
-    def _weights(self) -> Weights:
-        """Give the fitted weights, each of shape (n_in, n_out), and the biases, of shape (n_out,).
-
-        Members are a leading axis: (n_members, n_in, n_out) and (n_members, 1, n_out).
-        """
-
-    def decision_function(self, X: Any) -> NDArray[np.floating]:
-        """Give the logit of the positive class.
-
-        It is computed in the precision of `X`: float32 rows in float32, all others in float64.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, data frame, tensor} of shape (n_samples, n_features)
-            The rows, with the features that ``fit`` has seen.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            The natural logarithm of the odds of ``classes_[1]``.
-
-        Examples
-        --------
-        >>> from skbinary import TorchLogisticClassifier
-        >>> model = TorchLogisticClassifier().fit([[-1.0], [1.0]], ["no", "yes"])
-        >>> model.decision_function([[-1.0], [2.0]]).round(2)
-        array([-0.67,  1.35])
-        """
-        return self._score(X, _as_they_are, 1)[:, 0]
-
-    def predict_proba(self, X: Any) -> NDArray[np.floating]:
-        """Give the probability of both classes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, data frame, tensor} of shape (n_samples, n_features)
-            The rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, 2)
-            In the order of ``classes_``. Each row sums to one.
-
-        Examples
-        --------
-        >>> from skbinary import TorchLogisticClassifier
-        >>> model = TorchLogisticClassifier().fit([[-1.0], [1.0]], ["no", "yes"])
-        >>> model.predict_proba([[0.0], [2.0]]).round(2)
-        array([[0.5 , 0.5 ],
-               [0.21, 0.79]])
-        """
-        return self._score(X, _probabilities, 2)
-
-    def predict_log_proba(self, X: Any) -> NDArray[np.floating]:
-        """Give the natural logarithm of the probability of both classes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, data frame, tensor} of shape (n_samples, n_features)
-            The rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, 2)
-            In the order of ``classes_``. The logarithm of what ``predict_proba`` gives, so it is
-            -inf where that rounds to zero.
-
-        Examples
-        --------
-        >>> from skbinary import TorchLogisticClassifier
-        >>> model = TorchLogisticClassifier().fit([[-1.0], [1.0]], ["no", "yes"])
-        >>> model.predict_log_proba([[2.0]]).round(2)
-        array([[-1.58, -0.23]])
-        """
-        with np.errstate(divide="ignore", under="ignore"):
-            return np.log(self.predict_proba(X))
-
-    def predict(self, X: Any, *, threshold: float | None = None) -> NDArray[np.generic]:
-        """Label rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, data frame, tensor} of shape (n_samples, n_features)
-            The rows.
-        threshold : float, default=None
-            A row gets the positive label when the probability of that label is at least this
-            number in [0, 1]. None takes ``threshold_``, or the number that the parameter
-            ``threshold`` was set to since. The positive label is ``pos_label``, by default
-            ``classes_[1]``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            One of ``classes_`` for each row.
-
-        Examples
-        --------
-        >>> from skbinary import TorchLogisticClassifier
-        >>> model = TorchLogisticClassifier().fit([[-1.0], [1.0]], ["no", "yes"])
-        >>> print(model.predict([[2.0]]), model.predict([[2.0]], threshold=0.9))
-        ['yes'] ['no']
-        """
-        given = None if threshold is None else check_threshold(threshold)
-        check_is_fitted(self)
-        positive = positive_index(self.pos_label, self.classes_)
-        probability = self._score(X, _PROBABILITY_OF[positive], 1)[:, 0]
-        chosen = self._own_threshold() if given is None else given
-        return apply_threshold(
-            probability, chosen, self.classes_ if positive else self.classes_[::-1]
-        )
-
-    def _own_threshold(self) -> float:
-        """Give the threshold in force: a number that was set since ``fit``, or the fitted one."""
-        given, known = self.threshold, self._threshold_for
-        # Arrays are compared number by number, so what is no number must be of the same type.
-        is_number = isinstance(given, Real)
-        is_known = bool((is_number or type(given) is type(known)) and given == known)
-        if is_known and self.pos_label == self._pos_label_for:
-            return self.threshold_
-        if is_number:
-            return check_threshold(given)
-        if is_known:
-            raise ValueError(
-                f"pos_label must stay {self._pos_label_for!r}, for which the threshold was chosen, "
-                f"got {self.pos_label!r}. Call fit again, or tune_threshold, to choose one."
-            )
-        raise ValueError(
-            "threshold must be a number in [0, 1] to be set after fit, got "
-            f"{given!r}. Call fit again, or tune_threshold, to choose one."
-        )
-
-    def _score(self, X: Any, write: Writer, n_columns: int) -> NDArray[np.floating]:
-        """Compute logits span by span, and write what becomes of them into a new array.
-
-        Parameters
-        ----------
-        X : like X of ``decision_function``
-        write : callable(logits, out)
-            Writes to `out`, of shape (n_rows, n_columns), what `logits`, of shape (n_rows, 1),
-            stand for.
-        n_columns : int
-        """
-        try:
-            with default_settings():
-                rows = self._checked_rows(X)
-                out, is_finite = self._score_checked(rows, self._weights(), write, n_columns)
-                if not is_finite:
-                    check_rows(self, X, reset=False)
-                return out
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            advice = "Score fewer rows at a time, or pass them as float32."
-            raise out_of_memory(error, "The rows and their scores", advice) from error
-
-    def _checked_rows(self, X: Any) -> Any:
-        """Check rows, but for what their scores will show."""
-        check_is_fitted(self)
-        # A linear score is finite only if its row is, so the rows need no look of their own.
-        linear = len(self._weights()[0]) == 1
-        return check_rows(self, X, reset=False, finite=not linear)
-
-    def _logits(self, rows: Any) -> NDArray[np.floating]:
-        """Give the logits of rows that were checked before."""
-        return self._score_checked(rows, self._weights(), _as_they_are, 1)[0][:, 0]
-
-    def _score_checked(
-        self, rows: Any, arrays: Weights, write: Writer, n_columns: int, *, exact: bool = False
+    def scores(
+        self, rows: Any, write: Writer, n_columns: int, *, exact: bool = False
     ) -> tuple[NDArray[np.floating], bool]:
-        """Score rows that were checked before, and tell whether all scores are finite.
+        """Compute logits chunk by chunk, and write what becomes of them into a new array.
 
-        Where float32 overflows they are computed in float64, which `exact` asks for at once.
+        Parameters
+        ----------
+        rows : ndarray, CSR matrix or tensor of shape (n_samples, n_features)
+            Checked. float32 rows are scored in float32, all others in float64.
+        write : callable(logits, out)
+            Writes to `out`, of shape (n_rows, n_columns), what `logits` stand for.
+        n_columns : int
+        exact : bool, default=False
+            Whether to compute in float64 in any case, as is done where float32 overflows.
+
+        Returns
+        -------
+        out : ndarray of shape (n_samples, n_columns)
+        is_finite : bool
+            Whether all logits are finite.
         """
-        device = self._scoring_device()
-        single = is_single(rows) and not exact
+        device = available_device(self.device)
+        single = is_single_precision(rows) and not exact
         dtype = torch.float32 if single else torch.float64
         if dtype == torch.float64 and full_precision(device) != dtype:
             device = torch.device("cpu")  # where float64 is
         kind = np.float32 if single else np.float64
-        weights, biases = (
-            # NumPy casts small arrays, and torch takes them over, in half the time of ``to``.
-            [as_tensor(_cast(each, kind), device) for each in group]
-            for group in arrays
-        )
+        # NumPy casts small arrays, and torch adopts them, in half the time of ``Tensor.to``.
+        weights = [as_tensor(_cast(each, kind), device) for each in self.weights]
+        biases = [as_tensor(_cast(each, kind), device) for each in self.biases]
         out = np.empty((rows.shape[0], n_columns), dtype=kind)
 
-        def piece(placed: Rows, chunk: slice) -> bool:
-            logits = score(placed.batch(chunk), weights, biases, self._activation())
-            # An ensemble gives the mean of the logits of its members.
+        def score_chunk(placed: Rows, chunk: slice) -> bool:
+            logits = score(placed.batch(chunk), weights, biases, self.activation)
             array = (logits.mean(0) if logits.ndim == 3 else logits).cpu().numpy()
             write(array, out[chunk])
             return bool(np.isfinite(array).all())
 
-        if self._is_quick(rows, weights, device):
-            is_finite = piece(as_rows(rows, device, dtype, convert=False), slice(0, 1))
+        if _is_quick(rows, weights, device):
+            is_finite = score_chunk(as_rows(rows, device, dtype, convert=False), slice(0, 1))
         else:
-            # Also for a single span: a small product that threads share waits for all of them.
+            # Also for a single chunk: a small product that threads share waits for all of them.
             with ThreadPool.on(device) as pool:
                 placed = as_rows(rows, device, dtype, convert=False)
                 chunks = row_chunks(len(out), sum(each[..., 0].numel() for each in weights), device)
-                is_finite = all(list(pool.map(partial(piece, placed), chunks)))
+                is_finite = all(list(pool.map(partial(score_chunk, placed), chunks)))
         if single and not is_finite:
-            out, is_finite = self._score_checked(rows, arrays, write, n_columns, exact=True)
+            out, is_finite = self.scores(rows, write, n_columns, exact=True)
             with np.errstate(over="ignore"):  # of logits, whose probability is 0 or 1
                 out = out.astype(kind)
         return out, is_finite
 
-    @staticmethod
-    def _is_quick(rows: Any, weights: Sequence[Tensor], device: torch.device) -> bool:
-        """Tell whether there is a single row, and so few products that torch starts no threads."""
-        if rows.shape[0] > 1 or type(rows) is not np.ndarray or device.type != "cpu":
-            return False
-        return sum(each.numel() for each in weights) <= _QUICK_PRODUCTS
 
-    def _scoring_device(self) -> torch.device:
-        device = torch.device(self.device_)
-        if is_available(device):
-            return device
-        warn(f"The model was fitted on {self.device_}, which is not there. It predicts on the CPU.")
-        return torch.device("cpu")
+def _is_quick(rows: Any, weights: Sequence[Tensor], device: torch.device) -> bool:
+    """Whether there is a single row, and so few products that torch starts no threads."""
+    if rows.shape[0] > 1 or type(rows) is not np.ndarray or device.type != "cpu":
+        return False
+    return sum(each.numel() for each in weights) <= _QUICK_PRODUCTS
 
 
-def logits_of(models: Sequence[BinaryScorer], rows: Any) -> NDArray[np.floating]:
-    """Give the logits of several classifiers on the same rows.
+def available_device(name: str) -> torch.device:
+    """Return the device of a fitted model, or the CPU with a warning if it is not available."""
+    device = torch.device(name)
+    if is_available(device):
+        return device
+    warn(f"The model was fitted on {name}, which is not available. It predicts on the CPU.")
+    return torch.device("cpu")
 
-    Linear ones share one product, so that the rows are read once.
+
+def logits_of(states: Sequence[FittedState], rows: Any) -> NDArray[np.floating]:
+    """Return the logits of several models on the same rows.
+
+    Linear models share one product, so that the rows are read once.
 
     Parameters
     ----------
-    models : sequence of BinaryScorer
+    states : sequence of FittedState
         Fitted on rows of one kind.
     rows : ndarray, CSR matrix or tensor of shape (n_samples, n_features)
         Checked, and finite.
@@ -335,10 +196,10 @@ def logits_of(models: Sequence[BinaryScorer], rows: Any) -> NDArray[np.floating]
     ndarray of shape (n_models, n_samples)
         Up to rounding those of ``decision_function``.
     """
-    arrays = [model._weights() for model in models]
-    if len(models) == 1 or not all(len(w) == 1 and w[0].ndim == 2 for w, _ in arrays):
-        return np.stack([model._logits(rows) for model in models])
-    columns = np.concatenate([weights[0] for weights, _ in arrays], axis=1)
-    constants = np.concatenate([biases[0] if biases else np.zeros(1) for _, biases in arrays])
-    scored, _ = models[0]._score_checked(rows, ([columns], [constants]), _as_they_are, len(models))
-    return scored.T.copy()
+    first = states[0]
+    if len(states) == 1 or not all(len(s.weights) == 1 and s.n_models == 1 for s in states):
+        return np.stack([Scorer.of(state).logits(rows) for state in states])
+    columns = np.concatenate([state.dense_weights()[0] for state in states], axis=1)
+    constants = np.concatenate([s.biases[0] if s.biases else np.zeros(1) for s in states])
+    shared = Scorer([columns], [constants], first.activation, first.device)
+    return shared.scores(rows, write_logits, len(states))[0].T.copy()

@@ -1,123 +1,181 @@
-"""What was learnt, and the forms in which it can be looked at."""
+"""FittedState: everything that a fit has learned, as NumPy arrays and plain Python."""
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
-import torch
+import scipy.sparse as sp
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
 
-from skbinary.estimators.html import HTMLState
-from skbinary.estimators.scoring import BinaryScorer
 from skbinary.models.batch_of_models import Architecture
-from skbinary.models.torch_module import LogitModule, MeanLogitModule, build_module
-from skbinary.runtime.defaults import default_settings
-from skbinary.runtime.threads import one_torch_thread
-from skbinary.thresholds.decision import positive_index
 
-if TYPE_CHECKING:
-    from skbinary.callbacks.skorch_net import BinaryNet
+Curves = dict[str, list[float]]
 
 
-class FittedModel(HTMLState, BinaryScorer):
-    """A fitted classifier: its curves, and its views as a torch module and as a skorch net."""
+@dataclass(frozen=True)
+class FittedState:
+    """Everything that a fit has learned.
 
-    history_: Any  # a dict of list of float, or a list of one for each member
-    solver: str
-    learning_rate_init: float
-    max_iter: int
-    batch_size: int | str
-    verbose: int
+    One model, or an ensemble of K models of one shape. Nothing in it is changed in place: a new
+    threshold, for example, makes a new state.
 
-    @property
-    def loss_curve_(self) -> list[float]:
-        """Mean weighted loss over the training rows after each epoch, in nats."""
-        return self._curve("loss")
-
-    @property
-    def validation_loss_curve_(self) -> list[float] | None:
-        """Mean weighted loss over the validation rows after each epoch, in nats."""
-        return self._curve("validation_loss")
-
-    @property
-    def validation_scores_(self) -> list[float] | None:
-        """Accuracy on the validation rows after each epoch."""
-        return self._curve("validation_score")
-
-    @property
-    def best_validation_score_(self) -> float | None:
-        """The highest of ``validation_scores_``; with members, the mean of theirs."""
-        scores = self.validation_scores_
-        if scores is None:
-            return None
-        curves: Any = scores if isinstance(self.history_, list) else [scores]
-        best = [max((s for s in curve if s == s), default=math.nan) for curve in curves]
-        return float(np.mean(best)) if isinstance(self.history_, list) else best[0]
-
-    def _curve(self, name: str) -> Any:
-        check_is_fitted(self)
-        if not isinstance(self.history_, list):
-            return self.history_.get(name)
-        curves = [history.get(name) for history in self.history_]
-        return None if curves[0] is None else curves
-
-    @property
-    @one_torch_thread()
-    def module_(self) -> LogitModule | MeanLogitModule:
-        """The fitted model as a torch module that gives logits, built when asked for."""
-        check_is_fitted(self)
-        with default_settings():
-            return self._as_module()
-
-    def _as_module(self) -> LogitModule | MeanLogitModule:
-        shape = self._architecture(self.n_features_in_)
-        weights, biases = self._weights()
-        if weights[0].ndim == 2:
-            return _independent_module(shape, weights, [each[None] for each in biases])
-        return MeanLogitModule(
-            _independent_module(shape, [each[k] for each in weights], [each[k] for each in biases])
-            for k in range(len(weights[0]))
-        ).eval()
-
-    @property
-    def net_(self) -> BinaryNet:
-        """The fitted model as a skorch ``NeuralNet``, built when asked for."""
-        from skbinary.callbacks.skorch_net import build_net
-
-        with default_settings():
-            return build_net(
-                self.module_,
-                self.classes_,
-                self._own_threshold(),
-                positive_index(self.pos_label, self.classes_),
-                history=None if isinstance(self.history_, list) else self.history_,
-                **self._net_settings(self._scoring_device()),
-            )
-
-    def _net_settings(self, device: torch.device) -> dict[str, Any]:
-        adam = self.solver == "adam"
-        return {
-            "optimizer": torch.optim.Adam if adam else torch.optim.SGD,
-            "lr": float(self.learning_rate_init),
-            "max_epochs": self.max_iter,
-            "batch_size": -1 if self.batch_size == "auto" else int(self.batch_size),
-            "device": str(device),
-            "verbose": int(self.verbose),
-        }
-
-
-def _independent_module(
-    architecture: Architecture, weights: list[NDArray[Any]], biases: list[NDArray[Any]]
-) -> LogitModule:
-    """Build a module whose parameters are contiguous and share no memory.
-
-    Some file formats, such as safetensors, cannot save any others.
+    Parameters
+    ----------
+    classes : ndarray of shape (2,)
+        The labels, sorted.
+    weights : tuple of ndarray of shape (n_in, n_out) or (n_models, n_in, n_out)
+        Weights of each layer, the last of which gives the logit. Those of a linear model may be a
+        sparse matrix.
+    biases : tuple of ndarray of shape (n_out,) or (n_models, n_out)
+        Biases of each layer. Empty without intercepts.
+    activation : str
+        Name of the function of the hidden layers.
+    dropout : tuple of float
+        Dropout rate of each hidden layer in training.
+    solver : str
+        The solver that was used, never ``"auto"``.
+    device : str
+        Where the model was trained.
+    curves : tuple of dict of list of float
+        The curves of each model: ``loss``, ``objective``, ``learning_rate``, ``seconds`` and so on.
+    n_iter : tuple of int
+        Epochs or iterations of the last fit, for each model.
+    best_epoch : tuple of int
+        The epoch, counted from 1 over all fits, whose weights were kept, for each model.
+    stop_reason : tuple of str or None
+        Why the training of each model ended. None while it is under way.
+    stopped_early : bool
+        Whether validation rows decided when to stop.
+    n_seen : int
+        Training rows seen by the mini-batch solvers: the most of any model.
+    threshold : float
+        The decision threshold.
+    threshold_parameter, pos_label_parameter : object
+        The parameters ``threshold`` and ``pos_label`` for which the threshold was set.
+    threshold_curve : dict of ndarray or None
+        All thresholds that were compared, if one was chosen.
+    threshold_interval : tuple of (float, float) or None
+        Where the choice falls in 90% of bootstrap resamples.
+    oof_logits : ndarray of shape (n_samples,) or None
+        The logit of each training row by the ensemble member that was not trained on it.
+    oof_loss : float or None
+        Their mean log loss, in nats.
+    optimizer_state : dict or None
+        What the optimizer keeps between calls of ``partial_fit``.
     """
-    return build_module(
-        architecture,
-        [torch.tensor(np.ascontiguousarray(each.T)).mT for each in weights],
-        [torch.tensor(each) for each in biases],
+
+    classes: NDArray[np.generic]
+    weights: tuple[Any, ...]
+    biases: tuple[NDArray[Any], ...]
+    activation: str
+    dropout: tuple[float, ...]
+    solver: str
+    device: str
+    curves: tuple[Curves, ...]
+    n_iter: tuple[int, ...]
+    best_epoch: tuple[int, ...]
+    stop_reason: tuple[str | None, ...]
+    stopped_early: bool
+    n_seen: int
+    threshold: float
+    threshold_parameter: Any
+    pos_label_parameter: Any
+    threshold_curve: dict[str, NDArray[Any]] | None = None
+    threshold_interval: tuple[float, float] | None = None
+    oof_logits: NDArray[np.floating] | None = None
+    oof_loss: float | None = None
+    optimizer_state: dict[str, Any] | None = None
+
+    @property
+    def n_models(self) -> int:
+        return len(self.curves)
+
+    @property
+    def architecture(self) -> Architecture:
+        """The shape of each model."""
+        (n_features, _), *hidden = self.layers
+        widths = tuple(n_in for n_in, _ in hidden)
+        has_biases = bool(self.biases)
+        return Architecture(n_features, widths, self.activation, self.dropout, has_biases)
+
+    @property
+    def layers(self) -> list[tuple[int, int]]:
+        """Inputs and outputs of each layer."""
+        return [(each.shape[-2], each.shape[-1]) for each in self.weights]
+
+    def model(self, k: int) -> FittedState:
+        """Return one model of an ensemble, without what belongs to the ensemble as a whole."""
+        return replace(
+            self,
+            weights=tuple(each[k] for each in self.weights),
+            biases=tuple(each[k] for each in self.biases),
+            curves=(self.curves[k],),
+            n_iter=(self.n_iter[k],),
+            best_epoch=(self.best_epoch[k],),
+            stop_reason=(self.stop_reason[k],),
+            threshold_curve=None,
+            threshold_interval=None,
+            oof_logits=None,
+            oof_loss=None,
+        )
+
+    def with_threshold(
+        self,
+        threshold: float,
+        threshold_parameter: Any,
+        pos_label_parameter: Any,
+        curve: dict[str, NDArray[Any]] | None = None,
+        interval: tuple[float, float] | None = None,
+    ) -> FittedState:
+        """Return the same model with another decision threshold."""
+        return replace(
+            self,
+            threshold=threshold,
+            threshold_parameter=threshold_parameter,
+            pos_label_parameter=pos_label_parameter,
+            threshold_curve=curve,
+            threshold_interval=interval,
+        )
+
+    def curve(self, name: str) -> Any:
+        """Return a curve of a single model, or a list of curves, or None if it was not recorded."""
+        curves = [each.get(name) for each in self.curves]
+        return None if curves[0] is None else per_model(curves)
+
+    def last_curves(self) -> list[Curves]:
+        """Return the curves of the last fit, for each model."""
+        return [
+            {name: curve[len(curve) - n :] for name, curve in curves.items()}
+            for curves, n in zip(self.curves, self.n_iter, strict=True)
+        ]
+
+    def dense_weights(self) -> tuple[NDArray[Any], ...]:
+        """Return the weights as arrays, also where they are a sparse matrix."""
+        return tuple(each.toarray() if sp.issparse(each) else each for each in self.weights)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields by their names, which is what files hold."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def per_model(values: Sequence[Any]) -> Any:
+    """Return the value of a single model, or the values of an ensemble as a list."""
+    return values[0] if len(values) == 1 else list(values)
+
+
+def join_models(states: Sequence[FittedState]) -> FittedState:
+    """Return an ensemble of fitted models of one shape."""
+    first = states[0]
+    return replace(
+        first,
+        weights=tuple(np.stack(each) for each in zip(*(s.weights for s in states), strict=True)),
+        biases=tuple(np.stack(each) for each in zip(*(s.biases for s in states), strict=True)),
+        curves=tuple(s.curves[0] for s in states),
+        n_iter=tuple(s.n_iter[0] for s in states),
+        best_epoch=tuple(s.best_epoch[0] for s in states),
+        stop_reason=tuple(s.stop_reason[0] for s in states),
+        n_seen=max(s.n_seen for s in states),
     )

@@ -15,7 +15,7 @@ from sklearn import get_config
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from skbinary.estimators.cross_fitting import CrossFitted
+from skbinary.estimators.base import BinaryClassifier
 
 # What is written out whole is told apart by that, without a hash.
 _PLAIN = (str, int, float, bool, type(None), np.float64)
@@ -29,7 +29,7 @@ class PipelineCandidate:
     ----------
     estimator : estimator
         The whole: the classifier, or a pipeline, or a pipeline in a pipeline.
-    classifier : CrossFitted
+    classifier : BinaryClassifier
         What is trained.
     pipelines : list of (str, Pipeline)
         The pipelines around it from the outermost in, each with what precedes the names of its
@@ -39,7 +39,7 @@ class PipelineCandidate:
     """
 
     estimator: Any
-    classifier: CrossFitted
+    classifier: BinaryClassifier
     pipelines: Sequence[tuple[str, Pipeline]]
     prefix: str
 
@@ -119,15 +119,17 @@ def unwrap(estimator: Any) -> PipelineCandidate | None:
         pipelines.append((prefix, inner))
         prefix += f"{inner.steps[-1][0]}__"
         inner = inner.steps[-1][1]
-    if not isinstance(inner, CrossFitted):
+    if not isinstance(inner, BinaryClassifier):
         return None
     return PipelineCandidate(estimator, inner, pipelines, prefix)
 
 
 def can_be_batched(unwrapped: PipelineCandidate, fit_params: dict[str, Any]) -> bool:
-    """Tell whether a candidate trains the same way in a stack as alone."""
-    classifier = unwrapped.classifier
-    if not classifier._trains_in_stacks():
+    """Whether a candidate trains the same way in a batch of models as alone."""
+    classifier: Any = unwrapped.classifier
+    if type(classifier).fit is not BinaryClassifier.fit:  # a subclass with a fit of its own
+        return False
+    if classifier.callbacks or classifier.verbose or getattr(classifier, "_skl_callbacks", None):
         return False
     if unwrapped.pipelines and fit_params and get_config()["enable_metadata_routing"]:
         return False

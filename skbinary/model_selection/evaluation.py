@@ -6,10 +6,10 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,39 +20,19 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples
 
 from skbinary.callbacks.sklearn import format_task_line, task_callbacks
-from skbinary.estimators.batching import (
-    Model,
-    SharedRows,
-    bytes_of_rows,
-    is_small,
-    room_for,
-    share_rows,
-    train_models,
-)
-from skbinary.estimators.ensemble import Parts, plan_parts
+from skbinary.estimators.batching import bytes_of_rows, memory_for, train_models
+from skbinary.estimators.cross_fitting import Ensemble, plan_batched
+from skbinary.estimators.model_fit import ModelFit
+from skbinary.estimators.path_fit import is_small
+from skbinary.estimators.recipe import MINIBATCH_SOLVERS
 from skbinary.model_selection.candidates import PipelineCandidate, can_be_batched, unwrap
+from skbinary.model_selection.jobs import Job, Task
 from skbinary.model_selection.scoring import PrecomputedScore, ScoringTask, Table, precomputed_areas
-from skbinary.model_selection.splits import PreparedSplit
+from skbinary.model_selection.splits import PreparedSplit, SharedRows, share_rows
 from skbinary.runtime.interrupts import raising_interrupts
-from skbinary.runtime.memory import is_out_of_memory
+from skbinary.runtime.memory import is_out_of_memory, parse_bytes
 from skbinary.runtime.threads import ThreadPool, even_chunks, one_torch_thread
 from skbinary.runtime.warnings import Collected, collecting, warn
-
-
-class Task(NamedTuple):
-    """A candidate on a split, each by its number."""
-
-    candidate: int
-    split: int
-
-
-@dataclass
-class _Order:
-    """What is trained at once: candidates on a split that differ in their threshold alone."""
-
-    fold: PreparedSplit
-    candidate: PipelineCandidate
-    tasks: list[Task] = field(default_factory=list)
 
 
 class Evaluation:
@@ -96,25 +76,25 @@ class Evaluation:
         results : list of dict
             One for each candidate and split, in the form of scikit-learn's searches.
         fit_modes : list of str
-            ``"stacked"`` or ``"single"``, one for each candidate.
+            ``"batched"`` or ``"single"``, one for each candidate.
         """
         self._unwrapped = [self._unwrap(parameters) for parameters in self.candidates]
         self._alone = {task for task in self.tasks if self._unwrapped[task.candidate] is None}
-        most_bytes = self.scoring.search.max_stack_memory
-        waiting: list[Parts] = []
+        self._max_bytes = max_bytes = parse_bytes(self.scoring.search.max_memory)
+        waiting: list[Job] = []
         for split in range(len(self.splits)):
             waiting += self._plan(split)
-            models = [model for parts in waiting for model in parts.models]
-            # Splits share stacks while their rows fit in, and are let go of with them.
-            if split == len(self.splits) - 1 or bytes_of_rows(models) > room_for(
-                models, most_bytes
+            models = [model for job in waiting for model in job.ensemble.models]
+            # Splits share batches while their rows fit into the memory, and are then released.
+            if split == len(self.splits) - 1 or bytes_of_rows(models) > memory_for(
+                models, max_bytes
             ):
                 self._train_and_score(waiting, models)
                 waiting = []
         self._fit_alone(sorted(self._alone))
         self._summarize_warnings()
         alone = {task.candidate for task in self._alone}
-        modes = ["single" if c in alone else "stacked" for c in range(len(self.candidates))]
+        modes = ["single" if c in alone else "batched" for c in range(len(self.candidates))]
         return [self._results[task] for task in self.tasks], modes
 
     def _unwrap(self, parameters: dict[str, Any]) -> PipelineCandidate | None:
@@ -123,40 +103,41 @@ class Evaluation:
         fine = found is not None and can_be_batched(found, self.scoring.fit_params)
         return found if fine else None
 
-    def _plan(self, split: int) -> list[Parts]:
-        """Prepare the rows of a split, and settle how each candidate is trained on them."""
-        folds: dict[str, PreparedSplit | Exception] = {}
-        orders: dict[Any, _Order] = {}
+    def _plan(self, split: int) -> list[Job]:
+        """Prepare the rows of a split, and the models that are trained on them."""
+        prepared: dict[str, PreparedSplit | Exception] = {}
+        jobs: dict[Any, Job] = {}
         for c, candidate in enumerate(self._unwrapped):
             if candidate is None:
                 continue
             task, preparation = Task(c, split), candidate.preparation_key
-            if preparation not in folds:
-                folds[preparation] = self._fold(candidate, split)
-            fold = folds[preparation]
-            if isinstance(fold, Exception):
-                self._fail(task, fold)
+            if preparation not in prepared:
+                prepared[preparation] = self._prepare(candidate, split)
+            own = prepared[preparation]
+            if isinstance(own, Exception):
+                self._fail(task, own)
                 continue
             key = (preparation, candidate.training_key)
-            orders.setdefault(key, _Order(fold, candidate)).tasks.append(task)
-        planned = [self._plan_order(order) for order in orders.values()]
-        return [parts for parts in planned if parts is not None]
+            jobs.setdefault(key, Job(own, candidate)).tasks.append(task)
+        return [job for job in jobs.values() if self._plan_job(job)]
 
-    def _plan_order(self, order: _Order) -> Parts | None:
+    def _plan_job(self, job: Job) -> bool:
+        """Get the models of a job ready for training, and return whether there are any."""
         with collecting() as warned:
             try:
                 with one_torch_thread():
-                    parts = self._parts(order)
+                    ensemble = self._ensemble(job)
             except Exception as error:
-                for task in order.tasks:
+                for task in job.tasks:
                     self._fail(task, error)
-                return None
-        if parts is None:
-            self._alone.update(order.tasks)
-        else:
-            order.fold.n_parts += 1
-            self._note_warnings(order.tasks, warned)
-        return parts
+                return False
+        if ensemble is None:
+            self._alone.update(job.tasks)
+            return False
+        job.ensemble = ensemble
+        job.split.n_jobs += 1
+        self._note_warnings(job.tasks, warned)
+        return True
 
     def _note_warnings(self, tasks: Sequence[Task], warned: Sequence[Collected]) -> None:
         self._warnings += [(task, each) for task in tasks for each in warned]
@@ -177,25 +158,27 @@ class Evaluation:
                 warned.category,
             )
 
-    def _fold(self, candidate: PipelineCandidate, split: int) -> PreparedSplit | Exception:
-        fold = PreparedSplit(self.scoring, candidate, *self.splits[split])
+    def _prepare(self, candidate: PipelineCandidate, split: int) -> PreparedSplit | Exception:
+        prepared = PreparedSplit(self.scoring, candidate, *self.splits[split])
         try:
-            _ = fold.transformers  # once, also where they fail
+            _ = prepared.transformers  # once, also where they fail
         except Exception as error:
             return error
-        return fold
+        return prepared
 
-    def _parts(self, order: _Order) -> Parts | None:
-        fold, candidate = order.fold, order.candidate
-        classifier = clone(candidate.checked)
-        linear = not candidate.pipelines and classifier._sees_all_rows()
+    def _ensemble(self, job: Job) -> Ensemble | None:
+        split, candidate = job.split, job.candidate
+        classifier = job.classifier = clone(candidate.checked)
+        linear = not candidate.pipelines and classifier.solver not in MINIBATCH_SOLVERS
         if linear and not is_small(self.scoring.X) and self._whole is not None:
             # All folds are weights of the same rows, which are held once.
-            rows = replace(self._whole, chosen=fold.train)
+            rows = replace(self._whole, chosen=split.train)
         else:
-            rows = fold.rows
-        decides = any(self._objective(task) is not None for task in order.tasks)
-        return plan_parts(order, classifier, rows, decides=decides)
+            rows = split.rows
+        chooses = any(self._objective(task) is not None for task in job.tasks)
+        classifier.__dict__.update(rows.features)
+        recipe = classifier._recipe(rows.data, is_partial=False)
+        return plan_batched(recipe, rows.data, chosen=rows.chosen, chooses_threshold=chooses)
 
     def _objective(self, task: Task) -> Any:
         """Give what the threshold of a candidate shall achieve, or None if it is a number."""
@@ -214,85 +197,87 @@ class Evaluation:
         except Exception:  # a fold without the row that is amiss may still do
             return None
 
-    def _train_and_score(self, waiting: Sequence[Parts], models: Sequence[Model]) -> None:
-        """Train models, and score what they belong to stack by stack, so that callbacks see it."""
-        owners = {id(model): parts for parts in waiting for model in parts.models}
-        unfinished = {id(parts): len(parts.models) for parts in waiting}
-        with closing(train_models(models, self.scoring.search.max_stack_memory)) as batches:
+    def _train_and_score(self, waiting: Sequence[Job], models: Sequence[ModelFit]) -> None:
+        """Train models, and score each job as soon as its models are trained."""
+        owners = {id(model): job for job in waiting for model in job.ensemble.models}
+        unfinished = {id(job): len(job.ensemble.models) for job in waiting}
+        with closing(train_models(models, self._max_bytes)) as batches:
             for batch in batches:
                 ended = []
-                for parts in (owners[id(model)] for model in batch):
-                    unfinished[id(parts)] -= 1
-                    if not unfinished[id(parts)]:
-                        ended.append(parts)
+                for job in (owners[id(model)] for model in batch):
+                    unfinished[id(job)] -= 1
+                    if not unfinished[id(job)]:
+                        ended.append(job)
                 self._score(ended)
 
-    def _score(self, trained: Sequence[Parts]) -> None:
-        """Score what was trained, on threads where the scorer is known to bear it."""
-        search, jobs = self.scoring.search, []
-        for parts in trained:
-            order, n_tasks = parts.name, len(parts.name.tasks)
-            if parts.error is None and parts.is_left:
-                self._alone.update(order.tasks)
+    def _score(self, trained: Sequence[Job]) -> None:
+        """Score what was trained, on threads where the scorer is known to allow it."""
+        search, scored = self.scoring.search, []
+        for job in trained:
+            ensemble, n_tasks = job.ensemble, len(job.tasks)
+            if ensemble.error is None and ensemble.must_fit_alone:
+                self._alone.update(job.tasks)
                 continue
-            failed = parts.error
+            failed = ensemble.error
             with collecting() as warned:
                 try:
                     if failed is None:
-                        parts.warn()
-                        parts.finish()
+                        job.finish()
                 except Exception as error:
                     failed = error
-            self._note_warnings(order.tasks, warned)
-            shared = order.fold.seconds / max(1, order.fold.n_parts)
-            for task in order.tasks:
-                seconds = parts.seconds / n_tasks + shared
+            self._note_warnings(job.tasks, warned)
+            shared = job.split.seconds / max(1, job.split.n_jobs)
+            for task in job.tasks:
+                seconds = ensemble.seconds / n_tasks + shared
                 if failed is not None:
                     self._fail(task, failed, seconds)
                 else:
-                    jobs.append((task, order.fold, parts, seconds))
+                    scored.append((task, job, seconds))
         if self.scoring.is_of_the_scores:
             self._known = {}
             # A candidate that fails here fails again when it is scored, and is reported there.
             with suppress(Exception):
-                # Candidates that differ in the threshold alone have the same scores.
-                self._prepare_scores(list({id(job[2]): job[1:3] for job in jobs}.values()))
+                # SplittableRows that differ in the threshold alone have the same scores.
+                self._prepare_scores(list({id(job): job for _, job, _ in scored}.values()))
             Parallel(n_jobs=search.n_jobs, require="sharedmem")(
                 delayed(self._score_tasks)(chunk)
-                for chunk in even_chunks(jobs, effective_n_jobs(search.n_jobs))
+                for chunk in even_chunks(scored, effective_n_jobs(search.n_jobs))
             )
         else:
-            self._score_tasks(jobs)
+            self._score_tasks(scored)
 
-    def _prepare_scores(self, trained: Sequence[tuple[PreparedSplit, Parts]]) -> None:
+    def _prepare_scores(self, trained: Sequence[Job]) -> None:
         """Prepare what is scored, and work out the scores that need no scorer."""
         models: dict[PreparedSplit, list[Any]] = {}
-        for fold, parts in trained:
-            models.setdefault(fold, []).append(parts.classifier)
+        for job in trained:
+            models.setdefault(job.split, []).append(job.classifier)
         tables = []
-        for fold, own in models.items():
+        for split, own in models.items():
             for name in self.scoring.parts:
-                _, y, _ = fold.part(name)
-                if self.scoring.asks_for_areas and (rows := fold.checked(name, own[0])) is not None:
+                _, y, _ = split.part(name)
+                if (
+                    self.scoring.asks_for_areas
+                    and (rows := split.checked(name, own[0])) is not None
+                ):
                     tables.append(Table(name, rows, y, own))
         if tables:
-            self._known = precomputed_areas(tables, trained[0][0].device, self._n_threads)
+            self._known = precomputed_areas(tables, trained[0].split.device, self._n_threads)
 
-    def _score_tasks(self, jobs: Sequence[tuple[Task, PreparedSplit, Parts, float]]) -> None:
-        with ThreadPool(1):  # so that none of them calls on threads of its own
-            for job in jobs:
-                self._score_task(*job)
+    def _score_tasks(self, scored: Sequence[tuple[Task, Job, float]]) -> None:
+        with ThreadPool(1):  # so that none of them starts threads of its own
+            for each in scored:
+                self._score_task(*each)
 
-    def _score_task(self, task: Task, fold: PreparedSplit, parts: Parts, seconds: float) -> None:
+    def _score_task(self, task: Task, job: Job, seconds: float) -> None:
         scoring, candidate = self.scoring, self._unwrapped[task.candidate]
         if candidate is None:
             raise AssertionError("what is scored here was taken apart before")
         context = self._contexts.get(task)
-        with task_callbacks(context, scoring.search, fold.given):
+        with task_callbacks(context, scoring.search, job.split.given):
             begin = time.perf_counter()
             with collecting() as warned:
                 try:
-                    own = parts.deciding(candidate.classifier.threshold)
+                    own = job.classifier_with(candidate.classifier.threshold)
                 except Exception as error:
                     self._fail(task, error, seconds)
                     return
@@ -300,12 +285,12 @@ class Evaluation:
             if self._objective(task) is not None:
                 seconds += time.perf_counter() - begin
                 begin = time.perf_counter()
-            whole = fold.whole(candidate, own)
+            whole = job.split.whole(candidate, own)
             result = {"fit_error": None, "fit_time": seconds}
             for name in scoring.parts:
-                known = self._known.get((name, id(parts.classifier)))
+                known = self._known.get((name, id(job.classifier)))
                 try:
-                    rows = fold.part(name)
+                    rows = job.split.part(name)
                 except Exception as error:  # a transformer may reject the rows
                     self._fail(task, error, seconds)
                     return
@@ -320,7 +305,7 @@ class Evaluation:
                 if name == "test":
                     before = 0.0 if known is None else known.seconds
                     result["score_time"] = before + time.perf_counter() - begin
-            result["n_test_samples"] = _num_samples(fold.part("test")[2])
+            result["n_test_samples"] = _num_samples(job.split.part("test")[2])
         self._keep(task, result)
 
     def _keep(self, task: Task, result: dict[str, Any]) -> None:

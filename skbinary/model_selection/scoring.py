@@ -16,7 +16,8 @@ from sklearn.metrics._scorer import _BaseScorer, _MultimetricScorer, _Passthroug
 from sklearn.model_selection._validation import _score
 from sklearn.utils.validation import _check_method_params
 
-from skbinary.estimators.scoring import BinaryScorer, logits_of
+from skbinary.estimators.base import BinaryClassifier
+from skbinary.estimators.scoring import logits_of
 from skbinary.model_selection.roc_auc import areas_under_curves, is_plain_roc_auc
 from skbinary.runtime.memory import is_out_of_memory, out_of_memory
 from skbinary.runtime.threads import ThreadPool
@@ -42,7 +43,7 @@ class Table(NamedTuple):
     name: str
     rows: Any
     y: Any
-    models: Sequence[BinaryScorer]
+    models: Sequence[BinaryClassifier]
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,12 @@ def _areas(table: Table) -> list[PrecomputedScore]:
     areas = None
     # An error comes again where the scorer is asked, and is told as the search tells errors.
     with suppress(Exception):
-        if all(type(each).decision_function is BinaryScorer.decision_function for each in models):
-            areas = areas_under_curves(logits_of(models, rows), y, models[0].classes_)
+        if all(
+            type(each).decision_function is BinaryClassifier.decision_function for each in models
+        ):
+            areas = areas_under_curves(
+                logits_of([each._fitted() for each in models], rows), y, models[0].classes_
+            )
     if areas is None:
         return []
     seconds = (time.perf_counter() - begin) / len(models)

@@ -24,22 +24,25 @@ from sklearn.utils.validation import _check_method_params
 
 from skbinary.callbacks.sklearn import SearchCallbacks
 from skbinary.data.containers import check_container
-from skbinary.data.validation import check_gaps
-from skbinary.estimators.base import unchanged_on_error
-from skbinary.estimators.html import SiteLinks
+from skbinary.data.labels import check_no_missing_labels
+from skbinary.estimators import html
+from skbinary.estimators.rollback import unchanged_on_error
 from skbinary.model_selection.evaluation import Evaluation
 from skbinary.model_selection.scoring import ScoringTask
 from skbinary.runtime.interrupts import raising_interrupts
 
-_MAX_STACK_MEMORY = [Interval(Real, 0, None, closed="neither"), None]
+_MAX_MEMORY = [Interval(Real, 0, None, closed="neither"), str, None]
 
 
-class _VectorizedSearch(SiteLinks):
+class _VectorizedSearch:
     """What both searches share: how candidates are evaluated."""
 
     _memory_advice = (
-        "Lower max_stack_memory or n_jobs, pass float32 rows, or leave out the largest candidates."
+        "Lower max_memory or n_jobs, pass float32 rows, or leave out the largest candidates."
     )
+
+    _doc_link_module = "skbinary"
+    _doc_link_template = "{page}"
 
     estimator: Any
     refit: Any
@@ -88,7 +91,7 @@ class _VectorizedSearch(SiteLinks):
         # Before ``indexable``, which converts sparse matrices.
         rows = check_container(X, "X")
         if y is not None:
-            check_gaps(check_container(y, "y"))
+            check_no_missing_labels(check_container(y, "y"))
         X, y = indexable(X if isinstance(X, torch.Tensor) else rows, y)
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)  # type: ignore[attr-defined]
@@ -105,6 +108,9 @@ class _VectorizedSearch(SiteLinks):
         self.cv_results_ = rounds.results
         callbacks.end()
         return self
+
+    def _doc_link_url_param_generator(self) -> dict[str, str]:
+        return html.reference_page(self)
 
     def _choose(self, rounds: _Rounds, refit_metric: str) -> None:
         """Find the best candidate."""
@@ -221,7 +227,7 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
         What a fit or a score counts that fails.
     return_train_score : bool, default=False
         Whether the training rows are scored, too.
-    max_stack_memory : float or None, default=None
+    max_memory : float or None, default=None
         What all stacks that are trained at a time may take, in bytes. None takes a quarter of the
         memory that is free on the device. A search that needs more is cut into more stacks.
 
@@ -229,7 +235,7 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
     ----------
     cv_results_ : dict of ndarray
         What ``GridSearchCV`` gives, and ``fit_mode``, which says for each candidate whether it was
-        ``"stacked"`` or fitted as a ``"single"`` one. The time of a stack is shared by its models,
+        ``"batched"`` or fitted as a ``"single"`` one. The time of a stack is shared by its models,
         so ``mean_fit_time`` is what a candidate has cost, and not what it would cost alone.
     best_estimator_ : estimator
         The best candidate, fitted on all rows the ordinary way. Not there with ``refit=False``.
@@ -264,7 +270,7 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
     Models can share a stack when their tensors have one shape: the same layers, activation, batch
     size and kind of solver. Rates, penalties, weights, dropout, tolerances, seeds and early
     stopping may differ, and each model has its own batches, its own end and its own best weights.
-    Candidates that differ in their ``threshold`` alone are trained once. ``callbacks``,
+    SplittableRows that differ in their ``threshold`` alone are trained once. ``callbacks``,
     ``verbose`` and the full-batch solvers of the network make a candidate a single one, as does a
     linear model with more than 500 features or an ``l1_ratio``.
 
@@ -286,7 +292,7 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **GridSearchCV._parameter_constraints,
-        "max_stack_memory": _MAX_STACK_MEMORY,
+        "max_memory": _MAX_MEMORY,
     }
 
     def __init__(
@@ -302,7 +308,7 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
         pre_dispatch: int | str = "2*n_jobs",
         error_score: Any = np.nan,
         return_train_score: bool = False,
-        max_stack_memory: float | None = None,
+        max_memory: float | str | None = None,
     ):
         super().__init__(
             estimator,
@@ -316,7 +322,7 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
             error_score=error_score,
             return_train_score=return_train_score,
         )
-        self.max_stack_memory = max_stack_memory
+        self.max_memory = max_memory
 
 
 class VectorizedRandomizedSearchCV(_VectorizedSearch, RandomizedSearchCV):
@@ -354,14 +360,14 @@ class VectorizedRandomizedSearchCV(_VectorizedSearch, RandomizedSearchCV):
         What a fit or a score counts that fails.
     return_train_score : bool, default=False
         Whether the training rows are scored, too.
-    max_stack_memory : float or None, default=None
+    max_memory : float or None, default=None
         What all stacks that are trained at a time may take, in bytes. None takes a quarter of the
         memory that is free on the device. A search that needs more is cut into more stacks.
 
     Attributes
     ----------
     cv_results_ : dict of ndarray
-        What ``RandomizedSearchCV`` gives, and ``fit_mode``: ``"stacked"`` or ``"single"``, one for
+        What ``RandomizedSearchCV`` gives, and ``fit_mode``: ``"batched"`` or ``"single"``, one for
         each candidate. The time of a stack is shared by its models.
     best_estimator_ : estimator
         The best candidate, fitted on all rows the ordinary way. Not there with ``refit=False``.
@@ -406,7 +412,7 @@ class VectorizedRandomizedSearchCV(_VectorizedSearch, RandomizedSearchCV):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **RandomizedSearchCV._parameter_constraints,
-        "max_stack_memory": _MAX_STACK_MEMORY,
+        "max_memory": _MAX_MEMORY,
     }
 
     def __init__(
@@ -424,7 +430,7 @@ class VectorizedRandomizedSearchCV(_VectorizedSearch, RandomizedSearchCV):
         random_state: Any = None,
         error_score: Any = np.nan,
         return_train_score: bool = False,
-        max_stack_memory: float | None = None,
+        max_memory: float | str | None = None,
     ):
         super().__init__(
             estimator,
@@ -440,4 +446,4 @@ class VectorizedRandomizedSearchCV(_VectorizedSearch, RandomizedSearchCV):
             error_score=error_score,
             return_train_score=return_train_score,
         )
-        self.max_stack_memory = max_stack_memory
+        self.max_memory = max_memory

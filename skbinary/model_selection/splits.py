@@ -3,18 +3,56 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params
 
-from skbinary.data.validation import check_rows, placed
-from skbinary.estimators.batching import SharedRows, share_rows
+from skbinary.data.checked import CheckedData
+from skbinary.data.conversion import move_to_device
+from skbinary.data.validation import check_data, check_rows
+from skbinary.estimators.base import BinaryClassifier
 from skbinary.model_selection.candidates import PipelineCandidate, prepared, transformed
 from skbinary.model_selection.scoring import ScoringTask
 from skbinary.runtime.device import resolve_device
+
+
+@dataclass(frozen=True)
+class SharedRows:
+    """Checked rows that several candidates are trained on.
+
+    Parameters
+    ----------
+    data : CheckedData
+        All rows.
+    features : dict
+        The attributes that checking them has set: their number, their names, their shape.
+    chosen : ndarray of int or None
+        Positions of the training set. None for all rows.
+    """
+
+    data: CheckedData
+    features: dict[str, Any]
+    chosen: NDArray[np.intp] | None = None
+
+
+def share_rows(
+    classifier: BinaryClassifier, X: Any, y: Any, fit_params: dict[str, Any]
+) -> SharedRows:
+    """Check rows once for all candidates that are trained on them."""
+    prototype = clone(classifier)
+    table, none = (X, y, fit_params.get("sample_weight")), (None, None, None)
+    groups = fit_params.get("groups")
+    data = check_data(prototype, table, none, reset=True, groups=groups)
+    parameters = prototype.get_params(deep=False)
+    features = {name: value for name, value in vars(prototype).items() if name not in parameters}
+    return SharedRows(replace(data, cache={}), features)
 
 
 class PreparedSplit:
@@ -33,7 +71,7 @@ class PreparedSplit:
         self.scoring = scoring
         self.candidate = candidate
         self.train, self.test = train, test
-        self.n_parts = 0
+        self.n_jobs = 0
         self.seconds = 0.0
         self._checked: dict[str, Any] = {}
 
@@ -72,7 +110,7 @@ class PreparedSplit:
         if name not in self._parts:
             X, y = _safe_split(self.candidate.estimator, scoring.X, scoring.y, rows, self.train)
             if scoring.is_of_the_scores:
-                X = placed(transformed(self.transformers, X), self.device)
+                X = move_to_device(transformed(self.transformers, X), self.device)
             self._parts[name] = (X, y, rows)
         return self._parts[name]
 

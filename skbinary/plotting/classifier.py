@@ -8,10 +8,10 @@ from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from skbinary.estimators.cross_fitting import CrossFitted
+from skbinary.estimators.base import BinaryClassifier
 
 
-def find_classifier(estimator: Any) -> CrossFitted | None:
+def find_classifier(estimator: Any) -> BinaryClassifier | None:
     """Return the fitted skbinary classifier inside an estimator, or None if there is none.
 
     Parameters
@@ -21,7 +21,7 @@ def find_classifier(estimator: Any) -> CrossFitted | None:
 
     Returns
     -------
-    CrossFitted or None
+    BinaryClassifier or None
 
     Raises
     ------
@@ -38,13 +38,13 @@ def find_classifier(estimator: Any) -> CrossFitted | None:
             inner = inner.steps[-1][1]
         else:
             break
-    if not isinstance(inner, CrossFitted):
+    if not isinstance(inner, BinaryClassifier):
         return None
     check_is_fitted(inner)
     return inner
 
 
-def require_classifier(estimator: Any, alternative: str) -> CrossFitted:
+def require_classifier(estimator: Any, alternative: str) -> BinaryClassifier:
     """Return the fitted skbinary classifier inside an estimator, or raise a ValueError.
 
     Parameters

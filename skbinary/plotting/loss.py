@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from skbinary.estimators.fit_context import MINIBATCH_SOLVERS
+from skbinary.estimators.recipe import MINIBATCH_SOLVERS
 from skbinary.plotting.axes import (
     GREY,
     Display,

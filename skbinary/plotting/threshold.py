@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from skbinary.data.validation import check_weight, of_ordinary_size
+from skbinary.data.weights import check_weight, rescale_extreme_weights
 from skbinary.plotting.axes import (
     GREY,
     LINES,
@@ -203,7 +203,7 @@ class ThresholdDisplay(Display):
             sample_weight=sample_weight,
             pos_label=estimator.classes_[positive],
             metrics=metrics,
-            threshold=None if model is None else model._own_threshold(),
+            threshold=None if model is None else model._threshold_in_force(),
             interval=None if model is None else _interval(model),
             ax=ax,
             name=name,
@@ -237,7 +237,7 @@ class ThresholdDisplay(Display):
                 each: score if each == SCORE else metric_values(each, counts, (SCORE,))
                 for each in as_metric_names(metrics)
             },
-            threshold=model._own_threshold(),
+            threshold=model._threshold_in_force(),
             interval=_interval(model),
             pos_label=model.classes_[positive_index(model.pos_label, model.classes_)],
             name=name,
@@ -306,7 +306,7 @@ class ThresholdDisplay(Display):
         labels = column_or_1d(y_true)
         check_consistent_length(labels, proba)
         weight = check_weight(sample_weight, proba)
-        weight = None if weight is None else of_ordinary_size(weight)
+        weight = None if weight is None else rescale_extreme_weights(weight)
         pos_label = check_pos_label(labels, pos_label)
         if weight is not None and not weight.all():
             proba, labels, weight = proba[weight > 0], labels[weight > 0], weight[weight > 0]
@@ -411,6 +411,6 @@ def _as_words(name: str) -> str:
 
 def _interval(model: Any) -> tuple[float, float] | None:
     """Return the interval of a tuned threshold, or None if another threshold is set."""
-    if model._own_threshold() != model.threshold_:
+    if model._threshold_in_force() != model.threshold_:
         return None
     return getattr(model, "threshold_interval_", None)

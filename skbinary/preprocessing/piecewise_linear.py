@@ -12,7 +12,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
-from skbinary.data.containers import check_container, is_single
+from skbinary.data.containers import check_container, is_single_precision
 from skbinary.runtime.defaults import default_settings
 
 _BOUND = 3.0  # in standard deviations
@@ -186,7 +186,7 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
 
     def _validate(self, X: Any, *, reset: bool) -> NDArray[np.floating]:
         X = check_container(X, "X")
-        dtype = np.float32 if is_single(X) else (np.float64, np.float32)
+        dtype = np.float32 if is_single_precision(X) else (np.float64, np.float32)
         checked: NDArray[np.floating] = validate_data(self, X, dtype=dtype, reset=reset)
         return checked
 

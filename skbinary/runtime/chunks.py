@@ -19,7 +19,7 @@ def _times(device: torch.device) -> int:
     return 1 if device.type == "cpu" else _TIMES_ON_GPU
 
 
-def whole_batches(batch_size: int, n_numbers: int, device: torch.device) -> int:
+def rows_per_fetch(batch_size: int, n_numbers: int, device: torch.device) -> int:
     """Tell how many rows of `n_numbers` numbers are fetched at once: those of whole batches."""
     most = _FETCHED_NUMBERS * _times(device)
     return batch_size * max(1, most // (batch_size * max(1, n_numbers)))

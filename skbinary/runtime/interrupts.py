@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_is_raised: ContextVar[bool] = ContextVar("is_raised", default=False)
+_is_raised: ContextVar[bool] = ContextVar("interrupts_are_raised", default=False)
 
 
 @contextmanager
@@ -19,6 +19,6 @@ def raising_interrupts() -> Iterator[None]:
         _is_raised.reset(token)
 
 
-def is_raised() -> bool:
+def interrupts_are_raised() -> bool:
     """Whether a fit that is interrupted raises KeyboardInterrupt."""
     return _is_raised.get()

@@ -2,11 +2,49 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 
 # Parts of the errors of torch's allocators and the libraries below, besides OutOfMemoryError.
 _SIGNS = ("allocate memory", "out of memory", "ALLOC_FAILED", "memory allocation failed")
 _RULE = "must fit into the memory of the device"
+
+
+# Decimal and binary units, as in "2GB" and "2GiB".
+_UNITS = {"": 1, "b": 1} | {
+    f"{prefix}{suffix}": base**power
+    for power, prefix in enumerate("kmgt", start=1)
+    for suffix, base in (("b", 1000), ("ib", 1024))
+}
+_AMOUNT = re.compile(r"\s*(\d+(?:\.\d*)?)\s*([A-Za-z]*)\s*")
+
+
+def parse_bytes(amount: float | str | None, name: str = "max_memory") -> float | None:
+    """Return an amount of memory in bytes.
+
+    Parameters
+    ----------
+    amount : float, str or None
+        A number of bytes, or a number with a unit, such as ``"2GB"`` or ``"512 MiB"``.
+    name : str, default="max_memory"
+        Name of the parameter, for the message.
+
+    Raises
+    ------
+    ValueError
+        If it is no positive amount of memory.
+    """
+    if not isinstance(amount, str):
+        return amount
+    found = _AMOUNT.fullmatch(amount)
+    factor = _UNITS.get(found.group(2).lower()) if found else None
+    if found is None or factor is None or float(found.group(1)) == 0:
+        raise ValueError(
+            f"{name} must be a number of bytes, a string such as '2GB' or '512 MiB', or None, got "
+            f"{amount!r}. Write a number and one of B, KB, MB, GB, TB, KiB, MiB, GiB and TiB."
+        )
+    return float(found.group(1)) * factor
 
 
 def is_out_of_memory(error: BaseException) -> bool:

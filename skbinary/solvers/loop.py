@@ -1,4 +1,4 @@
-"""The one loop: it drives a solver, records, validates, stops and keeps the best weights."""
+"""The training loop: run a solver, record, validate, stop, and keep the best weights."""
 
 from __future__ import annotations
 
@@ -19,79 +19,102 @@ from skbinary.solvers.result import (
     Progress,
     StopReason,
 )
-from skbinary.solvers.stopping import StoppingCriteria, Watched
+from skbinary.solvers.stopping import MonitoredCurve, StoppingCriteria
 from skbinary.solvers.validation import Validator, validate
 
 
-class Step(Protocol):
-    """A solver, seen from the loop."""
+class Solver(Protocol):
+    """What the loop needs of a solver of one model."""
 
     @property
-    def model_batch(self) -> ModelBatch: ...
+    def model_batch(self) -> ModelBatch:
+        """The model, with its current parameters."""
+        ...
 
     @property
-    def dataset(self) -> Dataset: ...
-
-    def start(self) -> None: ...
-
-    def epoch(self) -> Progress: ...
-
-    def plateau(self) -> bool: ...
-
-    def state(self) -> dict[str, Any]: ...
-
-
-class BatchedStep(Protocol):
-    """A solver of several models side by side, seen from the loop. Models are told by number."""
-
-    def start(self) -> None: ...
-
-    def epoch(self) -> Mapping[int, Progress]:
-        """Give what each model that is still in the stack reports."""
+    def dataset(self) -> Dataset:
+        """The training rows, and with early stopping the validation rows."""
         ...
 
-    def alone(self, k: int) -> Step:
-        """Give one model as if it were alone."""
+    def start(self) -> None:
+        """Prepare to train from the current parameters."""
         ...
 
-    def together(self, models: Sequence[int]) -> ModelBatch | None:
-        """Give models as a stack, to be scored at once, or None to have them scored one by one."""
+    def run_epoch(self) -> Progress:
+        """Train for one epoch or iteration."""
         ...
 
-    def drop(self, done: Collection[int]) -> None:
-        """Let models leave that are done."""
+    def on_plateau(self) -> bool:
+        """React to a monitored curve that no longer improves; return whether to stop."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Return the state of the optimizer, to resume from."""
+        ...
+
+
+class BatchedSolver(Protocol):
+    """What the loop needs of a solver of a batch of models, which are known by their numbers."""
+
+    def start(self) -> None:
+        """Prepare to train from the current parameters."""
+        ...
+
+    def run_epoch(self) -> Mapping[int, Progress]:
+        """Train for one epoch; return the progress of each model that is still in training."""
+        ...
+
+    def solver_of(self, k: int) -> Solver:
+        """Return a view of one model as a solver of its own."""
+        ...
+
+    def select(self, models: Sequence[int]) -> ModelBatch | None:
+        """Return models as a batch to score at once, or None to score them one by one."""
+        ...
+
+    def remove(self, models: Collection[int]) -> None:
+        """Remove models that are finished from the batch."""
         ...
 
 
 class Observer(Protocol):
-    """Whoever looks on: callbacks, progress bars, logs."""
+    """Follows the training of a model: callbacks, progress bars, logs."""
 
     def train_begin(self, run: Run) -> None: ...
 
     def epoch_begin(self, run: Run) -> None: ...
 
     def epoch_end(self, run: Run) -> bool:
-        """Look at the epoch that ended, and tell whether training shall stop."""
+        """React to the end of an epoch; return whether to stop the training."""
         ...
 
     def train_end(self, run: Run) -> None: ...
 
 
-_PLATEAUS: dict[Watched, StopReason] = {
-    "objective": StopReason.NO_IMPROVEMENT,
+_PLATEAU_REASONS: dict[MonitoredCurve, StopReason] = {
+    "objective": StopReason.TRAINING_LOSS,
     "validation_loss": StopReason.VALIDATION_LOSS,
-    "validation_score": StopReason.VALIDATION,
+    "validation_score": StopReason.VALIDATION_SCORE,
 }
 
 
 # If features of at most one give logits below this bound, features up to the bound give finite
-# logits: it is the square root of the largest number in float32. With larger features the epochs
-# themselves would have diverged.
-_FAR_FROM_OVERFLOW = 1e19
+# logits: it is the square root of the largest float32. With larger features the epochs themselves
+# would have diverged.
+_SAFE_LOGIT = 1e19
 
 
 class Run:
-    """A training under way, as observers see it.
+    """A training run, as observers see it.
+
+    Parameters
+    ----------
+    solver : Solver
+        The solver, which holds the model and the rows.
+    criteria : StoppingCriteria
+        When to stop.
+    observers : sequence of Observer, default=()
+        Who follows the run.
 
     Attributes
     ----------
@@ -101,123 +124,137 @@ class Run:
         The epoch, counted from 1, whose weights are kept.
     """
 
-    def __init__(self, step: Step, criteria: StoppingCriteria, observers: Sequence[Observer] = ()):
-        self.step = step
+    def __init__(
+        self, solver: Solver, criteria: StoppingCriteria, observers: Sequence[Observer] = ()
+    ):
+        self.solver = solver
         self.criteria = criteria
         self.observers = observers
-        self.dataset = step.dataset
+        self.dataset = solver.dataset
         names = ["loss", "objective", "learning_rate", "seconds"]
         if self.dataset.validation is not None:
             names += ["validation_loss", "validation_score"]
         self.history: dict[str, list[float]] = {name: [] for name in names}
-        self.gap = math.nan
+        self.gradient_norm = math.nan
         self.best_epoch = 0
         self._best_parameters: Tensor | None = None
-        self._best = -math.inf
-        self._misses = 0
+        self._best_value = -math.inf
+        self._n_no_improvement = 0
 
     @property
     def model_batch(self) -> ModelBatch:
-        """The model that is trained."""
-        return self.step.model_batch
+        """The model that is trained, a batch of one."""
+        return self.solver.model_batch
 
     @property
     def n_iter(self) -> int:
+        """Number of epochs or iterations so far."""
         return len(self.history["loss"])
 
     def record(
         self, progress: Progress, seconds: float, validated: tuple[float, float] | None = None
     ) -> None:
-        """Take note of an epoch: curves, improvement, best weights.
+        """Record an epoch: its curves, and whether it is the best so far.
 
         Parameters
         ----------
         progress : Progress
+            What the solver reports.
         seconds : float
+            Duration of the epoch.
         validated : (loss, score) or None, default=None
-            What the validation rows say, where that is known.
+            The validation loss and score if they are known. None to compute them here.
+
+        Raises
+        ------
+        DivergedError
+            If a loss is not a finite number.
         """
+        rate = progress.learning_rate
         if not math.isfinite(progress.objective):
-            bad = progress.objective if math.isfinite(progress.loss) else progress.loss
-            raise DivergedError(
-                f"The training loss must stay a finite number, got {bad} in "
-                f"epoch {self.n_iter + 1} at learning rate {progress.learning_rate:g}. Bring the "
-                "features to one scale (StandardScaler) or lower learning_rate_init."
-            )
+            loss = progress.objective if math.isfinite(progress.loss) else progress.loss
+            raise _diverged("training", loss, self.n_iter + 1, rate)
         history = self.history
         history["loss"].append(progress.loss)
         history["objective"].append(progress.objective)
-        history["learning_rate"].append(progress.learning_rate)
+        history["learning_rate"].append(rate)
         history["seconds"].append(seconds)
-        self.gap = progress.gap
+        self.gradient_norm = progress.gradient_norm
         if self.dataset.validation is not None:
             loss, score = validated or validate(
                 self.model_batch, self.dataset.validation, self.criteria
             )
             if not math.isfinite(loss):
-                raise DivergedError(
-                    f"The validation loss must stay a finite number, got {loss} in epoch "
-                    f"{self.n_iter} at learning rate {progress.learning_rate:g}. Bring the "
-                    "features to one scale (StandardScaler) or lower learning_rate_init."
-                )
+                raise _diverged("validation", loss, self.n_iter, rate)
             history["validation_loss"].append(loss)
             history["validation_score"].append(score)
-        self._judge()
+        self._update_best()
 
-    def note(self, name: str, value: float) -> None:
-        """Add a number to the curves of the epoch that has just been recorded."""
+    def log(self, name: str, value: float) -> None:
+        """Add a value to the history of the epoch that has just been recorded."""
         curve = self.history.setdefault(name, [])
         curve += [math.nan] * (self.n_iter - 1 - len(curve)) + [value]
 
-    def plateaued(self) -> bool:
-        """Tell whether nothing has improved for too long, and start counting anew if so."""
-        if self.criteria.watches is None or self._misses <= self.criteria.n_iter_no_change:
+    def is_on_plateau(self) -> bool:
+        """Check whether the patience is used up. If so, the count of epochs starts again."""
+        criteria = self.criteria
+        if criteria.monitored is None or self._n_no_improvement <= criteria.n_iter_no_change:
             return False
-        self._misses = 0
+        self._n_no_improvement = 0
         return True
 
     def restore_best(self) -> None:
-        """Put the weights of the best epoch back, if they were kept."""
+        """Restore the weights of the best epoch, if they were kept."""
         if self._best_parameters is not None:
             self.model_batch.parameters.copy_(self._best_parameters)
 
     def result(self, reason: StopReason | None) -> FitResult:
-        """Give the model as it is now."""
+        """Return the model as it is now."""
         parameters = self.model_batch.parameters[0].clone()
-        state = self.step.state()
+        state = self.solver.state()
         history = {
             name: curve + [math.nan] * (self.n_iter - len(curve))
             for name, curve in self.history.items()
         }
-        return FitResult(parameters, history, self.best_epoch, reason, self.gap, state)
+        return FitResult(parameters, history, self.best_epoch, reason, self.gradient_norm, state)
 
-    def _judge(self) -> None:
-        # The rules of scikit-learn's MLPClassifier: an improvement must exceed tol to be one, but
-        # the best epoch is the best by however little.
-        watched = self.criteria.watches or "objective"
-        current = self.history[watched][-1] * (1 if watched == "validation_score" else -1)
-        missed = not current >= self._best + self.criteria.tol  # also where it is NaN
-        self._misses = self._misses + 1 if missed else 0
-        better = current > self._best
-        self._best = max(self._best, current)
+    def _update_best(self) -> None:
+        # As in scikit-learn's MLPClassifier, only an improvement of at least tol resets the
+        # patience, while any improvement makes an epoch the best one.
+        monitored = self.criteria.monitored or "objective"
+        value = self.history[monitored][-1] * (1 if monitored == "validation_score" else -1)
+        improved = value >= self._best_value + self.criteria.tol  # False for NaN
+        self._n_no_improvement = 0 if improved else self._n_no_improvement + 1
+        is_best = value > self._best_value
+        self._best_value = max(self._best_value, value)
         if not self.criteria.stops_early:
             self.best_epoch = self.n_iter
-        elif better:
+        elif is_best:
             self.best_epoch = self.n_iter
             self._best_parameters = self.model_batch.parameters.clone()
 
 
-def train(step: Step, criteria: StoppingCriteria, observers: Sequence[Observer] = ()) -> FitResult:
+def _diverged(kind: str, loss: float, epoch: int, learning_rate: float) -> DivergedError:
+    return DivergedError(
+        f"The {kind} loss must stay a finite number, got {loss} in epoch {epoch} at learning rate "
+        f"{learning_rate:g}. Bring the features to one scale (StandardScaler) or lower "
+        "learning_rate_init."
+    )
+
+
+def train(
+    solver: Solver, criteria: StoppingCriteria, observers: Sequence[Observer] = ()
+) -> FitResult:
     """Train a model.
 
     Parameters
     ----------
-    step : Step
+    solver : Solver
         The solver, which holds the model and the rows.
     criteria : StoppingCriteria
         When to stop.
-    observers : sequence of Observer
-        Told of the beginning and the end of the training and of every epoch.
+    observers : sequence of Observer, default=()
+        Called at the beginning and the end of the training and of every epoch.
 
     Returns
     -------
@@ -226,152 +263,154 @@ def train(step: Step, criteria: StoppingCriteria, observers: Sequence[Observer] 
     Raises
     ------
     DivergedError
-        If the loss or a weight is no finite number any more.
+        If the loss, a weight or a logit is no longer a finite number.
     """
-    run = Run(step, criteria, observers)
+    run = Run(solver, criteria, observers)
     reason: StopReason | DivergedError
     try:
         for observer in observers:
             observer.train_begin(run)
-        [(_, reason)] = _drive(_Solo(step), {0: run})
+        [(_, reason)] = _run_epochs(_BatchOfOne(solver), {0: run})
     except KeyboardInterrupt:
         reason = StopReason.INTERRUPTED
     if isinstance(reason, DivergedError):
         raise reason
-    run.restore_best()
-    for observer in observers:
-        observer.train_end(run)
-    result = run.result(reason)
-    _check_finite(run, result)
-    return result
+    return _finish(run, reason)
 
 
 def train_batch(
-    step: BatchedStep,
+    solver: BatchedSolver,
     criteria_per_model: Sequence[StoppingCriteria],
     observers: Sequence[Sequence[Observer]] | None = None,
 ) -> list[FitResult | DivergedError | None]:
-    """Train several models side by side, each until its own end.
+    """Train a batch of models, each until its own criteria are met.
 
     Parameters
     ----------
-    step : BatchedStep
+    solver : BatchedSolver
         The solver, which holds the models and their rows.
     criteria_per_model : sequence of StoppingCriteria
-        When each of them stops.
-    observers : sequence of sequence of Observer, or None
-        Who looks on, model by model. They are told on the thread that trains.
+        When to stop each model.
+    observers : sequence of sequence of Observer or None, default=None
+        The observers of each model. They are called on the thread that trains.
 
     Returns
     -------
     list of FitResult, DivergedError or None
-        What became of each model. One that diverges does not keep the others from going on. When
-        the training is interrupted, models keep the weights so far; None has no epoch yet.
+        The outcome for each model. If one diverges, the others go on. If the training is
+        interrupted, models keep their weights so far, and a model without a finished epoch gets
+        None.
     """
     outcomes: dict[int, FitResult | DivergedError] = {}
     runs = {
-        k: Run(step.alone(k), criteria, observers[k] if observers else ())
+        k: Run(solver.solver_of(k), criteria, observers[k] if observers else ())
         for k, criteria in enumerate(criteria_per_model)
     }
     try:
         for run in runs.values():
             for observer in run.observers:
                 observer.train_begin(run)
-        for k, reason in _drive(step, runs):
-            outcomes[k] = reason if isinstance(reason, DivergedError) else _closed(runs[k], reason)
+        for k, reason in _run_epochs(solver, runs):
+            outcomes[k] = _outcome(runs[k], reason)
     except (KeyboardInterrupt, CancelledError):
         for k, run in runs.items():
             if k not in outcomes and run.n_iter > 0:
-                outcomes[k] = _closed(run, StopReason.INTERRUPTED)
+                outcomes[k] = _outcome(run, StopReason.INTERRUPTED)
     return [outcomes.get(k) for k in range(len(criteria_per_model))]
 
 
-class _Solo:
-    """A solver of one model, as a stack of one."""
+class _BatchOfOne:
+    """Makes a batch of one model of a solver of a single model."""
 
-    def __init__(self, step: Step):
-        self._step = step
-        self.start = step.start
+    def __init__(self, solver: Solver):
+        self._solver = solver
+        self.start = solver.start
 
-    def epoch(self) -> Mapping[int, Progress]:
-        return {0: self._step.epoch()}
+    def run_epoch(self) -> Mapping[int, Progress]:
+        return {0: self._solver.run_epoch()}
 
-    def alone(self, k: int) -> Step:
-        return self._step
+    def solver_of(self, k: int) -> Solver:
+        return self._solver
 
-    def together(self, models: Sequence[int]) -> None:
-        """Leave it to be scored alone."""
+    def select(self, models: Sequence[int]) -> None:
+        """Return None: a single model is scored by itself."""
 
-    def drop(self, done: Collection[int]) -> None:
-        """Let it be: it ends with the loop."""
+    def remove(self, models: Collection[int]) -> None:
+        """Do nothing: the loop ends with the model."""
 
 
-def _drive(
-    step: BatchedStep, runs: Mapping[int, Run]
+def _run_epochs(
+    solver: BatchedSolver, runs: Mapping[int, Run]
 ) -> Iterator[tuple[int, StopReason | DivergedError]]:
-    """Train until all models are done, and tell of each as it ends, while it is still there."""
-    step.start()
-    live = dict(runs)
+    """Run epochs until all models are finished; yield each when it ends, before its removal."""
+    solver.start()
+    active = dict(runs)
     validator = Validator(
         {
             k: (run.dataset.validation, run.criteria)
             for k, run in runs.items()
             if run.dataset.validation is not None
         },
-        step.together,
+        solver.select,
     )
-    while live:
-        for run in live.values():
+    while active:
+        for run in active.values():
             for observer in run.observers:
                 observer.epoch_begin(run)
         begin = time.perf_counter()
-        progress = step.epoch()
-        # The time of an epoch is shared by the models that made it.
-        seconds = (time.perf_counter() - begin) / len(live)
-        validated = validator(live)
-        done = []
-        for k, run in live.items():
-            reason = _after_epoch(run, progress[k], seconds, validated.get(k))
+        progress = solver.run_epoch()
+        # Each model gets an equal share of the time of an epoch.
+        seconds = (time.perf_counter() - begin) / len(active)
+        validated = validator(active)
+        finished = []
+        for k, run in active.items():
+            reason = _end_epoch(run, progress[k], seconds, validated.get(k))
             if reason is not None:
                 yield k, reason
-                done.append(k)
-        step.drop(done)
-        for k in done:
-            del live[k]
+                finished.append(k)
+        solver.remove(finished)
+        for k in finished:
+            del active[k]
 
 
-def _after_epoch(
+def _end_epoch(
     run: Run, progress: Progress, seconds: float, validated: tuple[float, float] | None
 ) -> StopReason | DivergedError | None:
-    """Record an epoch, and give the reason to stop if there is one."""
+    """Record an epoch; return the reason to stop, or None to go on."""
     try:
         run.record(progress, seconds, validated)
     except DivergedError as error:
         return error
-    asked = [observer.epoch_end(run) for observer in run.observers]
-    if progress.done is not None:
-        return progress.done
-    if any(asked):
+    stop_requests = [observer.epoch_end(run) for observer in run.observers]
+    if progress.stop_reason is not None:
+        return progress.stop_reason
+    if any(stop_requests):
         return StopReason.CALLBACK
-    if run.plateaued() and run.step.plateau():
-        return _PLATEAUS[run.criteria.watches or "objective"]
+    if run.is_on_plateau() and run.solver.on_plateau():
+        return _PLATEAU_REASONS[run.criteria.monitored or "objective"]
     return StopReason.MAX_ITER if run.n_iter >= run.criteria.max_iter else None
 
 
-def _closed(run: Run, reason: StopReason) -> FitResult | DivergedError:
+def _outcome(run: Run, reason: StopReason | DivergedError) -> FitResult | DivergedError:
+    if isinstance(reason, DivergedError):
+        return reason
+    try:
+        return _finish(run, reason)
+    except DivergedError as error:
+        return error
+
+
+def _finish(run: Run, reason: StopReason) -> FitResult:
     run.restore_best()
     for observer in run.observers:
         observer.train_end(run)
     result = run.result(reason)
-    try:
-        _check_finite(run, result)
-    except DivergedError as error:
-        return error
+    _check_finite(run, result)
     return result
 
 
 def _check_finite(run: Run, result: FitResult) -> None:
-    """Check the weights, and the logits that the last step has led to."""
+    """Check the weights, and the logits after the last step."""
     if not bool(torch.isfinite(result.parameters).all()):
         raise DivergedError(
             "The weights must stay finite numbers, got a weight that is not, after epoch "
@@ -389,7 +428,7 @@ def _check_finite(run: Run, result: FitResult) -> None:
 def _has_finite_logits(run: Run) -> bool:
     model_batch, rows = run.model_batch, run.dataset.rows
     # Most weights are far from overflowing, which can be checked without the rows.
-    if model_batch.largest_logit() < _FAR_FROM_OVERFLOW:
+    if model_batch.largest_logit() < _SAFE_LOGIT:
         return True
     return all(
         bool(torch.isfinite(model_batch.logits(rows.batch(chunk))).all()) for chunk in rows.chunks()
@@ -404,9 +443,11 @@ def convergence_warning(
     Parameters
     ----------
     result : FitResult
+        The trained model.
     criteria : StoppingCriteria
+        The criteria that it was trained with.
     whose : str, default=""
-        Follows "Training did not converge" if there are several models: " for 1 of 4 ...".
+        Follows "Training did not converge" where there are several models: " for 1 of 4 ...".
     """
     reason = result.stop_reason
     if reason is StopReason.INTERRUPTED:
@@ -414,26 +455,26 @@ def convergence_warning(
             f"Training was interrupted by the user after {result.n_iter} epochs. The best weights "
             "so far are kept."
         )
-    unfinished = (StopReason.MAX_ITER, StopReason.MAX_FUN, StopReason.NO_DESCENT)
-    if reason not in unfinished:
+    if reason not in (StopReason.MAX_ITER, StopReason.MAX_FUN, StopReason.LINE_SEARCH):
         return None
-    if not math.isnan(result.gap):
-        advice = "max_fun" if reason is StopReason.MAX_FUN else "max_iter"
+    if not math.isnan(result.gradient_norm):
+        parameter = "max_fun" if reason is StopReason.MAX_FUN else "max_iter"
         return (
-            f"Training did not converge{whose}: {reason.value}, with the largest gradient "
-            f"component at {result.gap:.3g}, above tol={criteria.tol:g}, after {result.n_iter} "
-            f"iterations. Raise {advice}, or bring the features to one scale (StandardScaler)."
+            f"Training did not converge{whose}. {reason.description} After {result.n_iter} "
+            f"iterations the largest component of the gradient is {result.gradient_norm:.3g}, "
+            f"above tol={criteria.tol:g}. Raise {parameter}, or bring the features to one scale "
+            "(StandardScaler)."
         )
     if criteria.n_iter_no_change >= criteria.max_iter:
-        return None  # a fixed number of epochs was asked for
+        return None  # a fixed number of epochs was requested
     *before, last = result.history["objective"]
-    loss = f"1 epoch, at a training loss of {last:.6g}"
+    loss = f"After 1 epoch the training loss is {last:.6g}"
     if before:
         loss = (
-            f"{criteria.max_iter} epochs, while the training loss still went from "
-            f"{before[-1]:.6g} to {last:.6g} in the last epoch"
+            f"The last of {result.n_iter} epochs took the training loss from {before[-1]:.6g} to "
+            f"{last:.6g}"
         )
     return (
-        f"Training did not converge{whose}: {reason.value}, {loss} (tol={criteria.tol:g}). Raise "
-        "max_iter or learning_rate_init."
+        f"Training did not converge{whose}. {reason.description} {loss} (tol={criteria.tol:g}). "
+        "Raise max_iter or learning_rate_init."
     )

@@ -1,4 +1,4 @@
-"""What training gives back: the weights, the curves, and why it stopped."""
+"""Results of training: parameters, history, and why it stopped."""
 
 from __future__ import annotations
 
@@ -10,28 +10,92 @@ import torch
 from torch import Tensor
 
 
-class StopReason(enum.Enum):
-    """Why training stopped. The values are the messages that users read."""
+class StopReason(enum.StrEnum):
+    """Why training stopped.
 
-    CONVERGED = "the gradient is within tol"
-    ROUNDING = "the gradient is as small as floating point allows"
-    NO_IMPROVEMENT = "the training loss stopped improving by tol"
-    VALIDATION = "the validation score stopped improving by tol"
-    VALIDATION_LOSS = "the validation loss stopped improving by tol"
-    FLAT = "the objective hardly falls any more"
-    NO_DESCENT = "no step lowers the objective any further in floating point"
-    MAX_ITER = "max_iter was reached"
-    MAX_FUN = "max_fun was reached"
-    CALLBACK = "a callback asked to stop"
-    INTERRUPTED = "interrupted by the user"
+    Each reason is a string, so ``stop_reason_ == "max_iter"`` works.
+
+    Attributes
+    ----------
+    CONVERGED : ``"converged"``
+        The gradient is within ``tol``.
+    ROUNDING : ``"rounding"``
+        The gradient is as small as floating point allows.
+    TRAINING_LOSS : ``"training_loss"``
+        The training loss stopped improving by ``tol``.
+    VALIDATION_LOSS : ``"validation_loss"``
+        The validation loss stopped improving by ``tol``.
+    VALIDATION_SCORE : ``"validation_score"``
+        The validation score stopped improving by ``tol``.
+    OBJECTIVE : ``"objective"``
+        The objective no longer decreases.
+    LINE_SEARCH : ``"line_search"``
+        No step along the search direction lowers the objective in floating point.
+    MAX_ITER : ``"max_iter"``
+        ``max_iter`` was reached.
+    MAX_FUN : ``"max_fun"``
+        ``max_fun`` was reached.
+    CALLBACK : ``"callback"``
+        A callback stopped the training.
+    INTERRUPTED : ``"interrupted"``
+        The user interrupted the training.
+    description : str
+        The reason as a sentence.
+
+    Examples
+    --------
+    >>> from skbinary import TorchLogisticClassifier
+    >>> model = TorchLogisticClassifier().fit([[-1.0], [1.0], [2.0]], [0, 1, 1])
+    >>> print(model.stop_reason_)
+    converged
+    >>> model.stop_reason_.description
+    'The gradient is within tol.'
+    """
+
+    CONVERGED = "converged"
+    ROUNDING = "rounding"
+    TRAINING_LOSS = "training_loss"
+    VALIDATION_LOSS = "validation_loss"
+    VALIDATION_SCORE = "validation_score"
+    OBJECTIVE = "objective"
+    LINE_SEARCH = "line_search"
+    MAX_ITER = "max_iter"
+    MAX_FUN = "max_fun"
+    CALLBACK = "callback"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def description(self) -> str:
+        """The reason as a sentence."""
+        return _DESCRIPTIONS[self]
+
+
+# Pickles name the public path, which stays when modules move.
+StopReason.__module__ = "skbinary"
+
+_DESCRIPTIONS = {
+    StopReason.CONVERGED: "The gradient is within tol.",
+    StopReason.ROUNDING: "The gradient is as small as floating point allows.",
+    StopReason.TRAINING_LOSS: "The training loss stopped improving by tol.",
+    StopReason.VALIDATION_LOSS: "The validation loss stopped improving by tol.",
+    StopReason.VALIDATION_SCORE: "The validation score stopped improving by tol.",
+    StopReason.OBJECTIVE: "The objective no longer decreases.",
+    StopReason.LINE_SEARCH: (
+        "No step along the search direction lowers the objective in floating point."
+    ),
+    StopReason.MAX_ITER: "max_iter was reached.",
+    StopReason.MAX_FUN: "max_fun was reached.",
+    StopReason.CALLBACK: "A callback stopped the training.",
+    StopReason.INTERRUPTED: "The user interrupted the training.",
+}
 
 
 class CancelledError(Exception):
-    """Another thread has asked to stop."""
+    """Another thread has requested that the training ends."""
 
 
 class DivergedError(ValueError):
-    """The training loss is no longer a finite number."""
+    """The training loss, a weight or a logit is no longer a finite number."""
 
 
 def check_curvature(curvature: Tensor) -> None:
@@ -44,35 +108,35 @@ def check_curvature(curvature: Tensor) -> None:
     """
     if not bool(torch.isfinite(curvature).all()):
         raise DivergedError(
-            "The squares of the features must be finite numbers, got a feature whose squares are "
-            "not. Clip the values that stand for infinity, or bring the features to one scale "
+            "The squares of the features must be finite numbers, got a feature whose squares "
+            "overflow. Clip values that stand for infinity, or bring the features to one scale "
             "(StandardScaler)."
         )
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What one epoch or iteration of a solver reports.
+    """What a solver reports after an epoch or iteration.
 
     Parameters
     ----------
     loss : float
         Mean weighted loss over the training rows, in nats.
     objective : float
-        The loss and the penalty on the weights.
+        The loss plus the penalty on the weights.
     learning_rate : float
-        Rate of a mini-batch step, or length of a full-batch step.
-    gap : float
-        Largest absolute component of the gradient. NaN if the solver does not know it.
-    done : StopReason or None
-        Set when the solver itself has finished.
+        Learning rate of a mini-batch solver, or step length of a full-batch solver.
+    gradient_norm : float, default=nan
+        Largest absolute component of the gradient. NaN if the solver does not compute it.
+    stop_reason : StopReason or None, default=None
+        Why the solver has finished, or None if it has not.
     """
 
     loss: float
     objective: float
     learning_rate: float
-    gap: float = float("nan")
-    done: StopReason | None = None
+    gradient_norm: float = float("nan")
+    stop_reason: StopReason | None = None
 
 
 @dataclass(frozen=True)
@@ -87,22 +151,23 @@ class FitResult:
         One entry per epoch: ``loss``, ``objective``, ``learning_rate``, ``seconds``, and with
         validation rows ``validation_loss`` and ``validation_score``.
     best_epoch : int
-        The epoch, counted from 1, whose weights are kept. 0 if none was finished.
+        The epoch, counted from 1, whose weights are kept. 0 if no epoch was finished.
     stop_reason : StopReason or None
-        None while the training is still under way.
-    gap : float
+        None while the training is under way.
+    gradient_norm : float
         Largest absolute component of the gradient at the end. NaN if unknown.
     state : dict
-        What the optimizer remembers.
+        State of the optimizer, to resume from.
     """
 
     parameters: Tensor
     history: dict[str, list[float]]
     best_epoch: int
     stop_reason: StopReason | None
-    gap: float
+    gradient_norm: float
     state: dict[str, Any] = field(default_factory=dict)
 
     @property
     def n_iter(self) -> int:
+        """Number of epochs or iterations."""
         return len(self.history["loss"])

@@ -1,4 +1,4 @@
-"""When a training stops."""
+"""Criteria for stopping the training."""
 
 from __future__ import annotations
 
@@ -8,44 +8,44 @@ from typing import Literal
 
 from torch import Tensor
 
-# What a training watches: a curve of its history.
-Watched = Literal["objective", "validation_loss", "validation_score"]
+# The curve of the training history that must keep improving.
+MonitoredCurve = Literal["objective", "validation_loss", "validation_score"]
 
 
 @dataclass(frozen=True)
 class StoppingCriteria:
-    """When to stop.
+    """When to stop, and how validation rows are scored.
 
     Parameters
     ----------
     max_iter : int
-        Most epochs or iterations.
+        Maximum number of epochs or iterations.
     tol : float
-        The least improvement that counts as one.
+        An improvement of the monitored curve must be at least this large to count. Full-batch
+        solvers stop when no component of the gradient exceeds it.
     n_iter_no_change : float
-        Patience: epochs without improvement before the training stops.
-    watches : str or None
-        The curve in whose improvement the training goes on. If it is one of the validation rows,
-        the best epoch's weights are kept. None for full-batch solvers, which know when they have
-        converged.
-    threshold : float
+        Patience: number of epochs without improvement before the training stops.
+    monitored : {"objective", "validation_loss", "validation_score"} or None, default=None
+        The curve that must keep improving. With a validation curve, the weights of the best epoch
+        are kept. None for full-batch solvers, which test for convergence themselves.
+    threshold : float, default=0.5
         Probability from which a row gets the positive label in the validation score.
-    positive : int
-        The target that is the positive label: 1, or 0.
-    score : callable or None
+    positive : int, default=1
+        The target that stands for the positive label: 1 or 0.
+    score : callable or None, default=None
         Takes the logits of the validation rows, a tensor of shape (n_validation_samples,), and
-        gives their score, the greater the better. None for the share of rows labelled right.
+        returns their score; greater is better. None for the accuracy.
     """
 
     max_iter: int
     tol: float
     n_iter_no_change: float
-    watches: Watched | None = None
+    monitored: MonitoredCurve | None = None
     threshold: float = 0.5
     positive: int = 1
     score: Callable[[Tensor], float] | None = None
 
     @property
     def stops_early(self) -> bool:
-        """Whether the validation rows decide."""
-        return self.watches in ("validation_loss", "validation_score")
+        """Whether a validation curve is monitored."""
+        return self.monitored in ("validation_loss", "validation_score")

@@ -1,4 +1,4 @@
-"""What the validation rows say of a model, or of several at once."""
+"""Validation loss and score of a model, or of several models at once."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from skbinary.solvers.stopping import StoppingCriteria
 def validate(
     model_batch: ModelBatch, validation: Dataset, criteria: StoppingCriteria
 ) -> tuple[float, float]:
-    """Score the validation rows.
+    """Compute the validation loss and score of a model.
 
     Parameters
     ----------
     model_batch : ModelBatch
-        One model.
+        A batch of one model.
     validation : Dataset
-        The rows. Their ``score_weight`` counts in the score, their ``weight`` in the loss.
+        The validation rows. Their ``weight`` counts in the loss, their ``score_weight`` in the
+        score.
     criteria : StoppingCriteria
         How they are scored.
 
@@ -38,166 +39,167 @@ def validate(
     loss : float
         Mean weighted loss, in nats.
     score : float
-        By default the weighted share of the rows that are labelled right.
+        The weighted accuracy, or what ``criteria.score`` returns.
     """
-    target, shown = validation.target, _Shown.of([validation])
+    target, rows = validation.target, _ValidationRows.of([validation])
     if target.device.type != "cpu" and criteria.score is None:
-        return _validate_all(model_batch, shown, [criteria])[0]
-    logits = shown.logits(model_batch)[0]
-    each = functional.softplus(logits) - target * logits
-    loss = _mean(each, validation.weight)
+        return _validate_batch(model_batch, rows, [criteria])[0]
+    logits = rows.logits(model_batch)[0]
+    losses = functional.softplus(logits) - target * logits
+    loss = _mean(losses, validation.weight)
     if criteria.score is not None:
-        # Scorers of other libraries refuse what is not finite, and a training that ends so is told.
+        # Scorers raise for values that are not finite; the loop reports the divergence instead.
         return loss, criteria.score(logits) if math.isfinite(loss) else math.nan
-    own = logits if criteria.positive else -logits
-    right = (torch.sigmoid(own) >= criteria.threshold) == (target == criteria.positive)
-    return loss, _mean(right, validation.score_weight)
+    label_logits = logits if criteria.positive else -logits
+    is_positive = torch.sigmoid(label_logits) >= criteria.threshold
+    return loss, _mean(is_positive == (target == criteria.positive), validation.score_weight)
 
 
 class Validator:
-    """Scores the validation rows of several models at once, waiting for the device once.
+    """Validates several models at once, with a single wait for the device.
 
     Parameters
     ----------
-    wanted : mapping of int to (Problem, Plan)
+    validation : mapping of int to (Dataset, StoppingCriteria)
         The validation rows of each model, and how they are scored.
-    together : callable(models) -> Stack or None
-        Gives models, told by number, as a stack, or None to have them scored one by one.
+    select : callable(models) -> ModelBatch or None
+        Returns models, given by number, as a batch, or None to have them scored one by one.
     """
 
     def __init__(
         self,
-        wanted: Mapping[int, tuple[Dataset, StoppingCriteria]],
-        together: Callable[[Sequence[int]], ModelBatch | None],
+        validation: Mapping[int, tuple[Dataset, StoppingCriteria]],
+        select: Callable[[Sequence[int]], ModelBatch | None],
     ):
-        self._wanted = {k: each for k, each in wanted.items() if each[1].score is None}
-        self._together = together
+        # A custom score takes the logits of one model at a time.
+        self._validation = {k: each for k, each in validation.items() if each[1].score is None}
+        self._select = select
         self._groups: tuple[Collection[int], list[list[int]]] = ((), [])
-        self._shown: dict[tuple[int, ...], _Shown] = {}
+        self._rows: dict[tuple[int, ...], _ValidationRows] = {}
 
-    def __call__(self, live: Collection[int]) -> dict[int, tuple[float, float]]:
-        """Give (loss, score) of those of the models that are scored together, each by its number.
-
-        They are what ``validate`` gives.
-        """
-        if self._groups[0] != tuple(live):
-            self._groups, self._shown = (tuple(live), self._grouped(live)), {}
-        seen: dict[int, tuple[float, float]] = {}
+    def __call__(self, active: Collection[int]) -> dict[int, tuple[float, float]]:
+        """Return (loss, score), as ``validate`` does, of the models that are scored as a batch."""
+        if self._groups[0] != tuple(active):
+            self._groups, self._rows = (tuple(active), self._group(active)), {}
+        results: dict[int, tuple[float, float]] = {}
         for models in self._groups[1]:
-            model_batch = self._together(models)
+            model_batch = self._select(models)
             if model_batch is None:
                 continue
             key = tuple(models)
-            if key not in self._shown:
-                self._shown[key] = _Shown.of([self._wanted[k][0] for k in models])
-            criteria_per_model = [self._wanted[k][1] for k in models]
-            scores = _validate_all(model_batch, self._shown[key], criteria_per_model)
-            seen.update(zip(models, scores, strict=True))
-        return seen
+            if key not in self._rows:
+                self._rows[key] = _ValidationRows.of([self._validation[k][0] for k in models])
+            criteria_per_model = [self._validation[k][1] for k in models]
+            scores = _validate_batch(model_batch, self._rows[key], criteria_per_model)
+            results.update(zip(models, scores, strict=True))
+        return results
 
-    def _grouped(self, live: Collection[int]) -> list[list[int]]:
-        """Put models together that see the same rows, and those whose own rows are dense."""
-        sharing: dict[int, list[int]] = {}
-        for k in live:
-            if k in self._wanted:
-                sharing.setdefault(id(self._wanted[k][0]), []).append(k)
-        groups = [models for models in sharing.values() if len(models) > 1]
-        lone = [models[0] for models in sharing.values() if len(models) == 1]
-        dense = [k for k in lone if isinstance(self._wanted[k][0].rows, DenseRows)]
+    def _group(self, active: Collection[int]) -> list[list[int]]:
+        """Group models with the same validation rows, and the others if their rows are dense."""
+        same_rows: dict[int, list[int]] = {}
+        for k in active:
+            if k in self._validation:
+                same_rows.setdefault(id(self._validation[k][0]), []).append(k)
+        groups = [models for models in same_rows.values() if len(models) > 1]
+        own_rows = [models[0] for models in same_rows.values() if len(models) == 1]
+        dense = [k for k in own_rows if isinstance(self._validation[k][0].rows, DenseRows)]
         return [*groups, dense] if len(dense) > 1 else groups
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """What several models are shown: the same rows, or to each its own.
+class _ValidationRows:
+    """Validation rows of a batch of models: the same for all, or padded rows for each.
 
     Parameters
     ----------
     batch : callable(slice) -> Batch
-        Gives some of the rows, of shape (n_rows, n_features) or (n_models, n_rows, n_features).
-    n_numbers : int
-        How many numbers a row is, for all models.
+        Returns some of the rows, of shape (n_rows, n_features) or (n_models, n_rows, n_features).
+    values_per_row : int
+        Number of values that a row has, over all models.
     target : Tensor of shape (n_rows,) or (n_models, n_rows)
     weight, score_weight : Tensor of the shape of `target` or None
     """
 
     batch: Callable[[slice], Batch]
-    n_numbers: int
+    values_per_row: int
     target: Tensor
     weight: Tensor | None
     score_weight: Tensor | None
 
     @classmethod
-    def of(cls, datasets: Sequence[Dataset]) -> _Shown:
-        """Give what one model after the other is shown."""
-        one = datasets[0]
-        if all(each is one for each in datasets):
-            return cls(one.rows.batch, one.n_features, one.target, one.weight, one.score_weight)
-        sizes = torch.tensor([each.n_samples for each in datasets], device=one.device)
-        # A model that has fewer rows than another sees its first one again, which does not count.
-        places = torch.arange(int(sizes.max()), device=one.device)
-        counts = places < sizes[:, None]
-        own = torch.where(counts, places, 0)
+    def of(cls, datasets: Sequence[Dataset]) -> _ValidationRows:
+        """Collect the validation rows of each model."""
+        first = datasets[0]
+        if all(each is first for each in datasets):
+            return cls(
+                first.rows.batch, first.n_features, first.target, first.weight, first.score_weight
+            )
+        n_samples = torch.tensor([each.n_samples for each in datasets], device=first.device)
+        # A model with fewer rows is padded with its first row, at weight zero.
+        positions = torch.arange(int(n_samples.max()), device=first.device)
+        is_own = positions < n_samples[:, None]
+        index = torch.where(is_own, positions, 0)
 
-        def gathered(columns: Sequence[Tensor | None]) -> Tensor:
-            each = [
+        def gather(columns: Sequence[Tensor | None]) -> Tensor:
+            filled = [
                 torch.ones_like(dataset.target) if column is None else column
                 for dataset, column in zip(datasets, columns, strict=True)
             ]
-            return torch.stack([column[at] for column, at in zip(each, own, strict=True)])
+            return torch.stack([column[i] for column, i in zip(filled, index, strict=True)])
 
         values = torch.stack(
-            [each.rows.batch(at).values for each, at in zip(datasets, own, strict=True)]
+            [each.rows.batch(i).values for each, i in zip(datasets, index, strict=True)]
         )
         return cls(
             lambda chunk: DenseBatch(values[:, chunk]),
-            len(datasets) * one.n_features,
-            gathered([each.target for each in datasets]),
-            gathered([each.weight for each in datasets]) * counts,
-            gathered([each.score_weight for each in datasets]) * counts,
+            len(datasets) * first.n_features,
+            gather([each.target for each in datasets]),
+            gather([each.weight for each in datasets]) * is_own,
+            gather([each.score_weight for each in datasets]) * is_own,
         )
 
     def logits(self, model_batch: ModelBatch) -> Tensor:
-        """Score the rows, of shape (n_models, n_rows)."""
+        """Return the logits of the rows, of shape (n_models, n_rows)."""
         n_rows = self.target.shape[-1]
-        scores = self.target.new_empty(model_batch.n_models, n_rows)
-        width = self.n_numbers + model_batch.n_models * sum(model_batch.architecture.hidden)
-        for chunk in row_chunks(n_rows, width, scores.device):
-            scores[:, chunk] = model_batch.logits(self.batch(chunk))
-        return scores
+        logits = self.target.new_empty(model_batch.n_models, n_rows)
+        n_hidden = model_batch.n_models * sum(model_batch.architecture.hidden)
+        for chunk in row_chunks(n_rows, self.values_per_row + n_hidden, logits.device):
+            logits[:, chunk] = model_batch.logits(self.batch(chunk))
+        return logits
 
 
-def _validate_all(
-    model_batch: ModelBatch, shown: _Shown, criteria_per_model: Sequence[StoppingCriteria]
+def _validate_batch(
+    model_batch: ModelBatch, rows: _ValidationRows, criteria_per_model: Sequence[StoppingCriteria]
 ) -> list[tuple[float, float]]:
-    target = shown.target
-    logits = shown.logits(model_batch)
-    each = functional.softplus(logits) - target * logits
-    cut = target.new_tensor([criteria.threshold for criteria in criteria_per_model])[:, None]
-    positive = target.new_tensor([criteria.positive for criteria in criteria_per_model])[:, None]
-    own = logits * (2 * positive - 1)
-    right = (torch.sigmoid(own) >= cut) == (target == positive)
-    means = [_means(each, shown.weight), _means(right, shown.score_weight)]
+    target = rows.target
+    logits = rows.logits(model_batch)
+    losses = functional.softplus(logits) - target * logits
+    threshold = target.new_tensor([each.threshold for each in criteria_per_model])[:, None]
+    positive = target.new_tensor([each.positive for each in criteria_per_model])[:, None]
+    label_logits = logits * (2 * positive - 1)
+    is_correct = (torch.sigmoid(label_logits) >= threshold) == (target == positive)
+    means = [_means(losses, rows.weight), _means(is_correct, rows.score_weight)]
     return [(loss, score) for loss, score in torch.stack(means, dim=1).tolist()]
 
 
-def _exact(each: Tensor) -> Tensor:
-    # A share of rows must not carry the rounding of float32, also where a device has nothing else.
-    has_double = full_precision(each.device) == torch.float64
-    return (each if has_double else each.cpu()).double()
-
-
-def _mean(each: Tensor, weight: Tensor | None) -> float:
-    values = each.cpu().double()
+def _mean(values: Tensor, weight: Tensor | None) -> float:
+    values = values.cpu().double()
     if weight is None:
         return float(values.mean())
-    weights = weight.cpu().double()
-    return float(values @ weights / weights.sum())
+    weight = weight.cpu().double()
+    return float(values @ weight / weight.sum())
 
 
-def _means(each: Tensor, weight: Tensor | None) -> Tensor:
-    values = _exact(each)
+def _means(values: Tensor, weight: Tensor | None) -> Tensor:
+    values = _to_double(values)
     if weight is None:
         return values.mean(dim=1)
-    weights = _exact(weight)
-    return (values * weights).sum(dim=-1) / weights.sum(dim=-1)
+    weight = _to_double(weight)
+    return (values * weight).sum(dim=-1) / weight.sum(dim=-1)
+
+
+def _to_double(values: Tensor) -> Tensor:
+    # An accuracy should not carry the rounding of float32, so values move to the CPU where the
+    # device has no float64.
+    has_double = full_precision(values.device) == torch.float64
+    return (values if has_double else values.cpu()).double()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from skbinary.data.validation import of_ordinary_size
+from skbinary.data.weights import rescale_extreme_weights
 from skbinary.thresholds.decision import apply_threshold, orient_to_positive
 from skbinary.thresholds.objectives import (
     CallableMetric,
@@ -69,7 +69,7 @@ class ThresholdData:
     ) -> Self:
         """Build the data from logits of ``classes[1]``, with ``classes[positive]`` as positive."""
         positive_logit, ordered = orient_to_positive(logit, classes, positive)
-        weight = None if weight is None else of_ordinary_size(weight)
+        weight = None if weight is None else rescale_extreme_weights(weight)
         return cls(positive_logit, (y == ordered[1]).astype(np.float64), weight, ordered)
 
     @property

@@ -55,7 +55,7 @@ def test_monitor_loss_keeps_the_epoch_with_the_lowest_loss():
     model = network(learning_rate_init=0.05, max_iter=100, n_iter_no_change=4)
     model.fit(X[:300], Y[:300], **HELD)
     curve = model.validation_loss_curve_
-    assert model.stop_reason_ == "the validation loss stopped improving by tol"
+    assert model.stop_reason_ == "validation_loss"
     assert model.best_epoch_ == 1 + int(np.argmin(curve))
     assert model.n_iter_ == len(curve) < 100
     logits = model.decision_function(X[800:])

@@ -14,7 +14,7 @@ from skbinary import TorchMLPClassifier, VectorizedGridSearchCV
 from skbinary.data import compressed as compressed_module
 from skbinary.data.compressed import CompressedBatch, compress
 from skbinary.data.rows import DenseRows
-from skbinary.data.sparse import Bags
+from skbinary.data.sparse import SparseMatrix
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -127,7 +127,7 @@ def test_products_equal_those_of_the_dense_table(n_models, own_rows, keeps, alig
     bias = torch.randn(n_models, 1, width, generator=generator)
     orders = [torch.randperm(N_ROWS, generator=generator) for _ in range(n_models)]
     where = torch.stack(orders if own_rows else orders[:1])
-    made = rows.batches_of_each(where, size) if own_rows else rows.batch(where[0]).split(size)
+    made = rows.batches_per_model(where, size) if own_rows else rows.batch(where[0]).split(size)
     assert len(made) == 4
     for batch, index in zip(made, torch.split(where, size, dim=1), strict=True):
         dense = table[index].double()
@@ -167,7 +167,7 @@ def test_a_view_takes_its_rows_of_the_table():
 
 def test_sums_of_no_terms_are_zero():
     empty = torch.zeros(0, dtype=torch.int64)
-    bags = Bags(torch.zeros(3, dtype=torch.int64), empty, torch.zeros(0))
+    bags = SparseMatrix(torch.zeros(3, dtype=torch.int64), empty, torch.zeros(0))
     assert_array_equal(bags.sums(torch.ones(2, 4, 8)), np.zeros((2, 3, 8)))
 
 
@@ -233,7 +233,7 @@ def test_search_gives_the_scores_of_single_fits(params, always, batches):
 
 
 def test_search_compresses_each_table_once(always, monkeypatch):
-    seen, original = [], compressed.compress
+    seen, original = [], compressed_module.compress
 
     def noted(rows):
         seen.append(rows)

@@ -16,8 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier, VectorizedGridSearchCV
-from skbinary.data.folds import count_units, folds, hold_out
-from skbinary.data.preparation import Candidates
+from skbinary.data.folds import SplittableRows, count_units, folds, hold_out
 
 X, Y = make_classification(1500, 10, flip_y=0.1, random_state=0)
 RARE = (np.arange(1000) % 4 == 0).astype(float)
@@ -28,7 +27,7 @@ GROUPS = np.arange(1500) // 6
 def held_out(monkeypatch):
     """Record (train, held out) of every fit."""
     seen = []
-    draw, deal = Candidates.hold_out, Candidates.folds
+    draw, deal = SplittableRows.hold_out, SplittableRows.folds
 
     def note_hold_out(*args):
         seen.append(draw(*args))
@@ -38,8 +37,8 @@ def held_out(monkeypatch):
         seen.extend(made := deal(*args))
         return made
 
-    monkeypatch.setattr(Candidates, "hold_out", note_hold_out)
-    monkeypatch.setattr(Candidates, "folds", note_folds)
+    monkeypatch.setattr(SplittableRows, "hold_out", note_hold_out)
+    monkeypatch.setattr(SplittableRows, "folds", note_folds)
     return seen
 
 
@@ -215,7 +214,7 @@ def test_search_passes_groups_to_the_classifier(held_out):
     grid = {"torchmlpclassifier__alpha": [0.1, 1.0]}
     search = VectorizedGridSearchCV(model, grid, cv=3, refit=False)
     search.fit(X, Y, torchmlpclassifier__groups=GROUPS)
-    assert search.cv_results_["fit_mode"].tolist() == ["stacked", "stacked"]
+    assert search.cv_results_["fit_mode"].tolist() == ["batched", "batched"]
     assert len(held_out) == 3  # one for both candidates of a split
     folds_ = [train for train, _ in search._checked_cv_orig.split(X, Y)]
     for fold, rows in zip(held_out, folds_, strict=True):

@@ -1039,14 +1039,14 @@ OTHER_SHAPES = {
 @pytest.mark.parametrize("other", OTHER_SHAPES.values(), ids=OTHER_SHAPES.keys())
 def test_images_of_another_shape_are_an_error_at_predict(other):
     model = fitted(IMAGE_MLP, IMAGES, Y[:60])
-    message = r"The samples in X must have the shape \(3, 8, 8\) that fit has seen, got \("
+    message = r"The samples in X must have the shape \(3, 8, 8\), as in fit, got \("
     with pytest.raises(ValueError, match=message):
         model.predict(other)
 
 
 def test_images_after_flat_rows_are_an_error_at_predict():
     model = fitted(IMAGE_MLP, FLAT, Y[:60])
-    with pytest.raises(ValueError, match=r"must have the shape \(192,\) that fit has seen"):
+    with pytest.raises(ValueError, match=r"must have the shape \(192,\), as in fit"):
         model.predict(IMAGES)
 
 

@@ -13,7 +13,7 @@ from skbinary import (
     TorchMLPClassifier,
     VectorizedGridSearchCV,
 )
-from skbinary.data.validation import scale_weights
+from skbinary.data.weights import scale_weights
 
 SIZES = [1e-300, 1e-46, 1e39, 1e300]
 LINEAR = [

@@ -21,7 +21,7 @@ from skbinary import (
     TorchMLPClassifier,
     VectorizedGridSearchCV,
 )
-from skbinary.data.preparation import Candidates
+from skbinary.data.folds import SplittableRows
 from skbinary.estimators import batching
 from skbinary.solvers.minibatch import single
 from skbinary.solvers.minibatch.batched import BatchedMiniBatch
@@ -40,13 +40,13 @@ def members(n_members=3, **params):
 @pytest.fixture
 def folds(monkeypatch):
     """Give the folds of every fit."""
-    made, original = [], Candidates.folds
+    made, original = [], SplittableRows.folds
 
     def noted(*args):
         made.append(original(*args))
         return made[-1]
 
-    monkeypatch.setattr(Candidates, "folds", noted)
+    monkeypatch.setattr(SplittableRows, "folds", noted)
     return made
 
 
@@ -141,13 +141,13 @@ def test_members_share_stacks_though_their_folds_differ_by_a_row(stacks, folds):
 def test_members_are_cut_into_stacks_by_their_size_whatever_the_number_of_threads(
     hidden, sizes, monkeypatch
 ):
-    original, found = batching._in_batches, []
+    original, found = batching._train_minibatches, []
 
     def noted(models, **kwargs):
         found.append(len(models))
         return original(models, **kwargs)
 
-    monkeypatch.setattr(batching, "_in_batches", noted)
+    monkeypatch.setattr(batching, "_train_minibatches", noted)
     model = members(8, batch_size=200, max_iter=1).set_params(hidden_layer_sizes=hidden)
     before = torch.get_num_threads()
     try:
@@ -163,7 +163,7 @@ def test_members_are_cut_into_stacks_by_their_size_whatever_the_number_of_thread
 def test_no_label_reaches_the_logit_of_its_own_row(monkeypatch, folds):
     members().fit(X, Y)
     fixed, y = folds[0], Y.copy()
-    monkeypatch.setattr(Candidates, "folds", lambda *args: fixed)
+    monkeypatch.setattr(SplittableRows, "folds", lambda *args: fixed)
     rows = fixed[1].held_out
     y[rows] = 1 - y[rows]
     after = members(early_stopping=False).fit(X, y)
@@ -223,7 +223,7 @@ def test_warm_start_goes_on_with_every_member():
 
 def test_warm_start_with_another_count_of_members_is_told():
     model = members(warm_start=True).fit(X, Y).set_params(n_members=2)
-    with pytest.raises(ValueError, match=r"n_members must be 3 to go on .* got 2"):
+    with pytest.raises(ValueError, match=r"n_members must be 3 to continue .* got 2"):
         model.fit(X, Y)
 
 
@@ -277,14 +277,15 @@ def test_members_of_lbfgs_are_trained_beside_each_other():
 
 
 def test_members_on_a_gpu_are_one_stack(monkeypatch):
-    planned, original = [], batching._cut
+    planned, original = [], batching._split_group
     monkeypatch.setattr(
-        "_cut",
+        batching,
+        "_split_group",
         lambda models, *args, **cut: planned.append(models) or original(models, *args, **cut),
     )
     members(8).fit(X, Y)
     [models] = planned
-    on_gpu = [replace(m, training=replace(m.training, device=torch.device("cuda"))) for m in models]
+    on_gpu = [replace(m, recipe=replace(m.recipe, device=torch.device("cuda"))) for m in models]
     for spreads in (False, True):
         assert [len(each) for each in original(on_gpu, 1e9, spreads=spreads)] == [8]
     room = 5 * max(model.n_bytes for model in on_gpu)
@@ -342,7 +343,7 @@ def test_members_in_a_search_score_as_alone(stacks):
     ours = VectorizedGridSearchCV(members(), grid, cv=3, scoring="neg_log_loss", refit=False)
     ours.fit(X, Y)
     assert sum(stacks) == 4 * 3 * 3
-    assert ours.cv_results_["fit_mode"].tolist() == ["stacked"] * 4
+    assert ours.cv_results_["fit_mode"].tolist() == ["batched"] * 4
     theirs = GridSearchCV(members(), grid, cv=3, scoring="neg_log_loss", refit=False).fit(X, Y)
     name = "mean_test_score"
     assert_allclose(ours.cv_results_[name], theirs.cv_results_[name], atol=1e-9)

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -262,7 +263,7 @@ def test_picture_loads_neither_skorch_nor_matplotlib():
 
 
 def deletions(model):
-    return [name for name in vars(model) if name.endswith("_")] + ["_threshold_for"]
+    return [name for name in vars(model) if name.endswith("_")] + ["_state"]
 
 
 @pytest.mark.parametrize("name", deletions(network(n_members=2, threshold="f1").fit(X, Y)))
@@ -273,10 +274,10 @@ def test_model_without_an_attribute_is_shown(name):
 
 
 @pytest.mark.parametrize("value", [None, "odd", [], {}, 7, [None], [[]], np.zeros((2, 2))])
-@pytest.mark.parametrize("name", ["history_", "best_epoch_", "n_iter_", "threshold_", "coefs_"])
+@pytest.mark.parametrize("name", ["curves", "best_epoch", "n_iter", "threshold", "weights"])
 def test_model_with_an_odd_attribute_is_shown(name, value):
     model = network(early_stopping=True).fit(X, Y)
-    setattr(model, name, value)
+    model._state = replace(model._state, **{name: value})
     assert "<summary>Parameters</summary>" in model._repr_html_()
 
 
@@ -296,12 +297,13 @@ def test_texts_are_escaped(plain):
 
     metric.__name__ = "<script>name"
     model = clone(plain).fit(X, Y)
-    model.stop_reason_, model.device_ = "<script>reason & 'more'", "<script>device"
+    odd = {"device": "<script>device & 'more'", "threshold_interval": (0.1, 0.2)}
+    model._state = replace(model._state, **odd)
     for odd in (Odd(), metric):
-        model.threshold = model._threshold_for = odd
-        model.threshold_interval_ = (0.1, 0.2)
+        model.threshold = odd
+        model._state = replace(model._state, threshold_parameter=odd)
         rows = rows_of(model)
-        assert rows["stop_reason_"] == "<script>reason & 'more'"
+        assert rows["device_"] == "<script>device & 'more'"
         assert rows["threshold_"].startswith("0.5, chosen for <script>")
         assert "<script>" not in state_of(model)
 

@@ -211,7 +211,7 @@ def test_warm_start_goes_on_with_weights_and_curves(data):
 def test_warm_start_other_layers_is_an_error(data):
     X, y = data
     model = TorchMLPClassifier((5,), warm_start=True, max_iter=1, n_iter_no_change=1).fit(X, y)
-    with pytest.raises(ValueError, match="to go on from the last fit"):
+    with pytest.raises(ValueError, match="to continue from the last fit"):
         model.set_params(hidden_layer_sizes=(6,)).fit(X, y)
 
 
@@ -316,7 +316,7 @@ def test_patience_is_the_number_given(n_iter_no_change, early_stopping, patience
         early_stopping=early_stopping,
         random_state=0,
     ).fit(X, y)
-    assert model.stop_reason_ == "the validation loss stopped improving by tol"
+    assert model.stop_reason_ == "validation_loss"
     # As in scikit-learn, one epoch more than the patience ends the training.
     assert model.n_iter_ - model.best_epoch_ == patience + 1
 

@@ -14,8 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier, VectorizedGridSearchCV
-from skbinary.data.preparation import Candidates
-from skbinary.estimators import ensemble
+from skbinary.data.folds import SplittableRows
+from skbinary.estimators import cross_fitting
 from skbinary.solvers.full_batch.newton_path import PathNewton
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -123,9 +123,9 @@ def test_fit_logistic_folds_are_trained_in_one_batch(monkeypatch):
 
 
 def test_fit_logistic_scores_each_row_by_a_model_trained_without_it(monkeypatch):
-    folds, original = [], Candidates.folds
+    folds, original = [], SplittableRows.folds
     monkeypatch.setattr(
-        Candidates, "folds", lambda *args: folds.append(original(*args)) or folds[-1]
+        SplittableRows, "folds", lambda *args: folds.append(original(*args)) or folds[-1]
     )
     model = fitted(TorchLogisticClassifier(), "f1")
     assert len(folds[0]) == 5
@@ -269,13 +269,13 @@ def test_fit_again_with_a_number_removes_the_curve():
 @pytest.mark.parametrize("name", ["newton", "network", "network to the end", "members"])
 def test_search_over_thresholds_scores_as_single_fits(name, monkeypatch):
     grid = {"threshold": [0.5, "f1", {"recall": 0.9}, {"cost_fp": 1, "cost_fn": 5}]}
-    trained, original = [], ensemble.plan_model
+    trained, original = [], cross_fitting.prepare_model
 
     def spy(*args, **kwargs):
         trained.append(original(*args, **kwargs))
         return trained[-1]
 
-    monkeypatch.setattr(ensemble, "plan_model", spy)
+    monkeypatch.setattr(cross_fitting, "prepare_model", spy)
     ours = VectorizedGridSearchCV(MODELS[name], grid, cv=3, scoring="balanced_accuracy")
     ours.set_params(refit=False).fit(X[TRAIN], Y[TRAIN])
     # Once for all thresholds: one model, and five more if there are no held-out rows.

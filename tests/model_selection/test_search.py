@@ -37,10 +37,9 @@ from skbinary import (
     VectorizedRandomizedSearchCV,
 )
 from skbinary.data import preparation
-from skbinary.estimators import batching, ensemble
-from skbinary.estimators.ensemble import Parts
-from skbinary.estimators.fitting import TrainedModel
-from skbinary.estimators.scoring import BinaryScorer
+from skbinary.estimators import batching, cross_fitting
+from skbinary.estimators.model_fit import ModelFit
+from skbinary.estimators.scoring import Scorer
 from skbinary.model_selection import evaluation, splits
 from skbinary.model_selection.evaluation import Evaluation
 from skbinary.solvers import loop
@@ -139,9 +138,9 @@ def test_threshold_is_trained_each_only_where_it_decides_when_to_stop(
 
 def test_logistic_folds_are_weights_of_rows_held_once(long_table, stacks, monkeypatch):
     checked = []
-    original = batching.check_data
+    original = splits.check_data
     monkeypatch.setattr(
-        batching, "check_data", lambda *a, **k: checked.append(1) or original(*a, **k)
+        splits, "check_data", lambda *a, **k: checked.append(1) or original(*a, **k)
     )
     grid = {"C": np.logspace(-3, 3, 7)}
     VectorizedGridSearchCV(TorchLogisticClassifier(), grid, cv=4, refit=False).fit(*long_table)
@@ -175,7 +174,7 @@ def test_fold_with_one_class_says_so_where_rows_are_shared(long_table):
     X, y = long_table
     splits = [(np.flatnonzero(y == 1), np.arange(9)), (np.arange(2000), np.arange(2000, 3000))]
     search = VectorizedGridSearchCV(TorchLogisticClassifier(), {"C": [1.0]}, cv=splits, refit=False)
-    with pytest.warns(FitFailedWarning, match="got one class, 1,"):
+    with pytest.warns(FitFailedWarning, match="got one class, 1[.]"):
         search.fit(X, y)
     assert np.isnan(scores(search)[:, 0]).tolist() == [True, False]
 
@@ -234,17 +233,17 @@ def test_memory_of_a_pipeline_is_honoured(table, tmp_path):
     assert len(Counted.fits) == 3
 
 
-def test_max_stack_memory_cuts_stacks_and_changes_no_score(table, stacks):
+def test_max_memory_cuts_stacks_and_changes_no_score(table, stacks):
     whole = VectorizedGridSearchCV(network(), GRID, cv=4).fit(*table)
     assert stacks == [24]
-    cut = VectorizedGridSearchCV(network(), GRID, cv=4, max_stack_memory=1.0).fit(*table)
+    cut = VectorizedGridSearchCV(network(), GRID, cv=4, max_memory=1.0).fit(*table)
     assert stacks[1:] == [1] * 24
     np.testing.assert_allclose(scores(cut), scores(whole), rtol=0, atol=1e-7)
 
 
 def test_scores_of_a_stack_are_there_before_the_next_one_is_done(table, monkeypatch):
     told = []
-    trained, scored = batching._in_batches, Evaluation._score
+    trained, scored = batching._train_minibatches, Evaluation._score
 
     def note_training(*args, **kwargs):
         told.append("trained")
@@ -254,7 +253,7 @@ def test_scores_of_a_stack_are_there_before_the_next_one_is_done(table, monkeypa
         told.append(len(parts))
         scored(self, parts)
 
-    monkeypatch.setattr(batching, "_in_batches", note_training)
+    monkeypatch.setattr(batching, "_train_minibatches", note_training)
     monkeypatch.setattr(Evaluation, "_score", note_score)
     grid = {"hidden_layer_sizes": [(4,), (5,), (6,)]}
     VectorizedGridSearchCV(network(), grid, cv=4, refit=False).fit(*table)
@@ -262,10 +261,8 @@ def test_scores_of_a_stack_are_there_before_the_next_one_is_done(table, monkeypa
 
 
 @pytest.mark.parametrize(("most_bytes", "most_alive"), [(None, 4), (1.0, 1)])
-def test_max_stack_memory_bounds_the_splits_that_are_held(
-    table, monkeypatch, most_bytes, most_alive
-):
-    made, original = [], batching.share_rows
+def test_max_memory_bounds_the_splits_that_are_held(table, monkeypatch, most_bytes, most_alive):
+    made, original = [], splits.share_rows
     seen = []
 
     def share(*args):
@@ -276,14 +273,14 @@ def test_max_stack_memory_bounds_the_splits_that_are_held(
         return rows
 
     monkeypatch.setattr("skbinary.model_selection.splits.share_rows", share)
-    VectorizedGridSearchCV(network(), GRID, cv=4, max_stack_memory=most_bytes).fit(*table)
+    VectorizedGridSearchCV(network(), GRID, cv=4, max_memory=most_bytes).fit(*table)
     assert max(seen) == most_alive
 
 
-@pytest.mark.parametrize("bad", [0, -1.0, "1 GB"])
-def test_max_stack_memory_that_is_no_size_is_told(table, bad):
-    search = VectorizedGridSearchCV(network(), GRID, max_stack_memory=bad)
-    with pytest.raises(ValueError, match="The 'max_stack_memory' parameter of Vect"):
+@pytest.mark.parametrize("bad", [0, -1.0, "1 XB", "GB", "-1GB", "0 MB"])
+def test_max_memory_that_is_no_size_is_told(table, bad):
+    search = VectorizedGridSearchCV(network(), GRID, max_memory=bad)
+    with pytest.raises(ValueError, match=r"max_memory.* (must be|parameter of Vect)"):
         search.fit(*table)
 
 
@@ -292,29 +289,29 @@ def test_max_stack_memory_that_is_no_size_is_told(table, bad):
 )
 def test_stack_that_is_out_of_memory_is_halved(table, monkeypatch, error):
     expected = scores(VectorizedGridSearchCV(network(), GRID, cv=4).fit(*table))
-    original, sizes = BatchedMiniBatch.epoch, []
+    original, sizes = BatchedMiniBatch.run_epoch, []
 
-    def epoch(self):
-        sizes.append(self.stack.n_models)
-        if self.stack.n_models > 5:
+    def run_epoch(self):
+        sizes.append(self.model_batch.n_models)
+        if self.model_batch.n_models > 5:
             raise error
         return original(self)
 
-    monkeypatch.setattr(BatchedMiniBatch, "epoch", epoch)
+    monkeypatch.setattr(BatchedMiniBatch, "run_epoch", run_epoch)
     found = scores(VectorizedGridSearchCV(network(), GRID, cv=4).fit(*table))
     assert {24, 12, 6, 3} == set(sizes)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-7)
 
 
 def test_model_that_alone_is_out_of_memory_fails_alone(table, monkeypatch):
-    original = BatchedMiniBatch.epoch
+    original = BatchedMiniBatch.run_epoch
 
-    def epoch(self):
+    def run_epoch(self):
         if any(setup.l2_penalty.strength == 1.0 for setup in self.setups):
             raise MemoryError("too large")
         return original(self)
 
-    monkeypatch.setattr(BatchedMiniBatch, "epoch", epoch)
+    monkeypatch.setattr(BatchedMiniBatch, "run_epoch", run_epoch)
     search = VectorizedGridSearchCV(network(), GRID, cv=3, refit=False)
     with pytest.warns(sklearn.exceptions.FitFailedWarning, match="6 fits failed"):
         search.fit(*table)
@@ -329,12 +326,12 @@ FULL = RuntimeError(
 # Where memory may run out in a search: what is called there, and the settings that call it.
 PLACES = {
     "rows": (preparation, "as_rows", {}),
-    "rows on a device": (splits, "placed", {}),
-    "checked data": (batching, "check_data", {}),
-    "weights": (TrainedModel, "_take_over", {}),
-    "members": (Parts, "finish", {"n_members": 2}),
-    "threshold": (ensemble, "choose_threshold", {"threshold": "f1"}),
-    "scores": (BinaryScorer, "_score_checked", {}),
+    "rows on a device": (splits, "move_to_device", {}),
+    "checked data": (splits, "check_data", {}),
+    "weights": (ModelFit, "state_of", {}),
+    "members": (cross_fitting, "join_models", {"n_members": 2}),
+    "threshold": (cross_fitting, "choose_threshold", {"threshold": "f1"}),
+    "scores": (Scorer, "scores", {}),
     "areas": (evaluation, "precomputed_areas", {}),
     "transformed rows": (splits, "transformed", {}),
 }
@@ -370,7 +367,7 @@ def test_candidate_that_is_out_of_memory_says_what_to_do(table, monkeypatch):
     def full(*args, **kwargs):
         raise FULL
 
-    monkeypatch.setattr(batching, "check_data", full)
+    monkeypatch.setattr(splits, "check_data", full)
     search = VectorizedGridSearchCV(network(), {"alpha": [1.0]}, cv=2, error_score="raise")
     with pytest.raises(MemoryError) as caught:
         search.fit(*table)
@@ -378,7 +375,7 @@ def test_candidate_that_is_out_of_memory_says_what_to_do(table, monkeypatch):
         'A candidate must fit into the memory of the device, got "[enforce fail at '
         "alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
         'allocate 400000000000 bytes. Error code 12 (Cannot allocate memory)". Lower '
-        "max_stack_memory or n_jobs, pass float32 rows, or leave out the largest candidates."
+        "max_memory or n_jobs, pass float32 rows, or leave out the largest candidates."
     )
 
 
@@ -410,10 +407,10 @@ def test_test_rows_that_a_transformer_refuses_score_nan_as_in_scikit_learn(table
 
 
 def test_error_of_the_training_is_not_taken_for_a_full_memory(table, monkeypatch):
-    def epoch(self):
+    def run_epoch(self):
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(BatchedMiniBatch, "epoch", epoch)
+    monkeypatch.setattr(BatchedMiniBatch, "run_epoch", run_epoch)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         VectorizedGridSearchCV(network(), GRID, cv=3).fit(*table)
 
@@ -430,17 +427,17 @@ def test_small_logistic_scores_equal_single_fits_to_the_bit(table):
 def test_linear_model_that_its_stack_leaves_is_fitted_alone(long_table, monkeypatch):
     grid = {"C": [0.1, 1.0, 10.0]}
     expected = GridSearchCV(TorchLogisticClassifier(), grid, cv=3).fit(*long_table)
-    original = PathNewton.epoch
+    original = PathNewton.run_epoch
 
-    def epoch(self):
+    def run_epoch(self):
         progress = dict(original(self))
         if 1 in progress:
-            progress[1] = replace(progress[1], done=StopReason.NO_DESCENT)
+            progress[1] = replace(progress[1], stop_reason=StopReason.LINE_SEARCH)
         return progress
 
-    monkeypatch.setattr(PathNewton, "epoch", epoch)
+    monkeypatch.setattr(PathNewton, "run_epoch", run_epoch)
     search = VectorizedGridSearchCV(TorchLogisticClassifier(), grid, cv=3).fit(*long_table)
-    assert sorted(search.cv_results_["fit_mode"]) == ["single", "stacked", "stacked"]
+    assert sorted(search.cv_results_["fit_mode"]) == ["batched", "batched", "single"]
     np.testing.assert_allclose(scores(search), scores(expected), atol=1e-6)
 
 
@@ -571,10 +568,10 @@ def test_times_of_a_stack_are_shared_by_its_models(table):
 @pytest.mark.parametrize(
     ("model", "mode"),
     [
-        (network(), "stacked"),
-        (TorchLogisticClassifier(), "stacked"),
-        (TorchLogisticClassifier(solver="adam"), "stacked"),
-        (network(callbacks=[]), "stacked"),
+        (network(), "batched"),
+        (TorchLogisticClassifier(), "batched"),
+        (TorchLogisticClassifier(solver="adam"), "batched"),
+        (network(callbacks=[]), "batched"),
         (network(solver="lbfgs"), "single"),
         (network(verbose=100), "single"),
         (TorchLogisticClassifier(solver="lbfgs"), "single"),
@@ -707,8 +704,8 @@ def test_searches_pass_the_checks_of_scikit_learn(estimator, check):
 @pytest.mark.parametrize("kind", [VectorizedGridSearchCV, VectorizedRandomizedSearchCV])
 def test_search_is_one_of_scikit_learn(kind):
     assert issubclass(kind, (GridSearchCV, RandomizedSearchCV))
-    search = clone(kind(TorchLogisticClassifier(), {"C": [1.0]}, max_stack_memory=5e8))
-    assert search.max_stack_memory == 5e8
+    search = clone(kind(TorchLogisticClassifier(), {"C": [1.0]}, max_memory=5e8))
+    assert search.max_memory == 5e8
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -724,7 +721,7 @@ def test_path_reaches_the_scores_of_grid_search(long_table, pipeline, weighted):
     grid = {f"{name}C": np.logspace(-4, 4, 9), f"{name}class_weight": [None, "balanced"]}
     ours = VectorizedGridSearchCV(model, grid, scoring="roc_auc").fit(X, y, **fit_params)
     theirs = GridSearchCV(model, grid, scoring="roc_auc").fit(X, y, **fit_params)
-    assert set(ours.cv_results_["fit_mode"]) == {"stacked"}
+    assert set(ours.cv_results_["fit_mode"]) == {"batched"}
     np.testing.assert_allclose(scores(ours), scores(theirs), atol=1e-6)
     assert ours.best_params_ == theirs.best_params_
 
@@ -747,5 +744,5 @@ def test_search_on_cuda_reaches_the_scores_of_single_fits(long_table, model, gri
     theirs = GridSearchCV(model, grid, cv=3, scoring="roc_auc", refit=False)
     ours.fit(*long_table)
     theirs.fit(*long_table)
-    assert set(ours.cv_results_["fit_mode"]) == {"stacked"}
+    assert set(ours.cv_results_["fit_mode"]) == {"batched"}
     np.testing.assert_allclose(scores(ours), scores(theirs), atol=1e-3)

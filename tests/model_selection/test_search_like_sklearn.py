@@ -1678,7 +1678,7 @@ def test_pipeline_whose_transformer_fails_on_a_candidate_scores_nan_for_it(searc
 def test_fit_mode_of_a_stackable_grid_is_stacked():
     search = skbinary.VectorizedGridSearchCV(LOGISTIC, STRENGTHS, cv=FOLDS).fit(*make_table())
 
-    assert search.cv_results_["fit_mode"].tolist() == ["stacked", "stacked"]
+    assert search.cv_results_["fit_mode"].tolist() == ["batched", "batched"]
 
 
 def test_fit_mode_with_callbacks_is_single():
@@ -1692,13 +1692,13 @@ def test_fit_mode_of_another_estimator_is_single_beside_stacked_ones(pipeline):
     grids = [{"clf__C": [0.1, 1.0]}, {"clf": [LogisticRegression()]}]
     search = skbinary.VectorizedGridSearchCV(pipeline, grids, cv=FOLDS).fit(*make_table())
 
-    assert search.cv_results_["fit_mode"].tolist() == ["stacked", "stacked", "single"]
+    assert search.cv_results_["fit_mode"].tolist() == ["batched", "batched", "single"]
 
 
-def test_max_stack_memory_by_default_is_none():
+def test_max_memory_by_default_is_none():
     search = skbinary.VectorizedGridSearchCV(LOGISTIC, STRENGTHS)
 
-    assert search.get_params()["max_stack_memory"] is None
+    assert search.get_params()["max_memory"] is None
 
 
 # -- side by side with GridSearchCV ---------------------------------------------------------------

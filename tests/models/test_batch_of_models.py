@@ -197,8 +197,8 @@ def test_sparse_rows_made_dense_in_parts_give_the_same_products(monkeypatch):
     assert [span.stop - span.start for span, _ in parts] == [10] * 4
     torch.testing.assert_close(torch.cat([part.values for _, part in parts]), dense)
     importance = torch.rand(40, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    squares = sum(part.square(importance[span]) for span, part in parts)
-    torch.testing.assert_close(squares, batch.square(importance))
+    squares = sum(part.weighted_gram(importance[span]) for span, part in parts)
+    torch.testing.assert_close(squares, batch.weighted_gram(importance))
     columns = SparseBatch(batch.transposed)._dense_parts()
     products = sum(part.values.mT @ part.values for _, part in columns)
     torch.testing.assert_close(products, batch.row_products())

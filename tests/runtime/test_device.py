@@ -21,7 +21,7 @@ from skbinary import (
     TorchMLPClassifier,
     VectorizedGridSearchCV,
 )
-from skbinary.estimators.scoring import BinaryScorer
+from skbinary.estimators.scoring import Scorer
 from skbinary.runtime.device import full_precision, generator, resolve_device
 from skbinary.solvers.minibatch.optimizers import Adam
 
@@ -159,7 +159,7 @@ def test_predict_of_a_model_from_an_absent_device_warns_once_and_gives_the_same(
     model = TorchLogisticClassifier().fit(X, Y)
     expected = model.predict_proba(X)
     model.device_ = "cuda:0"
-    with pytest.warns(UserWarning, match="fitted on cuda:0, which is not there.*CPU") as caught:
+    with pytest.warns(UserWarning, match="fitted on cuda:0, which is not available.*CPU") as caught:
         probabilities = model.predict_proba(X)
     assert len(caught) == 1
     assert_array_equal(probabilities, expected)
@@ -345,13 +345,13 @@ def test_settings_of_the_process_are_found_again_after_fit():
 
 
 def test_default_settings_hold_on_the_threads_of_a_search(monkeypatch):
-    seen, original = [], BinaryScorer._score_checked
+    seen, original = [], Scorer.scores
 
     def spy(self, *args):
         seen.append((torch.zeros(1).device.type, torch.is_autocast_enabled("cpu"), np.geterr()))
         return original(self, *args)
 
-    monkeypatch.setattr(BinaryScorer, "_score_checked", spy)
+    monkeypatch.setattr(Scorer, "scores", spy)
     model = TorchMLPClassifier(**SMALL)
     search = VectorizedGridSearchCV(model, {"alpha": [0.1, 1.0]}, cv=2, n_jobs=2, refit=False)
     usual = np.geterr()

@@ -31,14 +31,14 @@ class Scripted:
     def start(self):
         self.started = True
 
-    def epoch(self):
+    def run_epoch(self):
         self.n_epochs += 1
         self.model_batch.parameters += 1
         loss = next(self.losses)
         done = StopReason.CONVERGED if self.n_epochs == self.done_at else None
-        return Progress(loss, loss, 0.1, done=done)
+        return Progress(loss, loss, 0.1, stop_reason=done)
 
-    def plateau(self):
+    def on_plateau(self):
         self.n_plateaus += 1
         return self.last_plateau
 
@@ -81,7 +81,7 @@ def validation_of(X, y):
 
 
 def test_train_all_epochs_reports_max_iter():
-    result = train(Scripted(falling()), StoppingCriteria(5, 1e-4, 10, watches="objective"))
+    result = train(Scripted(falling()), StoppingCriteria(5, 1e-4, 10, monitored="objective"))
     assert result.stop_reason is StopReason.MAX_ITER
     assert result.n_iter == result.best_epoch == 5
     assert result.history["loss"] == [1, 0.5, 0.25, 0.125, 0.0625]
@@ -96,10 +96,10 @@ def test_train_solver_done_stops_at_once():
 
 def test_train_no_improvement_stops_after_patience():
     losses = [1.0, 0.5] + [0.5] * 20
-    result = train(Scripted(losses), StoppingCriteria(22, 1e-4, 3, watches="objective"))
+    result = train(Scripted(losses), StoppingCriteria(22, 1e-4, 3, monitored="objective"))
     # scikit-learn forgives n_iter_no_change epochs and stops at the next one.
     assert result.n_iter == 2 + 3 + 1
-    assert result.stop_reason is StopReason.NO_IMPROVEMENT
+    assert result.stop_reason is StopReason.TRAINING_LOSS
 
 
 def test_train_no_improvement_full_batch_goes_on():
@@ -110,14 +110,14 @@ def test_train_no_improvement_full_batch_goes_on():
 
 def test_train_plateau_not_last_goes_on_and_counts_anew():
     step = Scripted([1.0] * 12, last_plateau=False)
-    train(step, StoppingCriteria(12, 1e-4, 3, watches="objective"))
+    train(step, StoppingCriteria(12, 1e-4, 3, monitored="objective"))
     assert step.n_plateaus == 2
 
 
 def test_train_improvement_below_tol_is_none():
     losses = [1.0 - 0.01 * i for i in range(20)]
-    result = train(Scripted(losses), StoppingCriteria(20, 0.1, 3, watches="objective"))
-    assert result.stop_reason is StopReason.NO_IMPROVEMENT
+    result = train(Scripted(losses), StoppingCriteria(20, 0.1, 3, monitored="objective"))
+    assert result.stop_reason is StopReason.TRAINING_LOSS
 
 
 def test_train_early_stopping_keeps_the_best_weights():
@@ -125,9 +125,9 @@ def test_train_early_stopping_keeps_the_best_weights():
     # labelled right from the first epoch on, and x = 1 of class 0 never is.
     validation = validation_of([[-1.0], [1.0]], [0.0, 0.0])
     result = train(
-        Scripted(falling(), validation), StoppingCriteria(10, 1e-4, 2, watches="validation_score")
+        Scripted(falling(), validation), StoppingCriteria(10, 1e-4, 2, monitored="validation_score")
     )
-    assert result.stop_reason is StopReason.VALIDATION
+    assert result.stop_reason is StopReason.VALIDATION_SCORE
     assert result.best_epoch == 1
     assert float(result.parameters) == 1.0
     assert result.n_iter == 4

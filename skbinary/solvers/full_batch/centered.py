@@ -20,14 +20,14 @@ class _Solver(Protocol):
 
     def start(self) -> None: ...
 
-    def epoch(self) -> Progress: ...
+    def run_epoch(self) -> Progress: ...
 
-    def plateau(self) -> bool: ...
+    def on_plateau(self) -> bool: ...
 
     def state(self) -> dict[str, Any]: ...
 
 
-class CenteredStep:
+class CenteredSolver:
     """A solver of a linear model with an intercept that sees centered columns.
 
     The weights are the same. The intercept, which is not penalized, absorbs the offset.
@@ -74,14 +74,14 @@ class CenteredStep:
         self._solver.start()
         self._is_behind = True
 
-    def epoch(self) -> Progress:
+    def run_epoch(self) -> Progress:
         """Make one iteration."""
         self._is_behind = True
-        return self._solver.epoch()
+        return self._solver.run_epoch()
 
-    def plateau(self) -> bool:
+    def on_plateau(self) -> bool:
         """Tell whether training ends when nothing improves."""
-        return self._solver.plateau()
+        return self._solver.on_plateau()
 
     def state(self) -> dict[str, Any]:
         """Give what the solver remembers."""

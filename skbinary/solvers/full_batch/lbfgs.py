@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skbinary.solvers.full_batch.line_search import search
+from skbinary.solvers.full_batch.line_search import find_step
 from skbinary.solvers.full_batch.objective import LinearObjective, NetworkObjective
 from skbinary.solvers.full_batch.rounding import RoundingFloor
 from skbinary.solvers.result import Progress, StopReason, check_curvature
@@ -133,25 +133,25 @@ class LBFGS:
         self.objective.start()
         self._memory = Memory()
         self._floor = RoundingFloor(self.objective)
-        curvature = self.objective.curvature()
+        curvature = self.objective.hessian_diagonal()
         if curvature is not None:
             check_curvature(curvature)
         tiny = torch.finfo(self.objective.parameters.dtype).tiny
         self._inverse = None if curvature is None else curvature.clamp(min=tiny).reciprocal()
 
-    def epoch(self) -> Progress:
+    def run_epoch(self) -> Progress:
         """Make one iteration."""
         objective = self.objective
         before, gradient = objective.value, objective.gradient
         direction = -self._times_inverse_hessian(gradient)
-        along = objective.ray(direction)
-        step = search(along, self._first_step(gradient))
+        along = objective.along(direction)
+        step = find_step(along, self._first_step(gradient))
         if step is None and len(self._memory):
             # The memory may be what misleads: once more, straight down.
             self._memory.clear()
             direction = -self._times_inverse_hessian(gradient)
-            along = objective.ray(direction)
-            step = search(along, self._first_step(gradient))
+            along = objective.along(direction)
+            step = find_step(along, self._first_step(gradient))
         if step is not None:
             objective.move(step, direction)
             self._memory.remember(direction * step, objective.gradient - gradient)
@@ -159,7 +159,7 @@ class LBFGS:
         done = self._verdict(step, gap, before, along.slope)
         return Progress(objective.loss, objective.value, step or 0.0, gap, done)
 
-    def plateau(self) -> bool:
+    def on_plateau(self) -> bool:
         """Tell that training shall end when nothing improves."""
         return True
 
@@ -172,13 +172,13 @@ class LBFGS:
     ) -> StopReason | None:
         if gap <= self.tol:
             return StopReason.CONVERGED
-        if self._floor.is_reached(self.objective.gradient, slope, is_stuck=step is None):
+        if self._floor.is_reached(self.objective.gradient, slope, search_failed=step is None):
             return StopReason.ROUNDING
         if step is None:
-            return StopReason.NO_DESCENT
+            return StopReason.LINE_SEARCH
         decrease = before - self.objective.value
         if self.min_decrease and decrease <= self.min_decrease * max(1.0, before):
-            return StopReason.FLAT
+            return StopReason.OBJECTIVE
         if self.objective.n_evaluations >= self.max_evaluations:
             return StopReason.MAX_FUN
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from skbinary.solvers.full_batch.objective import Along
+from skbinary.solvers.full_batch.objective import LineFunction
 from skbinary.solvers.full_batch.rounding import ROUNDING
 
 SUFFICIENT = 1e-4  # share of the promised decrease that a step must keep
@@ -12,7 +12,9 @@ _CURVATURE = 0.9  # share of the slope that may be left
 _MOST_TRIALS = 40
 
 
-def search(along: Along, first: float = 1.0, n_trials: int = _MOST_TRIALS) -> float | None:
+def find_step(
+    along: LineFunction, first: float = 1.0, n_trials: int = _MOST_TRIALS
+) -> float | None:
     """Find a step that lowers the objective enough and leaves a flatter slope.
 
     Bisection for the weak Wolfe conditions (Lewis and Overton, "Nonsmooth optimization via
@@ -22,7 +24,7 @@ def search(along: Along, first: float = 1.0, n_trials: int = _MOST_TRIALS) -> fl
 
     Parameters
     ----------
-    along : Along
+    along : LineFunction
         The objective along the direction.
     first : float
         The step to try first.
@@ -49,7 +51,7 @@ def search(along: Along, first: float = 1.0, n_trials: int = _MOST_TRIALS) -> fl
     return low or None
 
 
-def _lowers(along: Along, step: float, value: float, slope: float) -> bool:
+def _lowers(along: LineFunction, step: float, value: float, slope: float) -> bool:
     if value <= along.value + SUFFICIENT * step * along.slope:
         return True
     level = along.value + ROUNDING * abs(along.value)

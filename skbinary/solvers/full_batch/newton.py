@@ -9,8 +9,8 @@ from torch import Tensor
 
 from skbinary.models.batch_of_models import ModelBatch
 from skbinary.solvers.full_batch.lbfgs import Memory
-from skbinary.solvers.full_batch.line_search import search
-from skbinary.solvers.full_batch.objective import Along, LinearObjective
+from skbinary.solvers.full_batch.line_search import find_step
+from skbinary.solvers.full_batch.objective import LinearObjective, LineFunction
 from skbinary.solvers.full_batch.rounding import RoundingFloor
 from skbinary.solvers.result import Progress, StopReason, check_curvature
 
@@ -67,7 +67,7 @@ class Newton:
         self._memory.clear()
         self._origin = self.model_batch.parameters.clone()
 
-    def epoch(self) -> Progress:
+    def run_epoch(self) -> Progress:
         """Make one iteration."""
         objective = self.objective
         fresh = self._solver is None
@@ -76,7 +76,7 @@ class Newton:
             # The part hardly knows some of the columns, so what it has found leads astray.
             self._solver, self._is_borrowed, fresh = None, False, True
             self.model_batch.parameters.copy_(self._origin)
-            objective.restart()
+            objective.evaluate()
             direction, along, step = self._aim()
         before = objective.gradient
         if step is not None:
@@ -94,24 +94,26 @@ class Newton:
         if gap <= goal and -along.slope / 2 <= self.tol:
             done = StopReason.CONVERGED
         elif self._floor.is_reached(
-            objective.gradient, along.slope, is_stuck=step is None and fresh
+            objective.gradient, along.slope, search_failed=step is None and fresh
         ):
             done = StopReason.ROUNDING
         elif step is None and fresh:
-            done = StopReason.NO_DESCENT
+            done = StopReason.LINE_SEARCH
         return Progress(objective.loss, objective.value, step or 0.0, gap, done)
 
-    def _aim(self) -> tuple[Tensor, Along, float | None]:
+    def _aim(self) -> tuple[Tensor, LineFunction, float | None]:
         """Find where to go and how far, with a new Hessian if there is none."""
         if self._solver is None:
             self._solver, self._is_borrowed = HessianSolver(self.objective.hessian()), False
             self._memory.clear()
         direction = -self._memory.times_inverse(self.objective.gradient, self._solver.solve)
-        along = self.objective.ray(direction)
-        step = search(along, n_trials=_BORROWED_TRIALS) if self._is_borrowed else search(along)
+        along = self.objective.along(direction)
+        step = (
+            find_step(along, n_trials=_BORROWED_TRIALS) if self._is_borrowed else find_step(along)
+        )
         return direction, along, step
 
-    def plateau(self) -> bool:
+    def on_plateau(self) -> bool:
         """Tell that training shall end when nothing improves."""
         return True
 
@@ -133,9 +135,9 @@ class Newton:
         )
         objective = LinearObjective(model_batch, part, self.objective.l2, self.objective.pool)
         rough = Newton(objective, _ROUGH)
-        objective.restart()
+        objective.evaluate()
         for _ in range(10):
-            if rough.epoch().done is not None:
+            if rough.run_epoch().stop_reason is not None:
                 break
         if bool(torch.isfinite(model_batch.parameters).all()):
             self.model_batch.parameters.copy_(model_batch.parameters)

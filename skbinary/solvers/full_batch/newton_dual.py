@@ -79,14 +79,14 @@ class DualNewton:
         inner.copy_(torch.cat([(self._basis.mT @ logits)[:, 0], parameters[n:]]))
         self._newton.start()
 
-    def epoch(self) -> Progress:
+    def run_epoch(self) -> Progress:
         """Make one iteration."""
-        progress = self._newton.epoch()
+        progress = self._newton.run_epoch()
         self._is_behind = True
         length = float(self._newton.objective.gradient.norm())
-        return replace(progress, gap=length)
+        return replace(progress, gradient_norm=length)
 
-    def plateau(self) -> bool:
+    def on_plateau(self) -> bool:
         """Tell that training shall end when nothing improves."""
         return True
 

@@ -22,7 +22,7 @@ from skbinary.solvers.full_batch.newton import HessianSolver, Newton
 from skbinary.solvers.full_batch.objective import LinearObjective
 from skbinary.solvers.full_batch.rounding import ROUNDING
 from skbinary.solvers.full_batch.small_objective import linear_objective
-from skbinary.solvers.full_batch.weighted_objective import WeightedSums
+from skbinary.solvers.full_batch.weighted_objective import WeightedLosses
 from skbinary.solvers.result import Progress, StopReason
 
 _MEMORY = 6  # changes of the gradient that are kept; near the optimum a few are enough
@@ -40,7 +40,7 @@ _ALIKE = 1.5
 _SINGLE, _MOST_IN_SINGLE = 1e-6, 6
 
 
-class Point(NamedTuple):
+class PathModel(NamedTuple):
     """One model of a path.
 
     Parameters
@@ -75,7 +75,7 @@ class PathNewton:
         The rows, in the precision of the computation. Its weights do not count.
     weights : Tensor of shape (n_weightings, n_samples)
         Weights of the rows, zero or more: folds, for example, that leave rows out.
-    points : sequence of Point
+    points : sequence of PathModel
         The models.
     pool : ThreadPool
         Shares out the rows.
@@ -88,7 +88,7 @@ class PathNewton:
         architecture: Architecture,
         dataset: Dataset,
         weights: Tensor,
-        points: Sequence[Point],
+        points: Sequence[PathModel],
         pool: ThreadPool,
         on_step: Callable[[], None] | None = None,
     ):
@@ -102,7 +102,7 @@ class PathNewton:
         self._points = points
         self._weights = weights
         self._totals = weights.double().sum(dim=1).to(weights)
-        self._sums = WeightedSums(dataset, weights)
+        self._sums = WeightedLosses(dataset, weights)
         # Neighbours have the same row weights.
         self._live = sorted(range(len(points)), key=lambda k: points[k].weighting)
         self._parameters: Tensor = weights.new_zeros(len(points), architecture.n_parameters)
@@ -119,7 +119,7 @@ class PathNewton:
         self._changes: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=_MEMORY)
         self._directions = -self._times_inverse(self._gradients)
 
-    def epoch(self) -> Mapping[int, Progress]:
+    def run_epoch(self) -> Mapping[int, Progress]:
         """Let every model take its step if that lowers its objective, or halve it."""
         self.on_step()
         moves = self._steps[:, None] * self._directions
@@ -152,14 +152,14 @@ class PathNewton:
         self._directions = torch.where(taken, directions, self._directions)
         return self._progress(torch.where(lowers, lengths, 0.0))
 
-    def alone(self, k: int) -> _Alone:
+    def solver_of(self, k: int) -> _Alone:
         """Give one model as if it were alone."""
         return _Alone(self, k)
 
-    def together(self, models: Sequence[int]) -> None:
+    def select(self, models: Sequence[int]) -> None:
         """Leave them to be scored one by one: a path has no validation rows."""
 
-    def drop(self, done: Collection[int]) -> None:
+    def remove(self, done: Collection[int]) -> None:
         """Let models leave that are done."""
         kept = [i for i, k in enumerate(self._live) if k not in done]
         if not kept or not done:
@@ -193,7 +193,7 @@ class PathNewton:
         for l2 in strengths:
             self.on_step()
             hessian.diagonal()[: part.n_features] += l2 - newton.objective.l2
-            newton.objective.penalize(l2)
+            newton.objective.set_l2(l2)
             solver, change = _aim(newton.objective, hessian)
             if change is None:
                 newton.resume(solver)
@@ -238,11 +238,11 @@ class PathNewton:
         """Come near the optimum on a part of the rows, and give the Hessian there."""
         objective, flat = newton.objective, newton.model_batch.parameters
         for _ in range(_MOST_ROUGH_STEPS):
-            if newton.epoch().done is not None:
+            if newton.run_epoch().stop_reason is not None:
                 break
         if not bool(torch.isfinite(flat).all()):
             flat.zero_()
-            objective.restart()
+            objective.evaluate()
         return objective.hessian()
 
     def _settle(self, parameters: Tensor) -> None:
@@ -318,7 +318,7 @@ class PathNewton:
             if gap <= tol and decrement <= tol and not self._is_single:
                 done = StopReason.CONVERGED
             elif step < _SHORTEST_STEP:
-                done = StopReason.NO_DESCENT
+                done = StopReason.LINE_SEARCH
             progress[k] = Progress(loss, value, length, gap, done)
         return progress
 
@@ -346,11 +346,11 @@ class _Alone:
     def start(self) -> None:
         """Get ready; the whole path does."""
 
-    def epoch(self) -> Progress:
+    def run_epoch(self) -> Progress:
         """Make one iteration, together with the others."""
-        return self._path.epoch()[self._k]
+        return self._path.run_epoch()[self._k]
 
-    def plateau(self) -> bool:
+    def on_plateau(self) -> bool:
         """Tell that training shall end when nothing improves."""
         return True
 

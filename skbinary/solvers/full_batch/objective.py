@@ -29,7 +29,7 @@ _LOSS_AT_ZERO = math.log(2) * (1 + 1e-9)
 
 
 @dataclass(frozen=True)
-class Along:
+class LineFunction:
     """The objective along a direction.
 
     Parameters
@@ -56,13 +56,13 @@ class Objective(Protocol):
     @property
     def parameters(self) -> Tensor: ...
 
-    def ray(self, direction: Tensor) -> Along: ...
+    def along(self, direction: Tensor) -> LineFunction: ...
 
     def move(self, step: float, direction: Tensor) -> None: ...
 
-    def curvature(self) -> Tensor | None: ...
+    def hessian_diagonal(self) -> Tensor | None: ...
 
-    def rounding(self) -> Tensor | None: ...
+    def gradient_rounding_errors(self) -> Tensor | None: ...
 
     def start(self) -> None: ...
 
@@ -134,7 +134,7 @@ class LinearObjective:
     def parameters(self) -> Tensor:
         return self.model_batch.parameters[0]
 
-    def restart(self) -> None:
+    def evaluate(self) -> None:
         """Evaluate the objective where the parameters are now."""
         columns, constant = self._split(self.parameters)
 
@@ -151,12 +151,12 @@ class LinearObjective:
         The last solution can be a bad start on other rows: where all logits are far from zero, the
         loss has no curvature to step by.
         """
-        self.restart()
+        self.evaluate()
         if not self.value <= _LOSS_AT_ZERO:
             self.parameters.zero_()
-            self.restart()
+            self.evaluate()
 
-    def penalize(self, l2: float) -> None:
+    def set_l2(self, l2: float) -> None:
         """Take another strength of the penalty, which moves no logit."""
         n = self.dataset.n_features
         weights = self.parameters[:n]
@@ -164,7 +164,7 @@ class LinearObjective:
         self._penalty = l2 / 2 * float(weights @ weights)
         self.l2, self.value = l2, self.loss + self._penalty
 
-    def ray(self, direction: Tensor) -> Along:
+    def along(self, direction: Tensor) -> LineFunction:
         """Look along a direction of shape (n_parameters,)."""
         columns, constant = self._split(direction)
         weights = self.parameters[: self.dataset.n_features]
@@ -172,7 +172,7 @@ class LinearObjective:
         square = self.l2 * float(columns @ columns)
         self._direction = Direction(direction, columns, constant, self._penalty, cross, square)
         self._seen = (0.0, self.loss, self.gradient)
-        return Along(self._look_ahead, self.value, float(self.gradient @ direction))
+        return LineFunction(self._look_ahead, self.value, float(self.gradient @ direction))
 
     def _look_ahead(self, step: float) -> tuple[float, float]:
         """Give value and slope at a step along the direction of the last ray."""
@@ -201,7 +201,7 @@ class LinearObjective:
         self._logits, self._trial = self._trial, self._logits
         self._arrive(*self._seen[1:])
 
-    def curvature(self) -> Tensor:
+    def hessian_diagonal(self) -> Tensor:
         """Give the diagonal of the Hessian."""
         squares = torch.zeros_like(self.parameters)
         n = self.dataset.n_features
@@ -217,7 +217,7 @@ class LinearObjective:
         squares[:n] += self.l2
         return squares
 
-    def rounding(self) -> Tensor:
+    def gradient_rounding_errors(self) -> Tensor:
         """Bound the rounding error of each component of the gradient, to first order.
 
         A component is the sum of products of residuals with numbers of its column. A residual is
@@ -271,7 +271,7 @@ class LinearObjective:
             if chosen is not None:
                 batch = DenseBatch(torch.index_select(batch.dense(), 1, chosen))
             constant = batch.transposed_matmul(importance)
-            return batch.square(importance), constant, importance.sum()
+            return batch.weighted_gram(importance), constant, importance.sum()
 
         # Where columns are chosen, sparse rows are made dense a span at a time.
         rows = self.dataset.rows
@@ -367,15 +367,15 @@ class NetworkObjective:
     def parameters(self) -> Tensor:
         return self.model_batch.parameters[0]
 
-    def restart(self) -> None:
+    def evaluate(self) -> None:
         """Evaluate the objective where the parameters are now."""
         self.loss, self.value, self.gradient = self._evaluate()
 
     def start(self) -> None:
         """Evaluate the objective at the parameters."""
-        self.restart()
+        self.evaluate()
 
-    def ray(self, direction: Tensor) -> Along:
+    def along(self, direction: Tensor) -> LineFunction:
         """Look along a direction of shape (n_parameters,)."""
         origin = self.parameters.clone()
         self._seen: dict[float, tuple[float, float, Tensor]] = {}
@@ -390,7 +390,7 @@ class NetworkObjective:
             _, value, gradient = self._seen[step]
             return value, float(gradient @ direction)
 
-        return Along(at, self.value, float(self.gradient @ direction))
+        return LineFunction(at, self.value, float(self.gradient @ direction))
 
     def move(self, step: float, direction: Tensor) -> None:
         """Go along the direction of the last ray."""
@@ -398,11 +398,11 @@ class NetworkObjective:
         seen = self._seen.get(step)
         self.loss, self.value, self.gradient = self._evaluate() if seen is None else seen
 
-    def curvature(self) -> None:
+    def hessian_diagonal(self) -> None:
         """Tell that the curvature of a network is not known."""
         return
 
-    def rounding(self) -> None:
+    def gradient_rounding_errors(self) -> None:
         """Return None: the rounding errors of the gradient of a network are not known."""
         return
 

@@ -52,7 +52,7 @@ class ProximalNewton:
         self.objective.start()
         self._floor = RoundingFloor(self.objective)
 
-    def epoch(self) -> Progress:
+    def run_epoch(self) -> Progress:
         """Make one iteration."""
         objective = self.objective
         working = self._working_set()
@@ -78,14 +78,14 @@ class ProximalNewton:
         done = None
         if gap <= self.tol:
             done = StopReason.CONVERGED
-        elif self._floor.is_reached(violations, promised, is_stuck=step is None):
+        elif self._floor.is_reached(violations, promised, search_failed=step is None):
             done = StopReason.ROUNDING
         elif step is None:
-            done = StopReason.NO_DESCENT
+            done = StopReason.LINE_SEARCH
         penalty = float(self._penalties() @ objective.parameters.abs())
         return Progress(objective.loss, objective.value + penalty, step or 0.0, gap, done)
 
-    def plateau(self) -> bool:
+    def on_plateau(self) -> bool:
         """Tell that training shall end when nothing improves."""
         return True
 
@@ -132,7 +132,7 @@ class ProximalNewton:
             # Term by term: for small steps the difference of two sums would be rounding error.
             return float(penalties @ ((start + step * direction).abs() - start.abs()))
 
-        along = objective.ray(direction)
+        along = objective.along(direction)
         before = objective.value + float(penalties @ start.abs())
         promised = along.slope + added(1.0)
         rounding = ROUNDING * abs(before)

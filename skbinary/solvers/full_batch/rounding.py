@@ -32,7 +32,7 @@ class RoundingFloor:
         self._smallest = float("inf")
         self._n_misses = 0
 
-    def is_reached(self, gradient: Tensor, slope: float, *, is_stuck: bool) -> bool:
+    def is_reached(self, gradient: Tensor, slope: float, *, search_failed: bool) -> bool:
         """Look at the gradient after an iteration.
 
         Parameters
@@ -41,7 +41,7 @@ class RoundingFloor:
             The gradient, or another measure of the distance to the optimum in its units.
         slope : float
             The slope of the objective along the last direction, where it began.
-        is_stuck : bool
+        search_failed : bool
             Whether no step along it lowered the objective.
         """
         largest = float(gradient.abs().max())
@@ -51,9 +51,9 @@ class RoundingFloor:
             self._n_misses += 1
         # The bound takes a pass over the rows, so it is asked for only where it may be reached.
         is_flat = abs(slope) <= ROUNDING * abs(self.objective.value)
-        if not is_stuck and not (is_flat and self._n_misses >= _PATIENCE):
+        if not search_failed and not (is_flat and self._n_misses >= _PATIENCE):
             return False
-        bound = self.objective.rounding()
+        bound = self.objective.gradient_rounding_errors()
         if bound is None:
             return is_flat
         return bool((gradient.abs() <= _TERMS * bound).all())

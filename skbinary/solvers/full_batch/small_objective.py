@@ -10,7 +10,7 @@ from skbinary.data.dataset import Dataset
 from skbinary.data.rows import CenteredRows, DenseRows
 from skbinary.models.batch_of_models import ModelBatch
 from skbinary.runtime.threads import ThreadPool
-from skbinary.solvers.full_batch.objective import Along, Direction, LinearObjective
+from skbinary.solvers.full_batch.objective import Direction, LinearObjective, LineFunction
 
 SMALL = 1 << 16  # numbers in the table
 
@@ -41,24 +41,24 @@ class SmallLinearObjective(LinearObjective):
         self._share = share if dataset.weight is None else share * dataset.weight
         super().__init__(model_batch, dataset, l2, pool)
 
-    def restart(self) -> None:
+    def evaluate(self) -> None:
         """Evaluate the objective where the parameters are now."""
         torch.mv(self._table, self.parameters, out=self._logits)
         self._arrive(*self._look(self._logits))
 
-    def penalize(self, l2: float) -> None:
+    def set_l2(self, l2: float) -> None:
         """Take another strength of the penalty, which moves no logit."""
-        super().penalize(l2)
+        super().set_l2(l2)
         self._strengths[: self.dataset.n_features] = l2
 
-    def ray(self, direction: Tensor) -> Along:
+    def along(self, direction: Tensor) -> LineFunction:
         """Look along a direction of shape (n_parameters,)."""
         torch.mv(self._table, direction, out=self._ahead)
         strong = self._strengths * direction
         cross, square = float(strong @ self.parameters), float(strong @ direction)
         self._direction = Direction(direction, direction, 0.0, self._penalty, cross, square)
         self._seen = (0.0, self.loss, self.gradient)
-        return Along(self._look_ahead, self.value, float(self.gradient @ direction))
+        return LineFunction(self._look_ahead, self.value, float(self.gradient @ direction))
 
     def _look_ahead(self, step: float) -> tuple[float, float]:
         self.n_evaluations += 1

@@ -13,7 +13,7 @@ from skbinary.data.dataset import Dataset
 from skbinary.runtime.threads import ThreadPool
 
 
-class WeightedSums:
+class WeightedLosses:
     """Sums over rows of losses and their gradients, for several models under several weightings.
 
     Parameters

@@ -58,7 +58,7 @@ class _Feed:
     def batches(self) -> Iterator[LayerInput]:
         """Give the batches of an epoch."""
         size = self._minibatch_setup.batch_size
-        for fetched in torch.split(self.order, self.rows.n_fetched(size)):
+        for fetched in torch.split(self.order, self.rows.fetch_size(size)):
             yield from self.rows.batch(fetched).split(size)
 
 
@@ -134,7 +134,7 @@ class BatchedMiniBatch:
     def start(self) -> None:
         """Get ready; batches need nothing."""
 
-    def epoch(self) -> Mapping[int, Progress]:
+    def run_epoch(self) -> Mapping[int, Progress]:
         """Let every model go through all of its rows once."""
         feeds = list(self._feeds.values())
         for feed in feeds:
@@ -149,11 +149,11 @@ class BatchedMiniBatch:
         self._rules.after_epoch(self._n_epochs)
         return dict(zip(self._live, self._progress(targets, weights, rates), strict=True))
 
-    def alone(self, k: int) -> _Member:
+    def solver_of(self, k: int) -> _Member:
         """Give one model as if it were alone."""
         return _Member(self, k)
 
-    def together(self, models: Sequence[int]) -> ModelBatch | None:
+    def select(self, models: Sequence[int]) -> ModelBatch | None:
         """Give models as a stack, to be scored at once, where that is worth it: on a GPU."""
         if self.model_batch.parameters.device.type == "cpu":
             return None
@@ -162,7 +162,7 @@ class BatchedMiniBatch:
         places = [self._live.index(k) for k in models]
         return ModelBatch(self.architecture, self.model_batch.parameters[places])
 
-    def drop(self, done: Collection[int]) -> None:
+    def remove(self, done: Collection[int]) -> None:
         """Let models leave, and close ranks.
 
         Where steps are recorded, some of those that are done stay, whatever becomes of them, until
@@ -205,11 +205,11 @@ class BatchedMiniBatch:
         """Give the batches of an epoch as the models see them."""
         rows = [feed.rows for feed in feeds if isinstance(feed.rows, SharedTable)]
         one_each = len(rows) == len(self._live) > 1 and bool(self.architecture.hidden)
-        if one_each and all(each.shares(rows[0]) for each in rows):
+        if one_each and all(each.has_same_table(rows[0]) for each in rows):
             orders = [r.positions(f.order) for r, f in zip(rows, feeds, strict=True)]
-            n_fetched = rows[0].n_fetched_of_each(self._batch_size, len(rows))
+            n_fetched = rows[0].fetch_size_per_model(self._batch_size, len(rows))
             for where in torch.split(torch.stack(orders), n_fetched, dim=1):
-                yield from rows[0].batches_of_each(where, self._batch_size)
+                yield from rows[0].batches_per_model(where, self._batch_size)
             return
         for parts in zip(*(feed.batches() for feed in feeds), strict=True):
             models = [(f.models, part) for f, part in zip(feeds, parts, strict=True)]
@@ -376,11 +376,11 @@ class _Member:
     def start(self) -> None:
         """Get ready; the whole stack does."""
 
-    def epoch(self) -> Progress:
+    def run_epoch(self) -> Progress:
         """Go through all rows once, together with the others."""
-        return self._whole.epoch()[self._k]
+        return self._whole.run_epoch()[self._k]
 
-    def plateau(self) -> bool:
+    def on_plateau(self) -> bool:
         """Tell whether training shall end when nothing improves."""
         return self._whole._rules.plateau(self._k)
 

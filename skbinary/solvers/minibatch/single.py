@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from skbinary.data.batches import LayerInput, Shareable
+from skbinary.data.batches import LayerInput, SplittableInput
 from skbinary.data.dataset import Dataset
-from skbinary.data.rows import DenseRows, MappedRows, Source
+from skbinary.data.rows import BatchSource, DenseRows, MappedRows
 from skbinary.models.batch_of_models import ModelBatch
 from skbinary.runtime.device import full_precision
 from skbinary.runtime.threads import ThreadPool
@@ -98,7 +98,7 @@ class MiniBatchSetup:
     shuffle_key : object
         Equal for shufflers that will do the same. None for one that is like no other.
     dropout : Dropout or None
-    compressed : Source or None
+    compressed : BatchSource or None
         The rows once more, where batches of them are multiplied in less time.
     """
 
@@ -110,10 +110,10 @@ class MiniBatchSetup:
     shuffler: Shuffler | None
     shuffle_key: object = None
     dropout: Dropout | None = None
-    compressed: Source | None = None
+    compressed: BatchSource | None = None
 
     @property
-    def rows(self) -> Source:
+    def rows(self) -> BatchSource:
         """Where batches are fetched from."""
         return self.dataset.rows if self.compressed is None else self.compressed
 
@@ -194,7 +194,7 @@ class Crew:
         self.pool = pool
         self._members: list[tuple[ModelBatch, Dropout | None]] = []
 
-    def gradient(self, batch: Shareable, part: Part) -> None:
+    def gradient(self, batch: SplittableInput, part: Part) -> None:
         """Leave the logits of a batch in ``part.logits``, and the gradient in the stack."""
         n_rows = len(part.target)
         n_shares = self._n_shares(n_rows)
@@ -300,7 +300,7 @@ class MiniBatch:
     def start(self) -> None:
         """Get ready; batches need nothing."""
 
-    def epoch(self) -> Progress:
+    def run_epoch(self) -> Progress:
         """Go through all rows once."""
         rate, n = self.schedule.rate, self.dataset.n_samples
         if self.setup.shuffler is not None:
@@ -324,7 +324,7 @@ class MiniBatch:
         loss = total / self._total_weight
         return Progress(loss, loss + penalty / self._total_weight, rate)
 
-    def plateau(self) -> bool:
+    def on_plateau(self) -> bool:
         """Tell whether training shall end when nothing improves."""
         return self.schedule.plateau()
 
@@ -337,7 +337,7 @@ class MiniBatch:
         size = self.batch_size
         columns = (order, target, self._logits[: len(order), None])
         parts = map(Part, *(torch.split(each, size) for each in columns), *self._scales(len(order)))
-        for fetched in torch.split(order, self.setup.rows.n_fetched(size)):
+        for fetched in torch.split(order, self.setup.rows.fetch_size(size)):
             for batch in self.setup.rows.batch(fetched).split(size):
                 self._step(batch, next(parts))
                 self.schedule.after_step()
@@ -361,7 +361,7 @@ class MiniBatch:
             whole = whole[:1] * len(whole)
         return [*whole, last], totals.tolist()
 
-    def _step(self, batch: Shareable, part: Part) -> None:
+    def _step(self, batch: SplittableInput, part: Part) -> None:
         hooks = self.hooks
         rate = self.schedule.rate
         l2_penalty = self.l2_penalty.in_step(

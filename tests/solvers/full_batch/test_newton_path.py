@@ -11,7 +11,7 @@ from skbinary.models.batch_of_models import Architecture, ModelBatch
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch import newton_path
 from skbinary.solvers.full_batch.newton import Newton
-from skbinary.solvers.full_batch.newton_path import PathNewton, Point
+from skbinary.solvers.full_batch.newton_path import PathModel, PathNewton
 from skbinary.solvers.full_batch.objective import LinearObjective
 from skbinary.solvers.loop import train, train_batch
 from skbinary.solvers.result import StopReason
@@ -65,11 +65,11 @@ def solved(dataset, weights, points, fit_intercept=True, n_threads=1, **settings
 def test_path_reaches_each_optimum(n_rows, kind, fit_intercept):
     dataset = table(n_rows, kind=kind)
     weights = folds(dataset) * torch.linspace(0.5, 2, n_rows, dtype=torch.float64)
-    points = [Point(k, l2, 1e-9) for l2 in (1e-5, 1e-3, 1e-1) for k in range(3)]
+    points = [PathModel(k, l2, 1e-9) for l2 in (1e-5, 1e-3, 1e-1) for k in range(3)]
     for point, found in zip(points, solved(dataset, weights, points, fit_intercept), strict=True):
         expected = solved_alone(dataset, weights[point.weighting], point.l2, fit_intercept)
         assert found.stop_reason is StopReason.CONVERGED
-        assert found.gap <= 1e-9
+        assert found.gradient_norm <= 1e-9
         assert found.history["objective"][-1] == pytest.approx(
             expected.history["objective"][-1], rel=1e-10
         )
@@ -83,7 +83,7 @@ def test_path_reaches_each_optimum(n_rows, kind, fit_intercept):
 def test_path_loss_is_the_mean_loss_of_the_weighted_rows():
     dataset = table()
     weights = folds(dataset)
-    (found,) = solved(dataset, weights, [Point(1, 1e-2, 1e-9)])
+    (found,) = solved(dataset, weights, [PathModel(1, 1e-2, 1e-9)])
     flat = found.parameters
     logits = dataset.rows.values @ flat[:-1] + flat[-1]
     each = torch.nn.functional.softplus(logits) - dataset.target * logits
@@ -100,14 +100,14 @@ def test_path_rows_without_weight_do_not_count():
     left_out = weights[0] == 0
     spoilt.rows.values[left_out] = 7.0
     spoilt.target[left_out] = 1 - spoilt.target[left_out]
-    points = [Point(0, 1e-2, 1e-9)]
+    points = [PathModel(0, 1e-2, 1e-9)]
     (found,), (expected,) = (solved(each, weights[:1], points) for each in (spoilt, dataset))
     torch.testing.assert_close(found.parameters, expected.parameters, rtol=1e-6, atol=1e-8)
 
 
 def test_path_loose_and_tight_models_leave_when_they_are_done():
     dataset = table(40_000)
-    points = [Point(0, 1e-3, 1e-2), Point(0, 1e-3, 1e-11), Point(1, 1e-1, 1e-5)]
+    points = [PathModel(0, 1e-3, 1e-2), PathModel(0, 1e-3, 1e-11), PathModel(1, 1e-1, 1e-5)]
     found = solved(dataset, folds(dataset), points)
     assert found[0].n_iter < found[1].n_iter
     assert all(result.stop_reason is StopReason.CONVERGED for result in found)
@@ -115,7 +115,7 @@ def test_path_loose_and_tight_models_leave_when_they_are_done():
 
 def test_path_separable_rows_with_a_weak_penalty_converge():
     dataset = table(separable=True)
-    points = [Point(0, l2, 1e-8) for l2 in (1e-10, 1e-6, 1e-2)]
+    points = [PathModel(0, l2, 1e-8) for l2 in (1e-10, 1e-6, 1e-2)]
     for point, found in zip(points, solved(dataset, folds(dataset), points), strict=True):
         assert found.stop_reason is StopReason.CONVERGED
         expected = solved_alone(dataset, folds(dataset)[0], point.l2)
@@ -128,7 +128,7 @@ def test_path_separable_rows_with_a_weak_penalty_converge():
 def test_path_objectives_never_rise(most_in_single, rounding, monkeypatch):
     monkeypatch.setattr(newton_path, "_MOST_IN_SINGLE", most_in_single)
     dataset = table(40_000)
-    points = [Point(k, l2, 1e-10) for l2 in (1e-6, 1e-2) for k in range(3)]
+    points = [PathModel(k, l2, 1e-10) for l2 in (1e-6, 1e-2) for k in range(3)]
     for found in solved(dataset, folds(dataset), points):
         assert np.all(np.diff(found.history["objective"]) <= rounding)
 
@@ -136,14 +136,14 @@ def test_path_objectives_never_rise(most_in_single, rounding, monkeypatch):
 def test_path_goes_over_dense_rows_in_float32_until_the_last_digits_count():
     seen = []
 
-    class Watched(DenseRows):
+    class MonitoredCurve(DenseRows):
         def batch(self, index):
             seen.append(self.dtype)
             return super().batch(index)
 
     dataset = table(40_000)
-    watched = Dataset(Watched(dataset.rows.values, torch.float64), dataset.target)
-    points = [Point(k, l2, 1e-9) for l2 in (1e-6, 1e-2) for k in range(3)]
+    watched = Dataset(MonitoredCurve(dataset.rows.values, torch.float64), dataset.target)
+    points = [PathModel(k, l2, 1e-9) for l2 in (1e-6, 1e-2) for k in range(3)]
     found = solved(watched, folds(dataset), points)
     single = [dtype == torch.float32 for dtype in seen]
     first = single.index(True)
@@ -151,7 +151,7 @@ def test_path_goes_over_dense_rows_in_float32_until_the_last_digits_count():
     n_single = sum(single)
     assert all(single[first : first + n_single])
     assert len(single) > first + n_single  # no model is done before it has seen all digits
-    assert all(result.gap <= 1e-9 for result in found)
+    assert all(result.gradient_norm <= 1e-9 for result in found)
 
 
 def test_path_keeps_a_hessian_while_the_optimum_hardly_moves(monkeypatch):
@@ -160,7 +160,7 @@ def test_path_keeps_a_hessian_while_the_optimum_hardly_moves(monkeypatch):
     monkeypatch.setattr(LinearObjective, "hessian", lambda self: made.append(1) or hessian(self))
     dataset = table(40_000)
     strengths = np.logspace(-10, -6, 20)  # none of which matters much
-    found = solved(dataset, folds(dataset), [Point(0, l2, 1e-9) for l2 in strengths])
+    found = solved(dataset, folds(dataset), [PathModel(0, l2, 1e-9) for l2 in strengths])
     assert all(result.stop_reason is StopReason.CONVERGED for result in found)
     assert len(made) < 10
 
@@ -170,7 +170,7 @@ def test_path_part_without_one_class_takes_all_rows():
     target = torch.zeros(40_000, dtype=torch.float64)
     target[1:40:2] = 1.0  # none of them among every fourth row
     rare = Dataset(dataset.rows, target)
-    (found,) = solved(rare, torch.ones(1, 40_000, dtype=torch.float64), [Point(0, 1e-4, 1e-9)])
+    (found,) = solved(rare, torch.ones(1, 40_000, dtype=torch.float64), [PathModel(0, 1e-4, 1e-9)])
     expected = solved_alone(rare, torch.ones(40_000, dtype=torch.float64), 1e-4)
     torch.testing.assert_close(found.parameters, expected.parameters, rtol=1e-5, atol=1e-7)
 
@@ -182,7 +182,7 @@ def test_path_part_that_hardly_knows_a_column_takes_all_rows():
     rows[1:200:3, 3] = 10.0  # a few, and hardly one of them among every fourth row
     rare = Dataset(DenseRows(rows, torch.float64), dataset.target)
     weights = torch.ones(1, 40_000, dtype=torch.float64)
-    points = [Point(0, l2, 1e-9) for l2 in (1e-8, 1e-4, 1e-1)]
+    points = [PathModel(0, l2, 1e-9) for l2 in (1e-8, 1e-4, 1e-1)]
     for point, found in zip(points, solved(rare, weights, points), strict=True):
         expected = solved_alone(rare, weights[0], point.l2)
         torch.testing.assert_close(found.parameters, expected.parameters, rtol=1e-5, atol=1e-7)
@@ -191,7 +191,7 @@ def test_path_part_that_hardly_knows_a_column_takes_all_rows():
 
 def test_path_bits_do_not_depend_on_threads():
     dataset = table(40_000)
-    points = [Point(k, l2, 1e-9) for l2 in (1e-5, 1e-2) for k in range(3)]
+    points = [PathModel(k, l2, 1e-9) for l2 in (1e-5, 1e-2) for k in range(3)]
     one, two = (solved(dataset, folds(dataset), points, n_threads=n) for n in (1, 2))
     for first, second in zip(one, two, strict=True):
         assert torch.equal(first.parameters, second.parameters)
@@ -199,7 +199,7 @@ def test_path_bits_do_not_depend_on_threads():
 
 def test_path_iteration_reads_the_rows_once(monkeypatch):
     dataset = table(40_000)
-    points = [Point(k, l2, 1e-9) for l2 in (1e-5, 1e-3, 1e-2) for k in range(3)]
+    points = [PathModel(k, l2, 1e-9) for l2 in (1e-5, 1e-3, 1e-2) for k in range(3)]
     step = PathNewton(Architecture(8), dataset, folds(dataset), points, ThreadPool(1))
     step.start()
     reads, original = [], DenseRows.batch
@@ -209,7 +209,7 @@ def test_path_iteration_reads_the_rows_once(monkeypatch):
         return original(self, index)
 
     monkeypatch.setattr(DenseRows, "batch", batch)
-    step.epoch()
+    step.run_epoch()
     assert sum(reads) == 40_000
 
 
@@ -226,7 +226,7 @@ def test_path_asked_to_stop_raises_before_the_next_iteration():
 
     dataset = table()
     with pytest.raises(StoppedError):
-        solved(dataset, folds(dataset), [Point(0, 1e-3, 1e-12)], on_step=on_step)
+        solved(dataset, folds(dataset), [PathModel(0, 1e-3, 1e-12)], on_step=on_step)
     assert len(calls) == 3
 
 
@@ -248,7 +248,7 @@ def approaches(monkeypatch):
 def test_path_goes_over_a_part_at_few_of_its_points(strengths, most, approaches):
     dataset = table()
     weights = folds(dataset)
-    points = [Point(k, l2, 1e-10) for l2 in strengths for k in range(3)]
+    points = [PathModel(k, l2, 1e-10) for l2 in strengths for k in range(3)]
     results = solved(dataset, weights, points)
     assert len(approaches) <= most
     for point, result in list(zip(points, results, strict=True))[:: max(1, len(points) // 11)]:
@@ -263,7 +263,7 @@ def test_path_starts_near_each_optimum_of_all_rows():
     strengths = [1e-3, 9e-4, 8e-4]
     weights = torch.ones(1, 600, dtype=torch.float64)
     with ThreadPool(1) as pool:
-        points = [Point(0, l2, 1e-10) for l2 in strengths]
+        points = [PathModel(0, l2, 1e-10) for l2 in strengths]
         step = PathNewton(Architecture(8), dataset, weights, points, pool)
         step.start()
     for k, l2 in enumerate(strengths):

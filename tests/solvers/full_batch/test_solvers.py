@@ -12,10 +12,10 @@ from skbinary.data.rows import DenseRows
 from skbinary.models.batch_of_models import Architecture, ModelBatch
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.lbfgs import LBFGS, Memory
-from skbinary.solvers.full_batch.line_search import search
+from skbinary.solvers.full_batch.line_search import find_step
 from skbinary.solvers.full_batch.newton import Newton
 from skbinary.solvers.full_batch.newton_dual import DualNewton
-from skbinary.solvers.full_batch.objective import Along, LinearObjective, NetworkObjective
+from skbinary.solvers.full_batch.objective import LinearObjective, LineFunction, NetworkObjective
 from skbinary.solvers.full_batch.proximal_newton import ProximalNewton
 from skbinary.solvers.full_batch.small_objective import SmallLinearObjective
 from skbinary.solvers.full_batch.small_objective import linear_objective as suited
@@ -36,7 +36,7 @@ def linear_objective(dataset, l2, fit_intercept=True, kind=LinearObjective):
     architecture = Architecture(dataset.n_features, fit_intercept=fit_intercept)
     start = torch.zeros(1, architecture.n_parameters, dtype=dataset.target.dtype)
     objective = kind(ModelBatch(architecture, start), dataset, l2)
-    objective.restart()
+    objective.evaluate()
     return objective
 
 
@@ -104,7 +104,7 @@ def test_row_space_newton_reaches_the_optimum(table, fit_intercept, weighted, wa
     assert result.history["objective"][-1] == pytest.approx(best.history["objective"][-1])
     there = linear_objective(dataset, l2, fit_intercept)
     there.parameters.copy_(result.parameters)
-    there.restart()
+    there.evaluate()
     assert float(there.gradient.abs().max()) <= 1e-9
 
 
@@ -121,7 +121,7 @@ def test_objective_rounding_bounds_the_error_of_the_gradient(name, kind):
     exact = table.T @ (weight * residual) / weight.astype(np.longdouble).sum()
     exact[:-1] += 1e-3 * flat[:-1]
     error = np.abs(objective.gradient.numpy() - exact)
-    bound = objective.rounding().numpy()
+    bound = objective.gradient_rounding_errors().numpy()
     assert np.all(error <= 4 * bound)
     assert np.all(bound <= 1e-13 * np.abs(table).max(axis=0))
 
@@ -138,7 +138,7 @@ def test_solver_without_tol_ends_where_rounding_does(name, solver, fit_intercept
     step = ProximalNewton(objective, l1, 0.0) if solver == "proximal" else None
     result = train(step or SOLVERS[solver](objective, 0.0), StoppingCriteria(1000, 0.0, 10))
     assert result.stop_reason in (StopReason.ROUNDING, StopReason.CONVERGED)
-    assert result.gap < 1e-14
+    assert result.gradient_norm < 1e-14
     assert convergence_warning(result, StoppingCriteria(1000, 0.0, 10)) is None
 
 
@@ -150,7 +150,7 @@ def test_row_space_newton_without_tol_ends_where_rounding_does(table):
         DualNewton(model_batch, dataset, 1e-2, 0.0, ThreadPool(1)), StoppingCriteria(200, 0.0, 10)
     )
     assert result.stop_reason is StopReason.ROUNDING
-    assert result.gap < 1e-14
+    assert result.gradient_norm < 1e-14
 
 
 def test_lbfgs_network_without_tol_ends_where_the_objective_is_flat():
@@ -241,15 +241,15 @@ def test_objective_under_another_penalty_equals_a_new_one(kind, fit_intercept):
     dataset = problem_of(*PROBLEMS["wide"]())
     objective = linear_objective(dataset, 1.0, fit_intercept, kind)
     objective.parameters.copy_(torch.linspace(-0.1, 0.1, len(objective.parameters)))
-    objective.restart()
-    objective.penalize(0.25)
+    objective.evaluate()
+    objective.set_l2(0.25)
     other = linear_objective(dataset, 0.25, fit_intercept, kind)
     other.parameters.copy_(objective.parameters)
-    other.restart()
+    other.evaluate()
     assert objective.value == pytest.approx(other.value, rel=1e-14)
     torch.testing.assert_close(objective.gradient, other.gradient, rtol=1e-12, atol=1e-14)
     direction = -objective.gradient
-    assert objective.ray(direction).at(0.5) == pytest.approx(other.ray(direction).at(0.5))
+    assert objective.along(direction).at(0.5) == pytest.approx(other.along(direction).at(0.5))
     torch.testing.assert_close(objective.hessian(), other.hessian(), rtol=1e-12, atol=1e-14)
 
 
@@ -261,7 +261,7 @@ def test_linear_objective_derivatives_equal_autograd(weighted, kind):
     dataset = problem_of(X, y, weight)
     objective = linear_objective(dataset, 0.1, kind=kind)
     objective.parameters.copy_(torch.linspace(-1, 1, len(objective.parameters)))
-    objective.restart()
+    objective.evaluate()
 
     def value(flat):
         logits = dataset.rows.values @ flat[:-1] + flat[-1]
@@ -276,7 +276,7 @@ def test_linear_objective_derivatives_equal_autograd(weighted, kind):
     hessian = torch.autograd.functional.hessian(value, point)
     torch.testing.assert_close(objective.hessian(), hessian, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(
-        objective.curvature(), hessian.diagonal().contiguous(), rtol=1e-9, atol=1e-12
+        objective.hessian_diagonal(), hessian.diagonal().contiguous(), rtol=1e-9, atol=1e-12
     )
 
 
@@ -291,10 +291,10 @@ def test_ray_equals_the_objective_where_it_leads(kind):
     start = torch.randn(size, generator=generator, dtype=torch.float64)
     direction = torch.randn(size[1], generator=generator, dtype=torch.float64)
     objective = kind(ModelBatch(architecture, start.clone()), dataset, 0.1)
-    objective.restart()
-    value, slope = objective.ray(direction).at(0.3)
+    objective.evaluate()
+    value, slope = objective.along(direction).at(0.3)
     there = kind(ModelBatch(architecture, start + 0.3 * direction), dataset, 0.1)
-    there.restart()
+    there.evaluate()
     assert value == pytest.approx(there.value, rel=1e-12)
     assert slope == pytest.approx(float(there.gradient @ direction), rel=1e-9)
     objective.move(0.3, direction)
@@ -322,21 +322,21 @@ def test_objective_suits_the_size_of_the_table(n_rows, small):
 
 
 def test_search_step_too_long_is_shortened():
-    along = Along(lambda t: ((t - 0.01) ** 2, 2 * (t - 0.01)), 1e-4, -0.02)
-    step = search(along)
+    along = LineFunction(lambda t: ((t - 0.01) ** 2, 2 * (t - 0.01)), 1e-4, -0.02)
+    step = find_step(along)
     assert step is not None
     assert along.at(step)[0] < along.value
 
 
 def test_search_step_too_short_is_lengthened():
-    along = Along(lambda t: ((t - 100.0) ** 2, 2 * (t - 100.0)), 1e4, -200.0)
-    step = search(along)
+    along = LineFunction(lambda t: ((t - 100.0) ** 2, 2 * (t - 100.0)), 1e4, -200.0)
+    step = find_step(along)
     assert step is not None
     assert step > 1
 
 
 def test_search_uphill_gives_none():
-    assert search(Along(lambda t: (t, 1.0), 0.0, 1.0)) is None
+    assert find_step(LineFunction(lambda t: (t, 1.0), 0.0, 1.0)) is None
 
 
 def test_lbfgs_network_lowers_the_objective_until_flat():
@@ -347,7 +347,7 @@ def test_lbfgs_network_lowers_the_objective_until_flat():
     start = torch.randn((1, architecture.n_parameters), generator=generator).double() / 5
     objective = NetworkObjective(ModelBatch(architecture, start), dataset, 1e-3)
     result = train(LBFGS(objective, 1e-5, min_decrease=2e-9), StoppingCriteria(500, 1e-5, 10))
-    assert result.stop_reason in (StopReason.CONVERGED, StopReason.FLAT)
+    assert result.stop_reason in (StopReason.CONVERGED, StopReason.OBJECTIVE)
     assert np.all(np.diff(result.history["objective"]) <= 0)
 
 

@@ -9,7 +9,7 @@ from skbinary.data.batches import DenseBatch
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows, SparseRows
 from skbinary.runtime.threads import ThreadPool
-from skbinary.solvers.full_batch.weighted_objective import WeightedSums
+from skbinary.solvers.full_batch.weighted_objective import WeightedLosses
 
 N_ROWS, SPANS = 90, [slice(i, i + 10) for i in range(0, 90, 10)]
 MODELS = {0: slice(0, 2), 1: slice(2, 3), 2: slice(3, 6)}
@@ -52,7 +52,7 @@ def expected_of(dataset, weights, parameters):
 
 def sums(dataset, weights, parameters, n_threads=1, dtype=torch.float64):
     with ThreadPool(n_threads) as pool:
-        return WeightedSums(dataset, weights).at(parameters, MODELS, dtype, SPANS, pool)
+        return WeightedLosses(dataset, weights).at(parameters, MODELS, dtype, SPANS, pool)
 
 
 @pytest.mark.parametrize("fit_intercept", [False, True])

@@ -49,7 +49,7 @@ class Case:
     def __init__(self, dataset, *, seed=0, criteria=None, **settings):
         self.dataset = dataset
         self.seed = seed
-        self.criteria = criteria or StoppingCriteria(4, 1e-4, 10, watches="objective")
+        self.criteria = criteria or StoppingCriteria(4, 1e-4, 10, monitored="objective")
         self.settings = settings
 
     def architecture(self):
@@ -159,7 +159,7 @@ def test_stack_recorded_trains_each_model_as_if_it_were_alone(name):
 def test_stack_recorded_is_recorded_anew_when_more_than_a_third_has_left():
     recorder = Recorder()
     criteria_per_model = [
-        StoppingCriteria(n, 1e-4, 10, watches="objective") for n in (1, 6, 3, 3, 6)
+        StoppingCriteria(n, 1e-4, 10, monitored="objective") for n in (1, 6, 3, 3, 6)
     ]
     cases = [
         Case(
@@ -187,19 +187,19 @@ def asked(monkeypatch):
             self.architecture, self.model_batch.parameters[[self._live.index(k) for k in models]]
         )
 
-    monkeypatch.setattr(BatchedMiniBatch, "together", at_once)
+    monkeypatch.setattr(BatchedMiniBatch, "select", at_once)
     return counts
 
 
 def test_stack_validated_at_once_has_the_curves_of_each(asked):
     dataset = table(60, validation=True)
     criteria_per_model = [
-        StoppingCriteria(8, 1e-4, n, watches="validation_loss", threshold=t)
+        StoppingCriteria(8, 1e-4, n, monitored="validation_loss", threshold=t)
         for n, t in ((1, 0.3), (9, 0.5))
     ]
     criteria_per_model.append(
         StoppingCriteria(
-            8, 1e-4, 9, watches="validation_score", score=lambda logits: float(logits[0])
+            8, 1e-4, 9, monitored="validation_score", score=lambda logits: float(logits[0])
         )
     )
     assert_equal(
@@ -218,7 +218,9 @@ def test_stack_members_validated_at_once_have_the_curves_of_each(asked, weighted
         held = torch.arange(80)[k::3][:n_held]
         train_rows = torch.tensor(sorted(set(range(80)) - set(held.tolist())))
         dataset = replace(whole.view(train_rows), validation=whole.view(held))
-        criteria = StoppingCriteria(8, 1e-4, 9, watches="validation_score", threshold=0.3 + k / 10)
+        criteria = StoppingCriteria(
+            8, 1e-4, 9, monitored="validation_score", threshold=0.3 + k / 10
+        )
         cases.append(Case(dataset, seed=k, criteria=criteria, batch_size=21))
     assert_equal(cases)
     assert asked == [3] * 8
@@ -234,7 +236,7 @@ def test_stack_sparse_rows_of_their_own_are_validated_one_by_one(asked):
 def test_stack_early_stopping_each_model_keeps_its_best_epoch():
     dataset = table(60, validation=True)
     criteria_per_model = [
-        StoppingCriteria(40, 1e-4, n, watches="validation_score") for n in (1, 3, 1, 30)
+        StoppingCriteria(40, 1e-4, n, monitored="validation_score") for n in (1, 3, 1, 30)
     ]
     cases = [
         Case(dataset, seed=s, criteria=criteria, schedule=lambda: Schedule(0.05))
@@ -248,7 +250,7 @@ def test_stack_early_stopping_each_model_keeps_its_best_epoch():
 
 def test_stack_models_that_are_done_leave_and_the_others_go_on():
     criteria_per_model = [
-        StoppingCriteria(n, 1e-4, 10, watches="objective") for n in (1, 6, 3, 2, 6)
+        StoppingCriteria(n, 1e-4, 10, monitored="objective") for n in (1, 6, 3, 2, 6)
     ]
     cases = [
         Case(
@@ -265,7 +267,7 @@ def test_stack_models_that_are_done_leave_and_the_others_go_on():
 
 
 def test_stack_adaptive_rates_fall_for_each_model_by_itself():
-    criteria = StoppingCriteria(30, 1e-1, 1, watches="objective")
+    criteria = StoppingCriteria(30, 1e-1, 1, monitored="objective")
     cases = [
         Case(
             COMMON,
@@ -341,7 +343,7 @@ def test_stack_epoch_waits_for_the_device_once(monkeypatch, weighted, dropout):
     cases = [Case(dataset, dropout=dropout, alpha=a, seed=1) for a in (0.1, 0.2, 0.3)]
     setups = [case.setup(case.start()[None]) for case in cases]
     step = BatchedMiniBatch(cases[0].architecture(), [s.start() for s in cases], setups)
-    step.epoch()
+    step.run_epoch()
     waits = []
     for name in ("item", "tolist", "__float__", "__int__", "__bool__"):
         original = getattr(torch.Tensor, name)
@@ -351,7 +353,7 @@ def test_stack_epoch_waits_for_the_device_once(monkeypatch, weighted, dropout):
             return original(tensor)
 
         monkeypatch.setattr(torch.Tensor, name, counted)
-    step.epoch()
+    step.run_epoch()
     assert len(waits) == 1
 
 

@@ -57,9 +57,9 @@ def minibatch(n_rows, *, hidden=(8, 4), weighted=False, optimizer=Adam, dropout=
 
 
 def operations_of_an_epoch(step):
-    step.epoch()  # the first one makes the buffers
+    step.run_epoch()  # the first one makes the buffers
     with Operations() as counted:
-        step.epoch()
+        step.run_epoch()
     return counted.names
 
 
@@ -69,7 +69,7 @@ def operations_of_an_epoch(step):
 def test_epoch_waits_for_the_device_once(weighted, optimizer, dropout):
     step = minibatch(200, weighted=weighted, optimizer=optimizer, dropout=dropout)
     with Waits() as waits:
-        step.epoch()
+        step.run_epoch()
     # One list of two sums, read at the end.
     assert waits.count == 1
 
@@ -111,8 +111,8 @@ def test_step_makes_a_bounded_count_of_python_calls(hidden, most):
     counts = []
     for n_rows in (100, 400):
         step = minibatch(n_rows, hidden=hidden)
-        step.epoch()
-        counts.append(calls_of(step.epoch))
+        step.run_epoch()
+        counts.append(calls_of(step.run_epoch))
     assert (counts[1] - counts[0]) / 30 <= most
 
 
@@ -217,8 +217,8 @@ def test_objective_that_has_looked_ahead_is_freed_at_once(kind):
     dataset = Dataset(rows, torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=torch.float64))
     model_batch = ModelBatch(Architecture(4), torch.zeros(1, 5, dtype=torch.float64))
     objective = kind(model_batch, dataset, 0.1)
-    objective.restart()
-    objective.ray(-objective.gradient).at(1.0)
+    objective.evaluate()
+    objective.along(-objective.gradient).at(1.0)
     gone = weakref.ref(objective)
     gc.disable()
     try:

@@ -32,7 +32,7 @@ def trained(record, optimizer="adam", *, weighted=False, per_batch=True, device=
         shuffler=np.random.RandomState(0),
     )
     step = MiniBatch(ModelBatch(architecture, start), setup, record=record)
-    losses = [step.epoch().objective for _ in range(3)]
+    losses = [step.run_epoch().objective for _ in range(3)]
     return start.cpu(), losses, step.state()
 
 

@@ -44,9 +44,9 @@ def batches(kind, n_models=3):
         ]
     return {
         "dense": lambda: dense.batch(where[0]).split(N_ROWS),
-        "dense of each": lambda: dense.batches_of_each(where, N_ROWS),
+        "dense of each": lambda: dense.batches_per_model(where, N_ROWS),
         "compressed": lambda: rows.batch(where[0]).split(N_ROWS),
-        "compressed of each": lambda: rows.batches_of_each(where, N_ROWS),
+        "compressed of each": lambda: rows.batches_per_model(where, N_ROWS),
     }[kind]()
 
 

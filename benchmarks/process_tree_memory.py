@@ -1,4 +1,4 @@
-"""How much more memory a process and those that it started held at their peak."""
+"""Peak memory of a process and its child processes."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 _PROC = Path("/proc")
-# Seconds between two looks. What a search holds, it holds longer.
+# Seconds between two samples. A search holds its memory longer than that.
 _INTERVAL = 0.02
 
 
 def can_measure() -> bool:
-    """Tell whether the memory of other processes can be read here."""
+    """Return whether the memory of other processes can be read on this system."""
     return (_PROC / "self" / "smaps_rollup").exists()
 
 
 def peak_above(work: Callable[[], object]) -> int:
     """Measure the peak of the proportional memory of all processes during `work`.
 
-    Proportional: pages that several processes share are counted once altogether. What this
-    process held before is subtracted, so processes that it has started already count in full.
+    Proportional means that pages that several processes share are counted once in total. The
+    memory of this process before `work` is subtracted; processes that it has already started are
+    counted in full.
 
     Parameters
     ----------
@@ -34,13 +35,13 @@ def peak_above(work: Callable[[], object]) -> int:
         Bytes.
     """
     gc.collect()
-    before = peak = _held(os.getpid())
+    before = peak = _memory_of(os.getpid())
     done = threading.Event()
 
     def watch() -> None:
         nonlocal peak
         while not done.is_set():
-            peak = max(peak, sum(_held(pid) for pid in _family(os.getpid())))
+            peak = max(peak, sum(_memory_of(pid) for pid in _process_tree(os.getpid())))
             done.wait(_INTERVAL)
 
     watcher = threading.Thread(target=watch)
@@ -53,25 +54,25 @@ def peak_above(work: Callable[[], object]) -> int:
     return peak - before
 
 
-def _family(root: int) -> list[int]:
-    """List a process, its children, their children, and so on."""
+def _process_tree(root: int) -> list[int]:
+    """Return the ids of a process and all its descendants."""
     children: dict[int, list[int]] = {}
     for folder in _PROC.glob("[0-9]*"):
         try:
-            # The name of a program, in parentheses, may hold anything.
+            # The program name, in parentheses, may contain spaces and parentheses.
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
         except OSError:
-            continue  # it has just ended
+            continue  # the process has just ended
         children.setdefault(int(fields[1]), []).append(int(folder.name))
-    family = [root]
-    for member in family:
-        family.extend(children.get(member, ()))
-    return family
+    tree = [root]
+    for pid in tree:
+        tree.extend(children.get(pid, ()))
+    return tree
 
 
-def _held(pid: int) -> int:
+def _memory_of(pid: int) -> int:
     try:
         lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
     except OSError:
-        return 0  # it has just ended
+        return 0  # the process has just ended
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)

@@ -1,4 +1,4 @@
-"""The contenders' processes, one each, that stay alive from case to case."""
+"""One process for each contender, kept alive from case to case."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from typing import Any
 from benchmarks.worker import serve
 
 _CONTEXT = multiprocessing.get_context("spawn")
-# A worker that has just been started loads its libraries first.
+# A worker that has just been started imports its libraries first.
 _START_LIMIT = 120.0
-# One that ends by itself has workers of its own to send away.
-_GRACE = 5.0
+# A worker that ends by itself first shuts down its own search workers.
+_STOP_LIMIT = 5.0
 
 
 class SkippedError(Exception):
-    """A contender does not take part, for the reason given."""
+    """A contender is left out of a case, for the reason given."""
 
 
 class TimeLimitError(SkippedError):
-    """A contender was given up."""
+    """A contender took too long."""
 
 
-class Member:
-    """One contender's process, started when it is first asked.
+class ContenderProcess:
+    """The process of one contender, started on first use.
 
     Parameters
     ----------
@@ -45,27 +45,27 @@ class Member:
         self._folder: Path | None = None
 
     def start(self) -> None:
-        """Start the process unless it runs."""
+        """Start the process unless it is running."""
         if self._process is not None:
             return
         self._pipe, theirs = _CONTEXT.Pipe()
-        # No daemon: those may have no workers of their own.
+        # Not a daemon: daemons cannot start workers of their own.
         self._process = _CONTEXT.Process(target=serve, args=(theirs, *self._arguments))
         self._process.start()
         theirs.close()
         self._loaded: Path | None = None
 
     def use(self, folder: Path) -> None:
-        """Have it read the data of a case, now and after it was killed."""
+        """Load the data of a case, now and whenever the process is restarted."""
         self._folder = folder
         self._load()
 
-    def ask(self, order: str, *arguments: Any, limit: float | None = None) -> dict[str, Any]:
-        """Give an order and wait for the answer.
+    def call(self, method: str, *arguments: Any, limit: float | None = None) -> dict[str, Any]:
+        """Call a method of the worker and wait for the answer.
 
         Parameters
         ----------
-        order : str
+        method : str
             A method of `Worker`.
         *arguments : picklable
         limit : float or None, default=None
@@ -78,10 +78,10 @@ class Member:
         Raises
         ------
         SkippedError
-            If the contender cannot, failed, or took longer than the limit.
+            If the contender does not support the case, failed, or exceeded the limit.
         """
         self._load()
-        return self._exchange(order, arguments, limit)
+        return self._exchange(method, arguments, limit)
 
     def _load(self) -> None:
         self.start()
@@ -90,9 +90,9 @@ class Member:
             self._loaded = self._folder
 
     def _exchange(
-        self, order: str, arguments: tuple[Any, ...], limit: float | None
+        self, method: str, arguments: tuple[Any, ...], limit: float | None
     ) -> dict[str, Any]:
-        self._pipe.send((order, arguments))
+        self._pipe.send((method, arguments))
         if not self._pipe.poll(limit):
             self._kill()
             raise TimeLimitError(f"took longer than {limit:g} s")
@@ -100,7 +100,7 @@ class Member:
             kind, answer = self._pipe.recv()
         except EOFError:
             self._kill()
-            raise SkippedError("its process died, perhaps for want of memory") from None
+            raise SkippedError("its process died, perhaps out of memory") from None
         if kind == "done":
             return answer
         if kind == "failed":
@@ -112,13 +112,13 @@ class Member:
         """End the process: by itself if it is idle, else by force."""
         if self._process is not None:
             self._pipe.close()
-            self._process.join(_GRACE)
+            self._process.join(_STOP_LIMIT)
             self._kill()
 
     def _kill(self) -> None:
-        """End the process and its workers, whatever they do."""
+        """Kill the process and its workers."""
         if hasattr(os, "killpg"):
-            # Spares the one that removes from shared memory what the workers leave there.
+            # SIGTERM spares the resource tracker, which frees the workers' shared memory.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGTERM)
         self._process.kill()
@@ -127,8 +127,8 @@ class Member:
         self._process = None
 
 
-class Crew:
-    """All members, made when they are asked for.
+class ContenderProcesses:
+    """The processes of all contenders, created on first use.
 
     Parameters
     ----------
@@ -138,24 +138,24 @@ class Crew:
 
     def __init__(self, threads: int, device: str):
         self._settings = (threads, device)
-        self._members: dict[str, Member] = {}
+        self._processes: dict[str, ContenderProcess] = {}
 
-    def member(self, contender: str) -> Member:
-        """Get the one that stays."""
-        if contender not in self._members:
-            self._members[contender] = Member(contender, *self._settings)
-        return self._members[contender]
+    def get(self, contender: str) -> ContenderProcess:
+        """Return the process of a contender that is kept."""
+        if contender not in self._processes:
+            self._processes[contender] = ContenderProcess(contender, *self._settings)
+        return self._processes[contender]
 
     @contextmanager
-    def newcomer(self, contender: str) -> Iterator[Member]:
-        """Get one that has done nothing yet, and is sent away afterwards."""
-        member = Member(contender, *self._settings)
+    def fresh(self, contender: str) -> Iterator[ContenderProcess]:
+        """Yield a new process of a contender, and stop it afterwards."""
+        process = ContenderProcess(contender, *self._settings)
         try:
-            yield member
+            yield process
         finally:
-            member.stop()
+            process.stop()
 
     def stop(self) -> None:
-        """End all processes."""
-        for member in self._members.values():
-            member.stop()
+        """Stop all processes."""
+        for process in self._processes.values():
+            process.stop()

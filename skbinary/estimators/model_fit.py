@@ -1,0 +1,390 @@
+"""ModelFit: one model with its rows, ready to be trained, and what became of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
+
+from skbinary.callbacks.monitor import ModelUnderTraining, make_validation_score, validation_rows
+from skbinary.data.checked import CheckedData
+from skbinary.data.conversion import as_tensor
+from skbinary.data.dataset import Dataset
+from skbinary.data.folds import Fold, draw_hold_out
+from skbinary.data.preparation import Split, build_dataset, compressed_rows
+from skbinary.data.rows import BatchSource
+from skbinary.estimators.path_fit import PathFit
+from skbinary.estimators.recipe import Recipe
+from skbinary.estimators.state import Curves, FittedState
+from skbinary.models.batch_of_models import ModelBatch
+from skbinary.runtime.device import full_precision, generator
+from skbinary.runtime.memory import is_out_of_memory
+from skbinary.runtime.threads import ThreadPool
+from skbinary.runtime.warnings import warn
+from skbinary.solvers.loop import Observer, Solver, convergence_warning, train
+from skbinary.solvers.minibatch.dropout import Dropout, bytes_ahead
+from skbinary.solvers.minibatch.single import MiniBatch, MiniBatchSetup
+from skbinary.solvers.result import FitResult, StopReason
+from skbinary.solvers.stopping import MonitoredCurve, StoppingCriteria
+
+_ENDS_OF_A_PATH = (StopReason.CONVERGED, StopReason.INTERRUPTED)
+
+
+@dataclass(frozen=True)
+class SingleFit:
+    """A model that is trained by a solver of its own.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The rows.
+    """
+
+    dataset: Dataset
+
+
+@dataclass
+class ModelFit:
+    """One model with its rows, ready to be trained, and what became of it.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    data : CheckedData
+    criteria : StoppingCriteria
+        When training stops.
+    how : MiniBatchSetup, PathFit or SingleFit
+        What the model is trained on, and how.
+    start : Tensor of shape (n_parameters,)
+        The parameters to start from.
+    split : Split
+        Which rows are the training and the validation set.
+    previous : FittedState or None
+        The model to continue from.
+    fold : Fold or None
+        Which rows are held out, where the caller decides.
+    observers : list of Observer
+        Notified of every epoch.
+
+    Attributes
+    ----------
+    error : Exception or None
+        Why the model could not be fitted.
+    result : FitResult or None
+        What training returned.
+    state : FittedState or None
+        The fitted model.
+    seconds : float
+        Its share of the time that its batch of models took.
+    must_fit_alone : bool
+        Whether the solver for batches has left it to its own solver.
+    """
+
+    recipe: Recipe
+    data: CheckedData
+    criteria: StoppingCriteria
+    how: MiniBatchSetup | PathFit | SingleFit
+    start: Tensor
+    split: Split
+    previous: FittedState | None = None
+    fold: Fold | None = None
+    observers: list[Observer] = field(default_factory=list)
+    error: Exception | None = None
+    result: FitResult | None = None
+    state: FittedState | None = None
+    seconds: float = 0.0
+    must_fit_alone: bool = False
+
+    def batch_key(self) -> tuple[Hashable, ...]:
+        """Return a key that is equal for models that can be trained in one batch."""
+        recipe, how = self.recipe, self.how
+        shape = replace(recipe.architecture, dropout=())
+        if isinstance(how, SingleFit):
+            return "single", id(how)
+        if isinstance(how, PathFit):
+            return "path", shape, id(how.dataset), str(recipe.device)
+        # The folds of an ensemble differ by a few rows; other folds keep their own batches.
+        length = how.n_batches if self.fold is not None else how.dataset.n_samples
+        return (
+            "minibatch", shape, str(recipe.device), type(how.dataset.rows), length,
+            how.batch_size, type(how.optimizer), how.dropout is None, how.l2_penalty.per_batch,
+        )  # fmt: skip
+
+    @property
+    def n_bytes_per_step(self) -> int:
+        """Memory that a step reads or writes for this model."""
+        architecture = self.recipe.architecture
+        if not isinstance(self.how, MiniBatchSetup):
+            return 8 * 20 * architecture.n_parameters  # with the changes that L-BFGS keeps
+        # Value, gradient and two averages; value and error of each unit.
+        units = self.how.batch_size * sum(architecture.hidden)
+        return 4 * (4 * architecture.n_parameters + 2 * units)
+
+    @property
+    def n_products_per_step(self) -> int:
+        """Multiplications by weights in the forward pass of a step."""
+        is_batch = isinstance(self.how, MiniBatchSetup)
+        size = self.how.batch_size if is_batch else self.how.dataset.n_samples  # type: ignore[union-attr]
+        return size * self.recipe.architecture.n_weights
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory for this model in a batch of models, with a few numbers for each row."""
+        how, masks = self.how, 0
+        if isinstance(how, MiniBatchSetup) and how.dropout and how.dataset.device.type != "cpu":
+            masks = bytes_ahead(how.batch_size, self.recipe.architecture.hidden)
+        return self.n_bytes_per_step + 16 * how.dataset.n_samples + masks
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether training was interrupted before its end."""
+        if self.result is None:
+            return self.error is None and not self.must_fit_alone
+        return self.result.stop_reason is StopReason.INTERRUPTED
+
+    def train(self) -> None:
+        """Train the model alone, with its own solver.
+
+        Raises
+        ------
+        DivergedError
+            If a loss or a weight is no longer a finite number.
+        """
+        with ThreadPool.on(self.recipe.device) as pool:
+            result = train(self.step(pool), self.criteria, self.observers)
+        self._keep(result)
+
+    def step(self, pool: ThreadPool) -> Solver:
+        """Return the solver's step for this model alone."""
+        how, recipe = self.how, self.recipe
+        if isinstance(how, MiniBatchSetup):
+            # The setup's optimizer moves the very memory of these parameters.
+            model_batch = ModelBatch(recipe.architecture, self.start[None])
+            n_seen = 0 if self.previous is None else self.previous.n_seen
+            return MiniBatch(model_batch, how, n_seen=n_seen, pool=pool)
+        like = how.dataset.target
+        parameters = self.start[None].to(device=like.device, dtype=like.dtype).clone()
+        model_batch = ModelBatch(recipe.architecture, parameters)
+        return recipe.full_batch_step(model_batch, how.dataset, pool)
+
+    def end(self, outcome: FitResult | Exception, seconds: float) -> None:
+        """Keep what became of the model in a batch."""
+        self.seconds = seconds
+        if isinstance(outcome, Exception):
+            self.error = outcome
+        elif isinstance(self.how, PathFit) and outcome.stop_reason not in _ENDS_OF_A_PATH:
+            self.must_fit_alone = True
+        else:
+            try:
+                self._keep(outcome)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self.error = error
+
+    def warn(self) -> None:
+        """Warn if training did not converge."""
+        message = None if self.result is None else convergence_warning(self.result, self.criteria)
+        if message is not None:
+            warn(message, UserWarning if self.is_interrupted else ConvergenceWarning)
+
+    def state_of(self, result: FitResult) -> FittedState:
+        """Return the fitted model that a training result stands for."""
+        recipe, previous = self.recipe, self.previous
+        weights, biases = recipe.architecture.unpack(result.parameters[None].cpu())
+        earlier: Curves = {} if previous is None else previous.curves[0]
+        reason = result.stop_reason
+        n_seen = int(result.state.get("n_seen", 0))
+        keeps = recipe.is_partial
+        return FittedState(
+            classes=self.data.classes,
+            weights=tuple(_array(each[0]) for each in weights),
+            biases=tuple(_array(each[0, 0]) for each in biases),
+            activation=recipe.architecture.activation,
+            dropout=recipe.architecture.dropout,
+            solver=recipe.solver,
+            device=str(recipe.device),
+            curves=(_joined(earlier, result.history),),
+            n_iter=(result.n_iter,),
+            best_epoch=(result.best_epoch + len(earlier.get("loss", ())),),
+            stop_reason=(None if reason is None else str(reason),),
+            stopped_early=recipe.stops_early,
+            n_seen=n_seen,
+            threshold=recipe.threshold,
+            threshold_parameter=recipe.threshold_parameter,
+            pos_label_parameter=recipe.pos_label_parameter,
+            optimizer_state={k: _plain(v) for k, v in result.state.items()} if keeps else None,
+        )
+
+    def _keep(self, result: FitResult) -> None:
+        self.state = self.state_of(result)
+        self.result = result  # last, since a model with a result counts as fitted
+
+
+def prepare_model(
+    recipe: Recipe,
+    data: CheckedData,
+    *,
+    fold: Fold | None = None,
+    previous: FittedState | None = None,
+    path: PathFit | None = None,
+) -> ModelFit:
+    """Get one model ready for training.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    data : CheckedData
+    fold : Fold or None, default=None
+        Which of the rows are held out.
+    previous : FittedState or None, default=None
+        The model to continue from.
+    path : PathFit or None, default=None
+        The rows, where the model is solved on a path of penalties.
+    """
+    start = _start(recipe, previous)
+    how: MiniBatchSetup | PathFit | SingleFit
+    if path is not None:
+        how, split = path, Split(path.dataset, path.dataset.n_samples)
+    else:
+        split = _split(recipe, data, fold)
+        how = SingleFit(split.dataset)
+        if recipe.in_batches:
+            start = start.to(device=recipe.device, dtype=split.dataset.target.dtype)
+            how = _minibatch_setup(recipe, data, split.dataset, start[None], previous)
+    criteria = _stopping_criteria(recipe, data, split)
+    return ModelFit(recipe, data, criteria, how, start, split, previous, fold)
+
+
+def _start(recipe: Recipe, previous: FittedState | None) -> Tensor:
+    """Return the parameters to start from: new ones, or those of the last fit."""
+    architecture = recipe.architecture
+    if previous is None:
+        return recipe.initial_parameters(architecture, recipe.random_state)
+    if previous.layers != architecture.layers:
+        raise ValueError(
+            f"Layers must have the shapes {previous.layers} to continue from the last fit, got "
+            f"{architecture.layers}. Set warm_start=False to start anew."
+        )
+    weights, biases = map(as_tensor, previous.dense_weights()), map(as_tensor, previous.biases)
+    return architecture.pack(weights, biases)
+
+
+def _split(recipe: Recipe, data: CheckedData, fold: Fold | None) -> Split:
+    """Put the rows on the device, and set the validation set aside."""
+    batches, size = recipe.in_batches, recipe.batch_size
+    holds_out = recipe.stops_early and data.validation is None
+    held_out = fold
+    if holds_out and fold is None:
+        fraction = recipe.validation_fraction
+        held_out = draw_hold_out(data, recipe.class_weight, fraction, recipe.random_state)
+    split = build_dataset(
+        data,
+        class_weight=recipe.class_weight,
+        device=recipe.device,
+        dtype=torch.float32 if batches else full_precision(recipe.device),
+        convert=batches,
+        # One batch is the whole objective, in which equal rows can be one row.
+        merge_up_to=size if batches else 0,
+        fold=held_out,
+        validates=holds_out,
+        shares=fold is not None,
+    )
+    if batches and not recipe.is_auto_batch_size and size > split.n_samples:
+        warn(
+            f"batch_size must be at most the number of training rows, {split.n_samples}, got "
+            f"{size}. One batch of all rows is used."
+        )
+    return split
+
+
+def _minibatch_setup(
+    recipe: Recipe,
+    data: CheckedData,
+    dataset: Dataset,
+    parameters: Tensor,
+    previous: FittedState | None,
+) -> MiniBatchSetup:
+    """Return how a mini-batch solver trains the parameters."""
+    batch_size = min(recipe.batch_size, dataset.n_samples)
+    rates, dropout = recipe.architecture.dropout, None
+    if any(rates):
+        # Different for each call of partial_fit, so that masks are not repeated.
+        seed = recipe.draw_seed() + (0 if previous is None else previous.n_seen)
+        dropout = Dropout(rates, generator(seed, dataset.device))
+    state = previous.optimizer_state if previous is not None and recipe.is_partial else None
+    penalty = recipe.l2_penalty
+    shuffler = recipe.random_state if recipe.shuffle else None
+    shuffle_key = None
+    if shuffler is not None:
+        _, keys, position, *_ = shuffler.get_state()
+        shuffle_key = (keys.tobytes(), position)
+    return MiniBatchSetup(
+        dataset,
+        recipe.optimizer(parameters, state),
+        recipe.schedule(math.ceil(dataset.n_samples / batch_size)),
+        batch_size=batch_size,
+        l2_penalty=replace(
+            penalty,
+            strength=dataset.penalty(penalty.strength),
+            # With tiny weights, the losses are negligible beside the penalty.
+            most=max(penalty.strength, 1 / recipe.learning_rate_init),
+        ),
+        shuffler=shuffler,
+        shuffle_key=shuffle_key,
+        dropout=dropout,
+        compressed=_compressed(recipe, data, dataset, batch_size),
+    )
+
+
+def _compressed(
+    recipe: Recipe, data: CheckedData, dataset: Dataset, batch_size: int
+) -> BatchSource | None:
+    if recipe.is_partial:  # a single pass is over before compression pays
+        return None
+    width = recipe.architecture.layers[0][1]
+    return compressed_rows(data, dataset.rows, width, batch_size)
+
+
+def _stopping_criteria(recipe: Recipe, data: CheckedData, split: Split) -> StoppingCriteria:
+    validation, score = split.dataset.validation, None
+    if recipe.scorer is not None and validation is not None:
+        rows = validation_rows(data.validation, data.train, split)
+        model = ModelUnderTraining(data.classes, recipe.threshold, recipe.positive)
+        score = make_validation_score(recipe.scorer, rows, validation, model)
+    monitored: MonitoredCurve | None = "objective" if recipe.in_batches else None
+    if recipe.stops_early:
+        monitored = "validation_loss" if score is None else "validation_score"
+    return StoppingCriteria(
+        max_iter=recipe.max_iter,
+        tol=recipe.tol,
+        n_iter_no_change=recipe.patience,
+        monitored=monitored,
+        threshold=recipe.threshold,
+        positive=recipe.positive,
+        score=score,
+    )
+
+
+def _joined(earlier: Curves, new: Curves) -> Curves:
+    """Lay curves end to end, with NaN where one of them has no values."""
+    n_earlier, n_new = len(earlier.get("loss", ())), len(new["loss"])
+    return {
+        name: earlier.get(name, [math.nan] * n_earlier) + new.get(name, [math.nan] * n_new)
+        for name in {**earlier, **new}
+    }
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    return np.array(tensor.detach().cpu().numpy(), order="C")
+
+
+def _plain(value: Any) -> Any:
+    return _array(value) if isinstance(value, Tensor) else value

@@ -1,0 +1,93 @@
+"""Who is notified of a fit: the log, skorch's callbacks and scikit-learn's callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from skbinary.callbacks.sklearn import (
+    EpochPrinter,
+    ScikitLearnCallbacks,
+    ensemble_callbacks,
+    init_callback_context,
+)
+from skbinary.data.checked import CheckedData
+from skbinary.estimators.model_fit import ModelFit
+from skbinary.solvers.loop import Run
+
+
+class FitObservers:
+    """Notifies the log, skorch's callbacks and scikit-learn's callbacks of one fit.
+
+    Parameters
+    ----------
+    estimator : BinaryClassifier
+    data : CheckedData
+    is_partial : bool
+        Whether this is a call of ``partial_fit``, of which scikit-learn's callbacks are not
+        notified.
+    """
+
+    def __init__(self, estimator: Any, data: CheckedData, *, is_partial: bool):
+        self.estimator = estimator
+        self.data = data
+        self.is_partial = is_partial
+        self._context: Any = None
+
+    def begin(self, n_models: int, max_iter: int) -> None:
+        """Prepare for a fit of `n_models`, before any of them is trained.
+
+        Raises
+        ------
+        ValueError
+            If skorch callbacks are given for an ensemble.
+        """
+        if n_models > 1 and self.estimator.callbacks:
+            raise ValueError(
+                "callbacks must be None with n_members above 1, since the networks of an ensemble "
+                f"are trained in one batch, got {len(self.estimator.callbacks)}. Set n_members=1, "
+                "or leave them out."
+            )
+        if not self.is_partial:
+            n_tasks = n_models if n_models > 1 else max_iter
+            self._context = init_callback_context(self.estimator, max_subtasks=n_tasks)
+
+    def watch(self, model: ModelFit) -> None:
+        """Add the observers of a single model."""
+        estimator = self.estimator
+        if estimator.callbacks:
+            from skbinary.callbacks.skorch import SkorchCallbacks, SkorchDatasets
+
+            datasets, settings = SkorchDatasets(self.data, model.split), self._net_settings(model)
+            classes = self.data.classes
+            model.observers.append(
+                SkorchCallbacks(estimator.callbacks, datasets, classes, settings)
+            )
+        if estimator.verbose:
+            model.observers.append(EpochPrinter(int(estimator.verbose)))
+        if self._context is not None and getattr(estimator, "_skl_callbacks", None):
+            model.observers.append(
+                ScikitLearnCallbacks(
+                    estimator, self._context, self._arguments(), lambda run: _snapshot(model, run)
+                )
+            )
+
+    @contextmanager
+    def watch_members(self, members: Sequence[ModelFit]) -> Iterator[None]:
+        """Add the observers of an ensemble, and notify them of its begin and its end."""
+        arguments = self._arguments()
+        with ensemble_callbacks(self.estimator, members, arguments, self._context, _snapshot):
+            yield
+
+    def _arguments(self) -> dict[str, Any]:
+        """Return what scikit-learn's callbacks are passed."""
+        weight = self.data.train.sample_weight
+        metadata = None if weight is None else {"sample_weight": weight}
+        # X as it was given: a callback may use its column names or its shape.
+        return {"X": self.data.given, "y": self.data.train.y, "metadata": metadata}
+
+
+def _snapshot(model: ModelFit, run: Run) -> dict[str, Any]:
+    """Return the attributes of an estimator that would stop now."""
+    return {"_state": model.state_of(run.result(None))}
