@@ -60,16 +60,13 @@ nitpick_ignore_regex = [
 
 
 # -- the gallery ----------------------------------------------------------------------------------
-def _arguments(gallery_conf, script_vars):
-    """Tell an example where its pictures go, as there is no ``__file__`` when it is run here."""
-    script = Path(script_vars["src_file"])
-    return [] if script.stem == "quickstart" else [str(script.parent / "output")]
-
-
 class _FirstStepsFirst:
-    """Order the gallery: what the page "Start" shows, in its order, and then the rest by name."""
+    """Order the first steps, and put the tutorial on a mixed table before the other tutorials."""
 
-    steps = ("start_threshold.py", "start_loss.py", "start_search.py", "start_save.py")
+    steps = (
+        *("quickstart.py", "start_threshold.py", "start_loss.py", "start_search.py"),
+        *("start_save.py", "plot_mixed_table.py"),
+    )
 
     def __init__(self, src_dir):
         self.src_dir = src_dir
@@ -91,7 +88,6 @@ sphinx_gallery_conf = {
     "default_thumb_file": str(Path(__file__).parent / "_static" / "prompt.svg"),
     "download_all_examples": False,
     "remove_config_comments": True,
-    "reset_argv": _arguments,
     "show_memory": False,
     "show_signature": False,
     "write_computation_times": False,  # they would change the pages from build to build
@@ -106,6 +102,7 @@ html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
+    "logo": {"text": f"skbinary {version}"},
     "navbar_align": "left",
     "header_links_before_dropdown": 8,
     "show_prev_next": False,

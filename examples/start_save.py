@@ -1,9 +1,9 @@
 """
-Start: save and load
-====================
+Save and load a model
+=====================
 
-A fitted model is NumPy arrays and plain Python. ``joblib`` or ``pickle`` saves it, whatever device
-it was trained on, and it loads where there is no GPU.
+A fitted model consists of NumPy arrays and plain Python objects. ``joblib`` or ``pickle`` saves
+it, on whatever device it was trained, and it loads on a machine without a GPU.
 """
 
 from pathlib import Path
@@ -21,10 +21,11 @@ X, y = load_breast_cancer(return_X_y=True)
 network = TorchMLPClassifier(learning_rate_init=0.01, random_state=0)
 model = make_pipeline(StandardScaler(), network).fit(X, y)
 
-# The whole pipeline, so that new rows are scaled as the training rows were.
+# Save the whole pipeline, so that new data are scaled in the same way.
 with TemporaryDirectory() as folder:
     path = Path(folder) / "model.joblib"
     joblib.dump(model, path)
     loaded = joblib.load(path)
 
-print("the same:", np.array_equal(loaded.predict_proba(X), model.predict_proba(X)))
+same = np.array_equal(loaded.predict_proba(X), model.predict_proba(X))
+print(f"same probabilities: {same}")

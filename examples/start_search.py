@@ -1,12 +1,12 @@
 """
-Start: a vectorized search
-==========================
+Search hyperparameters
+======================
 
-How fast may the network learn, how strong should its penalty be, and where should it say yes? The
-grid is written as for ``GridSearchCV``; what differs is the name of the search, and that all
-candidates are trained side by side. A threshold costs no training.
+A grid over the learning rate, the penalty and the threshold of a network. The only difference from
+scikit-learn is the name of the search: it trains candidates and folds as a batch of models.
 """
 
+import matplotlib.pyplot as plt
 from sklearn.datasets import load_digits
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -15,7 +15,7 @@ from skbinary import SearchDisplay, TorchMLPClassifier, VectorizedGridSearchCV
 
 X, y = load_digits(return_X_y=True)
 
-# A fixed number of epochs, so that all candidates see as much.
+# A fixed number of epochs, the same for all candidates.
 network = TorchMLPClassifier((32,), max_iter=60, n_iter_no_change=60, random_state=0)
 model = Pipeline([("scale", StandardScaler()), ("network", network)])
 grid = {
@@ -25,10 +25,14 @@ grid = {
 }
 search = VectorizedGridSearchCV(model, grid, scoring="f1", cv=5).fit(X, y == 9)
 
-print(f"F1 of the best: {search.best_score_:.3f}")
-print("trained in stacks:", (search.cv_results_["fit_mode"] == "stacked").all())
+print(f"best F1: {search.best_score_:.3f}")
+print(f"batched: {(search.cv_results_['fit_mode'] == 'batched').all()}")
 for name, value in search.best_params_.items():
     print(f"{name}: {value}")
 
-# F1 over two of the parameters, with the best threshold for each pair.
-SearchDisplay.from_estimator(search, params=["learning_rate_init", "alpha"], kind="heatmap")
+# %%
+# F1 over two of the parameters, each with the best threshold.
+SearchDisplay.from_estimator(
+    search, params=["learning_rate_init", "alpha"], kind="heatmap"
+)
+plt.show()

@@ -139,7 +139,7 @@ def open_page(chromium):
 # -- the site --------------------------------------------------------------------------------------
 
 SHOWN = (
-    *("index", "start", "by_hand", "gallery/plot_displays", "performance", "quality"),
+    *("index", "start", "by_hand", "gallery/tutorials/plot_displays", "performance", "quality"),
     *("reference/skbinary.SearchDisplay", "reference/skbinary.TorchMLPClassifier"),
 )
 
@@ -152,6 +152,20 @@ def test_built_page_is_whole(name, mode, width, open_page):
     assert page.evaluate("document.documentElement.dataset.theme") == mode
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate(CUT_OFF) == []
+
+
+# Code that is wider than its box on a page.
+CLIPPED = """
+() => [...document.querySelectorAll('.bd-article pre')]
+  .filter((code) => code.scrollWidth > code.clientWidth + 1)
+  .map((code) => code.textContent.slice(0, 80))
+"""
+
+
+@is_built
+@pytest.mark.parametrize("name", ["start", "guide/thresholds", "gallery/tutorials/plot_displays"])
+def test_built_page_shows_code_without_scrolling(name, open_page):
+    assert open_page(BUILT / f"{name}.html", "light", 1280).evaluate(CLIPPED) == []
 
 
 # -- notebooks -------------------------------------------------------------------------------------

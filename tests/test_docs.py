@@ -4,10 +4,6 @@ import enum
 import importlib
 import inspect
 import pkgutil
-import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from numpydoc.validate import validate
@@ -71,29 +67,3 @@ def test_module_says_what_it_is_for(module):
     first_line = importlib.import_module(module).__doc__.splitlines()[0]
     assert first_line.endswith((".", ","))
     assert len(first_line) < 100
-
-
-def readme_examples():
-    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-
-
-@pytest.mark.parametrize(
-    ("number", "positive", "least"),
-    [(0, "True", 0.99), (1, "model[-1].pos_label", 0.9), (2, "True", 0.95)],
-)
-def test_readme_example_runs_without_a_warning(number, positive, least):
-    code = readme_examples()[number]
-    # What is to be found is the positive class.
-    code += "\ndata = load_breast_cancer()\n"
-    code += "is_malignant = data.target_names[data.target] == 'malignant'\n"
-    code += f"assert ((y == {positive}) == is_malignant).all()\n"
-    command = [sys.executable, "-W", "error::UserWarning", "-c", code]
-    answer = subprocess.run(command, capture_output=True, text=True, check=True)
-    # The first number that it prints is a score: ROC AUC, recall of malignant tumours, and F1.
-    assert float(answer.stdout.split()[0]) > least
-    assert answer.stderr == ""
-
-
-def test_readme_has_three_examples_that_are_run():
-    assert len(readme_examples()) == 3
