@@ -14,6 +14,7 @@ from skbinary.callbacks.sklearn import (
 )
 from skbinary.data.checked import CheckedData
 from skbinary.estimators.model_fit import ModelFit
+from skbinary.estimators.views import net_settings
 from skbinary.solvers.loop import Run
 
 
@@ -59,7 +60,8 @@ class FitObservers:
         if estimator.callbacks:
             from skbinary.callbacks.skorch import SkorchCallbacks, SkorchDatasets
 
-            datasets, settings = SkorchDatasets(self.data, model.split), self._net_settings(model)
+            datasets = SkorchDatasets(self.data, model.split)
+            settings = net_settings(estimator, model.recipe.device)
             classes = self.data.classes
             model.observers.append(
                 SkorchCallbacks(estimator.callbacks, datasets, classes, settings)
