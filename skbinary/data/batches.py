@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, reduce
 from itertools import islice, pairwise
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -15,25 +15,19 @@ from skbinary.runtime.chunks import row_chunks
 
 
 class LayerInput(Protocol):
-    """What a layer multiplies with its weights.
-
-    Attributes
-    ----------
-    pattern : hashable or None
-        Equal for batches with which the same operations are done on other tensors. None where the
-        operations cannot be recorded.
-    """
-
-    @property
-    def pattern(self) -> Hashable | None: ...
-
-    def tensors(self) -> tuple[Tensor, ...]: ...
-
-    def with_tensors(self, tensors: Sequence[Tensor]) -> LayerInput: ...
+    """What a layer multiplies with its weights."""
 
     def affine_into(self, bias: Tensor | None, weights: Tensor, out: Tensor) -> None: ...
 
     def transposed_matmul_into(self, residual: Tensor, out: Tensor) -> None: ...
+
+
+class RecordableInput(LayerInput, Protocol):
+    """A layer input whose products can be recorded once and repeated for other rows."""
+
+    def tensors(self) -> tuple[Tensor, ...]: ...
+
+    def with_tensors(self, tensors: Sequence[Tensor]) -> RecordableInput: ...
 
 
 class SplittableInput(LayerInput, Protocol):
@@ -77,10 +71,6 @@ class DenseBatch:
     def __init__(self, values: Tensor):
         self.values = values
         self.shape = values.shape
-
-    @property
-    def pattern(self) -> Hashable:
-        return "dense", self.values.ndim
 
     def tensors(self) -> tuple[Tensor, ...]:
         return (self.values,)
@@ -156,17 +146,9 @@ class DenseBatch:
 class SparseBatch:
     """Rows in compressed form: products touch only the numbers that are not zero."""
 
-    pattern = None
-
     def __init__(self, values: Tensor):
         self.values = values
         self.shape = values.shape
-
-    def tensors(self) -> tuple[Tensor, ...]:
-        return (self.values,)
-
-    def with_tensors(self, tensors: Sequence[Tensor]) -> SparseBatch:
-        return SparseBatch(*tensors)
 
     def split(self, n_rows: int) -> list[SparseBatch]:
         starts, size = self.values.crow_indices(), len(self)
@@ -291,22 +273,21 @@ class SharedBatch:
     def __init__(self, parts: Sequence[tuple[slice, LayerInput]]):
         self.parts = parts
 
-    @property
-    def pattern(self) -> Hashable | None:
-        known = [(models.start, models.stop, batch.pattern) for models, batch in self.parts]
-        return None if any(own is None for *_, own in known) else tuple(known)
-
     def tensors(self) -> tuple[Tensor, ...]:
-        return tuple(each for _, batch in self.parts for each in batch.tensors())
+        return tuple(each for batch in self._recordable for each in batch.tensors())
 
     def with_tensors(self, tensors: Sequence[Tensor]) -> SharedBatch:
         left = iter(tensors)
+        made = [
+            each.with_tensors(list(islice(left, len(each.tensors())))) for each in self._recordable
+        ]
         return SharedBatch(
-            [
-                (models, batch.with_tensors(list(islice(left, len(batch.tensors())))))
-                for models, batch in self.parts
-            ]
+            [(models, each) for (models, _), each in zip(self.parts, made, strict=True)]
         )
+
+    @property
+    def _recordable(self) -> list[RecordableInput]:
+        return [cast(RecordableInput, batch) for _, batch in self.parts]
 
     def affine_into(self, bias: Tensor | None, weights: Tensor, out: Tensor) -> None:
         for models, batch in self.parts:
@@ -319,9 +300,7 @@ class SharedBatch:
 
 
 def _is_column(matrices: Tensor) -> bool:
-    # By strides, which are numbers where torch records a script, and sizes are not. All that layers
-    # are multiplied with lies row by row.
-    return matrices.stride(-2) == 1
+    return matrices.shape[-1] == 1
 
 
 def _per_model(matrix: Tensor, stacked: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ product with many rows is one with a single row, and one with the few numbers th
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skbinary.data.rows import DenseRows
-from skbinary.data.sparse import SparseMatrix
+from skbinary.data.sparse import SparseMatrix, Tables
 from skbinary.runtime.chunks import row_chunks, rows_per_fetch
 
 # At most this share of a column's rows may be unusual: each such number is multiplied in four
@@ -42,20 +42,15 @@ class Columns(NamedTuple):
         Positions of the columns that are not compressed.
     usual : Tensor of shape (n_features, 1)
         The usual value of each column. Zero for those that are kept.
-    row : SparseMatrix
-        The usual values once more, as a sum of rows of a layer's weights.
     """
 
     kept: Tensor
     usual: Tensor
-    row: SparseMatrix
 
     @classmethod
     def of(cls, is_kept: Tensor, usual: Tensor) -> Columns:
         """Make them of what each column is, and what is usual in it."""
-        members = torch.nonzero(usual)[:, 0]
-        row = SparseMatrix(torch.zeros(1, dtype=members.dtype), members, usual[members])
-        return cls(torch.nonzero(is_kept)[:, 0], usual[:, None], row)
+        return cls(torch.nonzero(is_kept)[:, 0], usual[:, None])
 
 
 class CompressedBatch:
@@ -89,25 +84,6 @@ class CompressedBatch:
         self._by_column = by_column
         self._keeps = keeps
 
-    @property
-    def pattern(self) -> Hashable:
-        """Tell what is done with the tensors."""
-        return "compressed", self._dense.shape[0], self._keeps
-
-    def tensors(self) -> tuple[Tensor, ...]:
-        """Give the numbers that products go over."""
-        kept, usual, row = self._columns
-        bags = (row, self._by_row, self._by_column)
-        return (self._dense, kept, usual, *(x for own in bags for x in own if x is not None))
-
-    def with_tensors(self, tensors: Sequence[Tensor]) -> CompressedBatch:
-        """Make the same of other tensors."""
-        dense, kept, usual, *stored = tensors
-        columns, own = Columns(kept, usual, SparseMatrix(*stored[:3])), stored[3:]
-        half = len(own) // 2
-        bags = (SparseMatrix(*own[:half]), SparseMatrix(*own[half:]))
-        return CompressedBatch(columns, dense, *bags, keeps=self._keeps)
-
     def split(self, n_rows: int) -> list[CompressedBatch]:
         """Cut rows that all models see into smaller batches."""
         own = self._by_row
@@ -120,22 +96,23 @@ class CompressedBatch:
         """Multiply with the weights of a layer, of one model or of several."""
         if weights.ndim == 2:
             weights, out = weights[None], out[None]
-        shift = self._columns.row.sums(weights)
-        if bias is not None:
-            shift += bias
-        sums = self._by_row.sums(weights)
-        if not self._keeps:
-            torch.add(sums, shift, out=out)
-            return
-        kept = torch.index_select(weights, 1, self._columns.kept)
-        torch.baddbmm(shift, self._dense.expand(weights.shape[0], -1, -1), kept, out=out)
-        out.add_(sums)
+        row = self._columns.usual.mT.expand(weights.shape[0], -1, -1)
+        if bias is None:
+            shift = torch.bmm(row, weights)
+        else:
+            shift = torch.baddbmm(bias.view(-1, 1, bias.shape[-1]), row, weights)
+        tables = Tables.of(weights)
+        sums = self._by_row.sums(tables)
+        if self._keeps:
+            dense = self._dense.expand(weights.shape[0], -1, -1)
+            sums.baddbmm_(dense, tables.select(self._columns.kept))
+        torch.add(sums, shift, out=out)
 
     def transposed_matmul_into(self, residual: Tensor, out: Tensor) -> None:
         """Multiply each column with the errors of a layer, of one model or of several."""
         if residual.ndim == 2:
             residual, out = residual[None], out[None]
-        sums = self._by_column.sums(residual)
+        sums = self._by_column.sums(Tables.of(residual))
         total = torch.sum(residual, dim=1, keepdim=True)
         torch.addcmul(sums, self._columns.usual, total, out=out)
         if self._keeps:

@@ -9,6 +9,42 @@ import torch
 from torch import Tensor
 
 
+class Tables(NamedTuple):
+    """Tables of one shape, one below the other.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n_all_rows, n_columns)
+    n : int
+        Count of the tables.
+    distance : int
+        Rows from the beginning of a table to the beginning of the next.
+    """
+
+    rows: Tensor
+    n: int
+    distance: int
+
+    @classmethod
+    def of(cls, tables: Tensor) -> Tables:
+        """Make them of a tensor of shape (n_tables, n_rows, n_columns).
+
+        It is not copied where its memory is laid out so.
+        """
+        n, n_rows, n_columns = tables.shape
+        gap, *within = tables.stride()
+        if within != [n_columns, 1] or gap % n_columns:
+            return cls(tables.reshape(-1, n_columns), n, n_rows)
+        distance = gap // n_columns
+        end = (n - 1) * distance + n_rows
+        return cls(tables.as_strided((end, n_columns), (n_columns, 1)), n, distance)
+
+    def select(self, index: Tensor) -> Tensor:
+        """Copy some rows of each table, as a tensor of shape (n_tables, n_selected, n_columns)."""
+        places = (_counted(self.n, self.distance, index.dtype) + index).view(-1)
+        return torch.index_select(self.rows, 0, places).view(self.n, len(index), -1)
+
+
 class SparseMatrix(NamedTuple):
     """Weighted sums of rows of a table, or of several tables.
 
@@ -29,22 +65,21 @@ class SparseMatrix(NamedTuple):
     factors: Tensor
     tables: Tensor | None = None
 
-    def sums(self, tables: Tensor) -> Tensor:
+    def sums(self, tables: Tables) -> Tensor:
         """Sum up rows, each sum in the order of its terms.
 
         Parameters
         ----------
-        tables : Tensor of shape (n_tables, n_rows, n_columns)
+        tables : Tables
 
         Returns
         -------
         Tensor of shape (n_tables, n_bags, n_columns)
         """
-        n_tables, n_columns = _sizes(tables)
-        if n_tables == 1:
-            return self._of(tables[0])[None]
-        table, distance = _as_one(tables, n_columns)
-        return self._in_one(n_tables, distance)._of(table).view(n_tables, -1, n_columns)
+        if tables.n == 1:
+            return self._of(tables.rows)[None]
+        sums = self._in_one(tables.n, tables.distance)._of(tables.rows)
+        return sums.view(tables.n, -1, sums.shape[1])
 
     def _of(self, table: Tensor) -> Tensor:
         # What torch.nn.functional.embedding_bag calls, without its checks, which take as long.
@@ -57,36 +92,12 @@ class SparseMatrix(NamedTuple):
         """Give the sums of all tables as sums of a table in which they lie one below the other."""
         if self.tables is not None:
             return SparseMatrix(self.starts, self.members + self.tables * distance, self.factors)
-        starts = self.starts + _counted(n_tables, 1, self.starts.dtype) * self.members.shape[0]
+        starts = self.starts + _counted(n_tables, 1, self.starts.dtype) * len(self.members)
         members = self.members + _counted(n_tables, distance, self.members.dtype)
-        factors = self.factors.expand(n_tables, -1)
-        return SparseMatrix(starts.view(-1), members.view(-1), factors.reshape(-1))
+        return SparseMatrix(starts.view(-1), members.view(-1), self.factors.repeat(n_tables))
 
 
 @lru_cache(maxsize=64)
 def _counted(n: int, step: int, dtype: torch.dtype) -> Tensor:
     """Give the first multiples of a step, one below the other."""
     return torch.arange(n, dtype=dtype).mul_(step)[:, None]
-
-
-def _sizes(tables: Tensor) -> tuple[int, int]:
-    """Give the count of tables, and of their columns, as numbers."""
-    # torch.jit does not list what it exports, and gives it no types.
-    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
-        # Where torch records a script, sizes are tensors. What it records lies row by row.
-        return len(tables.unbind(0)), tables.stride(1)
-    return tables.shape[0], tables.shape[2]
-
-
-def _as_one(tables: Tensor, n_columns: int) -> tuple[Tensor, int]:
-    """Give tables one below the other, and how many rows lie between their first rows.
-
-    They are not copied where their memory is laid out so.
-    """
-    n_rows = tables.shape[1]
-    gap, *within = tables.stride()
-    if within != [n_columns, 1] or gap % n_columns:
-        return tables.reshape(-1, n_columns), n_rows
-    distance = gap // n_columns
-    end = (tables.shape[0] - 1) * distance + n_rows
-    return tables.as_strided((end, n_columns), (n_columns, 1)), distance
