@@ -10,8 +10,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from skbinary import TorchMLPClassifier, VectorizedGridSearchCV
-
-from .cases import (
+from tests.bad_input.cases import (
     CLASSIFIERS,
     MISSING,
     X,

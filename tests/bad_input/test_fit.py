@@ -10,8 +10,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.fixes import parse_version
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier
-
-from .cases import (
+from tests.bad_input.cases import (
     EMPTY,
     FRAME,
     IMAGES,

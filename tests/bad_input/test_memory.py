@@ -6,8 +6,16 @@ import torch
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier
 from skbinary.data import preparation
 from skbinary.estimators import scoring
-
-from .cases import SCORES, X, Y, assert_raises_unchanged, fitted, starts, unfitted, whole
+from tests.bad_input.cases import (
+    SCORES,
+    X,
+    Y,
+    assert_raises_unchanged,
+    fitted,
+    starts,
+    unfitted,
+    whole,
+)
 
 OUT_OF_MEMORY = [
     RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes.\nat"),

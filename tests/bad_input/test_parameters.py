@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier
-
-from .cases import (
+from tests.bad_input.cases import (
     CLASSIFIERS,
     FailOnTraining,
     X,

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier
-
-from .cases import (
+from tests.bad_input.cases import (
     CLASSIFIERS,
     FailOnTraining,
     X,
@@ -16,7 +15,7 @@ from .cases import (
     unfitted,
     whole,
 )
-from .test_fit import FIT_DATA
+from tests.bad_input.test_fit import FIT_DATA
 
 
 @both

@@ -8,8 +8,7 @@ import torch
 from sklearn.exceptions import NotFittedError
 
 from skbinary import TorchMLPClassifier
-
-from .cases import (
+from tests.bad_input.cases import (
     CLASSIFIERS,
     EMPTY,
     FRAME,

@@ -5,9 +5,8 @@ import pytest
 import scipy.sparse as sp
 
 from skbinary import TorchMLPClassifier
-
-from .cases import CLASSIFIERS, Y, assert_raises_unchanged, fitted, in_turns, whole
-from .test_containers import WITH_ROWS
+from tests.bad_input.cases import CLASSIFIERS, Y, assert_raises_unchanged, fitted, in_turns, whole
+from tests.bad_input.test_containers import WITH_ROWS
 
 PLACES = np.random.RandomState(0).permutation(240)[:120]
 SPARSE = sp.coo_array((np.linspace(0.1, 1, 120), np.divmod(PLACES, 6)), shape=(40, 6))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from .cases import X, Y, assert_raises_unchanged, both, fitted, unfitted
+from tests.bad_input.cases import X, Y, assert_raises_unchanged, both, fitted, unfitted
 
 
 @both
