@@ -19,7 +19,8 @@ from skbinary.data.dataset import Dataset
 from skbinary.data.rows import centered
 from skbinary.estimators.base import BinaryClassifier
 from skbinary.estimators.recipe import MINIBATCH_SOLVERS, Recipe, make_recipe
-from skbinary.models.batch_of_models import Architecture, ModelBatch
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.centered import CenteredSolver
 from skbinary.solvers.full_batch.lbfgs import LBFGS
