@@ -193,7 +193,7 @@ def test_sparse_rows_added_up_in_their_order_give_the_product(n_models):
 
 def test_sparse_rows_made_dense_in_parts_give_the_same_products(monkeypatch):
     batch, dense = compressed()
-    monkeypatch.setattr(chunks, "_CHUNK_NUMBERS", 70)  # parts of ten rows, or eight columns
+    monkeypatch.setattr(chunks, "_CHUNK_VALUES", 70)  # parts of ten rows, or eight columns
     parts = list(batch._dense_parts())
     assert [span.stop - span.start for span, _ in parts] == [10] * 4
     torch.testing.assert_close(torch.cat([part.values for _, part in parts]), dense)
