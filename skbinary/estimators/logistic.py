@@ -19,7 +19,8 @@ from skbinary.data.dataset import Dataset
 from skbinary.data.rows import centered
 from skbinary.estimators.base import BinaryClassifier
 from skbinary.estimators.recipe import MINIBATCH_SOLVERS, Recipe, make_recipe
-from skbinary.models.batch_of_models import Architecture, ModelBatch
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.centered import CenteredSolver
 from skbinary.solvers.full_batch.lbfgs import LBFGS
@@ -48,146 +49,169 @@ _ROUNDING_TOL = 1e-12
 
 
 class TorchLogisticClassifier(SparseCoefMixin, BinaryClassifier):
-    """Logistic regression for two classes, trained by PyTorch.
+    """Logistic regression for binary classification, trained by PyTorch.
 
-    Minimizes the objective of scikit-learn's ``LogisticRegression``:
-    ``C * sum(weight * loss) + sum(coef ** 2) / 2`` (or an elastic net, with `l1_ratio`), where the
-    loss of a row with logit z and target y in {0, 1} is ``log(1 + exp(z)) - y * z`` and the
-    intercept is not penalized.
+    The model is a linear function of the features that returns the logit (log-odds) of the
+    positive class. ``fit`` minimizes the objective of scikit-learn's ``LogisticRegression``,
+    ``C * sum(weight * loss) + sum(coef ** 2) / 2``, where the loss of a sample with logit z and
+    target y in {0, 1} is ``log(1 + exp(z)) - y * z``. The intercept is not penalized.
 
     Parameters
     ----------
     C : float, default=1.0
-        Inverse strength of the penalty, above 0. ``np.inf`` means no penalty.
+        Inverse of the regularization strength, above 0: smaller values regularize more.
+        ``np.inf`` means no penalty.
     l1_ratio : float, default=0.0
-        Share of the penalty that is L1, in [0, 1]: ``l1_ratio * sum(abs(coef)) + (1 - l1_ratio) *
-        sum(coef ** 2) / 2``, as in scikit-learn's elastic net. Above 0 many coefficients are
-        exactly zero.
+        Fraction of the penalty that is L1, in [0, 1]. The penalty is
+        ``l1_ratio * sum(abs(coef)) + (1 - l1_ratio) * sum(coef ** 2) / 2``: 0 is the ridge
+        penalty, 1 the lasso, and values in between an elastic net. With an L1 penalty some
+        coefficients are exactly zero.
     fit_intercept : bool, default=True
-        Whether the logit has a constant term.
+        Whether to add an intercept to the linear function.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes, as ``{label: weight}``. ``"balanced"`` gives both classes the same
-        total weight. They multiply ``sample_weight``.
+        Class weights as ``{label: weight}``. ``"balanced"`` gives both classes the same total
+        weight. None gives both classes weight 1. Class weights multiply ``sample_weight``.
     threshold : float, str, callable or dict, default=0.5
-        ``predict`` gives a row the positive label when the probability of that label is at least
-        this number in [0, 1],
-        or at least the one that ``fit`` chooses: the name of a scikit-learn metric on labels to
-        maximize (``"f1"``, ``"balanced_accuracy"``) or a ``callable(y_true, y_pred, *,
-        sample_weight=None)``; a constraint, ``{"recall": 0.9}`` for the highest precision with
-        at least that recall, or ``"precision"``, ``"specificity"`` or (at most) ``"alert_rate"``
-        for the highest recall; or what mistakes cost, ``{"cost_fp": 1, "cost_fn": 20}`` with
-        ``"cost_tp"`` and ``"cost_tn"`` if need be, for the least cost. It is chosen on rows that
-        did not train the model that scored them: ``X_val``, the rows of
-        early stopping, or five folds that are fitted in addition, in one batch of models.
+        Decision threshold: ``predict`` predicts the positive class when its probability is at
+        least this number, in [0, 1]. Instead of a number, an objective for which ``fit`` chooses
+        the threshold:
+
+        - a metric to maximize: the name of a scikit-learn scorer that compares labels (``"f1"``,
+          ``"balanced_accuracy"``), or a ``callable(y_true, y_pred, *, sample_weight=None)``;
+        - a constraint: ``{"recall": 0.9}`` for the highest precision with a recall of at least
+          0.9, ``{"precision": 0.9}`` or ``{"specificity": 0.9}`` for the highest recall, or
+          ``{"alert_rate": 0.1}`` for the highest recall with at most a tenth of the samples
+          predicted positive;
+        - the costs of errors to minimize: ``{"cost_fp": 1, "cost_fn": 20}``, optionally with
+          ``"cost_tp"`` and ``"cost_tn"``.
+
+        The threshold is chosen on samples that the model was not trained on: ``X_val``, the
+        validation set of early stopping, or five folds that are fitted in addition.
     pos_label : int, float, bool, str or None, default=None
-        The positive label, to which `threshold` refers: its recall, its precision, its
-        probability. None takes ``classes_[1]``, the second label in sorted order. The columns of
-        ``predict_proba`` and the sign of ``decision_function`` do not depend on it.
+        The positive class that `threshold` refers to. None is ``classes_[1]``, the second label in
+        sorted order. The columns of ``predict_proba`` and the sign of ``decision_function`` do not
+        depend on it.
     solver : {"auto", "newton-cholesky", "lbfgs", "prox-newton", "adam", "sgd", "liblinear", \
             "newton-cd", "newton-cg", "sag", "saga"}, default="auto"
-        The first four work on all rows at once and reach the optimum; ``"auto"`` takes
-        ``"newton-cholesky"`` up to 500 features or rows, ``"lbfgs"`` above, and
-        ``"prox-newton"`` where `l1_ratio` is above 0, which the others cannot have. ``"adam"`` and
-        ``"sgd"`` work on batches. The last five are names of scikit-learn's solvers and do the same
-        as ``"auto"``; ``"newton-cd"`` and ``"saga"`` take any `l1_ratio`, ``"liblinear"`` takes 0
-        or 1, and the others take 0.
+        Algorithm that minimizes the objective.
+
+        - ``"newton-cholesky"``, ``"lbfgs"`` and ``"prox-newton"`` are full-batch solvers, which
+          converge to the optimum. Only ``"prox-newton"`` takes an `l1_ratio` above 0.
+        - ``"adam"`` and ``"sgd"`` are mini-batch solvers.
+        - ``"auto"`` is ``"prox-newton"`` if `l1_ratio` is above 0, else ``"newton-cholesky"`` if
+          there are at most 500 features or at most 500 samples, else ``"lbfgs"``.
+        - The last five are names of scikit-learn's solvers, with the same meaning as ``"auto"``.
+          ``"newton-cd"`` and ``"saga"`` take any `l1_ratio`, ``"liblinear"`` takes 0 or 1, and
+          ``"newton-cg"`` and ``"sag"`` take 0.
     max_iter : int, default=100
-        Most iterations, or epochs of the mini-batch solvers.
+        Maximum number of iterations, or of epochs with a mini-batch solver.
     tol : float, default=1e-4
-        Full-batch solvers stop when no component of the gradient of the mean objective is larger.
-        Mini-batch solvers stop when the objective improves by less for `n_iter_no_change` epochs.
+        Tolerance of the stopping criterion, 0 or more. Full-batch solvers stop when no component
+        of the gradient of the mean objective exceeds `tol`. Mini-batch solvers stop when the
+        objective has not improved by at least `tol` for `n_iter_no_change` epochs.
     batch_size : int or "auto", default="auto"
-        Rows of a batch. ``"auto"`` is ``min(200, n_samples)``. Mini-batch solvers only.
+        Number of samples in a mini-batch. ``"auto"`` is ``min(200, n_samples)``. Mini-batch
+        solvers only.
     learning_rate_init : float, default=0.01
         Learning rate, above 0. Mini-batch solvers only.
     momentum : float, default=0.9
         Momentum of ``solver="sgd"``, in [0, 1].
     nesterovs_momentum : bool, default=True
-        Whether ``solver="sgd"`` looks ahead along its momentum.
+        Whether ``solver="sgd"`` uses Nesterov's momentum.
     shuffle : bool, default=True
-        Whether mini-batch solvers reorder the rows before every epoch.
+        Whether to shuffle the training set before every epoch. Mini-batch solvers only.
     early_stopping : bool, default=False
-        Whether to watch validation rows, to stop when they have not improved by
-        `tol` for `n_iter_no_change` epochs, and to keep the best epoch's weights. The validation
-        rows are those given to ``fit``, else a stratified share of the training rows.
+        Whether to stop training when the validation loss (or the score set by `monitor`) has not
+        improved by at least `tol` for `n_iter_no_change` epochs, and to keep the weights of the
+        best epoch. The validation set is ``X_val`` if it is passed to ``fit``, else a stratified
+        fraction of the training data.
     monitor : str or callable, default="loss"
-        What early stopping watches: ``"loss"``, the log loss, the name of a scikit-learn scorer, or
-        a ``callable(estimator, X, y)``, the greater the better.
+        What early stopping monitors: ``"loss"`` for the validation log loss, the name of a
+        scikit-learn scorer, or a ``callable(estimator, X, y)`` that returns a score to maximize.
     validation_fraction : float, default=0.1
-        That share, in (0, 1).
-    n_iter_no_change : int, inf or "auto", default="auto"
+        Fraction of the training data that becomes the validation set, in (0, 1). Only used with
+        early stopping and without ``X_val``.
+    n_iter_no_change : int, np.inf or "auto", default="auto"
         Patience: epochs without improvement before training stops. ``"auto"`` is 10. ``np.inf``
-        always trains for `max_iter` epochs. Mini-batch solvers and early stopping only.
+        trains for `max_iter` epochs. Only used by mini-batch solvers and early stopping.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the last solution.
+        Whether ``fit`` starts from the solution of the previous call.
     random_state : int, RandomState instance or None, default=None
-        Fixes shuffling and the choice of validation rows.
+        Seed or generator for shuffling and for drawing the validation set.
     device : str or torch.device, default="auto"
-        Where to train. ``"auto"`` takes the device of `X` if it is a tensor, else the first of
-        CUDA, MPS, XPU and CPU that is there.
+        Device to train on. ``"auto"`` is the device of `X` if it is a tensor, else the first
+        available of CUDA, MPS, XPU and CPU.
     callbacks : list of skorch callbacks or None, default=None
-        Told of every epoch, or of every batch if they ask for it.
+        Callbacks that are called after each epoch. Those with batch-level methods are also called
+        after each mini-batch.
     verbose : int, default=0
-        Prints a line every `verbose` epochs. 0 prints nothing.
+        Print a line every `verbose` epochs. 0 prints nothing.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (1, n_features)
-        Weights of the features. A compressed sparse matrix between ``sparsify`` and ``densify``.
+    coef_ : ndarray or sparse matrix of shape (1, n_features)
+        Coefficients of the features. A sparse matrix between ``sparsify`` and ``densify``.
     intercept_ : ndarray of shape (1,)
-        Constant term of the logit. 0 without intercept.
+        Intercept. 0 if `fit_intercept` is False.
     classes_ : ndarray of shape (2,)
-        The labels, sorted. The second one is positive.
-    n_iter_ : ndarray of shape (1,)
-        Iterations or epochs of the last fit.
+        The labels in sorted order.
+    n_iter_ : ndarray of int of shape (1,)
+        Number of iterations, or of epochs with a mini-batch solver, of the last fit.
     solver_ : str
-        The solver that was used.
+        The solver that was used; never ``"auto"``.
     threshold_ : float
-        The threshold in force since ``fit`` or ``tune_threshold``.
-    threshold_curve_ : dict of ndarray of shape (n_cuts,)
-        The cuts between rows: ``"threshold"``, the weight of the rows of each kind (``"tn"``,
-        ``"fp"``, ``"fn"``, ``"tp"``) and the ``"score"``, of which more is better. All cuts are
-        compared; at most 1,000 are kept: the chosen one, both ends, and others, which are closer
-        together where the curve changes most. Only if the threshold was chosen.
+        Decision threshold set by ``fit`` or ``tune_threshold``.
+    threshold_curve_ : dict of ndarray of shape (n_thresholds,)
+        The thresholds that were compared (``"threshold"``), the weight of the true negatives, false
+        positives, false negatives and true positives at each (``"tn"``, ``"fp"``, ``"fn"``,
+        ``"tp"``), and the objective to maximize (``"score"``). At most 1,000 are kept: the chosen
+        one, both ends, and others that are denser where the curve changes most. Only if the
+        threshold was chosen for an objective.
     threshold_interval_ : tuple of (float, float)
-        Within which the choice falls in 90% of bootstrap resamples. Only if it was chosen.
+        Interval that contains the chosen threshold in 90% of bootstrap resamples. Only if the
+        threshold was chosen for an objective.
     loss_curve_ : list of float
-        Mean weighted loss over the training rows, in nats, after each iteration. Mini-batch
-        solvers add it up during the epoch. The penalty is not in it.
+        Training loss after each iteration or epoch, in nats per unit of weight, without the
+        penalty. Mini-batch solvers average it over the mini-batches of the epoch.
     validation_loss_curve_ : list of float or None
-        The same over the validation rows. None without them.
+        Validation loss after each iteration or epoch, in nats per unit of weight. None without a
+        validation set.
     validation_scores_ : list of float or None
-        Accuracy on the validation rows after each epoch. None without them.
+        Score on the validation set after each iteration or epoch: the one set by `monitor`, or
+        the accuracy with ``monitor="loss"``. None without a validation set.
     best_validation_score_ : float or None
-        The highest of them.
+        The maximum of ``validation_scores_``.
     best_epoch_ : int
-        The epoch, counted from 1, whose weights are kept: the last one without early stopping.
-    stop_reason_ : str
-        Why training stopped.
+        The iteration or epoch, counted from 1, whose weights were kept: the last one without early
+        stopping.
+    stop_reason_ : StopReason
+        Why training stopped, such as ``"converged"``. A string with a ``description``.
     history_ : dict of list of float
-        All curves, equally long: ``loss``, ``objective`` (with the penalty), ``learning_rate``,
-        ``seconds``, and with validation rows ``validation_loss`` and ``validation_score``. It
-        also has what `callbacks` record for an epoch: numbers, and events as True or False.
+        All curves by name, each with one value for every iteration or epoch: ``"loss"``,
+        ``"objective"`` (the loss with the penalty), ``"learning_rate"``, ``"seconds"``, with a
+        validation set also ``"validation_loss"`` and ``"validation_score"``, and what `callbacks`
+        have recorded.
     device_ : str
-        Where it was trained.
+        Device that the model was trained on, such as ``"cpu"`` or ``"cuda:0"``.
     module_ : torch.nn.Module
-        The model as a torch module in evaluation mode, built when asked for.
+        The fitted model as a torch module in evaluation mode that returns logits, built on each
+        access.
     net_ : skorch.NeuralNet
-        The model as a skorch net, built when asked for.
+        The fitted model as a skorch net, built on each access.
     n_features_in_ : int
-        Count of the features.
-    feature_names_in_ : ndarray of shape (n_features,)
-        Their names, if `X` had string names.
+        Number of features.
+    feature_names_in_ : ndarray of str of shape (n_features,)
+        Names of the features. Only if `X` had column names that are strings.
 
     See Also
     --------
-    TorchMLPClassifier : A network with hidden layers.
-    sklearn.linear_model.LogisticRegression : The same optimum, without PyTorch.
+    TorchMLPClassifier : Multi-layer perceptron for binary classification.
+    sklearn.linear_model.LogisticRegression : The same model, without PyTorch.
 
     Notes
     -----
-    The full-batch solvers compute in float64 where the device has it, whatever the precision of
-    `X`. Mini-batch training is float32.
+    Full-batch solvers compute in float64 if the device supports it, whatever the precision of `X`.
+    Mini-batch solvers train in float32.
 
     Examples
     --------

@@ -21,7 +21,9 @@ from skbinary.data.checked import CheckedData
 from skbinary.data.dataset import Dataset
 from skbinary.estimators.base import BinaryClassifier
 from skbinary.estimators.recipe import Recipe, make_recipe
-from skbinary.models.batch_of_models import ACTIVATIONS, Architecture, ModelBatch
+from skbinary.models.activations import ACTIVATIONS
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.lbfgs import LBFGS
 from skbinary.solvers.full_batch.objective import NetworkObjective
@@ -42,108 +44,132 @@ _LEAST_DECREASE = 2.220446049250313e-09
 
 
 class TorchMLPClassifier(BinaryClassifier):
-    """A multi-layer perceptron for two classes, trained by PyTorch.
+    """Multi-layer perceptron for binary classification, trained by PyTorch.
 
-    Parameters that scikit-learn's ``MLPClassifier`` has keep their names, defaults and meaning.
-    With the same ``random_state`` both start from the same weights and see the same batches.
+    A feed-forward neural network that returns the logit (log-odds) of the positive class.
+    Parameters that scikit-learn's ``MLPClassifier`` has keep their names, defaults and meaning,
+    except that early stopping is on by default for larger data. With the same ``random_state``
+    both start from the same weights and use the same mini-batches.
 
     Parameters
     ----------
     hidden_layer_sizes : int or array-like of int, default=(100,)
-        Width of each hidden layer.
+        Number of units of each hidden layer, 1 or more.
     activation : {"identity", "logistic", "tanh", "relu", "gelu", "silu", "leaky_relu"}, \
             default="relu"
-        Function of the hidden layers. The slope of ``"leaky_relu"`` below zero is 0.01.
+        Activation function of the hidden layers. ``"leaky_relu"`` has a slope of 0.01 below zero.
     solver : {"adam", "sgd", "lbfgs"}, default="adam"
-        The first two work on batches, ``"lbfgs"`` on all rows at once.
+        Optimizer. ``"adam"`` and ``"sgd"`` are mini-batch solvers, ``"lbfgs"`` is a full-batch
+        solver.
     alpha : float, default=0.0001
-        Strength of the L2 penalty on the weights, 0 or more. It is divided by the weight of the
-        batch, as in scikit-learn.
+        Strength of the L2 penalty on the weights, 0 or more. As in scikit-learn, the penalty is
+        divided by the total weight of the mini-batch.
     batch_size : int or "auto", default="auto"
-        Rows of a batch. ``"auto"`` is ``min(200, n_samples)``.
+        Number of samples in a mini-batch. ``"auto"`` is ``min(200, n_samples)``. Mini-batch
+        solvers only.
     learning_rate : {"constant", "invscaling", "adaptive", "cosine", "onecycle"}, \
             default="constant"
-        How the rate moves. ``"invscaling"`` divides it by ``t ** power_t`` (t rows seen),
-        ``"adaptive"`` by 5 at each plateau; as in scikit-learn, these two act on ``solver="sgd"``
-        only. ``"cosine"`` lets it fall to 0 over `max_iter` epochs, ``"onecycle"`` rise over the
-        first 30% of the steps and fall over the rest.
+        Learning-rate schedule. Mini-batch solvers only.
+
+        - ``"constant"`` keeps `learning_rate_init`.
+        - ``"invscaling"`` divides it by ``t ** power_t``, where t is the number of samples seen.
+          As in scikit-learn, ``solver="sgd"`` only.
+        - ``"adaptive"`` divides it by 5 at each plateau. As in scikit-learn, ``solver="sgd"``
+          only.
+        - ``"cosine"`` lowers it to 0 over `max_iter` epochs.
+        - ``"onecycle"`` raises it to `learning_rate_init` over the first 30% of the steps of
+          `max_iter` epochs, and lowers it over the rest.
     learning_rate_init : float, default=0.001
-        The first rate, or the peak of ``"onecycle"``, above 0.
+        Initial learning rate, above 0. With ``"onecycle"``, the maximum.
     power_t : float, default=0.5
-        Exponent of ``"invscaling"``.
+        Exponent of the ``"invscaling"`` schedule, 0 or more.
     max_iter : int, default=200
-        Most epochs, or iterations of ``"lbfgs"``.
+        Maximum number of epochs, or of iterations with ``"lbfgs"``.
     shuffle : bool, default=True
-        Whether to reorder the rows before every epoch.
+        Whether to shuffle the training set before every epoch. Mini-batch solvers only.
     random_state : int, RandomState instance or None, default=None
-        Fixes the first weights, the batches, dropout and the choice of validation rows.
+        Seed or generator for the initial weights, shuffling, dropout and drawing the validation
+        set or the folds.
     tol : float, default=1e-4
-        The improvement of the objective, or of the validation score, that counts as one.
-        ``"lbfgs"`` stops when no component of the gradient is larger.
+        Tolerance of the stopping criterion, 0 or more. Mini-batch solvers stop when the objective
+        (or what `monitor` sets, with early stopping) has not improved by at least `tol` for
+        `n_iter_no_change` epochs. ``"lbfgs"`` stops when no component of the gradient exceeds
+        `tol`.
     verbose : int, default=0
-        Prints a line every `verbose` epochs. 0 prints nothing.
+        Print a line every `verbose` epochs. 0 prints nothing.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the last weights.
+        Whether ``fit`` starts from the weights of the previous call.
     momentum : float, default=0.9
         Momentum of ``solver="sgd"``, in [0, 1].
     nesterovs_momentum : bool, default=True
-        Whether ``solver="sgd"`` looks ahead along its momentum.
+        Whether ``solver="sgd"`` uses Nesterov's momentum.
     early_stopping : bool or "auto", default="auto"
-        Whether to watch validation rows, to stop when they have not improved by `tol` for
-        `n_iter_no_change` epochs, and to keep the best epoch's weights. The validation rows are
-        those given to ``fit``, else a stratified share of the training rows. ``"auto"`` does so
-        from 1,000 rows on, and where ``X_val``, a `monitor` or members ask for it; never with
-        ``solver="lbfgs"`` or in ``partial_fit``. The one default that is not scikit-learn's.
+        Whether to stop training when the validation loss (or the score set by `monitor`) has not
+        improved by at least `tol` for `n_iter_no_change` epochs, and to keep the weights of the
+        best epoch. The validation set is ``X_val`` if it is passed to ``fit``, else the fold of
+        each ensemble member, else a stratified fraction of the training data. ``"auto"`` stops
+        early with 1,000 samples or more, with ``X_val``, with a `monitor` other than ``"loss"``,
+        and for ensembles; never with ``solver="lbfgs"`` or in ``partial_fit``.
     monitor : str or callable, default="loss"
-        What early stopping watches: ``"loss"``, the log loss, the name of a scikit-learn scorer, or
-        a ``callable(estimator, X, y)``, the greater the better. With fewer than 5 validation rows
-        of a class it is the loss.
+        What early stopping monitors: ``"loss"`` for the validation log loss, the name of a
+        scikit-learn scorer, or a ``callable(estimator, X, y)`` that returns a score to maximize.
+        With fewer than 5 samples of a class in the validation set it is the loss.
     validation_fraction : float, default=0.1
-        That share, in (0, 1).
+        Fraction of the training data that becomes the validation set, in (0, 1). Only used with
+        early stopping of a single network, and without ``X_val``.
     beta_1 : float, default=0.9
-        Decay of Adam's average of the gradient, in [0, 1).
+        Decay rate of Adam's average of gradients, in [0, 1).
     beta_2 : float, default=0.999
-        Decay of Adam's average of the squared gradient, in [0, 1).
+        Decay rate of Adam's average of squared gradients, in [0, 1).
     epsilon : float, default=1e-8
-        Keeps Adam from dividing by zero, above 0.
-    n_iter_no_change : int, inf or "auto", default="auto"
-        Patience: epochs without improvement before training stops. ``np.inf`` always trains for
+        Added to the denominator of Adam's step for numerical stability, above 0.
+    n_iter_no_change : int, np.inf or "auto", default="auto"
+        Patience: epochs without improvement before training stops. ``np.inf`` trains for
         `max_iter` epochs. ``"auto"`` is 10, as in scikit-learn; where ``early_stopping="auto"``
-        watches validation rows it is 24, and 5 for each network of an ensemble.
+        stops early it is 24, and 5 for each network of an ensemble.
     max_fun : int, default=15000
-        Most evaluations of the objective by ``"lbfgs"``.
+        Maximum number of evaluations of the objective. ``"lbfgs"`` only.
     dropout : float or array-like of float, default=0.0
-        Share of each hidden layer's outputs that is set to zero in training, in [0, 1): one
-        number, or one for each hidden layer. Mini-batch solvers only.
+        Dropout rate of the hidden layers in training, in [0, 1): one for all hidden layers, or one
+        for each. Mini-batch solvers only.
     weight_decay : float, default=0.0
-        Decoupled decay of all weights and biases (AdamW), 0 or more. Mini-batch solvers only.
+        Decoupled weight decay (AdamW) of all weights and biases, 0 or more. Mini-batch solvers
+        only.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes, as ``{label: weight}``. ``"balanced"`` gives both classes the same
-        total weight. They multiply ``sample_weight``.
+        Class weights as ``{label: weight}``. ``"balanced"`` gives both classes the same total
+        weight. None gives both classes weight 1. Class weights multiply ``sample_weight``.
     threshold : float, str, callable or dict, default=0.5
-        ``predict`` gives a row the positive label when the probability of that label is at least
-        this number in [0, 1],
-        or at least the one that ``fit`` chooses: the name of a scikit-learn metric on labels to
-        maximize (``"f1"``, ``"balanced_accuracy"``) or a ``callable(y_true, y_pred, *,
-        sample_weight=None)``; a constraint, ``{"recall": 0.9}`` for the highest precision with
-        at least that recall, or ``"precision"``, ``"specificity"`` or (at most) ``"alert_rate"``
-        for the highest recall; or what mistakes cost, ``{"cost_fp": 1, "cost_fn": 20}`` with
-        ``"cost_tp"`` and ``"cost_tn"`` if need be, for the least cost. It is chosen on rows that
-        did not train the model that scored them: the members' folds, ``X_val``, the
-        rows of early stopping, or five folds that are trained besides.
+        Decision threshold: ``predict`` predicts the positive class when its probability is at
+        least this number, in [0, 1]. Instead of a number, an objective for which ``fit`` chooses
+        the threshold:
+
+        - a metric to maximize: the name of a scikit-learn scorer that compares labels (``"f1"``,
+          ``"balanced_accuracy"``), or a ``callable(y_true, y_pred, *, sample_weight=None)``;
+        - a constraint: ``{"recall": 0.9}`` for the highest precision with a recall of at least
+          0.9, ``{"precision": 0.9}`` or ``{"specificity": 0.9}`` for the highest recall, or
+          ``{"alert_rate": 0.1}`` for the highest recall with at most a tenth of the samples
+          predicted positive;
+        - the costs of errors to minimize: ``{"cost_fp": 1, "cost_fn": 20}``, optionally with
+          ``"cost_tp"`` and ``"cost_tn"``.
+
+        The threshold is chosen on samples that the model was not trained on: the folds of the
+        ensemble members, ``X_val``, the validation set of early stopping, or five folds that are
+        trained in addition.
     pos_label : int, float, bool, str or None, default=None
-        The positive label, to which `threshold` refers: its recall, its precision, its
-        probability. None takes ``classes_[1]``, the second label in sorted order. The columns of
-        ``predict_proba`` and the sign of ``decision_function`` do not depend on it.
+        The positive class that `threshold` refers to. None is ``classes_[1]``, the second label in
+        sorted order. The columns of ``predict_proba`` and the sign of ``decision_function`` do not
+        depend on it.
     n_members : int, default=1
-        With more than one, as many networks from different seeds are trained side by side, each on
-        all rows but its own stratified fold, on which it is validated (or on all rows, if ``X_val``
-        is given). The mean of their logits counts. Mini-batch solvers train them in one stack.
+        Number of networks. Above 1, an ensemble of K networks, each trained without its own fold
+        (K-fold bagging): a network stops early on its fold, and the logit of the ensemble is the
+        mean of the networks' logits. With ``X_val`` all networks are trained on all of `X`, and
+        stop early on ``X_val``. Mini-batch solvers train all networks in one batch of models.
     device : str or torch.device, default="auto"
-        Where to train. ``"auto"`` takes the device of `X` if it is a tensor, else the first of
-        CUDA, MPS, XPU and CPU that is there.
+        Device to train on. ``"auto"`` is the device of `X` if it is a tensor, else the first
+        available of CUDA, MPS, XPU and CPU.
     callbacks : list of skorch callbacks or None, default=None
-        Told of every epoch, or of every batch if they ask for it.
+        Callbacks that are called after each epoch. Those with batch-level methods are also called
+        after each mini-batch. Not for ensembles.
 
     Attributes
     ----------
@@ -152,80 +178,92 @@ class TorchMLPClassifier(BinaryClassifier):
     intercepts_ : list of ndarray of shape (n_out,) or (n_members, n_out)
         Biases of each layer.
     members_ : list of dict of ndarray
-        Weights (``"coefs_0"``, ...), biases (``"intercepts_0"``, ...) and curves of each member.
+        Weights (``"coefs_0"``, ...), biases (``"intercepts_0"``, ...) and curves of each ensemble
+        member.
     n_members_ : int
-        Count of the members. There are no more than rows of the rarer class.
+        Number of ensemble members, at most the number of samples of the rarer class.
     oof_decision_function_ : ndarray of shape (n_samples,)
-        The logit of each training row by the member that did not see it. Only with members that
-        leave out folds.
+        Out-of-fold logits: of each training sample by the ensemble member that was not trained on
+        it. Only for ensembles without ``X_val``.
     oof_loss_ : float
-        The mean log loss of these, weighted by ``sample_weight``, in nats.
+        Mean log loss of the out-of-fold logits, in nats per unit of weight. Only for ensembles
+        without ``X_val``.
     classes_ : ndarray of shape (2,)
-        The labels, sorted. The second one is positive.
+        The labels in sorted order.
     n_iter_ : int
-        Epochs or iterations of the last fit.
+        Number of epochs or iterations of the last fit: the maximum over ensemble members.
     n_layers_ : int
-        Count of the layers, input and output among them.
+        Number of layers, including the input and the output layer.
     n_outputs_ : int
-        1, the logit.
+        Number of outputs: 1, the logit.
     out_activation_ : str
-        ``"logistic"``.
+        Activation function of the output: ``"logistic"``.
     loss_ : float
-        The last of ``loss_curve_``.
+        The last value of ``loss_curve_``, in nats per unit of weight: the mean over ensemble
+        members.
     best_loss_ : float or None
-        The smallest of ``loss_curve_``. None with early stopping.
+        The minimum of ``loss_curve_``. None with early stopping and for ensembles.
     t_ : int
-        Training rows seen.
+        Number of training samples that the solver has seen: the maximum over ensemble members.
     threshold_ : float
-        The threshold in force since ``fit`` or ``tune_threshold``.
-    threshold_curve_ : dict of ndarray of shape (n_cuts,)
-        The cuts between rows: ``"threshold"``, the weight of the rows of each kind (``"tn"``,
-        ``"fp"``, ``"fn"``, ``"tp"``) and the ``"score"``, of which more is better. All cuts are
-        compared; at most 1,000 are kept: the chosen one, both ends, and others, which are closer
-        together where the curve changes most. Only if the threshold was chosen.
+        Decision threshold set by ``fit`` or ``tune_threshold``.
+    threshold_curve_ : dict of ndarray of shape (n_thresholds,)
+        The thresholds that were compared (``"threshold"``), the weight of the true negatives, false
+        positives, false negatives and true positives at each (``"tn"``, ``"fp"``, ``"fn"``,
+        ``"tp"``), and the objective to maximize (``"score"``). At most 1,000 are kept: the chosen
+        one, both ends, and others that are denser where the curve changes most. Only if the
+        threshold was chosen for an objective.
     threshold_interval_ : tuple of (float, float)
-        Within which the choice falls in 90% of bootstrap resamples. Only if it was chosen.
-    loss_curve_ : list of float, or one for each member
-        Mean weighted loss over the training rows, in nats, added up during each epoch. The
-        penalty is not in it.
-    validation_loss_curve_ : list of float or None, or one for each member
-        The same over the validation rows after each epoch. None without them.
-    validation_scores_ : list of float or None, or one for each member
-        What `monitor` gives on the validation rows after each epoch, with ``"loss"`` the accuracy.
-        None without them.
+        Interval that contains the chosen threshold in 90% of bootstrap resamples. Only if the
+        threshold was chosen for an objective.
+    loss_curve_ : list of float, or list of list of float
+        Training loss after each epoch or iteration, in nats per unit of weight, without the
+        penalty. Mini-batch solvers average it over the mini-batches of the epoch. For an ensemble,
+        a list with one curve for each member.
+    validation_loss_curve_ : list of float, list of list of float, or None
+        Validation loss after each epoch or iteration, in nats per unit of weight. For an ensemble,
+        a list with one curve for each member. None without a validation set.
+    validation_scores_ : list of float, list of list of float, or None
+        Score on the validation set after each epoch or iteration: the one set by `monitor`, or the
+        accuracy with ``monitor="loss"``. For an ensemble, a list with one curve for each member.
+        None without a validation set.
     best_validation_score_ : float or None
-        The highest of them, on average over the members.
-    best_epoch_ : int, or one for each member
-        The epoch, counted from 1, whose weights are kept: the last one without early stopping.
-    stop_reason_ : str, or one for each member
-        Why training stopped.
-    history_ : dict of list of float, or one for each member
-        All curves, equally long: ``loss``, ``objective`` (with the penalty), ``learning_rate``,
-        ``seconds``, and with validation rows ``validation_loss`` and ``validation_score``. It
-        also has what `callbacks` record for an epoch: numbers, and events as True or False.
+        The maximum of ``validation_scores_``: the mean over ensemble members.
+    best_epoch_ : int or list of int
+        The epoch, counted from 1, whose weights were kept: the last one without early stopping.
+        For an ensemble, a list with one epoch for each member.
+    stop_reason_ : StopReason or list of StopReason
+        Why training stopped, such as ``"validation_loss"``. A string with a ``description``. For
+        an ensemble, a list with one reason for each member.
+    history_ : dict of list of float, or list of such dicts
+        All curves by name, each with one value for every epoch or iteration: ``"loss"``,
+        ``"objective"`` (the loss with the penalty), ``"learning_rate"``, ``"seconds"``, with a
+        validation set also ``"validation_loss"`` and ``"validation_score"``, and what `callbacks`
+        have recorded. For an ensemble, a list with one dict for each member.
     device_ : str
-        Where it was trained.
+        Device that the model was trained on, such as ``"cpu"`` or ``"cuda:0"``.
     module_ : torch.nn.Module
-        The model as a torch module in evaluation mode, built when asked for.
+        The fitted model as a torch module in evaluation mode that returns logits, built on each
+        access.
     net_ : skorch.NeuralNet
-        The model as a skorch net, built when asked for.
+        The fitted model as a skorch net, built on each access.
     n_features_in_ : int
-        Count of the features, after flattening.
-    feature_names_in_ : ndarray of shape (n_features,)
-        Their names, if `X` had string names.
+        Number of features, after flattening.
+    feature_names_in_ : ndarray of str of shape (n_features,)
+        Names of the features. Only if `X` had column names that are strings.
     sample_shape_ : tuple of int
-        Shape of a sample, if `X` had more than two dimensions.
+        Shape of a sample. Only if `X` had more than two dimensions.
 
     See Also
     --------
-    TorchLogisticClassifier : A linear model.
-    sklearn.neural_network.MLPClassifier : More than two classes, without PyTorch.
+    TorchLogisticClassifier : Logistic regression for binary classification.
+    sklearn.neural_network.MLPClassifier : For any number of classes, without PyTorch.
 
     Notes
     -----
-    Mini-batch training is float32, ``"lbfgs"`` computes in float64 where the device has it. The
-    first weights are uniform with the bounds of Glorot and Bengio, "Understanding the difficulty
-    of training deep feedforward neural networks", 2010, equation 16.
+    Mini-batch solvers train in float32; ``"lbfgs"`` computes in float64 if the device supports it.
+    The initial weights are drawn as in equation 16 of Glorot and Bengio, "Understanding the
+    difficulty of training deep feedforward neural networks", 2010.
 
     Examples
     --------

@@ -317,7 +317,7 @@ def test_logger_of_epochs_logs_the_loss_curve_without_batch_hooks(model, make, t
     model = clone(model).set_params(callbacks=[make(tracker)])
     model.fit(X_TRAIN, Y_TRAIN, **VALIDATION)
     assert tracker.logged == model.loss_curve_
-    assert getattr(runs[0].step, "hooks", None) is None
+    assert getattr(runs[0].solver, "hooks", None) is None
 
 
 def test_wandb_logger_without_a_validation_set_is_an_error(tmp_path):

@@ -55,12 +55,12 @@ EPOCH_LEVEL = {
 @pytest.mark.parametrize("make", EPOCH_LEVEL.values(), ids=EPOCH_LEVEL.keys())
 def test_epoch_level_callback_installs_no_batch_hooks(runs, make):
     small_mlp(callbacks=[make()]).fit(X_TRAIN, Y_TRAIN, **VALIDATION)
-    assert runs[0].step.hooks is None
+    assert runs[0].solver.hooks is None
 
 
 def test_batch_level_callback_installs_batch_hooks(runs):
     small_mlp(callbacks=[BatchRecorder()]).fit(X_TRAIN, Y_TRAIN)
-    assert runs[0].step.hooks is not None
+    assert runs[0].solver.hooks is not None
 
 
 def test_batch_hooks_are_called_once_for_each_batch_and_each_validation():

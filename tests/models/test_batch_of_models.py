@@ -9,7 +9,9 @@ from torch.nn import functional
 from skbinary.data import batches
 from skbinary.data.batches import DenseBatch, SparseBatch
 from skbinary.data.rows import SparseRows
-from skbinary.models.batch_of_models import ACTIVATIONS, Architecture, ModelBatch
+from skbinary.models.activations import ACTIVATIONS
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.models.torch_module import build_module
 from skbinary.runtime import chunks
 from skbinary.solvers.minibatch.dropout import Dropout, DropoutMasks

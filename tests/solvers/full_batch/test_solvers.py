@@ -9,7 +9,8 @@ from sklearn.preprocessing import StandardScaler
 
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows
-from skbinary.models.batch_of_models import Architecture, ModelBatch
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.lbfgs import LBFGS, LBFGSMemory
 from skbinary.solvers.full_batch.line_search import find_step
