@@ -818,7 +818,7 @@ def test_partial_fit_with_other_classes_than_at_first_says_so(kind):
         ValueError,
         whole(
             "classes must be [0, 1], as in the first call of partial_fit, got [0, 2]. "
-            "Leave classes out, or make a new estimator."
+            "Leave classes out, or use a new estimator."
         ),
     )
 
@@ -1354,7 +1354,7 @@ def test_fit_that_is_out_of_memory_says_what_to_do(kind, error, method, monkeypa
 def test_score_that_is_out_of_memory_says_what_to_do(kind, error, score, monkeypatch):
     model = fitted(kind)
     monkeypatch.setattr(scoring, "as_rows", raiser(error))
-    pattern = starts("The rows and their scores must fit into the memory of the device, got ")
+    pattern = starts("X and its scores must fit into the memory of the device, got ")
     assert_raises_and_stays(model, lambda m: getattr(m, score)(X), MemoryError, pattern)
 
 
