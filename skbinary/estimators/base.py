@@ -89,7 +89,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
     # -- fitting ----------------------------------------------------------------------------
 
     @unchanged_on_error
-    @validated_parameters
+    @validated_parameters()
     def fit(
         self,
         X: Any,
@@ -190,7 +190,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
 
     @if_partial_fit_is_available
     @unchanged_on_error
-    @validated_parameters
+    @validated_parameters()
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train for one epoch on training data, starting from the current weights.
 
