@@ -71,8 +71,8 @@ def settings_of_the_process():
 
     def put_back():
         sklearn.set_config(**config)
-        threads._THREAD.n_threads = None
-        interrupts._is_raised.set(False)
+        threads._STATE.n_threads = None
+        interrupts._raises.set(False)
         runtime_warnings._collected.set(None)
         torch.set_num_threads(n_threads)
 

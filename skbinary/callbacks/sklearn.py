@@ -174,6 +174,7 @@ def ensemble_callbacks(
     data: dict[str, Any],
     context: Any,
     snapshot: Callable[[Any, Run], dict[str, Any]],
+    trained_attributes: Callable[[], dict[str, Any]],
 ) -> Iterator[None]:
     """Print and report the epochs of each ensemble member while the ensemble is trained.
 
@@ -189,6 +190,8 @@ def ensemble_callbacks(
         The context of ``fit``.
     snapshot : callable(member, run) -> dict
         Returns the fitted attributes of an estimator that consists of this member alone.
+    trained_attributes : callable() -> dict
+        Returns the fitted attributes of the trained ensemble.
     """
     if estimator.verbose:
         for k, member in enumerate(members):
@@ -205,7 +208,9 @@ def ensemble_callbacks(
             ScikitLearnCallbacks(estimator, member_context, data, partial(snapshot, member))
         )
     yield
-    context.call_on_fit_task_end(estimator=estimator, reconstruction_attributes=dict, **data)
+    context.call_on_fit_task_end(
+        estimator=estimator, reconstruction_attributes=trained_attributes, **data
+    )
 
 
 class SearchCallbacks:

@@ -1,4 +1,4 @@
-"""What is learnt from: rows, targets and weights on a device."""
+"""Training data on a device: rows, targets and weights."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 
 from skbinary.data.rows import Rows
 
-# A penalty this strong makes all weights zero up to rounding, and its products do not overflow.
-_STRONGEST_EXPONENT = 100
+# A penalty of 2 to this power makes all weights zero up to rounding; its products do not overflow.
+_MAX_EXPONENT = 100
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What is learnt from: rows, targets, weights, and the rows that validate.
+    """Rows with their targets and weights, and optionally validation rows.
 
     Parameters
     ----------
@@ -25,15 +25,13 @@ class Dataset:
     target : Tensor of shape (n_samples,)
         1 for the positive class, 0 for the other, in the precision of the computation.
     weight : Tensor of shape (n_samples,) or None
-        Positive weights of the rows, divided by ``2 ** weight_exponent``. None when they are all
-        one.
-    validation : Dataset or None
-        Rows that are scored after every epoch and never trained on.
-    score_weight : Tensor of shape (n_samples,) or None
-        Weights of validation rows in their accuracy, which class weights do not touch. Divided by
-        a power of two.
-    weight_exponent : int
-        Tells how weights were scaled, so that the largest is neither huge nor tiny.
+        Positive weights of the rows, divided by ``2 ** weight_exponent``. None if all are one.
+    validation : Dataset or None, default=None
+        The validation set, which is scored after every epoch and never trained on.
+    score_weight : Tensor of shape (n_samples,) or None, default=None
+        Weights of validation rows in the score, without class weights. Divided by a power of two.
+    weight_exponent : int, default=0
+        The exponent by which the weights were scaled, so that the largest is neither huge nor tiny.
     """
 
     rows: Rows
@@ -45,19 +43,22 @@ class Dataset:
 
     @property
     def n_samples(self) -> int:
+        """Number of rows."""
         return self.rows.shape[0]
 
     @property
     def n_features(self) -> int:
+        """Number of columns."""
         return self.rows.shape[1]
 
     @property
     def device(self) -> torch.device:
+        """Device of the targets and weights, on which batches are computed."""
         return self.target.device
 
     @property
     def total_weight(self) -> float:
-        """The sum of the scaled weights."""
+        """Sum of the scaled weights."""
         return float(self.n_samples if self.weight is None else self.weight.double().sum())
 
     def penalty(self, strength: float) -> float:
@@ -66,19 +67,19 @@ class Dataset:
         Parameters
         ----------
         strength : float
-            The strength on the sum of losses with the weights as they were given.
+            The strength on the sum of losses with the weights that the user passed.
         """
         return scale_penalty(strength, self.weight_exponent)
 
     def take(self, index: Tensor) -> Dataset:
-        """Cut out some rows, without the validation rows."""
-        return self._with(self.rows.take(index), index)
+        """Copy some rows, without the validation set."""
+        return self._select(self.rows.take(index), index)
 
     def view(self, index: Tensor) -> Dataset:
-        """Cut out some rows as ``take`` does, but go on sharing memory where that can be."""
-        return self._with(self.rows.view(index), index)
+        """Select some rows as ``take`` does, but share the memory where possible."""
+        return self._select(self.rows.view(index), index)
 
-    def _with(self, rows: Rows, index: Tensor) -> Dataset:
+    def _select(self, rows: Rows, index: Tensor) -> Dataset:
         weight = None if self.weight is None else self.weight[index]
         score_weight = None if self.score_weight is None else self.score_weight[index]
         return Dataset(
@@ -91,6 +92,6 @@ class Dataset:
 
 
 def scale_penalty(strength: float, weight_exponent: int) -> float:
-    """Divide the strength of a penalty by the power of two that weights were divided by."""
+    """Divide the strength of a penalty by the power of two that the weights were divided by."""
     mantissa, exponent = math.frexp(strength)
-    return math.ldexp(mantissa, min(exponent - weight_exponent, _STRONGEST_EXPONENT))
+    return math.ldexp(mantissa, min(exponent - weight_exponent, _MAX_EXPONENT))

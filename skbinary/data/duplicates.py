@@ -1,4 +1,4 @@
-"""Equal rows: found by a hash, and merged into one that carries their weight."""
+"""Find duplicate rows by hashes, and merge each group into one row with their total weight."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from skbinary.data.dataset import Dataset
 
 
 def _row_hashes(dataset: Dataset, seed: int) -> Tensor:
-    """Hash each row and its target, so that equal rows can be told without comparing all pairs.
+    """Hash each row with its target, so that duplicates are found without comparing all pairs.
 
     Parameters
     ----------
     dataset : Dataset
         The rows to hash.
     seed : int
-        Another seed gives other, unrelated hashes.
+        Different seeds give unrelated hashes.
 
     Returns
     -------
     Tensor of shape (n_samples,)
-        64-bit integers. Equal rows have equal hashes wherever they stand; different rows collide
-        with a chance of about 2 ** -63 (multilinear hashing: Lemire and Kaser, "Strongly
-        universal string hashing is fast", 2014, section 2).
+        64-bit integers. Equal rows have equal hashes, whatever their position; different rows
+        collide with a probability of about 2 ** -63 (multilinear hashing: Lemire and Kaser,
+        "Strongly universal string hashing is fast", 2014, section 2).
     """
     generator = torch.Generator().manual_seed(seed)
     factors = torch.randint(
@@ -35,9 +35,9 @@ def _row_hashes(dataset: Dataset, seed: int) -> Tensor:
     factors = factors * 2 + 1
     hashes = torch.empty(dataset.n_samples, dtype=torch.int64, device=dataset.device)
     for chunk in dataset.rows.chunks():
-        bits = (dataset.target[chunk] > 0.5).long() + 1
-        hashes[chunk] = _hash_batch(dataset.rows.batch(chunk), factors) + bits * factors[-1]
-    # Neighbouring rows must not have neighbouring hashes: mix the high bits into the low ones.
+        target_codes = (dataset.target[chunk] > 0.5).long() + 1
+        hashes[chunk] = _hash_batch(dataset.rows.batch(chunk), factors) + target_codes * factors[-1]
+    # Similar rows should not have similar hashes: mix the high bits into the low ones.
     hashes = (hashes ^ (hashes >> 32)) * factors[0]
     return hashes ^ (hashes >> 29)
 
@@ -53,17 +53,17 @@ def _hash_batch(batch: Batch, factors: Tensor) -> Tensor:
 
 
 def _bits(values: Tensor) -> Tensor:
-    # Adding zero turns -0.0 into 0.0, which is the same number with other bits.
-    same = values + 0.0
-    whole = {8: torch.int64, 4: torch.int32}[same.element_size()]
-    return same.view(whole).long()
+    # Adding zero turns -0.0 into 0.0, which equals it but has other bits.
+    values = values + 0.0
+    integer = {8: torch.int64, 4: torch.int32}[values.element_size()]
+    return values.view(integer).long()
 
 
 def merge_duplicates(dataset: Dataset, seed: int) -> Dataset:
-    """Replace equal rows with equal targets by one row that carries their weight.
+    """Merge equal rows with equal targets into one row with their total weight.
 
-    The weighted objective stays the same. The rows come out in an order that depends on their
-    content alone, so a row of weight two and the same row given twice are one problem to the bit.
+    The weighted objective stays the same. The order of the result depends on the content of the
+    rows alone, so a row of weight two gives exactly the same dataset as the same row twice.
     """
     hashes = _row_hashes(dataset, seed)
     _, group = torch.unique(hashes, return_inverse=True)
@@ -71,11 +71,12 @@ def merge_duplicates(dataset: Dataset, seed: int) -> Dataset:
     first = torch.full((n_groups,), dataset.n_samples, device=group.device)
     position = torch.arange(dataset.n_samples, device=group.device)
     first = first.scatter_reduce(0, group, position, "amin")
-    each = torch.ones_like(dataset.target) if dataset.weight is None else dataset.weight
-    weight = torch.zeros(n_groups, dtype=each.dtype, device=each.device).index_add_(0, group, each)
+    weight = torch.ones_like(dataset.target) if dataset.weight is None else dataset.weight
+    total = torch.zeros(n_groups, dtype=weight.dtype, device=weight.device)
+    total.index_add_(0, group, weight)
     merged = dataset.take(first)
     return replace(
         merged,
-        weight=None if bool((weight == 1).all()) else weight,
+        weight=None if bool((total == 1).all()) else total,
         validation=dataset.validation,
     )

@@ -1,9 +1,8 @@
-"""Tables of rows on a device: dense, sparse or memory-mapped.
+"""Rows on a device: dense, sparse or memory-mapped.
 
-All rows offer the same few verbs, so that nothing above needs to know how they are stored:
-``take`` cuts out rows, ``view`` does so without copying them where that can be, ``batch`` puts some
-of them on the device in the precision of the computation, and what ``batch`` returns is multiplied
-with ``@`` or ``transposed_matmul``.
+All kinds of rows have the same methods: ``take`` selects rows, ``view`` does so without a copy
+where possible, ``batch`` puts some of them on the device in the precision of the computation, and
+what ``batch`` returns is multiplied with ``@`` or ``transposed_matmul``.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ from torch.nn import functional
 from skbinary.data.batches import Batch, DenseBatch, LayerInput, SparseBatch, SplittableInput
 from skbinary.runtime.chunks import row_chunks, rows_per_fetch
 
-# Rows from which the offsets of columns are estimated, and how many standard deviations from zero
-# are far: the condition number of a column and the intercept is the square of that.
-_ROWS_FOR_OFFSETS, _FAR = 1000, 30.0
+# A column is centered if its mean is so many standard deviations from zero: the condition number of
+# the column and the intercept is the square of that. Means are estimated from so many rows.
+_FAR_FROM_ZERO, _OFFSET_ROWS = 30.0, 1000
 
 
 class FetchedRows(Protocol):
-    """Rows that were fetched together, to be split into batches."""
+    """Rows of several mini-batches that were fetched at once."""
 
     def split(self, n_rows: int) -> Sequence[SplittableInput]: ...
 
 
 class BatchSource(Protocol):
-    """A table that the rows of several mini-batches are fetched from at once."""
+    """A table from which the rows of several mini-batches are fetched at once."""
 
     def fetch_size(self, batch_size: int) -> int: ...
 
@@ -42,7 +41,7 @@ class BatchSource(Protocol):
 
 @runtime_checkable
 class SharedTable(BatchSource, Protocol):
-    """A table that several models can have batches of their own of, all at once."""
+    """A table from which the different mini-batches of several models are fetched at once."""
 
     def has_same_table(self, other: object) -> bool: ...
 
@@ -50,11 +49,11 @@ class SharedTable(BatchSource, Protocol):
 
     def fetch_size_per_model(self, batch_size: int, n_models: int) -> int: ...
 
-    def batches_per_model(self, where: Tensor, batch_size: int) -> Sequence[LayerInput]: ...
+    def batches_per_model(self, positions: Tensor, batch_size: int) -> Sequence[LayerInput]: ...
 
 
 class Rows(Protocol):
-    """A table of rows, wherever it lies."""
+    """Rows of shape (n_samples, n_features), whatever their storage."""
 
     @property
     def dtype(self) -> torch.dtype: ...
@@ -77,11 +76,11 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class DenseRows:
-    """Rows in one tensor, converted to `dtype` batch by batch if they are stored in another."""
+    """Rows in one tensor. Batches are converted to `dtype` if they are stored in another type."""
 
     values: Tensor
     dtype: torch.dtype
-    index: Tensor | None = None  # which of them are there; None for all
+    index: Tensor | None = None  # the selected rows; None for all
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -100,8 +99,8 @@ class DenseRows:
     def batch(self, index: Tensor | slice) -> DenseBatch:
         if isinstance(index, slice):
             if self.index is None:
-                part = self.values[index]
-                return DenseBatch(part if part.dtype == self.dtype else part.to(self.dtype))
+                values = self.values[index]
+                return DenseBatch(values if values.dtype == self.dtype else values.to(self.dtype))
             index = self.index[index]
         elif self.index is not None:
             index = self.index[index]
@@ -114,33 +113,33 @@ class DenseRows:
         return rows_per_fetch(batch_size, self.shape[1], self.values.device)
 
     def fetch_size_per_model(self, batch_size: int, n_models: int) -> int:
-        """Tell how many rows of each model are fetched at once."""
-        # A processor multiplies what lies together, and keeps close what one batch needs.
+        """Return how many rows of each model are fetched at once."""
+        # On a CPU one batch at a time stays contiguous and in the cache.
         if self.values.device.type == "cpu":
             return batch_size
         return rows_per_fetch(batch_size, n_models * self.shape[1], self.values.device)
 
     def has_same_table(self, other: object) -> bool:
-        """Tell whether both are rows of one table."""
+        """Check whether both are rows of the same table."""
         if not isinstance(other, DenseRows):
             return False
         return self.values is other.values and self.dtype == other.dtype
 
-    def batches_per_model(self, where: Tensor, batch_size: int) -> list[DenseBatch]:
-        """Give batches of the whole table, at positions of shape (n_models, n_rows)."""
-        rows = torch.index_select(self.values, 0, where.flatten()).to(self.dtype)
-        parts = torch.split(rows.view(*where.shape, -1), batch_size, dim=1)
-        return [DenseBatch(each) for each in parts]
+    def batches_per_model(self, positions: Tensor, batch_size: int) -> list[DenseBatch]:
+        """Return batches of the whole table, at positions of shape (n_models, n_rows)."""
+        rows = torch.index_select(self.values, 0, positions.flatten()).to(self.dtype)
+        batches = torch.split(rows.view(*positions.shape, -1), batch_size, dim=1)
+        return [DenseBatch(each) for each in batches]
 
     def positions(self, index: Tensor) -> Tensor:
-        """Give where rows lie in the whole table."""
+        """Return the positions of rows in the whole table."""
         index = index.to(self.values.device)
         return index if self.index is None else self.index[index]
 
 
 @dataclass(frozen=True)
 class MappedRows:
-    """Rows that lie in a file and are read when they are needed."""
+    """Rows of a memory-mapped file, read when they are needed."""
 
     values: Any  # a numpy.memmap of any real type
     dtype: torch.dtype
@@ -164,10 +163,11 @@ class MappedRows:
     def batch(self, index: Tensor | slice) -> DenseBatch:
         if self.index is not None:
             index = self.index[index.cpu() if isinstance(index, Tensor) else index]
-        where = index.cpu().numpy() if isinstance(index, Tensor) else index
-        # A copy: torch has no read-only tensors, and the file may not be written to. torch only
-        # supports the byte order of the machine.
-        values = torch.as_tensor(self.values[where].astype(self.values.dtype.newbyteorder("=")))
+        positions = index.cpu().numpy() if isinstance(index, Tensor) else index
+        # Copied, because torch has no read-only tensors and the file must not be written to, and
+        # converted, because torch supports the byte order of the machine only.
+        native = self.values.dtype.newbyteorder("=")
+        values = torch.as_tensor(self.values[positions].astype(native))
         return DenseBatch(values.to(device=self.device, dtype=self.dtype))
 
     def chunks(self) -> list[slice]:
@@ -179,12 +179,12 @@ class MappedRows:
 
 @dataclass(frozen=True)
 class CenteredRows:
-    """Dense rows minus an offset for each column, for models with an intercept, which absorbs it.
+    """Dense rows minus an offset for each column, which the intercept of a model absorbs.
 
     Parameters
     ----------
     rows : DenseRows or MappedRows
-        In the precision of the offset, so that the difference keeps its digits.
+        Rows in the precision of the offset, so that the difference keeps its digits.
     offset : Tensor of shape (n_features,)
     dtype : torch.dtype
         The precision of the difference.
@@ -218,10 +218,10 @@ class CenteredRows:
 
 
 def centered(rows: Rows) -> CenteredRows | None:
-    """Center the columns that are far from zero, compared with how much they vary.
+    """Center the columns whose mean is large compared with their standard deviation.
 
     Such a column (a year, a time stamp) is nearly a multiple of the intercept's column of ones, and
-    steps lose the digits in which the two differ. Centered columns have the same coefficients under
+    the digits in which the two differ are lost. Centered columns have the same coefficients under
     the same penalty.
 
     Parameters
@@ -231,20 +231,20 @@ def centered(rows: Rows) -> CenteredRows | None:
     Returns
     -------
     CenteredRows or None
-        None where no column is far from zero, and for sparse rows, which would not stay sparse.
+        None if no column needs it, and for sparse rows, which would not stay sparse.
     """
     if not isinstance(rows, DenseRows | MappedRows):
         return None
     n_rows = rows.shape[0]
-    # Any offset near the mean will do, so a part of the rows is enough.
-    some: Tensor | slice = slice(0, n_rows)
-    if n_rows > _ROWS_FOR_OFFSETS:
+    # Any offset near the mean will do, so a subsample is enough.
+    subsample: Tensor | slice = slice(0, n_rows)
+    if n_rows > _OFFSET_ROWS:
         device = rows.values.device if isinstance(rows, DenseRows) else rows.device
-        some = torch.arange(0, n_rows, n_rows // _ROWS_FOR_OFFSETS, device=device)
-    values = rows.batch(some).values
+        subsample = torch.arange(0, n_rows, n_rows // _OFFSET_ROWS, device=device)
+    values = rows.batch(subsample).values
     mean = values.mean(dim=0)
-    deviation = (values - mean).square_().mean(dim=0).sqrt_()  # a fraction of the time of ``std``
-    is_far = (mean.abs() > _FAR * deviation) & torch.isfinite(mean)
+    deviation = (values - mean).square_().mean(dim=0).sqrt_()  # much faster than std()
+    is_far = (mean.abs() > _FAR_FROM_ZERO * deviation) & torch.isfinite(mean)
     if not bool(is_far.any()):
         return None
     return CenteredRows(rows, torch.where(is_far, mean, 0.0), rows.dtype)
@@ -252,7 +252,7 @@ def centered(rows: Rows) -> CenteredRows | None:
 
 @dataclass(frozen=True)
 class SparseRows:
-    """Rows in compressed sparse row form: three tensors, as in scipy's ``csr_array``."""
+    """Rows in compressed sparse row (CSR) format: three tensors, as in scipy's ``csr_array``."""
 
     starts: Tensor  # (n_rows + 1,)
     columns: Tensor  # (n_stored,)
@@ -270,7 +270,7 @@ class SparseRows:
     def take(self, index: Tensor) -> SparseRows:
         starts, lengths = self.starts[index].long(), self._lengths()[index]
         ends = torch.cumsum(lengths, 0)
-        # The stored numbers of row i are a run: its start, counted on from where row i now begins.
+        # The stored values of a row are contiguous: old position = new position + shift of the row.
         shift = torch.repeat_interleave(starts - ends + lengths, lengths)
         stored = shift + torch.arange(len(shift), device=shift.device)
         return replace(
@@ -286,8 +286,8 @@ class SparseRows:
         if isinstance(index, Tensor):
             return SparseBatch(self.take(index).as_tensor())
         begin, end, _ = index.indices(self.shape[0])
-        if (begin, end) in self._kept:
-            return self._kept[begin, end]
+        if (begin, end) in self._chunk_cache:
+            return self._chunk_cache[begin, end]
         starts = self.starts[begin : end + 1]
         stored = slice(int(starts[0]), int(starts[-1]))
         chunk = replace(
@@ -296,15 +296,15 @@ class SparseRows:
             columns=self.columns[stored],
             values=self.values[stored],
         )
-        self._kept[begin, end] = SparseBatch(chunk.as_tensor())
-        return self._kept[begin, end]
+        self._chunk_cache[begin, end] = SparseBatch(chunk.as_tensor())
+        return self._chunk_cache[begin, end]
 
     def fetch_size(self, batch_size: int) -> int:
         return rows_per_fetch(batch_size, self._stored_per_row, self.values.device)
 
     def as_tensor(self) -> Tensor:
-        """Give the rows as a torch CSR tensor in the precision of the computation."""
-        _silence_beta_notice()
+        """Return the rows as a torch CSR tensor in the precision of the computation."""
+        _silence_beta_warning()
         return torch.sparse_csr_tensor(
             self.starts, self.columns, self.values.to(self.dtype), self.shape,
             check_invariants=False,
@@ -318,8 +318,8 @@ class SparseRows:
         return max(1, len(self.values) // max(1, self.shape[0]))
 
     @cached_property
-    def _kept(self) -> dict[tuple[int, int], SparseBatch]:
-        # Spans are asked for again and again, and remember their transposes.
+    def _chunk_cache(self) -> dict[tuple[int, int], SparseBatch]:
+        # Chunks are used in every iteration, and cache their transposes.
         return {}
 
     def _lengths(self) -> Tensor:
@@ -327,8 +327,8 @@ class SparseRows:
 
 
 @cache
-def _silence_beta_notice() -> None:
-    """Make the first compressed tensor of the process, at which torch says that they are new."""
+def _silence_beta_warning() -> None:
+    """Create the first CSR tensor of the process, for which torch warns that they are in beta."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         torch.sparse_csr_tensor([0, 1], [0], [1.0], (1, 1))

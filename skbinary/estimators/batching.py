@@ -21,7 +21,6 @@ from skbinary.solvers.full_batch.newton_path import PathModel, PathNewton
 from skbinary.solvers.loop import train, train_batch
 from skbinary.solvers.minibatch.batched import BatchedMiniBatch
 from skbinary.solvers.minibatch.single import MiniBatchSetup
-from skbinary.solvers.minibatch.torchscript import SCRIPTS, Scripts
 from skbinary.solvers.result import CancelledError, DivergedError, FitResult, StopReason
 
 # Memory that a step of one batch of models goes over: as much as the cache of a few cores holds.
@@ -89,8 +88,7 @@ def train_models(
     n_threads = int(max(1, min(pool.n_threads, available // largest)))
     if len(batches) == 1 or not _pay_for_threads(batches):
         n_threads = 1
-    scripts = SCRIPTS if n_threads > 1 else None
-    train_batch_of = partial(_train_minibatches, on_step=on_step, scripts=scripts)
+    train_batch_of = partial(_train_minibatches, on_step=on_step)
     with ThreadPool.on(device, n_threads) as pool:
         try:
             yield from pool.map(lambda chunk: _train(chunk, train_batch_of), batches)
@@ -183,13 +181,11 @@ def _train(
 
 
 def _train_minibatches(
-    models: Sequence[ModelFit], on_step: Callable[[], None], scripts: Scripts | None
+    models: Sequence[ModelFit], on_step: Callable[[], None]
 ) -> list[FitResult | DivergedError | None]:
     setups = [model.how for model in models if isinstance(model.how, MiniBatchSetup)]
     shape = models[0].recipe.architecture
-    step = BatchedMiniBatch(
-        shape, [model.start for model in models], setups, on_step, scripts=scripts
-    )
+    step = BatchedMiniBatch(shape, [model.start for model in models], setups, on_step)
     observers = [model.observers for model in models]
     return train_batch(step, [model.criteria for model in models], observers)
 

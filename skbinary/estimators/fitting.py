@@ -81,7 +81,7 @@ class Fit:
         """Train the networks of an ensemble, and return whether training was interrupted."""
         ensemble = plan_members(recipe, self.data, previous=self.previous)
         interrupted = False
-        with self.observers.watch_members(ensemble.members):
+        with self.observers.watch_members(ensemble.members, lambda: ensemble.state):
             try:
                 ensemble.train()
             except KeyboardInterrupt:

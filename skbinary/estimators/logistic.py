@@ -30,7 +30,8 @@ from skbinary.estimators.parameter_types import (
     Threshold,
 )
 from skbinary.estimators.recipe import MINIBATCH_SOLVERS, Recipe, make_recipe
-from skbinary.models.batch_of_models import Architecture, ModelBatch
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.centered import CenteredSolver
 from skbinary.solvers.full_batch.lbfgs import LBFGS

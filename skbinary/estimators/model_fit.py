@@ -110,10 +110,9 @@ class ModelFit:
             return "single", id(how)
         if isinstance(how, PathFit):
             return "path", shape, id(how.dataset), str(recipe.device)
-        # The folds of an ensemble differ by a few rows; other folds keep their own batches.
-        length = how.n_batches if self.fold is not None else how.dataset.n_samples
+        # Folds may differ by a few rows, which then do not count.
         return (
-            "minibatch", shape, str(recipe.device), type(how.dataset.rows), length,
+            "minibatch", shape, str(recipe.device), type(how.dataset.rows), how.n_batches,
             how.batch_size, type(how.optimizer), how.dropout is None, how.l2_penalty.per_batch,
         )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from skbinary.callbacks.sklearn import (
 )
 from skbinary.data.checked import CheckedData
 from skbinary.estimators.model_fit import ModelFit
+from skbinary.estimators.state import FittedState
 from skbinary.estimators.views import net_settings
 from skbinary.solvers.loop import Run
 
@@ -76,10 +77,26 @@ class FitObservers:
             )
 
     @contextmanager
-    def watch_members(self, members: Sequence[ModelFit]) -> Iterator[None]:
-        """Add the observers of an ensemble, and notify them of its begin and its end."""
-        arguments = self._arguments()
-        with ensemble_callbacks(self.estimator, members, arguments, self._context, _snapshot):
+    def watch_members(
+        self, members: Sequence[ModelFit], trained_state: Callable[[], FittedState]
+    ) -> Iterator[None]:
+        """Add the observers of an ensemble, and notify them of its begin and its end.
+
+        Parameters
+        ----------
+        members : sequence of ModelFit
+            The ensemble members before training.
+        trained_state : callable() -> FittedState
+            Returns the state of the trained ensemble.
+        """
+        with ensemble_callbacks(
+            self.estimator,
+            members,
+            self._arguments(),
+            self._context,
+            _snapshot,
+            lambda: {"_state": trained_state()},
+        ):
             yield
 
     def _arguments(self) -> dict[str, Any]:

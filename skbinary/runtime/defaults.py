@@ -1,4 +1,4 @@
-"""The default settings of torch and NumPy, for computing whatever the process has set."""
+"""Compute with the default settings of torch and NumPy, whatever the process has set."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _NUMPY_ERRORS: dict[str, Any] = {
     "under": "ignore",
     "invalid": "warn",
 }
-_NOTHING_TO_CHANGE: AbstractContextManager[None] = nullcontext()
+_NO_CHANGE: AbstractContextManager[None] = nullcontext()
 
 
 def default_settings() -> AbstractContextManager[None]:
-    """Compute with the defaults of torch and NumPy within ``with``.
+    """Return a context in which torch and NumPy have their default settings.
 
-    Covered are the settings of a thread that break or change a computation: torch's default
-    device, autocast, inference mode and gradient mode, and what NumPy does about floating-point
-    errors. Threads that are started within have these defaults anyway. The default dtype of torch
-    is a setting of the whole process: other threads would see it change, so the package names the
-    dtype of every tensor that it makes.
+    It covers the settings of a thread that break or change a computation: torch's default device,
+    autocast, inference mode and gradient mode, and NumPy's handling of floating-point errors.
+    Threads that are started within the context have these defaults anyway. The default dtype of
+    torch is a setting of the whole process, which other threads would see change. So the package
+    passes the dtype of every tensor that it creates instead.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def default_settings() -> AbstractContextManager[None]:
         and not torch._C._is_any_autocast_enabled()
         and np.geterr() == _NUMPY_ERRORS
     ):
-        return _NOTHING_TO_CHANGE
+        return _NO_CHANGE
     return _set_defaults()
 
 

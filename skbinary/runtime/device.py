@@ -1,4 +1,4 @@
-"""Which device, which precision, how much memory, which random numbers."""
+"""Devices: their choice, precision, free memory and random generators."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _PREFERRED = ("cuda", "mps", "xpu")
 _KNOWN = ("auto", "cpu", "cuda", "mps", "xpu", "meta", "hpu", "xla")
 # Common names of devices that torch names differently.
 _ALIASES = {"gpu": "cuda", "nvidia": "cuda", "rocm": "cuda", "tpu": "xla", "metal": "mps"}
-_UNKNOWN_FREE = 4 << 30  # bytes, where nobody tells what is free
+_FREE_BYTES_IF_UNKNOWN = 4 << 30
 
 
 def is_available(device: torch.device) -> bool:
-    """Tell whether tensors can be put on `device` on this machine."""
+    """Check whether this machine has the device."""
     if device.type == "cpu":
         return True
     backend = getattr(torch, device.type, None)
@@ -30,10 +30,10 @@ def resolve_device(device: str | torch.device, data: object = None) -> torch.dev
     Parameters
     ----------
     device : str or torch.device
-        ``"auto"`` takes the device of `data` if it is a tensor, else the first of CUDA, MPS, XPU
-        and CPU that is there. Anything else names a torch device.
-    data : object
-        The rows that were given to ``fit``.
+        ``"auto"`` for the device of `data` if it is a tensor, and else the first available of
+        CUDA, MPS, XPU and CPU. Otherwise the name of a torch device.
+    data : object, default=None
+        The rows that were passed to ``fit``.
 
     Returns
     -------
@@ -42,13 +42,13 @@ def resolve_device(device: str | torch.device, data: object = None) -> torch.dev
     Raises
     ------
     ValueError
-        If `device` is no torch device, or is not there.
+        If `device` is not a torch device, or not available.
     """
     if device == "auto":
         if isinstance(data, torch.Tensor):
             return data.device
-        found = (torch.device(name) for name in _PREFERRED)
-        return next((each for each in found if is_available(each)), torch.device("cpu"))
+        preferred = (torch.device(name) for name in _PREFERRED)
+        return next((each for each in preferred if is_available(each)), torch.device("cpu"))
     chosen = parse_device(device)
     if not is_available(chosen):
         raise ValueError(
@@ -59,34 +59,34 @@ def resolve_device(device: str | torch.device, data: object = None) -> torch.dev
 
 
 def parse_device(device: str | torch.device) -> torch.device:
-    """Read a device's name, with a suggestion when it is misspelt."""
+    """Return the torch device of a name. Raise a ValueError with a suggestion if it has none."""
     try:
         return torch.device(device)
     except (RuntimeError, TypeError):
         name = str(device).split(":")[0].lower()
-        meant = _ALIASES.get(name)
-        near = [meant] if meant else difflib.get_close_matches(name, _KNOWN, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else "Use 'auto', 'cpu' or 'cuda'."
+        alias = _ALIASES.get(name)
+        similar = [alias] if alias else difflib.get_close_matches(name, _KNOWN, n=1)
+        hint = f"Did you mean {similar[0]!r}?" if similar else "Use 'auto', 'cpu' or 'cuda'."
         raise ValueError(
             f"device must be 'auto' or the name of a torch device, got {device!r}. {hint}"
         ) from None
 
 
 def full_precision(device: torch.device) -> torch.dtype:
-    """Give the widest floating-point type that `device` computes in."""
+    """Return the widest floating-point type that a device supports."""
     return torch.float32 if device.type == "mps" else torch.float64
 
 
 def generator(seed: int, device: torch.device) -> torch.Generator:
-    """Make a random generator of our own, so that torch's global one never moves."""
+    """Return a new random generator, so that the state of torch's global one does not change."""
     return torch.Generator(device=device).manual_seed(seed)
 
 
 def free_bytes(device: torch.device) -> int:
-    """Give how much memory is free on a device, or a guess where nobody tells."""
+    """Return how much memory is free on a device, in bytes, or a guess if that is unknown."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):
-        return _UNKNOWN_FREE
+        return _FREE_BYTES_IF_UNKNOWN

@@ -1,4 +1,4 @@
-"""Whether Ctrl-C raises KeyboardInterrupt, or a fit keeps the weights so far."""
+"""What Ctrl-C does to a fit: raise KeyboardInterrupt, or keep the weights so far."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_is_raised: ContextVar[bool] = ContextVar("interrupts_are_raised", default=False)
+_raises: ContextVar[bool] = ContextVar("raises", default=False)
 
 
 @contextmanager
 def raising_interrupts() -> Iterator[None]:
-    """Let fits in this thread raise KeyboardInterrupt instead of keeping the weights so far."""
-    token = _is_raised.set(True)
+    """Make interrupted fits of this thread raise KeyboardInterrupt, and not return early."""
+    token = _raises.set(True)
     try:
         yield
     finally:
-        _is_raised.reset(token)
+        _raises.reset(token)
 
 
 def interrupts_are_raised() -> bool:
-    """Whether a fit that is interrupted raises KeyboardInterrupt."""
-    return _is_raised.get()
+    """Return whether an interrupted fit raises KeyboardInterrupt."""
+    return _raises.get()

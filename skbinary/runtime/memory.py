@@ -1,4 +1,4 @@
-"""Out of memory: how it is recognized, and what a user can do about it."""
+"""Recognize errors of allocations, and tell users what to change."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 
 import torch
 
-# Parts of the errors of torch's allocators and the libraries below, besides OutOfMemoryError.
-_SIGNS = ("allocate memory", "out of memory", "ALLOC_FAILED", "memory allocation failed")
+# Parts of the messages of torch's allocators and of libraries, besides OutOfMemoryError.
+_MESSAGE_PARTS = ("allocate memory", "out of memory", "ALLOC_FAILED", "memory allocation failed")
 _RULE = "must fit into the memory of the device"
 
 
@@ -48,14 +48,14 @@ def parse_bytes(amount: float | str | None, name: str = "max_memory") -> float |
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error means that there is not enough memory."""
+    """Check whether an error means that there is not enough memory."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+    return isinstance(error, RuntimeError) and any(part in str(error) for part in _MESSAGE_PARTS)
 
 
 def out_of_memory(error: BaseException, what: str, advice: str) -> MemoryError:
-    """Return the error to raise when memory has run out.
+    """Return the error to raise when there is not enough memory.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Threads that share out work, and give the same bits however many of them there are."""
+"""Thread pools whose results do not depend on the number of threads, to the bit."""
 
 from __future__ import annotations
 
@@ -15,83 +15,85 @@ from typing import Self, TypeVar
 
 import torch
 
-_Piece = TypeVar("_Piece")
+_Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
-_PATIENCE = 0.2  # seconds
-_LONGEST_END = 1.0  # seconds
-_HANDFULS = 8  # for each thread: few to hand out, and no long wait for the last one
+_POLL_SECONDS = 0.2  # how often a waiting thread checks for KeyboardInterrupt
+_MAX_EXIT_SECONDS = 1.0  # how long to wait for threads to end
+# For each thread: few, since submitting one takes time, but enough that no thread waits for long.
+_CHUNKS_PER_THREAD = 8
 
 
-class _Thread(threading.local):
-    """What is known of the calling thread.
+class _ThreadState(threading.local):
+    """Settings of the calling thread.
 
     Attributes
     ----------
     n_threads : int or None
-        How many threads may share its work, where torch itself was set to one. None elsewhere.
+        Number of threads that may share its work while torch is limited to one. None if torch is
+        not limited.
     """
 
     n_threads: int | None = None
 
 
-_THREAD = _Thread()
+_STATE = _ThreadState()
 
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Let torch compute on the calling thread alone, while a ``ThreadPool`` within has all threads.
+    """Limit torch to one thread in the calling thread. A ``ThreadPool`` within still has all.
 
-    The setting of other threads stays, and so does the default for new threads. No OpenMP threads
+    The setting of other threads stays, and so does the default of new threads. No OpenMP threads
     are started, for which a forked process would wait forever.
     """
-    hold = _Hold()
+    limit = _SingleThreadLimit()
     try:
-        hold.begin(_THREAD.n_threads or torch.get_num_threads())
+        limit.set(_STATE.n_threads or torch.get_num_threads())
         yield
     finally:
-        hold.end()
+        limit.restore()
 
 
-class _Hold:
-    """Keeps torch on one thread in the calling thread, and knows what was set before."""
+class _SingleThreadLimit:
+    """Limits torch to one thread in the calling thread, and restores the setting."""
 
     def __init__(self) -> None:
-        self._outer = _THREAD.n_threads
-        self._before = (torch.get_num_threads(), 0)
+        self._outer_n_threads = _STATE.n_threads
+        self._original = (torch.get_num_threads(), 0)
 
-    def begin(self, n_threads: int) -> None:
-        """Set one thread, and return how many may share the work of this thread."""
-        _THREAD.n_threads = n_threads
-        if self._outer is None:
-            self._before = (self._before[0], _set_threads(1, 1))
+    def set(self, n_threads: int) -> None:
+        """Limit torch to one thread, and let `n_threads` threads share the work of this one."""
+        _STATE.n_threads = n_threads
+        if self._outer_n_threads is None:
+            self._original = (self._original[0], _set_threads(1, 1))
 
-    def end(self) -> None:
-        """Put back what was set."""
-        _THREAD.n_threads = self._outer
-        if self._outer is None:
-            _set_threads(*self._before)
+    def restore(self) -> None:
+        """Restore the original setting."""
+        _STATE.n_threads = self._outer_n_threads
+        if self._outer_n_threads is None:
+            _set_threads(*self._original)
 
 
-def _set_threads(n_threads: int, mkl: int) -> int:
-    """Set how many threads torch uses in the calling thread, and return MKL's old setting."""
-    setters, before = _setters(), 0
+def _set_threads(n_threads: int, n_mkl_threads: int) -> int:
+    """Set the number of threads of torch in the calling thread, and return MKL's old setting."""
+    setters, original = _setters(), 0
     if setters is not None:
         set_openmp, set_mkl = setters
         set_openmp(n_threads)
         if set_mkl is not None:
-            before = set_mkl(mkl)
+            original = set_mkl(n_mkl_threads)
     if torch.get_num_threads() != n_threads:
         torch.set_num_threads(n_threads)
-    return before
+    return original
 
 
 @cache
 def _setters() -> tuple[Callable[[int], int], Callable[[int], int] | None] | None:
     """Find the functions of OpenMP and MKL that ``torch.set_num_threads`` calls.
 
-    They set the calling thread alone, where torch also sets how many threads all later threads use:
-    fits that overlap in several threads would leave it at one. Where these functions are not found,
-    only the one of torch is left.
+    They affect the calling thread only. torch's function also sets the default of later threads,
+    so fits that overlap in several threads would leave it at one. It is used only if the others are
+    not found.
     """
     has_mkl = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
     try:
@@ -105,56 +107,56 @@ def _setters() -> tuple[Callable[[int], int], Callable[[int], int] | None] | Non
         return None
 
 
-def _start_pool_thread(ids: list[int]) -> None:
-    ids.append(threading.get_native_id())
-    torch.get_num_threads()  # a new thread takes over torch's setting when it is first asked
-    _THREAD.n_threads = 1
+def _start_pool_thread(thread_ids: list[int]) -> None:
+    thread_ids.append(threading.get_native_id())
+    torch.get_num_threads()  # initializes the thread with torch's default, which is then changed
+    _STATE.n_threads = 1
     _set_threads(1, 1)
 
 
-def _wait_until_gone(ids: Sequence[int]) -> None:
-    """Wait until threads of the operating system have ended, where that can be checked.
+def _wait_for_exit(thread_ids: Sequence[int]) -> None:
+    """Wait until threads have ended in the operating system, where that can be checked.
 
-    Before Python 3.13 a thread counts as ended a moment earlier, and may still hold the lock of
+    Before Python 3.13 ``join`` returns a moment earlier, when the thread may still hold the lock of
     MKL's memory. A process that is forked just then would wait for that lock forever.
     """
-    deadline = time.monotonic() + _LONGEST_END
-    for each in ids:
+    deadline = time.monotonic() + _MAX_EXIT_SECONDS
+    for each in thread_ids:
         while os.path.exists(f"/proc/self/task/{each}") and time.monotonic() < deadline:
             time.sleep(1e-5)
 
 
 class ThreadPool:
-    """Computes the pieces of a task, each on one thread.
+    """Runs tasks on several threads, each task on one thread.
 
-    When torch's own threads share an operation, the order in which they add up moves the last
-    bits, so a fit in a worker process, which has fewer threads, would end elsewhere than in the
-    main one. Here the pieces are cut by the size of the task alone, and whoever adds up their
-    results does it in their order.
+    When torch's own threads share an operation, the order of their sums depends on the number of
+    threads, and so do the last bits: a fit in a worker process, which has fewer threads, would
+    differ from one in the main process. Here the tasks depend on the size of the data alone, and
+    their results are returned in order.
 
-    Within ``with``, torch itself computes on one thread, and so does a team within this one;
-    afterwards the setting of torch is put back.
+    Within ``with``, torch computes on one thread, and so does a pool inside this one; afterwards
+    the setting of torch is restored.
 
     Parameters
     ----------
     n_threads : int or None, default=None
-        How many threads share the work. None for as many as torch is set to use.
+        Number of threads. None for as many as torch is set to use.
     """
 
     def __init__(self, n_threads: int | None = None):
-        self.n_threads = n_threads or _THREAD.n_threads or torch.get_num_threads()
+        self.n_threads = n_threads or _STATE.n_threads or torch.get_num_threads()
         self._pool: ThreadPoolExecutor | None = None
-        self._ids: list[int] = []  # of the pool's threads
-        self._hold: _Hold | None = None
+        self._thread_ids: list[int] = []
+        self._limit: _SingleThreadLimit | None = None
 
     @classmethod
     def on(cls, device: torch.device, n_threads: int | None = None) -> Self:
-        """Make one for work on a device: a GPU takes its orders from one thread."""
+        """Return a pool for work on a device. For a GPU it has one thread, which launches it."""
         return cls(n_threads if device.type == "cpu" else 1)
 
     def __enter__(self) -> Self:
-        self._hold = _Hold()
-        self._hold.begin(1)
+        self._limit = _SingleThreadLimit()
+        self._limit.set(1)
         return self
 
     def __exit__(
@@ -163,56 +165,56 @@ class ThreadPool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        hold, self._hold = self._hold, None
+        limit, self._limit = self._limit, None
         try:
             if self._pool is not None:
                 self._pool.shutdown()
                 self._pool = None
-                _wait_until_gone(self._ids)
-                self._ids.clear()
+                _wait_for_exit(self._thread_ids)
+                self._thread_ids.clear()
         finally:  # Ctrl-C may end the wait
-            if hold is not None:
-                hold.end()
+            if limit is not None:
+                limit.restore()
 
     def map(
-        self, function: Callable[[_Piece], _Result], pieces: Iterable[_Piece]
+        self, function: Callable[[_Task], _Result], tasks: Iterable[_Task]
     ) -> Iterable[_Result]:
-        """Give the results of the pieces, in their order.
+        """Return the results of a function for each task, in order.
 
         Parameters
         ----------
-        function : callable(piece) -> result
-            Must be fine to run for several pieces at a time.
-        pieces : iterable
-            Cut by the size of the task alone.
+        function : callable(task) -> result
+            Is called on several threads at a time.
+        tasks : iterable
+            Must not depend on the number of threads.
         """
-        pieces = list(pieces)
-        if self.n_threads == 1 or len(pieces) <= 1 or self._hold is None:
-            return map(function, pieces)
+        tasks = list(tasks)
+        if self.n_threads == 1 or len(tasks) <= 1 or self._limit is None:
+            return map(function, tasks)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(
-                self.n_threads, "skbinary", _start_pool_thread, (self._ids,)
+                self.n_threads, "skbinary", _start_pool_thread, (self._thread_ids,)
             )
-        cut = even_chunks(pieces, self.n_threads)
-        return _results([self._pool.submit(_each, function, chunk) for chunk in cut])
+        chunks = even_chunks(tasks, self.n_threads)
+        return _results([self._pool.submit(_run, function, chunk) for chunk in chunks])
 
 
-def even_chunks(pieces: Sequence[_Piece], n_threads: int) -> list[Sequence[_Piece]]:
-    """Cut pieces into what threads are given at once: handing out takes as long as small ones."""
-    size = max(1, -(-len(pieces) // (_HANDFULS * n_threads)))
-    return [pieces[i : i + size] for i in range(0, len(pieces), size)]
+def even_chunks(tasks: Sequence[_Task], n_threads: int) -> list[Sequence[_Task]]:
+    """Split tasks into chunks for threads, since submitting one takes as long as a small task."""
+    size = max(1, -(-len(tasks) // (_CHUNKS_PER_THREAD * n_threads)))
+    return [tasks[i : i + size] for i in range(0, len(tasks), size)]
 
 
-def _each(function: Callable[[_Piece], _Result], pieces: Sequence[_Piece]) -> list[_Result]:
-    return [function(piece) for piece in pieces]
+def _run(function: Callable[[_Task], _Result], tasks: Sequence[_Task]) -> list[_Result]:
+    return [function(task) for task in tasks]
 
 
 def _results(futures: list[Future[list[_Result]]]) -> Iterator[_Result]:
     try:
         for future in futures:
-            # Ctrl-C may reach another thread, which does not wake this one: look up now and then.
+            # A signal may reach another thread, which does not wake this one: wake up regularly.
             while not future.done():
-                wait([future], timeout=_PATIENCE)
+                wait([future], timeout=_POLL_SECONDS)
             yield from future.result()
     finally:
         for future in futures:

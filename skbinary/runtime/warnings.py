@@ -15,14 +15,14 @@ _INTERNAL = {"skbinary", "sklearn", "joblib", "concurrent", "threading", "contex
 
 
 class Collected(NamedTuple):
-    """A warning that was not shown yet."""
+    """A warning that has not been shown yet."""
 
     message: str
     category: type[Warning]
 
     @property
     def kind(self) -> tuple[str, type[Warning]]:
-        """Equal for warnings that differ in their numbers alone."""
+        """A key that is equal for warnings that differ in their numbers only."""
         return re.sub(r"[-+]?\d[\d.,e+-]*|\bnan\b|\binf\b", "#", self.message), self.category
 
 
@@ -30,7 +30,7 @@ _collected: ContextVar[list[Collected] | None] = ContextVar("collected", default
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Show a warning at the user's line, or keep it where warnings are collected."""
+    """Show a warning at the user's line, or store it where warnings are collected."""
     collected = _collected.get()
     if collected is None:
         warnings.warn(message, category, stacklevel=_level_of_user())
@@ -50,7 +50,7 @@ def collecting() -> Iterator[list[Collected]]:
 
 
 def _level_of_user() -> int:
-    """Return the stack level, counted from ``warn``, of the first frame outside of the library."""
+    """Return the stack level, as ``warnings.warn`` counts it, of the user's line."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and _package(frame.f_globals) in _INTERNAL:
         frame, level = frame.f_back, level + 1

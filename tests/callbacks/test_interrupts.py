@@ -168,12 +168,12 @@ def test_exception_leaves_a_fitted_estimator_unchanged(error, warm_start):
     model = small_mlp(warm_start=warm_start).fit(X_TRAIN, Y_TRAIN)
     model.callbacks = [RaiseAtEpochEnd(error, 3)]
     before = {name: id(value) for name, value in vars(model).items()}
-    state = deepcopy(model.__getstate__())
+    coefs, history = deepcopy(model.coefs_), deepcopy(model.history_)
     with pytest.raises(type(error)):
         model.fit(X_TRAIN[:, :5] if not warm_start else X_TRAIN, Y_TRAIN)
     assert {name: id(value) for name, value in vars(model).items()} == before
-    assert_array_equal(model.coefs_[0], state["coefs_"][0])
-    assert model.history_ == state["history_"]
+    assert_array_equal(model.coefs_[0], coefs[0])
+    assert model.history_ == history
 
 
 def test_exception_during_partial_fit_leaves_the_estimator_unchanged():

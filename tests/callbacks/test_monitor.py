@@ -7,7 +7,7 @@ from sklearn.datasets import make_classification
 from sklearn.metrics import average_precision_score, make_scorer, matthews_corrcoef, roc_auc_score
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier
-from skbinary.estimators.base import ENOUGH_ROWS
+from skbinary.estimators.recipe import ENOUGH_ROWS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -147,7 +147,7 @@ def test_callback_with_one_possible_member_is_called_for_its_epochs():
 @pytest.mark.parametrize("bad_epoch", [1, 3])
 def test_callback_after_a_memory_error_is_called_once_for_each_epoch(bad_epoch, monkeypatch):
     recorder, begun = Recorder(), []
-    whole = batched.BatchedMiniBatch.epoch
+    whole = batched.BatchedMiniBatch.run_epoch
 
     def epoch(self):
         begun.append(self)
@@ -155,7 +155,7 @@ def test_callback_after_a_memory_error_is_called_once_for_each_epoch(bad_epoch, 
             raise MemoryError
         return whole(self)
 
-    monkeypatch.setattr(batched.BatchedMiniBatch, "epoch", epoch)
+    monkeypatch.setattr(batched.BatchedMiniBatch, "run_epoch", epoch)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # so that all members are in one batch
     fit(ensemble(n_members=4).set_callbacks(recorder), X, Y)
     expected = [(("ensemble member", k), ("epoch", i)) for k in range(4) for i in range(4)]

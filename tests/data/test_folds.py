@@ -263,7 +263,7 @@ def test_groups_with_missing_values_are_refused():
     ],
     ids=["number", "sparse", "pairs", "iterator", "None", "NaT"],
 )
-def test_groups_that_are_none_are_told_by_their_name(groups, message):
+def test_groups_that_are_invalid_are_named_in_the_message(groups, message):
     with pytest.raises(ValueError, match=message):
         TorchMLPClassifier().fit(X, Y, groups=groups)
 
@@ -281,7 +281,7 @@ def test_groups_that_leave_one_class_are_refused():
         folds(target, np.repeat([0, 1, 2], 10), 3, 0)
 
 
-def test_fewer_groups_of_a_class_than_members_is_fewer_members():
+def test_ensemble_with_too_few_groups_has_fewer_members():
     with pytest.warns(UserWarning, match=r"groups with a row of the rarer class, 2, got 5"):
         model = TorchMLPClassifier((4,), n_members=5, max_iter=2, n_iter_no_change=2).fit(
             X, Y, groups=np.arange(1500) % 2

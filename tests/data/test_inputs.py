@@ -65,7 +65,7 @@ def models(*tables):
 
 
 def weights_of(model):
-    """Give all weights and biases in one vector."""
+    """Return all weights and biases in one vector."""
     if hasattr(model, "coefs_"):
         return np.concatenate([each.ravel() for each in [*model.coefs_, *model.intercepts_]])
     return np.concatenate([model.coef_.ravel(), model.intercept_])
@@ -237,7 +237,7 @@ def test_sparse_container_is_scored_like_the_dense_array(make):
 
 
 @by_name(SPARSE)
-def test_sparse_container_is_left_as_it_was(make):
+def test_sparse_container_is_unchanged(make):
     table = make(HOLED)
     parts = [name for name in ("data", "indices", "indptr", "row", "col") if hasattr(table, name)]
     before = {name: np.array(getattr(table, name), copy=True) for name in parts}
@@ -349,7 +349,7 @@ def test_tensor_with_gradient_keeps_its_gradient():
 
 @pytest.mark.parametrize("make", [DENSE["pandas"], DENSE["polars"]], ids=["pandas", "polars"])
 @pytest.mark.parametrize("model", [FULL_BATCH["newton"], WITH_BATCHES["mlp"]])
-def test_frame_leaves_its_feature_names(model, make):
+def test_frame_sets_the_feature_names(model, make):
     assert fitted(model, make(REALS)).feature_names_in_.tolist() == NAMES
 
 
@@ -370,7 +370,7 @@ def test_frame_with_names_in_other_order_is_an_error_at_predict(make):
         model.predict(other)
 
 
-def test_frame_without_string_names_leaves_no_names():
+def test_frame_without_string_names_sets_no_names():
     assert not hasattr(fitted(FULL_BATCH["newton"], pd.DataFrame(REALS)), "feature_names_in_")
 
 
@@ -403,7 +403,7 @@ def dense_rows(monkeypatch):
     for kind in (sparse.csr_array, sparse.csr_matrix, sparse.csc_array, sparse.coo_array):
         for name in ("toarray", "todense"):
             monkeypatch.setattr(kind, name, refuse)
-    monkeypatch.setattr(chunks, "_CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(chunks, "_CHUNK_VALUES", 1)
     return sizes
 
 
@@ -485,7 +485,7 @@ def reads(monkeypatch):
         return rows
 
     monkeypatch.setattr(rows_module.MappedRows, "batch", spy)
-    monkeypatch.setattr(chunks, "_CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(chunks, "_CHUNK_VALUES", 1)
     return sizes
 
 
@@ -495,7 +495,7 @@ def long_table(dtype, shape=(8000, 64)):
 
 
 def peak_of(function):
-    """Give the most bytes that numpy held at once."""
+    """Return the most bytes that numpy held at once."""
     tracemalloc.start()
     try:
         function()
@@ -529,7 +529,7 @@ def test_memory_map_is_never_converted_whole(tmp_path, model, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
-def test_memory_map_is_scored_span_by_span(tmp_path, reads, dtype):
+def test_memory_map_is_scored_in_chunks(tmp_path, reads, dtype):
     values, y = long_table(dtype)
     model = fitted(MAPPED_MODELS["mlp"], values[:500], y[:500])
     scores = model.decision_function(mapped(tmp_path, values))
@@ -561,7 +561,7 @@ def test_memory_map_of_images_is_read_batch_by_batch(tmp_path, reads, dtype):
     assert_array_equal(weights_of(model), weights_of(fitted(MAPPED_MODELS["mlp"], images, y)))
 
 
-def test_memory_map_as_validation_rows_is_read_span_by_span(tmp_path, reads):
+def test_memory_map_as_validation_rows_is_read_in_chunks(tmp_path, reads):
     values, y = long_table("uint8")
     X = mapped(tmp_path, values)
     model = fitted(MAPPED_MODELS["mlp"], values[:500], y[:500], X_val=X, y_val=y)
@@ -630,14 +630,14 @@ TABLES = {
 @models(FULL_BATCH)
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES.keys())
 @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array], ids=["dense", "sparse"])
-def test_unusual_table_has_the_optimum_of_scikit_learn(model, table, kind):
+def test_logistic_on_an_extreme_table_finds_the_optimum_of_scikit_learn(model, table, kind):
     X, y = table
     assert_allclose(weights_of(fitted(model, kind(X), y)), oracle(X, y), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES.keys())
 @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array], ids=["dense", "sparse"])
-def test_unusual_table_trains_a_network(table, kind):
+def test_network_on_an_extreme_table_trains(table, kind):
     X, y = table
     model = fitted(WITH_BATCHES["mlp"], kind(X), y)
     assert np.isfinite(model.predict_proba(kind(X))).all()
@@ -680,7 +680,7 @@ def test_labels_of_any_kind_give_the_weights_of_zero_and_one(model, labels):
 
 @models(LABELLED)
 @KINDS
-def test_labels_of_any_kind_come_out_as_they_went_in(model, labels):
+def test_predict_returns_labels_of_the_type_of_y(model, labels):
     model = fitted(model, REALS, labels[Y])
     assert_array_equal(model.classes_, np.unique(labels))
     predicted = model.predict(REALS)
@@ -908,7 +908,7 @@ def test_score_of_a_row_is_that_of_the_row_alone(model, kind):
 
 
 def test_score_of_a_row_in_a_long_table_is_that_of_the_row_alone(monkeypatch):
-    monkeypatch.setattr(chunks, "_CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(chunks, "_CHUNK_VALUES", 1)
     model = fitted(WITH_BATCHES["mlp"], REALS)
     X = np.random.RandomState(0).normal(size=(3000, 6))
     together = model.decision_function(X)
@@ -1016,13 +1016,13 @@ def test_images_of_any_precision_give_the_weights_of_flat_rows(dtype):
     assert_array_equal(weights_of(fitted(IMAGE_MLP, images, Y[:60])), flat)
 
 
-def test_images_leave_their_shape():
+def test_images_set_the_sample_shape():
     model = fitted(IMAGE_MLP, IMAGES, Y[:60])
     assert model.sample_shape_ == (3, 8, 8)
     assert model.n_features_in_ == 192
 
 
-def test_images_then_flat_rows_forget_the_shape():
+def test_images_then_flat_rows_remove_the_sample_shape():
     model = fitted(IMAGE_MLP, IMAGES, Y[:60]).fit(FLAT, Y[:60])
     assert not hasattr(model, "sample_shape_")
 
@@ -1174,7 +1174,7 @@ def test_validation_rows_of_which_one_column_differs_do_not_warn():
     assert len(model.validation_loss_curve_) == 2
 
 
-def test_scale_of_a_memory_map_is_told_from_a_few_rows(tmp_path):
+def test_scale_of_a_memory_map_is_estimated_from_a_few_rows(tmp_path):
     X = mapped(tmp_path, np.random.RandomState(0).rand(20000, 50).astype(np.float32))
     peak = peak_of(lambda: scale_difference(X, np.asarray(X[:100]) * 100))
     assert scale_difference(X, np.asarray(X[:100]) * 100).n_columns == 50

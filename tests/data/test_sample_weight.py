@@ -170,13 +170,13 @@ def test_threshold_chosen_with_weights_of_any_size_is_the_same(data, size):
     ],
     ids=str,
 )
-def test_class_weight_of_zero_for_all_rows_with_a_weight_is_told(data, model):
+def test_class_weight_of_zero_for_all_rows_with_a_weight_is_an_error(data, model):
     X, y, _ = data
     with pytest.raises(ValueError, match="class_weight and sample_weight must leave rows"):
         clone(model).set_params(class_weight={1: 0}).fit(X, y, sample_weight=y == 1)
 
 
-def test_fold_of_a_path_without_weights_is_told_as_by_a_fit():
+def test_fold_of_a_path_without_weights_raises_the_error_of_fit():
     X, y = make_classification(9000, 10, random_state=0)
     weight = np.repeat([0.0, 1.0], 4500)
     halves = [(np.arange(4500), np.arange(4500, 9000))]

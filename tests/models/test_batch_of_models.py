@@ -9,10 +9,12 @@ from torch.nn import functional
 from skbinary.data import batches
 from skbinary.data.batches import DenseBatch, SparseBatch
 from skbinary.data.rows import SparseRows
-from skbinary.models.batch_of_models import ACTIVATIONS, Architecture, ModelBatch
+from skbinary.models.activations import ACTIVATIONS
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.models.torch_module import build_module
 from skbinary.runtime import chunks
-from skbinary.solvers.minibatch.dropout import Dropout
+from skbinary.solvers.minibatch.dropout import Dropout, DropoutMasks
 
 N_ROWS, N_FEATURES = 7, 5
 
@@ -81,13 +83,12 @@ CASES = itertools.product(ACTIVATIONS, WEIGHTS, [1, 3], [False, True])
 def test_gradient_closed_form_equals_autograd(activation, weighting, n_models, dropout):
     model_batch = make_stack(activation, n_models)
     batch, values, target = make_rows()
-    factors, noise = None, None
+    factors, masks = None, None
     if dropout:
-        masks = Dropout((0.5, 0.25), torch.Generator().manual_seed(2))
-        empty = torch.empty(n_models, N_ROWS, 4, dtype=torch.float64)
-        factors = [masks(0, empty), masks(1, empty[..., :3])]
-        noise = lambda layer, out: factors[layer].reshape(out.shape)  # noqa: E731  # short
-    loss = model_batch.loss_and_gradient(batch, target, WEIGHTS[weighting], noise)
+        dropouts = [Dropout((0.5, 0.25), torch.Generator().manual_seed(k)) for k in range(n_models)]
+        factors = DropoutMasks(dropouts, N_ROWS, (4, 3), model_batch.parameters).draw()
+        masks = [each[0] if n_models == 1 else each for each in factors]
+    loss = model_batch.loss_and_gradient(batch, target, WEIGHTS[weighting], masks)
 
     free = model_batch.parameters.clone().requires_grad_()
     expected = autograd_loss(model_batch, free, values, target, WEIGHTS[weighting], factors)
@@ -184,22 +185,23 @@ def test_sparse_rows_added_up_in_their_order_give_the_product(n_models):
     batch, dense = compressed()
     shape = (7,) if n_models is None else (7, n_models)
     weights = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    torch.testing.assert_close(batches._row_sums(batch.values, weights), dense @ weights)
+    torch.testing.assert_close(batches._sum_products_by_row(batch.values, weights), dense @ weights)
     torch.testing.assert_close(
-        batches._row_sums(batch.transposed, dense @ weights), dense.mT @ (dense @ weights)
+        batches._sum_products_by_row(batch.transposed, dense @ weights),
+        dense.mT @ (dense @ weights),
     )
 
 
 def test_sparse_rows_made_dense_in_parts_give_the_same_products(monkeypatch):
     batch, dense = compressed()
-    monkeypatch.setattr(chunks, "_CHUNK_NUMBERS", 70)  # parts of ten rows, or eight columns
-    parts = list(batch._dense_parts())
+    monkeypatch.setattr(chunks, "_CHUNK_VALUES", 70)  # parts of ten rows, or eight columns
+    parts = list(batch._dense_chunks())
     assert [span.stop - span.start for span, _ in parts] == [10] * 4
     torch.testing.assert_close(torch.cat([part.values for _, part in parts]), dense)
     importance = torch.rand(40, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     squares = sum(part.weighted_gram(importance[span]) for span, part in parts)
     torch.testing.assert_close(squares, batch.weighted_gram(importance))
-    columns = SparseBatch(batch.transposed)._dense_parts()
+    columns = SparseBatch(batch.transposed)._dense_chunks()
     products = sum(part.values.mT @ part.values for _, part in columns)
     torch.testing.assert_close(products, batch.row_products())
 

@@ -151,7 +151,7 @@ def test_encoder_in_a_searched_pipeline_is_fitted_in_batches():
     }
     search = VectorizedGridSearchCV(model, grid, scoring="roc_auc", cv=3)
     search.fit(frame, y)
-    assert set(search.cv_results_["fit_mode"]) == {"stacked"}
+    assert set(search.cv_results_["fit_mode"]) == {"batched"}
     single = GridSearchCV(model, grid, scoring="roc_auc", cv=3, refit=False)
     single.fit(frame, y)
     for split in range(3):

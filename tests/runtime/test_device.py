@@ -62,7 +62,7 @@ ORDER = [
 
 
 @pytest.mark.parametrize(("counts", "expected"), ORDER)
-def test_resolve_device_auto_takes_the_first_that_is_there(there, counts, expected):
+def test_resolve_device_auto_takes_the_first_available(there, counts, expected):
     there(**counts)
     assert resolve_device("auto") == torch.device(expected)
 
@@ -117,7 +117,7 @@ def test_resolve_device_with_an_unknown_name_is_an_error_that_suggests(name, sug
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps", "xpu", "meta", "hpu", "vulkan"])
 @pytest.mark.parametrize("kind", [str, torch.device])
-def test_resolve_device_that_is_not_there_is_an_error(there, name, kind):
+def test_resolve_device_unavailable_is_an_error(there, name, kind):
     there()
     message = rf"device must be available, got '{name}'.*device='auto'"
     with pytest.raises(ValueError, match=message):
@@ -132,7 +132,7 @@ def test_resolve_device_with_an_index_beyond_the_last_is_an_error(there):
 
 @pytest.mark.parametrize("make", [TorchLogisticClassifier, TorchMLPClassifier])
 @pytest.mark.parametrize("name", ["cuda", "cdua"])
-def test_fit_on_a_device_that_is_not_there_leaves_the_estimator_unfitted(there, make, name):
+def test_fit_on_an_unavailable_device_leaves_the_estimator_unfitted(there, make, name):
     there()
     model = make(device=name)
     before = dict(vars(model))
@@ -143,7 +143,7 @@ def test_fit_on_a_device_that_is_not_there_leaves_the_estimator_unfitted(there, 
 
 @pytest.mark.parametrize("make", [TorchLogisticClassifier, TorchMLPClassifier])
 @pytest.mark.parametrize("device", ["cpu", torch.device("cpu"), "auto"])
-def test_fit_leaves_the_name_of_the_device(there, make, device):
+def test_fit_sets_the_name_of_the_device(there, make, device):
     there()
     assert make(device=device, max_iter=1).fit(X, Y).device_ == "cpu"
 
@@ -189,7 +189,7 @@ def test_full_precision_elsewhere_is_float64(name):
     assert full_precision(torch.device(name)) == torch.float64
 
 
-def test_generator_leaves_the_global_random_state_alone():
+def test_generator_does_not_change_the_global_random_state():
     before = torch.get_rng_state()
     first, second = (generator(3, torch.device("cpu")) for _ in range(2))
     assert torch.equal(torch.rand(3, generator=first), torch.rand(3, generator=second))
@@ -220,7 +220,7 @@ def test_fit_with_another_thread_count_is_bit_identical(make):
 
 @pytest.mark.usefixtures("three_threads")
 @pytest.mark.parametrize("rate", [0.01, 1e30])
-def test_fit_leaves_the_thread_count_alone(rate):
+def test_fit_does_not_change_the_thread_count(rate):
     model = TorchMLPClassifier((4,), solver="sgd", learning_rate_init=rate, max_iter=3)
     try:
         model.fit(X, Y)
@@ -268,7 +268,7 @@ SMALL = {"hidden_layer_sizes": (8,), "max_iter": 3, "random_state": 0, "batch_si
 
 
 def scores_of(model, rows):
-    """Give all scores in one array, also where probabilities are next to 0 and 1."""
+    """Return all scores in one array, also where probabilities are next to 0 and 1."""
     scores = [
         np.c_[model.decision_function(each), model.predict_proba(each), model.predict(each)]
         for each in (rows, rows * 1e4)
@@ -320,14 +320,14 @@ USES = {
 
 @pytest.mark.parametrize("state", SETTINGS.values(), ids=SETTINGS.keys())
 @pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
-def test_setting_of_the_process_leaves_every_bit_alone(use, state):
+def test_settings_of_the_process_do_not_change_a_bit(use, state):
     expected = use()
     with state():
         found = use()
     assert_array_equal(found, expected)
 
 
-def test_settings_of_the_process_are_found_again_after_fit():
+def test_settings_of_the_process_are_restored_after_fit():
     with (
         setting(torch.set_default_device, "meta", None),
         setting(torch.set_default_dtype, torch.float64, torch.float32),
@@ -344,7 +344,7 @@ def test_settings_of_the_process_are_found_again_after_fit():
     assert torch.zeros(1).device.type == "cpu"
 
 
-def test_default_settings_hold_on_the_threads_of_a_search(monkeypatch):
+def test_default_settings_apply_on_the_threads_of_a_search(monkeypatch):
     seen, original = [], Scorer.scores
 
     def spy(self, *args):
@@ -361,7 +361,7 @@ def test_default_settings_hold_on_the_threads_of_a_search(monkeypatch):
     assert all(each == ("cpu", False, usual) for each in seen)
 
 
-def test_default_dtype_leaves_the_count_of_steps_exact():
+def test_default_dtype_does_not_round_the_step_count():
     # float16 knows no 2049, so that a step counted in it would stand still there.
     with setting(torch.set_default_dtype, torch.float16, torch.float32):
         assert Adam(torch.zeros(1, 3))._step.dtype == torch.float32
@@ -379,7 +379,7 @@ def cuda():
 
 
 def weights_of(model):
-    """Give all weights and biases in one vector."""
+    """Return all weights and biases in one vector."""
     if hasattr(model, "coefs_"):
         return np.concatenate([each.ravel() for each in [*model.coefs_, *model.intercepts_]])
     return np.concatenate([model.coef_.ravel(), model.intercept_])
@@ -555,7 +555,7 @@ def test_dropout_on_cuda_learns(cuda, rate):
 
 
 @pytest.mark.gpu
-def test_dropout_on_cuda_leaves_the_global_random_states_alone(cuda):
+def test_dropout_on_cuda_does_not_change_the_global_random_states(cuda):
     before = torch.cuda.get_rng_state(), torch.get_rng_state()
     fitted(WITH_BATCHES["dropout"], cuda)
     assert torch.equal(torch.cuda.get_rng_state(), before[0])
@@ -626,7 +626,7 @@ def test_partial_fit_on_cuda_goes_on_as_on_the_cpu(cuda):
 
 
 @pytest.mark.gpu
-def test_members_on_cuda_leave_out_the_rows_of_the_cpu(cuda):
+def test_ensemble_on_cuda_holds_out_the_rows_of_the_cpu(cuda):
     model = TorchMLPClassifier(**MLP, n_members=3)
     on_gpu, on_cpu = fitted(model, cuda), fitted(model, "cpu")
     assert_allclose(on_gpu.oof_decision_function_, on_cpu.oof_decision_function_, atol=0.05)

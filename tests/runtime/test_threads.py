@@ -1,4 +1,4 @@
-"""Threads that share out work."""
+"""Thread pools."""
 
 import os
 import threading
@@ -13,7 +13,7 @@ from skbinary.runtime.threads import ThreadPool, one_torch_thread
 
 @pytest.fixture
 def three_threads():
-    """Set three threads, and put the setting back."""
+    """Set three threads, and restore the setting."""
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     yield
@@ -21,7 +21,7 @@ def three_threads():
 
 
 @pytest.mark.usefixtures("three_threads")
-def test_team_keeps_torch_on_one_thread_and_restores_the_setting():
+def test_pool_limits_torch_to_one_thread_and_restores_the_setting():
     with ThreadPool() as pool:
         assert torch.get_num_threads() == 1
         assert pool.n_threads == 3
@@ -30,7 +30,7 @@ def test_team_keeps_torch_on_one_thread_and_restores_the_setting():
 
 @pytest.mark.usefixtures("three_threads")
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
-def test_team_restores_the_setting_after_an_error(error):
+def test_pool_restores_the_setting_after_an_error(error):
     with pytest.raises(error), ThreadPool():
         raise error
     assert torch.get_num_threads() == 3
@@ -43,7 +43,7 @@ def in_a_new_thread(function):
 
 
 @pytest.mark.usefixtures("three_threads")
-def test_team_leaves_the_setting_of_new_threads_alone():
+def test_pool_does_not_change_the_setting_of_new_threads():
     with ThreadPool() as pool:
         list(pool.map(str, range(9)))
         assert in_a_new_thread(torch.get_num_threads) == 3
@@ -52,7 +52,7 @@ def test_team_leaves_the_setting_of_new_threads_alone():
 
 @pytest.mark.usefixtures("three_threads")
 @pytest.mark.parametrize("later", [ValueError, KeyboardInterrupt, None])
-def test_teams_that_overlap_in_threads_restore_the_setting_of_each(later):
+def test_pools_that_overlap_in_threads_restore_the_setting_of_each(later):
     entered, may_end = threading.Event(), threading.Event()
 
     def work():
@@ -77,7 +77,7 @@ def test_teams_that_overlap_in_threads_restore_the_setting_of_each(later):
 
 
 @pytest.mark.usefixtures("three_threads")
-def test_team_restores_a_setting_that_differs_between_threads():
+def test_pool_restores_a_setting_that_differs_between_threads():
     def work():
         torch.set_num_threads(2)
         with ThreadPool() as pool:
@@ -89,12 +89,12 @@ def test_team_restores_a_setting_that_differs_between_threads():
 
 
 @pytest.mark.usefixtures("three_threads")
-def test_team_in_a_daemon_thread_shares_out_work():
+def test_pool_in_a_daemon_thread_uses_its_threads():
     results = []
 
     def work():
         with ThreadPool() as pool:
-            results.append(list(pool.map(lambda piece: -piece, range(9))))
+            results.append(list(pool.map(lambda task: -task, range(9))))
 
     daemon = threading.Thread(target=work, daemon=True)
     daemon.start()
@@ -103,18 +103,18 @@ def test_team_in_a_daemon_thread_shares_out_work():
 
 
 @pytest.mark.usefixtures("three_threads")
-def test_team_within_a_team_has_one_thread():
-    def piece(_):
+def test_pool_within_a_pool_has_one_thread():
+    def task(_):
         return ThreadPool().n_threads
 
     with ThreadPool() as pool:
         assert ThreadPool().n_threads == 1
-        assert set(pool.map(piece, range(9))) == {1}
+        assert set(pool.map(task, range(9))) == {1}
     assert ThreadPool().n_threads == 3
 
 
 @pytest.mark.usefixtures("three_threads")
-def test_team_where_torch_has_one_thread_has_those_of_the_setting():
+def test_pool_within_one_torch_thread_has_all_threads():
     with one_torch_thread():
         assert torch.get_num_threads() == 1
         assert ThreadPool().n_threads == 3
@@ -125,21 +125,21 @@ def test_team_where_torch_has_one_thread_has_those_of_the_setting():
 
 
 @pytest.mark.usefixtures("three_threads")
-def test_team_without_functions_for_one_thread_alone_uses_the_one_of_torch(monkeypatch):
+def test_pool_without_openmp_functions_uses_that_of_torch(monkeypatch):
     monkeypatch.setattr(threads, "_setters", lambda: None)
     with ThreadPool() as pool:
         assert torch.get_num_threads() == 1
-        assert set(pool.map(lambda piece: torch.get_num_threads(), range(9))) == {1}
+        assert set(pool.map(lambda task: torch.get_num_threads(), range(9))) == {1}
     assert torch.get_num_threads() == 3
 
 
 @pytest.mark.parametrize("n_threads", [1, 4])
 def test_map_gives_results_in_order(n_threads):
     with ThreadPool(n_threads) as pool:
-        assert list(pool.map(lambda piece: piece * piece, range(20))) == [i * i for i in range(20)]
+        assert list(pool.map(lambda task: task * task, range(20))) == [i * i for i in range(20)]
 
 
-def test_map_hands_out_many_pieces_by_the_handful(monkeypatch):
+def test_map_submits_many_tasks_in_chunks(monkeypatch):
     handed_out = []
     submit = ThreadPoolExecutor.submit
 
@@ -149,36 +149,36 @@ def test_map_hands_out_many_pieces_by_the_handful(monkeypatch):
 
     monkeypatch.setattr(ThreadPoolExecutor, "submit", counted)
     with ThreadPool(2) as pool:
-        assert list(pool.map(lambda piece: -piece, range(1000))) == [-i for i in range(1000)]
+        assert list(pool.map(lambda task: -task, range(1000))) == [-i for i in range(1000)]
     assert 2 < len(handed_out) <= 20
 
 
-def test_map_of_nothing_gives_nothing():
+def test_map_of_no_tasks_returns_no_results():
     with ThreadPool(2) as pool:
-        assert list(pool.map(lambda piece: piece, [])) == []
+        assert list(pool.map(lambda task: task, [])) == []
 
 
-def test_map_works_side_by_side():
-    # Each piece waits for the other one: on a single thread this would never end.
+def test_map_runs_tasks_in_parallel():
+    # Each task waits for the other one: on a single thread this would never end.
     meeting = threading.Barrier(2, timeout=10)
     with ThreadPool(2) as pool:
-        assert sorted(pool.map(lambda piece: meeting.wait(), range(2))) == [0, 1]
+        assert sorted(pool.map(lambda task: meeting.wait(), range(2))) == [0, 1]
 
 
-def test_map_computes_each_piece_on_one_torch_thread():
+def test_map_runs_each_task_on_one_torch_thread():
     with ThreadPool(2) as pool:
-        assert set(pool.map(lambda piece: torch.get_num_threads(), range(8))) == {1}
+        assert set(pool.map(lambda task: torch.get_num_threads(), range(8))) == {1}
 
 
-def test_map_passes_errors_on():
-    def fail(piece):
+def test_map_raises_the_error_of_a_task():
+    def fail(task):
         raise ZeroDivisionError
 
     with ThreadPool(2) as pool, pytest.raises(ZeroDivisionError):
         list(pool.map(fail, range(4)))
 
 
-def test_team_leaves_no_thread_behind():
+def test_pool_ends_its_threads():
     before = threading.active_count()
     with ThreadPool(3) as pool:
         list(pool.map(str, range(9)))
@@ -186,9 +186,9 @@ def test_team_leaves_no_thread_behind():
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are listed on Linux")
-def test_team_is_left_by_its_threads_also_for_the_operating_system():
+def test_pool_ends_its_threads_for_the_operating_system_too():
     # Python 3.11 and 3.12 count threads as ended that may still hold a lock.
     for _ in range(50):
         with ThreadPool(3) as pool:
-            ids = set(pool.map(lambda piece: threading.get_native_id(), range(9)))
+            ids = set(pool.map(lambda task: threading.get_native_id(), range(9)))
         assert ids.isdisjoint(map(int, os.listdir("/proc/self/task")))

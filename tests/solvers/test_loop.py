@@ -1,4 +1,4 @@
-"""The one loop: recording, stopping, keeping the best weights."""
+"""The training loop: recording, stopping, keeping the best weights."""
 
 import math
 
@@ -8,19 +8,20 @@ import torch
 
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows
-from skbinary.models.batch_of_models import Architecture, ModelBatch
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.solvers.loop import train
 from skbinary.solvers.result import DivergedError, Progress, StopReason
 from skbinary.solvers.stopping import StoppingCriteria
 from skbinary.solvers.validation import Validator, validate
 
 
-class Scripted:
-    """A solver that reports the losses it was given and counts up its only weight."""
+class ScriptedSolver:
+    """A solver that reports given losses and counts epochs in its only weight."""
 
-    def __init__(self, losses, validation=None, done_at=None, last_plateau=True):
+    def __init__(self, losses, validation=None, converged_at=None, last_plateau=True):
         self.losses = iter(losses)
-        self.done_at = done_at
+        self.converged_at = converged_at
         self.last_plateau = last_plateau
         self.n_plateaus = 0
         rows = DenseRows(torch.ones(2, 1), torch.float32)
@@ -35,7 +36,7 @@ class Scripted:
         self.n_epochs += 1
         self.model_batch.parameters += 1
         loss = next(self.losses)
-        done = StopReason.CONVERGED if self.n_epochs == self.done_at else None
+        done = StopReason.CONVERGED if self.n_epochs == self.converged_at else None
         return Progress(loss, loss, 0.1, stop_reason=done)
 
     def on_plateau(self):
@@ -46,8 +47,8 @@ class Scripted:
         return {"n_epochs": self.n_epochs}
 
 
-class Watcher:
-    """Notes what it is told, and asks to stop in one epoch."""
+class RecordingObserver:
+    """Records its calls, and stops the training in one epoch."""
 
     def __init__(self, stop_at=None, error=None):
         self.events = []
@@ -81,42 +82,42 @@ def validation_of(X, y):
 
 
 def test_train_all_epochs_reports_max_iter():
-    result = train(Scripted(falling()), StoppingCriteria(5, 1e-4, 10, monitored="objective"))
+    result = train(ScriptedSolver(falling()), StoppingCriteria(5, 1e-4, 10, monitored="objective"))
     assert result.stop_reason is StopReason.MAX_ITER
     assert result.n_iter == result.best_epoch == 5
     assert result.history["loss"] == [1, 0.5, 0.25, 0.125, 0.0625]
     assert result.state == {"n_epochs": 5}
 
 
-def test_train_solver_done_stops_at_once():
-    result = train(Scripted(falling(), done_at=3), StoppingCriteria(5, 1e-4, 10))
+def test_train_converged_solver_stops_at_once():
+    result = train(ScriptedSolver(falling(), converged_at=3), StoppingCriteria(5, 1e-4, 10))
     assert result.stop_reason is StopReason.CONVERGED
     assert result.n_iter == 3
 
 
 def test_train_no_improvement_stops_after_patience():
     losses = [1.0, 0.5] + [0.5] * 20
-    result = train(Scripted(losses), StoppingCriteria(22, 1e-4, 3, monitored="objective"))
+    result = train(ScriptedSolver(losses), StoppingCriteria(22, 1e-4, 3, monitored="objective"))
     # scikit-learn forgives n_iter_no_change epochs and stops at the next one.
     assert result.n_iter == 2 + 3 + 1
     assert result.stop_reason is StopReason.TRAINING_LOSS
 
 
-def test_train_no_improvement_full_batch_goes_on():
+def test_train_full_batch_without_improvement_goes_on():
     losses = [1.0] * 8
-    result = train(Scripted(losses), StoppingCriteria(8, 1e-4, 3))
+    result = train(ScriptedSolver(losses), StoppingCriteria(8, 1e-4, 3))
     assert result.n_iter == 8
 
 
-def test_train_plateau_not_last_goes_on_and_counts_anew():
-    step = Scripted([1.0] * 12, last_plateau=False)
-    train(step, StoppingCriteria(12, 1e-4, 3, monitored="objective"))
-    assert step.n_plateaus == 2
+def test_train_after_a_plateau_that_does_not_stop_counts_again():
+    solver = ScriptedSolver([1.0] * 12, last_plateau=False)
+    train(solver, StoppingCriteria(12, 1e-4, 3, monitored="objective"))
+    assert solver.n_plateaus == 2
 
 
-def test_train_improvement_below_tol_is_none():
+def test_train_improvement_below_tol_does_not_count():
     losses = [1.0 - 0.01 * i for i in range(20)]
-    result = train(Scripted(losses), StoppingCriteria(20, 0.1, 3, monitored="objective"))
+    result = train(ScriptedSolver(losses), StoppingCriteria(20, 0.1, 3, monitored="objective"))
     assert result.stop_reason is StopReason.TRAINING_LOSS
 
 
@@ -125,7 +126,8 @@ def test_train_early_stopping_keeps_the_best_weights():
     # labelled right from the first epoch on, and x = 1 of class 0 never is.
     validation = validation_of([[-1.0], [1.0]], [0.0, 0.0])
     result = train(
-        Scripted(falling(), validation), StoppingCriteria(10, 1e-4, 2, monitored="validation_score")
+        ScriptedSolver(falling(), validation),
+        StoppingCriteria(10, 1e-4, 2, monitored="validation_score"),
     )
     assert result.stop_reason is StopReason.VALIDATION_SCORE
     assert result.best_epoch == 1
@@ -134,16 +136,16 @@ def test_train_early_stopping_keeps_the_best_weights():
     assert result.history["validation_score"] == [0.5] * 4
 
 
-def test_train_callback_asks_to_stop():
-    watcher = Watcher(stop_at=2)
-    result = train(Scripted(falling()), StoppingCriteria(5, 1e-4, 10), [watcher])
+def test_train_observer_can_stop_it():
+    watcher = RecordingObserver(stop_at=2)
+    result = train(ScriptedSolver(falling()), StoppingCriteria(5, 1e-4, 10), [watcher])
     assert result.stop_reason is StopReason.CALLBACK
     assert watcher.events == ["begin", *["epoch begin", "epoch end"] * 2, "end"]
 
 
-def test_train_interrupt_keeps_what_there_is():
-    watcher = Watcher(stop_at=2, error=KeyboardInterrupt())
-    result = train(Scripted(falling()), StoppingCriteria(5, 1e-4, 10), [watcher])
+def test_train_interrupted_returns_the_weights_so_far():
+    watcher = RecordingObserver(stop_at=2, error=KeyboardInterrupt())
+    result = train(ScriptedSolver(falling()), StoppingCriteria(5, 1e-4, 10), [watcher])
     assert result.stop_reason is StopReason.INTERRUPTED
     assert float(result.parameters) == 2.0
     assert watcher.events[-1] == "end"
@@ -151,21 +153,25 @@ def test_train_interrupt_keeps_what_there_is():
 
 def test_train_other_exceptions_pass_through():
     with pytest.raises(SystemExit):
-        train(Scripted(falling()), StoppingCriteria(5, 1e-4, 10), [Watcher(2, SystemExit())])
+        train(
+            ScriptedSolver(falling()),
+            StoppingCriteria(5, 1e-4, 10),
+            [RecordingObserver(2, SystemExit())],
+        )
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_train_loss_not_finite_is_an_error(bad):
+def test_train_infinite_or_nan_loss_is_an_error(bad):
     message = (
         f"The training loss must stay a finite number, got {bad} in epoch 2 at learning "
         "rate 0.1. Bring the features to one scale (StandardScaler) or lower learning_rate_init."
     )
     with pytest.raises(DivergedError) as caught:
-        train(Scripted([1.0, bad]), StoppingCriteria(5, 1e-4, 10))
+        train(ScriptedSolver([1.0, bad]), StoppingCriteria(5, 1e-4, 10))
     assert str(caught.value) == message
 
 
-def test_validate_weights_loss_and_score_apart():
+def test_validate_uses_different_weights_for_loss_and_score():
     model_batch = ModelBatch(
         Architecture(1, fit_intercept=False), torch.ones(1, 1, dtype=torch.float64)
     )
@@ -195,7 +201,7 @@ def test_validate_score_uses_the_threshold(threshold, score):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_validator_gives_each_model_what_it_has_alone(weighted):
+def test_validator_of_a_batch_gives_the_values_of_each_single_model(weighted):
     generator = torch.Generator().manual_seed(0)
     architecture = Architecture(2, (3,), "relu")
     parameters = torch.randn(4, architecture.n_parameters, generator=generator)
@@ -207,9 +213,13 @@ def test_validator_gives_each_model_what_it_has_alone(weighted):
     criteria_per_model = [
         StoppingCriteria(1, 0, 1, threshold=threshold) for threshold in (0.2, 0.4, 0.5, 0.9)
     ]
-    wanted = {k: (validation, criteria) for k, criteria in enumerate(criteria_per_model)}
-    seen = Validator(wanted, lambda models: ModelBatch(architecture, parameters[models]))([0, 2, 3])
-    assert list(seen) == [0, 2, 3]
-    for k, found in seen.items():
-        alone = validate(ModelBatch(architecture, parameters[k : k + 1]), *wanted[k])
-        assert found == pytest.approx(alone)
+    validation_of_models = {
+        k: (validation, criteria) for k, criteria in enumerate(criteria_per_model)
+    }
+    results = Validator(
+        validation_of_models, lambda models: ModelBatch(architecture, parameters[models])
+    )([0, 2, 3])
+    assert list(results) == [0, 2, 3]
+    for k, found in results.items():
+        single = validate(ModelBatch(architecture, parameters[k : k + 1]), *validation_of_models[k])
+        assert found == pytest.approx(single)

@@ -1,4 +1,4 @@
-"""Solvers of linear models on columns that are far from zero."""
+"""Train a linear model on centered columns."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ class _Solver(Protocol):
 
 
 class CenteredSolver:
-    """A solver of a linear model with an intercept that sees centered columns.
+    """Solver of a linear model with an intercept that trains on centered columns.
 
-    The weights are the same. The intercept, which is not penalized, absorbs the offset.
+    The weights stay the same. The intercept, which is not penalized, absorbs the offset.
 
     Parameters
     ----------
     model_batch : ModelBatch
         One linear model with an intercept.
     dataset : Dataset
-        The rows as they are.
+        The rows as they were passed.
     rows : CenteredRows
         The same rows, centered.
-    make : callable(stack, problem) -> solver
-        Gives the solver of the centered problem.
+    make_solver : callable(model_batch, dataset) -> solver
+        Returns the solver of the centered problem.
     """
 
     def __init__(
@@ -49,47 +49,47 @@ class CenteredSolver:
         model_batch: ModelBatch,
         dataset: Dataset,
         rows: CenteredRows,
-        make: Callable[[ModelBatch, Dataset], _Solver],
+        make_solver: Callable[[ModelBatch, Dataset], _Solver],
     ):
         self.dataset = dataset
-        self._stack = model_batch
+        self._model_batch = model_batch
         self._offset = rows.offset
-        self._start = ModelBatch(model_batch.architecture, model_batch.parameters.clone())
-        self._solver = make(self._start, replace(dataset, rows=rows))
-        self._is_behind = False
+        self._centered = ModelBatch(model_batch.architecture, model_batch.parameters.clone())
+        self._solver = make_solver(self._centered, replace(dataset, rows=rows))
+        self._is_outdated = False
 
     @property
     def model_batch(self) -> ModelBatch:
-        """The model on the rows as they are."""
-        if self._is_behind:
-            self._stack.parameters.copy_(
-                shifted(self._solver.model_batch.parameters, -self._offset)
+        """The model on the rows as they were passed."""
+        if self._is_outdated:
+            self._model_batch.parameters.copy_(
+                shift_intercept(self._solver.model_batch.parameters, -self._offset)
             )
-            self._is_behind = False
-        return self._stack
+            self._is_outdated = False
+        return self._model_batch
 
     def start(self) -> None:
-        """Get ready to go on from the parameters as they are now."""
-        self._start.parameters.copy_(shifted(self._stack.parameters, self._offset))
+        """Prepare to train from the current parameters."""
+        self._centered.parameters.copy_(shift_intercept(self._model_batch.parameters, self._offset))
         self._solver.start()
-        self._is_behind = True
+        self._is_outdated = True
 
     def run_epoch(self) -> Progress:
-        """Make one iteration."""
-        self._is_behind = True
+        """Run one iteration."""
+        self._is_outdated = True
         return self._solver.run_epoch()
 
     def on_plateau(self) -> bool:
-        """Tell whether training ends when nothing improves."""
+        """Return whether to stop when nothing improves."""
         return self._solver.on_plateau()
 
     def state(self) -> dict[str, Any]:
-        """Give what the solver remembers."""
+        """Return the state of the solver."""
         return self._solver.state()
 
 
-def shifted(parameters: Tensor, offset: Tensor) -> Tensor:
-    """Return the parameters that give the same logits on rows from which an offset was subtracted.
+def shift_intercept(parameters: Tensor, offset: Tensor) -> Tensor:
+    """Return the parameters that give the same logits on rows from which `offset` was subtracted.
 
     Parameters
     ----------
@@ -99,8 +99,8 @@ def shifted(parameters: Tensor, offset: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor of the shape of `parameters`
+    Tensor of shape (n_models, n_features + 1)
     """
-    moved = parameters.clone()
-    moved[:, -1] += parameters[:, :-1] @ offset
-    return moved
+    shifted = parameters.clone()
+    shifted[:, -1] += parameters[:, :-1] @ offset
+    return shifted

@@ -1,4 +1,4 @@
-"""An iteration of L-BFGS."""
+"""L-BFGS."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch import Tensor
 
 from skbinary.solvers.full_batch.line_search import find_step
 from skbinary.solvers.full_batch.objective import LinearObjective, NetworkObjective
-from skbinary.solvers.full_batch.rounding import RoundingFloor
+from skbinary.solvers.full_batch.rounding import RoundingTest
 from skbinary.solvers.result import Progress, StopReason, check_curvature
 
-_MEMORY = 10  # pairs that are kept, as scipy's L-BFGS-B does
+_MEMORY = 10  # pairs that are kept, as in scipy's L-BFGS-B
 
 
-class Memory:
-    """The last few changes of the parameters and of the gradient.
+class LBFGSMemory:
+    """The last few differences of the parameters and of the gradient.
 
     The two-loop recursion of Nocedal, "Updating quasi-Newton matrices with limited storage", 1980
     (algorithm 7.4 in Nocedal and Wright, "Numerical optimization", 2006). Each of its loops solves
-    a triangular system by substitution; here the systems are solved at once, as in Byrd, Nocedal
+    a triangular system by substitution; here each system is solved in one call, as in Byrd, Nocedal
     and Schnabel, "Representations of quasi-Newton matrices", 1994, section 2.
     """
 
@@ -32,62 +32,66 @@ class Memory:
         return self._end - self._begin
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all pairs."""
         self._begin = self._end = 0
 
-    def remember(self, change: Tensor, bend: Tensor) -> None:
-        """Take note of a change of the parameters, and of how the gradient has changed."""
-        dot, square = torch.stack([change @ bend, bend @ bend]).tolist()
-        if not dot > torch.finfo(bend.dtype).eps * square:
+    def append(self, parameter_difference: Tensor, gradient_difference: Tensor) -> None:
+        """Add a pair of differences, unless its curvature is not clearly positive."""
+        curvature, square = torch.stack(
+            [parameter_difference @ gradient_difference, gradient_difference @ gradient_difference]
+        ).tolist()
+        if not curvature > torch.finfo(gradient_difference.dtype).eps * square:
             return
-        self._make_room(bend)
-        here = self._end
-        self._changes[here] = change
-        self._bends[here] = bend
+        self._reserve(gradient_difference)
+        last = self._end
+        self._parameter_differences[last] = parameter_difference
+        self._gradient_differences[last] = gradient_difference
         self._end += 1
         self._begin = max(0, self._end - _MEMORY, self._begin)
-        # Row i, column j: the dot product of change i and bend j, for i up to j.
-        self._dots[self._begin : self._end, here] = self._changes[self._begin : self._end] @ bend
+        # Row i, column j: parameter difference i times gradient difference j, for i up to j.
+        kept = slice(self._begin, self._end)
+        self._dots[kept, last] = self._parameter_differences[kept] @ gradient_difference
 
-    def times_inverse(self, vector: Tensor, first_guess: Callable[[Tensor], Tensor]) -> Tensor:
-        """Multiply a vector with the inverse Hessian, as far as it is known.
+    def apply_inverse(self, vector: Tensor, initial: Callable[[Tensor], Tensor]) -> Tensor:
+        """Multiply a vector by the approximate inverse Hessian.
 
         Parameters
         ----------
         vector : Tensor of shape (n_parameters,)
-        first_guess : callable
-            Multiplies with what the inverse is taken for before any change is known.
+        initial : callable(vector) -> vector
+            Multiplies by the initial inverse Hessian, to which the pairs are applied.
         """
         if not len(self):
-            return first_guess(vector)
-        known = slice(self._begin, self._end)
-        changes, bends = self._changes[known], self._bends[known]
-        dots = self._dots[known, known].triu()
-        shares = _solve_triangular(dots, changes @ vector, upper=True)
-        guess = first_guess(vector - shares @ bends)
-        missing = dots.diagonal() * shares - bends @ guess
-        return guess + _solve_triangular(dots.mT, missing, upper=False) @ changes
+            return initial(vector)
+        kept = slice(self._begin, self._end)
+        s, y = self._parameter_differences[kept], self._gradient_differences[kept]
+        dots = self._dots[kept, kept].triu()
+        alpha = _solve_triangular(dots, s @ vector, upper=True)
+        product = initial(vector - alpha @ y)
+        beta = _solve_triangular(dots.mT, dots.diagonal() * alpha - y @ product, upper=False)
+        return product + beta @ s
 
-    def size(self, inverse: Tensor | None) -> float:
-        """Give the factor that fits a diagonal guess to the last change."""
+    def initial_scale(self, inverse_diagonal: Tensor | None) -> float:
+        """Return the factor that fits a diagonal initial inverse Hessian to the last pair."""
         if not len(self):
             return 1.0
         last = self._end - 1
-        bend = self._bends[last]
-        return float(
-            self._dots[last, last] / (bend @ (bend if inverse is None else inverse * bend))
-        )
+        y = self._gradient_differences[last]
+        scaled = y if inverse_diagonal is None else inverse_diagonal * y
+        return float(self._dots[last, last] / (y @ scaled))
 
-    def _make_room(self, like: Tensor) -> None:
+    def _reserve(self, like: Tensor) -> None:
         if self._end == 0:
-            # Twice the room that is needed, so that what is kept moves but once in a while.
-            self._changes, self._bends = like.new_zeros(2, 2 * _MEMORY, len(like))
+            # Twice the necessary space, so that the pairs have to be moved only now and then.
+            self._parameter_differences, self._gradient_differences = like.new_zeros(
+                2, 2 * _MEMORY, len(like)
+            )
             self._dots = like.new_zeros(2 * _MEMORY, 2 * _MEMORY)
         elif self._end == 2 * _MEMORY:
-            known = slice(self._end - _MEMORY, self._end)
-            for each in (self._changes, self._bends):
-                each[:_MEMORY] = each[known].clone()
-            self._dots[:_MEMORY, :_MEMORY] = self._dots[known, known].clone()
+            kept = slice(self._end - _MEMORY, self._end)
+            for differences in (self._parameter_differences, self._gradient_differences):
+                differences[:_MEMORY] = differences[kept].clone()
+            self._dots[:_MEMORY, :_MEMORY] = self._dots[kept, kept].clone()
             self._begin, self._end = 0, _MEMORY
 
 
@@ -96,21 +100,21 @@ def _solve_triangular(matrix: Tensor, vector: Tensor, *, upper: bool) -> Tensor:
 
 
 class LBFGS:
-    """Quasi-Newton steps from the last few changes of the gradient.
+    """L-BFGS with a line search.
 
-    Where the diagonal of the Hessian is known it preconditions the steps, so that columns of very
+    The diagonal of the Hessian, where it is known, is the preconditioner, so that columns of very
     different scale converge without a scaler.
 
     Parameters
     ----------
     objective : LinearObjective or NetworkObjective
-        What is lowered.
+        What is minimized.
     tol : float
-        The largest absolute component of the gradient to stop at.
-    min_decrease : float
-        The relative decrease of the objective to stop at.
-    max_evaluations : float
-        How often the objective may be evaluated.
+        Training stops when no component of the gradient exceeds this.
+    min_decrease : float, default=0.0
+        Training stops when the relative decrease of the objective is at most this.
+    max_evaluations : float, default=inf
+        Maximum number of evaluations of the objective.
     """
 
     def __init__(
@@ -129,68 +133,69 @@ class LBFGS:
         self.max_evaluations = max_evaluations
 
     def start(self) -> None:
-        """Evaluate the objective at the parameters as they are now, and forget the past."""
+        """Evaluate the objective at the current parameters, with an empty memory."""
         self.objective.start()
-        self._memory = Memory()
-        self._floor = RoundingFloor(self.objective)
-        curvature = self.objective.hessian_diagonal()
-        if curvature is not None:
-            check_curvature(curvature)
+        self._memory = LBFGSMemory()
+        self._rounding = RoundingTest(self.objective)
+        diagonal = self.objective.hessian_diagonal()
+        if diagonal is not None:
+            check_curvature(diagonal)
         tiny = torch.finfo(self.objective.parameters.dtype).tiny
-        self._inverse = None if curvature is None else curvature.clamp(min=tiny).reciprocal()
+        self._inverse_diagonal = None if diagonal is None else diagonal.clamp(min=tiny).reciprocal()
 
     def run_epoch(self) -> Progress:
-        """Make one iteration."""
+        """Run one iteration."""
         objective = self.objective
-        before, gradient = objective.value, objective.gradient
-        direction = -self._times_inverse_hessian(gradient)
-        along = objective.along(direction)
-        step = find_step(along, self._first_step(gradient))
+        value, gradient = objective.value, objective.gradient
+        direction = -self._apply_inverse_hessian(gradient)
+        line = objective.along(direction)
+        step = find_step(line, self._first_step(gradient))
         if step is None and len(self._memory):
-            # The memory may be what misleads: once more, straight down.
+            # The approximation may be bad: try once more without it.
             self._memory.clear()
-            direction = -self._times_inverse_hessian(gradient)
-            along = objective.along(direction)
-            step = find_step(along, self._first_step(gradient))
+            direction = -self._apply_inverse_hessian(gradient)
+            line = objective.along(direction)
+            step = find_step(line, self._first_step(gradient))
         if step is not None:
             objective.move(step, direction)
-            self._memory.remember(direction * step, objective.gradient - gradient)
-        gap = float(objective.gradient.abs().max())
-        done = self._verdict(step, gap, before, along.slope)
-        return Progress(objective.loss, objective.value, step or 0.0, gap, done)
+            self._memory.append(direction * step, objective.gradient - gradient)
+        gradient_norm = float(objective.gradient.abs().max())
+        reason = self._stop_reason(step, gradient_norm, value, line.slope)
+        return Progress(objective.loss, objective.value, step or 0.0, gradient_norm, reason)
 
     def on_plateau(self) -> bool:
-        """Tell that training shall end when nothing improves."""
+        """Return True: training stops when nothing improves."""
         return True
 
     def state(self) -> dict[str, Any]:
-        """Give what is remembered between fits: nothing."""
+        """Return an empty state: nothing is kept between fits."""
         return {}
 
-    def _verdict(
-        self, step: float | None, gap: float, before: float, slope: float
+    def _stop_reason(
+        self, step: float | None, gradient_norm: float, last_value: float, slope: float
     ) -> StopReason | None:
-        if gap <= self.tol:
+        if gradient_norm <= self.tol:
             return StopReason.CONVERGED
-        if self._floor.is_reached(self.objective.gradient, slope, search_failed=step is None):
+        search_failed = step is None
+        if self._rounding.is_reached(self.objective.gradient, slope, search_failed=search_failed):
             return StopReason.ROUNDING
-        if step is None:
+        if search_failed:
             return StopReason.LINE_SEARCH
-        decrease = before - self.objective.value
-        if self.min_decrease and decrease <= self.min_decrease * max(1.0, before):
+        decrease = last_value - self.objective.value
+        if self.min_decrease and decrease <= self.min_decrease * max(1.0, last_value):
             return StopReason.OBJECTIVE
         if self.objective.n_evaluations >= self.max_evaluations:
             return StopReason.MAX_FUN
         return None
 
     def _first_step(self, gradient: Tensor) -> float:
-        if len(self._memory) or self._inverse is not None:
+        if len(self._memory) or self._inverse_diagonal is not None:
             return 1.0
         return min(1.0, 1.0 / max(float(gradient.abs().sum()), 1e-300))
 
-    def _times_inverse_hessian(self, vector: Tensor) -> Tensor:
-        return self._memory.times_inverse(vector, self._first_guess)
+    def _apply_inverse_hessian(self, vector: Tensor) -> Tensor:
+        return self._memory.apply_inverse(vector, self._apply_initial)
 
-    def _first_guess(self, vector: Tensor) -> Tensor:
-        scaled = vector if self._inverse is None else self._inverse * vector
-        return scaled * self._memory.size(self._inverse)
+    def _apply_initial(self, vector: Tensor) -> Tensor:
+        scaled = vector if self._inverse_diagonal is None else self._inverse_diagonal * vector
+        return scaled * self._memory.initial_scale(self._inverse_diagonal)

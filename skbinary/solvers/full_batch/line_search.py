@@ -1,4 +1,4 @@
-"""How far to go along a direction."""
+"""Line search: choose the step length along a direction."""
 
 from __future__ import annotations
 
@@ -7,43 +7,45 @@ import math
 from skbinary.solvers.full_batch.objective import LineFunction
 from skbinary.solvers.full_batch.rounding import ROUNDING
 
-SUFFICIENT = 1e-4  # share of the promised decrease that a step must keep
-_CURVATURE = 0.9  # share of the slope that may be left
-_MOST_TRIALS = 40
+# Constants of the weak Wolfe conditions: the fraction of the decrease to first order that a step
+# must achieve, and the fraction of the initial slope that may remain.
+SUFFICIENT_DECREASE = 1e-4
+_CURVATURE = 0.9
+_MAX_TRIALS = 40
 
 
 def find_step(
-    along: LineFunction, first: float = 1.0, n_trials: int = _MOST_TRIALS
+    line: LineFunction, first_step: float = 1.0, max_trials: int = _MAX_TRIALS
 ) -> float | None:
-    """Find a step that lowers the objective enough and leaves a flatter slope.
+    """Find a step length that satisfies the weak Wolfe conditions.
 
-    Bisection for the weak Wolfe conditions (Lewis and Overton, "Nonsmooth optimization via
-    quasi-Newton methods", 2013, algorithm 2.6). Near the optimum, where values differ by
-    rounding only, the slope decides instead (Hager and Zhang, "A new conjugate gradient method
-    with guaranteed descent and an efficient line search", 2005, equation 4.1).
+    Bisection (Lewis and Overton, "Nonsmooth optimization via quasi-Newton methods", 2013, algorithm
+    2.6). Near the optimum, where values differ by rounding only, the slope decides instead (Hager
+    and Zhang, "A new conjugate gradient method with guaranteed descent and an efficient line
+    search", 2005, equation 4.1).
 
     Parameters
     ----------
-    along : LineFunction
+    line : LineFunction
         The objective along the direction.
-    first : float
-        The step to try first.
-    n_trials : int
-        How many steps to try at most.
+    first_step : float, default=1.0
+        The step length to try first.
+    max_trials : int, default=40
+        Maximum number of step lengths to try.
 
     Returns
     -------
     float or None
-        The step, or None if no step lowers the objective in floating point.
+        The step length, or None if no step lowers the objective in floating point.
     """
-    if not along.slope < 0:
+    if not line.slope < 0:
         return None
-    low, high, step = 0.0, math.inf, first
-    for _ in range(n_trials):
-        value, slope = along.at(step)
-        if not _lowers(along, step, value, slope):
+    low, high, step = 0.0, math.inf, first_step
+    for _ in range(max_trials):
+        value, slope = line.evaluate(step)
+        if not _decreases(line, step, value, slope):
             high = step
-        elif slope < _CURVATURE * along.slope:
+        elif slope < _CURVATURE * line.slope:
             low = step
         else:
             return step
@@ -51,8 +53,8 @@ def find_step(
     return low or None
 
 
-def _lowers(along: LineFunction, step: float, value: float, slope: float) -> bool:
-    if value <= along.value + SUFFICIENT * step * along.slope:
+def _decreases(line: LineFunction, step: float, value: float, slope: float) -> bool:
+    if value <= line.value + SUFFICIENT_DECREASE * step * line.slope:
         return True
-    level = along.value + ROUNDING * abs(along.value)
-    return value <= level and slope <= (2 * SUFFICIENT - 1) * along.slope
+    bound = line.value + ROUNDING * abs(line.value)
+    return value <= bound and slope <= (2 * SUFFICIENT_DECREASE - 1) * line.slope

@@ -1,4 +1,4 @@
-"""An iteration of Newton's method for a linear model."""
+"""Newton's method for a linear model."""
 
 from __future__ import annotations
 
@@ -8,37 +8,39 @@ import torch
 from torch import Tensor
 
 from skbinary.models.batch_of_models import ModelBatch
-from skbinary.solvers.full_batch.lbfgs import Memory
+from skbinary.solvers.full_batch.lbfgs import LBFGSMemory
 from skbinary.solvers.full_batch.line_search import find_step
 from skbinary.solvers.full_batch.objective import LinearObjective, LineFunction
-from skbinary.solvers.full_batch.rounding import RoundingFloor
+from skbinary.solvers.full_batch.rounding import RoundingTest
 from skbinary.solvers.result import Progress, StopReason, check_curvature
 
-# A pivot this small, of a matrix whose diagonal is one, is what rounding leaves of a zero.
+# A pivot this small, of a matrix with a unit diagonal, is a zero up to rounding.
 SINGULAR = 1e-7
-# A step with an old Hessian is good enough while it leaves this share of the gradient at most.
-# Where a new one costs next to nothing, none is.
-_GOOD_ENOUGH, _CHEAP = 0.8, 2e6
-# A new Hessian ends far inside tol, an old one just inside: it is held to this share of tol.
-_OLD_SHARE = 0.1
-# A part of the rows gives most of the answer for a part of the price.
-_SUBSAMPLE, _LEAST_ROWS, _ROWS_PER_FEATURE, _ROUGH = 16, 2000, 10, 1e-3
-# Steps of 1, 1/2 and 1/4 are tried with the Hessian of a part before it is given up.
-_BORROWED_TRIALS = 3
+# A Hessian is used again while its step leaves at most this fraction of the gradient, unless
+# computing a new one takes fewer than so many products.
+_REUSE_FRACTION, _CHEAP_PRODUCTS = 0.8, 2e6
+# A step with a new Hessian ends far within tol, one with an old Hessian just within it. The latter
+# must reach this fraction of tol to converge.
+_OLD_TOL_FRACTION = 0.1
+# The subsample that large tables start on: one row of so many, at least so many rows in all and
+# for each feature. It is solved up to the last number.
+_SUBSAMPLING, _MIN_ROWS, _ROWS_PER_FEATURE, _SUBSAMPLE_TOL = 16, 2000, 10, 1e-3
+# Step lengths 1, 1/2 and 1/4 are tried with the Hessian of a subsample before it is discarded.
+_SUBSAMPLE_TRIALS = 3
 
 
 class Newton:
-    """Second-order steps: a factorization of the Hessian, then a line search.
+    """Newton's method with a Cholesky factorization of the Hessian and a line search.
 
-    The Hessian is made anew only where the last one no longer does; in between, L-BFGS keeps it up
-    to date. Large tables start from the solution on a part of their rows.
+    The Hessian is computed again only when the last one no longer gives good steps; in between,
+    L-BFGS updates it. Large tables start at the solution of a subsample of their rows.
 
     Parameters
     ----------
     objective : LinearObjective
-        What is lowered.
+        What is minimized.
     tol : float
-        The largest absolute component of the gradient to stop at.
+        Training stops when no component of the gradient exceeds this.
     """
 
     def __init__(self, objective: LinearObjective, tol: float):
@@ -47,110 +49,113 @@ class Newton:
         self.dataset = objective.dataset
         self.tol = tol
         self._solver: HessianSolver | None = None
-        self._is_borrowed = False
-        self._memory = Memory()
-        self._floor = RoundingFloor(objective)
+        self._is_from_subsample = False
+        self._memory = LBFGSMemory()
+        self._rounding = RoundingTest(objective)
         n_rows, n_features = self.dataset.rows.shape
-        self._good_enough = 0.0 if n_rows * n_features**2 < _CHEAP else _GOOD_ENOUGH
+        is_cheap = n_rows * n_features**2 < _CHEAP_PRODUCTS
+        self._reuse_fraction = 0.0 if is_cheap else _REUSE_FRACTION
 
     def start(self) -> None:
-        """Evaluate the objective at the parameters as they are now, or near the solution."""
+        """Evaluate the objective at the current parameters, or near the optimum if they are 0."""
         self.resume(None)
         if not bool(self.model_batch.parameters.any()):
-            self._start_from_a_part()
-        self._is_borrowed = self._solver is not None
+            self._start_from_subsample()
+        self._is_from_subsample = self._solver is not None
         self.objective.start()
 
     def resume(self, solver: HessianSolver | None) -> None:
-        """Go on from where the objective stands, with a Hessian that is close to the one there."""
-        self._solver, self._is_borrowed = solver, solver is not None
+        """Go on from the current point with an approximation of the Hessian there."""
+        self._solver, self._is_from_subsample = solver, solver is not None
         self._memory.clear()
         self._origin = self.model_batch.parameters.clone()
 
     def run_epoch(self) -> Progress:
-        """Make one iteration."""
+        """Run one iteration."""
         objective = self.objective
-        fresh = self._solver is None
-        direction, along, step = self._aim()
-        if self._is_borrowed and step is None:
-            # The part hardly knows some of the columns, so what it has found leads astray.
-            self._solver, self._is_borrowed, fresh = None, False, True
+        is_new = self._solver is None
+        direction, line, step = self._search()
+        if self._is_from_subsample and step is None:
+            # The subsample has too little information on some columns: start without it.
+            self._solver, self._is_from_subsample, is_new = None, False, True
             self.model_batch.parameters.copy_(self._origin)
             objective.evaluate()
-            direction, along, step = self._aim()
-        before = objective.gradient
+            direction, line, step = self._search()
+        last_gradient = objective.gradient
         if step is not None:
             objective.move(step, direction)
-            if self._good_enough:
-                self._memory.remember(step * direction, objective.gradient - before)
-        gap = float(objective.gradient.abs().max())
-        done_with = step is None or not self._good_enough
-        if done_with or gap > self._good_enough * float(before.abs().max()):
+            if self._reuse_fraction:
+                self._memory.append(step * direction, objective.gradient - last_gradient)
+        gradient_norm = float(objective.gradient.abs().max())
+        limit = self._reuse_fraction * float(last_gradient.abs().max())
+        if step is None or not self._reuse_fraction or gradient_norm > limit:
             self._solver = None
-        done = None
-        # Half the squared decrement estimates how far the value is above the optimum (Boyd and
-        # Vandenberghe, "Convex optimization", 2004, section 9.5.1).
-        goal = self.tol if fresh else _OLD_SHARE * self.tol
-        if gap <= goal and -along.slope / 2 <= self.tol:
-            done = StopReason.CONVERGED
-        elif self._floor.is_reached(
-            objective.gradient, along.slope, search_failed=step is None and fresh
-        ):
-            done = StopReason.ROUNDING
-        elif step is None and fresh:
-            done = StopReason.LINE_SEARCH
-        return Progress(objective.loss, objective.value, step or 0.0, gap, done)
+        reason = self._stop_reason(gradient_norm, line.slope, step, is_new=is_new)
+        return Progress(objective.loss, objective.value, step or 0.0, gradient_norm, reason)
 
-    def _aim(self) -> tuple[Tensor, LineFunction, float | None]:
-        """Find where to go and how far, with a new Hessian if there is none."""
+    def _stop_reason(
+        self, gradient_norm: float, slope: float, step: float | None, *, is_new: bool
+    ) -> StopReason | None:
+        # Half the squared Newton decrement estimates how far the value is above the optimum (Boyd
+        # and Vandenberghe, "Convex optimization", 2004, section 9.5.1).
+        tol = self.tol if is_new else _OLD_TOL_FRACTION * self.tol
+        if gradient_norm <= tol and -slope / 2 <= self.tol:
+            return StopReason.CONVERGED
+        search_failed = step is None and is_new
+        if self._rounding.is_reached(self.objective.gradient, slope, search_failed=search_failed):
+            return StopReason.ROUNDING
+        return StopReason.LINE_SEARCH if search_failed else None
+
+    def _search(self) -> tuple[Tensor, LineFunction, float | None]:
+        """Compute the Newton direction, with a new Hessian if there is none, and find a step."""
         if self._solver is None:
-            self._solver, self._is_borrowed = HessianSolver(self.objective.hessian()), False
+            self._solver, self._is_from_subsample = HessianSolver(self.objective.hessian()), False
             self._memory.clear()
-        direction = -self._memory.times_inverse(self.objective.gradient, self._solver.solve)
-        along = self.objective.along(direction)
-        step = (
-            find_step(along, n_trials=_BORROWED_TRIALS) if self._is_borrowed else find_step(along)
-        )
-        return direction, along, step
+        direction = -self._memory.apply_inverse(self.objective.gradient, self._solver.solve)
+        line = self.objective.along(direction)
+        if self._is_from_subsample:
+            return direction, line, find_step(line, max_trials=_SUBSAMPLE_TRIALS)
+        return direction, line, find_step(line)
 
     def on_plateau(self) -> bool:
-        """Tell that training shall end when nothing improves."""
+        """Return True: training stops when nothing improves."""
         return True
 
     def state(self) -> dict[str, Any]:
-        """Give what is remembered: nothing."""
+        """Return an empty state: nothing is kept between fits."""
         return {}
 
-    def _start_from_a_part(self) -> None:
+    def _start_from_subsample(self) -> None:
+        """Move to the solution of a subsample of a large table, and keep the Hessian there."""
         n_rows, n_features = self.dataset.rows.shape
-        n_part = max(n_rows // _SUBSAMPLE, _LEAST_ROWS, _ROWS_PER_FEATURE * n_features)
-        if n_part > n_rows // 4:
+        n_sampled = max(n_rows // _SUBSAMPLING, _MIN_ROWS, _ROWS_PER_FEATURE * n_features)
+        if n_sampled > n_rows // 4:
             return
-        every = torch.arange(0, n_rows, n_rows // n_part, device=self.dataset.device)
-        part = self.dataset.take(every)
-        if bool((part.target == part.target[0]).all()):
+        index = torch.arange(0, n_rows, n_rows // n_sampled, device=self.dataset.device)
+        subsample = self.dataset.take(index)
+        if bool((subsample.target == subsample.target[0]).all()):
             return
         model_batch = ModelBatch(
             self.model_batch.architecture, torch.zeros_like(self.model_batch.parameters)
         )
-        objective = LinearObjective(model_batch, part, self.objective.l2, self.objective.pool)
-        rough = Newton(objective, _ROUGH)
+        objective = LinearObjective(model_batch, subsample, self.objective.l2, self.objective.pool)
+        newton = Newton(objective, _SUBSAMPLE_TOL)
         objective.evaluate()
         for _ in range(10):
-            if rough.run_epoch().stop_reason is not None:
+            if newton.run_epoch().stop_reason is not None:
                 break
         if bool(torch.isfinite(model_batch.parameters).all()):
             self.model_batch.parameters.copy_(model_batch.parameters)
-            # The Hessian of the part is close to that of the whole, and steps will mend it.
+            # This Hessian is close to that of all rows, and L-BFGS corrects the difference.
             self._solver = HessianSolver(objective.hessian())
 
 
 class HessianSolver:
-    """Solves systems with a positive semidefinite matrix.
+    """Solves linear systems with a positive semidefinite matrix.
 
-    The matrix is scaled to a unit diagonal first, so columns of very different scale do no harm.
-    Where it is singular (equal columns, separable classes without a penalty), its pseudo-inverse
-    takes the place of the factorization, so that the solution stays small.
+    The matrix is first scaled to a unit diagonal, so that columns of very different scale do no
+    harm. If it is singular (duplicate columns, separable classes without a penalty), the
+    pseudo-inverse replaces the Cholesky factorization, so that the solution stays small.
 
     Parameters
     ----------
@@ -159,26 +164,27 @@ class HessianSolver:
     Raises
     ------
     DivergedError
-        If the matrix holds a number that is not finite.
+        If the matrix contains a number that is not finite.
     """
 
     def __init__(self, matrix: Tensor):
         check_curvature(matrix)
         self._scale = matrix.diagonal().clamp(min=torch.finfo(matrix.dtype).tiny).rsqrt()
         scaled = matrix * self._scale * self._scale[:, None]
-        self._factor, failed = torch.linalg.cholesky_ex(scaled)
+        self._factor, info = torch.linalg.cholesky_ex(scaled)
         self._inverse: Tensor | None = None
-        if bool(failed) or float(self._factor.diagonal().min()) < SINGULAR:
-            values, vectors = torch.linalg.eigh(scaled)
-            # Directions in which the objective is flat to rounding are left alone.
-            seen = values > SINGULAR**2 * float(values[-1])
-            self._inverse = (vectors[:, seen] / values[seen]) @ vectors[:, seen].mT
+        if bool(info) or float(self._factor.diagonal().min()) < SINGULAR:
+            eigenvalues, eigenvectors = torch.linalg.eigh(scaled)
+            # Directions in which the objective is flat up to rounding are left out.
+            kept = eigenvalues > SINGULAR**2 * float(eigenvalues[-1])
+            self._inverse = (eigenvectors[:, kept] / eigenvalues[kept]) @ eigenvectors[:, kept].mT
 
-    def solve(self, right: Tensor) -> Tensor:
-        """Give the solution for right-hand sides of shape (n,) or (n, n_sides)."""
-        columns = (right if right.ndim == 2 else right[:, None]) * self._scale[:, None]
+    def solve(self, right_hand_side: Tensor) -> Tensor:
+        """Return the solutions for right-hand sides of shape (n,) or (n, n_sides)."""
+        sides = right_hand_side if right_hand_side.ndim == 2 else right_hand_side[:, None]
+        sides = sides * self._scale[:, None]
         if self._inverse is not None:
-            solved = self._inverse @ columns
+            solutions = self._inverse @ sides
         else:
-            solved = torch.cholesky_solve(columns, self._factor)
-        return (solved * self._scale[:, None]).view_as(right)
+            solutions = torch.cholesky_solve(sides, self._factor)
+        return (solutions * self._scale[:, None]).view_as(right_hand_side)

@@ -1,4 +1,4 @@
-"""Newton's method for a linear model on fewer rows than features."""
+"""Newton's method for a linear model with more features than rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows
-from skbinary.models.batch_of_models import Architecture, ModelBatch
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.newton import SINGULAR, Newton
 from skbinary.solvers.full_batch.small_objective import linear_objective
@@ -18,105 +19,105 @@ from skbinary.solvers.result import Progress, check_curvature
 
 
 class DualNewton:
-    """Newton steps among the weights that the rows span, which hold the penalized optimum.
+    """Newton's method in the row space: the span of the rows, which contains the optimum.
 
     By the representer theorem (Kimeldorf and Wahba, "Some results on Tchebycheffian spline
-    functions", 1971) the optimum is a combination of the rows. In an orthonormal basis of their
-    span each row has as many coordinates as there are rows, loss and penalty keep their values,
-    and what is left is a small dense problem. The wide rows are read to start, and when the weights
-    of the features are looked at.
+    functions", 1971) the penalized optimum is a linear combination of the rows. In an orthonormal
+    basis of their span each row has as many coordinates as there are rows, and loss and penalty
+    keep their values, so a small dense problem is left. The wide rows are read at the start, and
+    when the weights of the features are needed.
 
     Parameters
     ----------
     model_batch : ModelBatch
         One linear model, in the precision of the computation.
     dataset : Dataset
-        The rows, fewer than their features.
+        The training rows, fewer than their features.
     l2 : float
         Strength of the penalty, above 0.
     tol : float
-        The largest absolute component of the gradient to stop at.
+        Training stops when no component of the gradient exceeds this.
     pool : ThreadPool
-        Shares out the work.
+        Threads that share the work.
     """
 
     def __init__(
         self, model_batch: ModelBatch, dataset: Dataset, l2: float, tol: float, pool: ThreadPool
     ):
-        self._stack = model_batch
-        self._is_behind = False
+        self._model_batch = model_batch
+        self._is_outdated = False
         self.dataset = dataset
         self.l2 = l2
-        self._rows = dataset.rows.batch(slice(0, dataset.n_samples))
-        coordinates, self._basis = _orthonormal(self._rows.row_products())
+        self._batch = dataset.rows.batch(slice(0, dataset.n_samples))
+        coordinates, self._combinations = _orthonormal_basis(self._batch.row_products())
         n = coordinates.shape[1]
-        inner = ModelBatch(
+        n_intercepts = model_batch.parameters.shape[1] - dataset.n_features
+        row_space_model = ModelBatch(
             Architecture(n, fit_intercept=model_batch.architecture.fit_intercept),
-            model_batch.parameters.new_zeros(
-                1, n + model_batch.parameters.shape[1] - dataset.n_features
-            ),
+            model_batch.parameters.new_zeros(1, n + n_intercepts),
         )
-        small = Dataset(DenseRows(coordinates, coordinates.dtype), dataset.target, dataset.weight)
-        objective = linear_objective(inner, small, l2, pool)
-        # A component of the gradient in the features is at most its length in the row space.
+        rows = DenseRows(coordinates, coordinates.dtype)
+        small_dataset = Dataset(rows, dataset.target, dataset.weight)
+        objective = linear_objective(row_space_model, small_dataset, l2, pool)
+        # No component of the gradient in the features exceeds its length in the row space.
         self._newton = Newton(objective, tol / (n + 1) ** 0.5)
 
     @property
     def model_batch(self) -> ModelBatch:
-        """The model, whose weights are worked out here from those in the row space."""
-        if self._is_behind:
-            inner, n = self._newton.model_batch.parameters[0], self._basis.shape[1]
-            weights = self._rows.transposed_matmul(self._basis @ inner[:n, None])[:, 0]
-            self._stack.parameters[0].copy_(torch.cat([weights, inner[n:]]))
-            self._is_behind = False
-        return self._stack
+        """The model, with its weights computed from those in the row space."""
+        if self._is_outdated:
+            parameters, n = self._newton.model_batch.parameters[0], self._combinations.shape[1]
+            weights = self._batch.transposed_matmul(self._combinations @ parameters[:n, None])
+            self._model_batch.parameters[0].copy_(torch.cat([weights[:, 0], parameters[n:]]))
+            self._is_outdated = False
+        return self._model_batch
 
     def start(self) -> None:
-        """Go to the point in the row space that is nearest to the parameters."""
-        inner, parameters = self._newton.model_batch.parameters[0], self.model_batch.parameters[0]
-        n = self.dataset.n_features
-        logits = self._rows @ parameters[:n, None]
-        inner.copy_(torch.cat([(self._basis.mT @ logits)[:, 0], parameters[n:]]))
+        """Start at the point of the row space that is nearest to the current parameters."""
+        parameters, n = self.model_batch.parameters[0], self.dataset.n_features
+        logits = self._batch @ parameters[:n, None]
+        weights = (self._combinations.mT @ logits)[:, 0]
+        self._newton.model_batch.parameters[0].copy_(torch.cat([weights, parameters[n:]]))
         self._newton.start()
 
     def run_epoch(self) -> Progress:
-        """Make one iteration."""
+        """Run one iteration."""
         progress = self._newton.run_epoch()
-        self._is_behind = True
-        length = float(self._newton.objective.gradient.norm())
-        return replace(progress, gradient_norm=length)
+        self._is_outdated = True
+        return replace(progress, gradient_norm=float(self._newton.objective.gradient.norm()))
 
     def on_plateau(self) -> bool:
-        """Tell that training shall end when nothing improves."""
+        """Return True: training stops when nothing improves."""
         return True
 
     def state(self) -> dict[str, Any]:
-        """Give what is remembered: nothing."""
+        """Return an empty state: nothing is kept between fits."""
         return {}
 
 
-def _orthonormal(products: Tensor) -> tuple[Tensor, Tensor]:
-    """Find an orthonormal basis of the span of rows from the products of all their pairs.
+def _orthonormal_basis(products: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute an orthonormal basis of the span of rows from the products of all pairs of rows.
 
     Returns
     -------
     coordinates : Tensor of shape (n_rows, n_basis)
         The rows in the basis.
     combinations : Tensor of shape (n_rows, n_basis)
-        What the basis is made of: its vectors are ``rows.mT @ combinations``.
+        The basis in terms of the rows: its vectors are ``rows.mT @ combinations``.
     """
     check_curvature(products)
-    factor, failed = torch.linalg.cholesky_ex(products)
+    factor, info = torch.linalg.cholesky_ex(products)
     pivots, scale = factor.diagonal(), products.diagonal().sqrt()
-    if not bool(failed) and bool((pivots > SINGULAR * scale).all()):
-        one = torch.eye(len(products), dtype=products.dtype, device=products.device)
-        return factor, torch.linalg.solve_triangular(factor.mT, one, upper=True)
-    # Equal rows, or rows of zeros.
-    values, vectors = torch.linalg.eigh(products)
-    seen = values > SINGULAR**2 * values[-1].clamp(min=torch.finfo(values.dtype).tiny)
-    if not bool(seen.any()):
-        # All rows are zeros. One coordinate of zeros is kept, so that a problem is left to solve.
-        zeros = torch.zeros_like(vectors[:, :1])
+    if not bool(info) and bool((pivots > SINGULAR * scale).all()):
+        identity = torch.eye(len(products), dtype=products.dtype, device=products.device)
+        return factor, torch.linalg.solve_triangular(factor.mT, identity, upper=True)
+    # There are duplicate rows, or rows of zeros.
+    eigenvalues, eigenvectors = torch.linalg.eigh(products)
+    largest = eigenvalues[-1].clamp(min=torch.finfo(eigenvalues.dtype).tiny)
+    kept = eigenvalues > SINGULAR**2 * largest
+    if not bool(kept.any()):
+        # All rows are zeros. A coordinate of zeros is kept, so that a problem is left to solve.
+        zeros = torch.zeros_like(eigenvectors[:, :1])
         return zeros, zeros
-    roots, vectors = values[seen].sqrt(), vectors[:, seen]
-    return vectors * roots, vectors / roots
+    roots, eigenvectors = eigenvalues[kept].sqrt(), eigenvectors[:, kept]
+    return eigenvectors * roots, eigenvectors / roots

@@ -1,4 +1,4 @@
-"""An iteration of the proximal Newton method, for penalties with corners."""
+"""Proximal Newton method for a linear model with an L1 penalty."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skbinary.solvers.full_batch.line_search import SUFFICIENT
+from skbinary.solvers.full_batch.line_search import SUFFICIENT_DECREASE
 from skbinary.solvers.full_batch.newton import HessianSolver
 from skbinary.solvers.full_batch.objective import LinearObjective
-from skbinary.solvers.full_batch.rounding import ROUNDING, RoundingFloor
+from skbinary.solvers.full_batch.rounding import ROUNDING, RoundingTest
 from skbinary.solvers.result import Progress, StopReason, check_curvature
 
-_MOST_HALVINGS = 40
-# Coefficients that join the working set in one iteration, besides twice as many as are not zero.
-_LEAST_WORKING = 200
-_MOST_SWEEPS, _SWEEPS_PER_SOLVE, _MOST_CROSSINGS = 200, 2, 50
-# The share of the largest diagonal element that makes a singular matrix regular.
-_TRACE = 1e-10
-# The model is minimized as well as it deserves: to this share of the violation that is left.
-_INNER_SHARE = 1e-2
+_MAX_HALVINGS = 40
+# Coefficients that may join the working set in an iteration: at least so many, or twice the number
+# of those that are not zero.
+_MIN_JOINING = 200
+_MAX_SWEEPS, _SWEEPS_PER_SOLVE, _MAX_SIGN_CHANGES = 200, 2, 50
+# Fraction of the largest diagonal element that is added to make a singular matrix regular.
+_REGULARIZATION = 1e-10
+# The quadratic model is minimized up to this fraction of the violation that is left.
+_INNER_TOL_FRACTION = 1e-2
 
 
 class ProximalNewton:
-    """Newton steps for a linear model with an L1 penalty: many coefficients are exactly zero.
+    """Proximal Newton method for a linear model with an L1 penalty, which gives exact zeros.
 
     Each iteration minimizes a quadratic model of the smooth part plus the penalty (Lee, Sun and
-    Saunders, "Proximal Newton-type methods for minimizing composite functions", 2014, algorithm
-    1), over the coefficients that are not zero or want to leave it.
+    Saunders, "Proximal Newton-type methods for minimizing composite functions", 2014, algorithm 1),
+    over a working set of coefficients: those that are not zero or violate optimality there.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ class ProximalNewton:
     l1 : float
         Strength of the L1 penalty, above 0. The intercept is not penalized.
     tol : float
-        The largest violation of the optimality conditions to stop at.
+        Training stops when no optimality condition is violated by more than this.
     """
 
     def __init__(self, objective: LinearObjective, l1: float, tol: float):
@@ -48,120 +49,126 @@ class ProximalNewton:
         self.tol = tol
 
     def start(self) -> None:
-        """Evaluate the objective at the parameters as they are now."""
+        """Evaluate the objective at the current parameters."""
         self.objective.start()
-        self._floor = RoundingFloor(self.objective)
+        self._rounding = RoundingTest(self.objective)
 
     def run_epoch(self) -> Progress:
-        """Make one iteration."""
+        """Run one iteration."""
         objective = self.objective
-        working = self._working_set()
-        before = objective.parameters.clone()
-        target = before.clone()
-        hessian = objective.hessian(working)
+        working_set = self._working_set()
+        origin = objective.parameters.clone()
+        target = origin.clone()
+        hessian = objective.hessian(working_set)
         check_curvature(hessian)
-        target[working] = minimize_model(
+        target[working_set] = minimize_model(
             hessian,
-            objective.gradient[working],
-            before[working],
-            self._penalties()[working],
-            max(self.tol / 10, _INNER_SHARE * float(self._violations().max())),
+            objective.gradient[working_set],
+            origin[working_set],
+            self._l1_per_parameter()[working_set],
+            max(self.tol / 10, _INNER_TOL_FRACTION * float(self._violations().max())),
         )
-        step, promised = self._search(target - before)
+        step, expected = self._find_step(target - origin)
         if step is not None:
-            objective.move(step, target - before)
+            objective.move(step, target - origin)
             if step == 1.0:
-                # Exactly there, so that a zero is a zero.
+                # Set the parameters exactly, so that zeros stay exact.
                 objective.parameters.copy_(target)
         violations = self._violations()
-        gap = float(violations.max())
-        done = None
-        if gap <= self.tol:
-            done = StopReason.CONVERGED
-        elif self._floor.is_reached(violations, promised, search_failed=step is None):
-            done = StopReason.ROUNDING
+        largest = float(violations.max())
+        reason = None
+        if largest <= self.tol:
+            reason = StopReason.CONVERGED
+        elif self._rounding.is_reached(violations, expected, search_failed=step is None):
+            reason = StopReason.ROUNDING
         elif step is None:
-            done = StopReason.LINE_SEARCH
-        penalty = float(self._penalties() @ objective.parameters.abs())
-        return Progress(objective.loss, objective.value + penalty, step or 0.0, gap, done)
+            reason = StopReason.LINE_SEARCH
+        penalty = float(self._l1_per_parameter() @ objective.parameters.abs())
+        return Progress(objective.loss, objective.value + penalty, step or 0.0, largest, reason)
 
     def on_plateau(self) -> bool:
-        """Tell that training shall end when nothing improves."""
+        """Return True: training stops when nothing improves."""
         return True
 
     def state(self) -> dict[str, Any]:
-        """Give what is remembered: nothing."""
+        """Return an empty state: nothing is kept between fits."""
         return {}
 
-    def _penalties(self) -> Tensor:
-        penalties = torch.full_like(self.objective.parameters, self.l1)
-        penalties[self.dataset.n_features :] = 0.0
-        return penalties
+    def _l1_per_parameter(self) -> Tensor:
+        strengths = torch.full_like(self.objective.parameters, self.l1)
+        strengths[self.dataset.n_features :] = 0.0
+        return strengths
 
     def _violations(self) -> Tensor:
-        """Give the distance of zero from the subgradient, coordinate by coordinate."""
-        parameters, gradient = self.objective.parameters, self.objective.gradient
-        penalties = self._penalties()
-        at_zero = (gradient.abs() - penalties).clamp(min=0)
-        return torch.where(parameters == 0, at_zero, gradient + penalties * parameters.sign()).abs()
+        """Return the distance of zero from the subdifferential in each coordinate."""
+        return _violations(
+            self.objective.parameters, self.objective.gradient, self._l1_per_parameter()
+        )
 
     def _working_set(self) -> Tensor:
+        """Return the positions of the parameters to optimize over, ascending."""
         parameters, violations = self.objective.parameters, self._violations()
-        chosen = parameters != 0
-        chosen[self.dataset.n_features :] = True
-        n_joining = max(_LEAST_WORKING, 2 * int(chosen.sum()))
-        outside = torch.where(chosen, torch.zeros_like(violations), violations)
-        strongest = torch.topk(outside, min(n_joining, len(outside))).indices
-        chosen[strongest[outside[strongest] > 0]] = True
-        return torch.nonzero(chosen)[:, 0]
+        in_set = parameters != 0
+        in_set[self.dataset.n_features :] = True
+        n_joining = max(_MIN_JOINING, 2 * int(in_set.sum()))
+        outside = torch.where(in_set, torch.zeros_like(violations), violations)
+        largest = torch.topk(outside, min(n_joining, len(outside))).indices
+        in_set[largest[outside[largest] > 0]] = True
+        return torch.nonzero(in_set)[:, 0]
 
-    def _search(self, direction: Tensor) -> tuple[float | None, float]:
-        """Halve the step until the objective falls enough: equation 2.20 of the paper.
+    def _find_step(self, direction: Tensor) -> tuple[float | None, float]:
+        """Halve the step until the objective decreases enough: equation 2.20 of the paper.
 
         Returns
         -------
         step : float or None
-            None where no step lowers the objective in floating point.
-        promised : float
+            None if no step lowers the objective in floating point.
+        expected : float
             The change of the objective to first order.
         """
-        objective, penalties = self.objective, self._penalties()
+        objective, l1 = self.objective, self._l1_per_parameter()
         start = objective.parameters
 
-        def added(step: float) -> float:
+        def penalty_change(step: float) -> float:
             # Term by term: for small steps the difference of two sums would be rounding error.
-            return float(penalties @ ((start + step * direction).abs() - start.abs()))
+            return float(l1 @ ((start + step * direction).abs() - start.abs()))
 
-        along = objective.along(direction)
-        before = objective.value + float(penalties @ start.abs())
-        promised = along.slope + added(1.0)
-        rounding = ROUNDING * abs(before)
-        if promised > rounding or not bool(direction.any()):
-            return None, promised
+        line = objective.along(direction)
+        value = objective.value + float(l1 @ start.abs())
+        expected = line.slope + penalty_change(1.0)
+        rounding = ROUNDING * abs(value)
+        if expected > rounding or not bool(direction.any()):
+            return None, expected
         step = 1.0
-        for _ in range(_MOST_HALVINGS):
-            change = along.at(step)[0] - objective.value + added(step)
-            if change <= SUFFICIENT * step * promised + rounding:
-                return step, promised
+        for _ in range(_MAX_HALVINGS):
+            change = line.evaluate(step)[0] - objective.value + penalty_change(step)
+            if change <= SUFFICIENT_DECREASE * step * expected + rounding:
+                return step, expected
             step /= 2
-        return None, promised
+        return None, expected
+
+
+def _violations(parameters: Tensor, gradient: Tensor, l1: Tensor) -> Tensor:
+    at_zero = (gradient.abs() - l1).clamp(min=0)
+    return torch.where(parameters == 0, at_zero, gradient + l1 * parameters.sign()).abs()
 
 
 def minimize_model(
-    hessian: Tensor, gradient: Tensor, start: Tensor, penalties: Tensor, tol: float
+    hessian: Tensor, gradient: Tensor, start: Tensor, l1: Tensor, tol: float
 ) -> Tensor:
     """Minimize a quadratic model plus an L1 penalty.
 
     Finds the u that minimizes ``gradient @ (u - start) + (u - start) @ hessian @ (u - start) / 2
-    + penalties @ abs(u)``: by coordinate descent (Friedman, Hastie and Tibshirani,
-    "Regularization paths for generalized linear models via coordinate descent", 2010), and by
-    solving for all coordinates that are not zero at once where that keeps their signs.
+    + l1 @ abs(u)``: by coordinate descent (Friedman, Hastie and Tibshirani, "Regularization paths
+    for generalized linear models via coordinate descent", 2010), and by solving for all nonzero
+    coordinates at once where that keeps their signs.
 
     Parameters
     ----------
     hessian : Tensor of shape (n, n)
         Positive semidefinite.
-    gradient, start, penalties : Tensor of shape (n,)
+    gradient, start, l1 : Tensor of shape (n,)
+        The gradient at the start, the start, and the strength of the penalty in each coordinate.
     tol : float
         The largest violation of the optimality conditions to stop at.
 
@@ -169,79 +176,72 @@ def minimize_model(
     -------
     Tensor of shape (n,)
     """
-    found = start.clone()
+    solution = start.clone()
     slope = gradient.clone()
-    if not len(found):  # all coefficients stay zero, and there is no intercept
-        return found
-    for sweep in range(1, _MOST_SWEEPS + 1):
-        _sweep(hessian, penalties, found, slope)
+    if not len(solution):  # all coefficients stay zero, and there is no intercept
+        return solution
+    for sweep in range(1, _MAX_SWEEPS + 1):
+        _sweep_coordinates(hessian, l1, solution, slope)
         if sweep % _SWEEPS_PER_SOLVE == 0:
-            _solve_support(hessian, gradient, start, penalties, found, slope)
-        stuck = (slope.abs() - penalties).clamp(min=0)
-        violation = torch.where(found == 0, stuck, slope + penalties * found.sign())
-        if float(violation.abs().max()) <= tol:
+            _solve_nonzero(hessian, gradient, start, l1, solution, slope)
+        if float(_violations(solution, slope, l1).max()) <= tol:
             break
-    return found
+    return solution
 
 
-def _sweep(hessian: Tensor, penalties: Tensor, found: Tensor, slope: Tensor) -> None:
-    """Minimize over one coordinate after the other, in place."""
-    curvatures, strengths = hessian.diagonal().tolist(), penalties.tolist()
-    values = found.tolist()
-    # Coordinates that rest at zero are passed over: their slope may only move when others do.
-    resting = ((found == 0) & (slope.abs() <= penalties)).tolist()
+def _sweep_coordinates(hessian: Tensor, l1: Tensor, solution: Tensor, slope: Tensor) -> None:
+    """Minimize over one coordinate after the other; `solution` and `slope` change in place."""
+    curvatures, strengths = hessian.diagonal().tolist(), l1.tolist()
+    values = solution.tolist()
+    # Coordinates that are optimal at zero are skipped: their slope changes only when others move.
+    is_optimal_zero = ((solution == 0) & (slope.abs() <= l1)).tolist()
     for i, (curvature, strength) in enumerate(zip(curvatures, strengths, strict=True)):
-        if resting[i] or curvature <= 0:
+        if is_optimal_zero[i] or curvature <= 0:
             continue
-        aim = curvature * values[i] - float(slope[i])
-        shrunk = max(abs(aim) - strength, 0.0) / curvature
-        moved = (shrunk if aim > 0 else -shrunk) - values[i]
-        if moved != 0:
-            values[i] += moved
-            slope.add_(hessian[i], alpha=moved)
-    found.copy_(torch.tensor(values, dtype=found.dtype))
+        # Soft thresholding of the minimum of the model without its penalty.
+        unpenalized = curvature * values[i] - float(slope[i])
+        shrunk = max(abs(unpenalized) - strength, 0.0) / curvature
+        change = (shrunk if unpenalized > 0 else -shrunk) - values[i]
+        if change != 0:
+            values[i] += change
+            slope.add_(hessian[i], alpha=change)
+    solution.copy_(torch.tensor(values, dtype=solution.dtype))
 
 
-def _solve_support(
-    hessian: Tensor,
-    gradient: Tensor,
-    start: Tensor,
-    penalties: Tensor,
-    found: Tensor,
-    slope: Tensor,
+def _solve_nonzero(
+    hessian: Tensor, gradient: Tensor, start: Tensor, l1: Tensor, solution: Tensor, slope: Tensor
 ) -> None:
-    """Solve for the coordinates that are not zero, in place.
+    """Solve for the nonzero coordinates; `solution` and `slope` change in place.
 
-    Where one of them would change its sign it stops at zero and the others are solved for again
+    If one of them would change its sign, it stops at zero and the others are solved for again
     (the feature-sign search of Lee, Battle, Raina and Ng, "Efficient sparse coding algorithms",
-    2007, with the nearest crossing taken).
+    2007, with the first zero crossing).
     """
-    for _ in range(_MOST_CROSSINGS):
-        support = torch.nonzero((found != 0) | (penalties == 0))[:, 0]
-        signs, here = found[support].sign(), found[support]
-        right = slope[support] + penalties[support] * signs
-        moved = -_solve_nearly(hessian[support][:, support], right)
-        crossing = ((here + moved).sign() != signs) & (penalties[support] > 0)
-        reach = torch.where(crossing, -here / moved, torch.ones_like(here))
-        step = float(reach.min())
-        found[support] = here + step * moved
-        found[support[crossing & (reach == step)]] = 0.0
-        slope.copy_(gradient + hessian @ (found - start))
-        if not bool(crossing.any()):
+    for _ in range(_MAX_SIGN_CHANGES):
+        support = torch.nonzero((solution != 0) | (l1 == 0))[:, 0]
+        signs, values = solution[support].sign(), solution[support]
+        right_hand_side = slope[support] + l1[support] * signs
+        change = -_solve_regularized(hessian[support][:, support], right_hand_side)
+        changes_sign = ((values + change).sign() != signs) & (l1[support] > 0)
+        crossing = torch.where(changes_sign, -values / change, torch.ones_like(values))
+        step = float(crossing.min())
+        solution[support] = values + step * change
+        solution[support[changes_sign & (crossing == step)]] = 0.0
+        slope.copy_(gradient + hessian @ (solution - start))
+        if not bool(changes_sign.any()):
             break
 
 
-def _solve_nearly(matrix: Tensor, vector: Tensor) -> Tensor:
-    """Solve a positive semidefinite system, and go far where it is flat.
+def _solve_regularized(matrix: Tensor, vector: Tensor) -> Tensor:
+    """Solve a positive semidefinite system with a tiny multiple of the identity added.
 
-    Between columns that depend on each other only the penalty chooses, and along the flat
-    direction it falls until a coefficient is zero. A trace of a diagonal makes the solution point
-    there; what it bends is mended by the next solution, which starts from this one.
+    For linearly dependent columns only the penalty decides between the coefficients: along the flat
+    direction it decreases until a coefficient is zero. The regularized solution goes far in that
+    direction. Its error is corrected by the next solution, which starts from this one.
     """
-    size = float(matrix.diagonal().max())
-    factor, failed = torch.linalg.cholesky_ex(
-        matrix + _TRACE * size * torch.eye(len(matrix)).to(matrix)
-    )
-    if bool(failed):
+    largest = float(matrix.diagonal().max())
+    identity = torch.eye(len(matrix)).to(matrix)
+    factor, info = torch.linalg.cholesky_ex(matrix + _REGULARIZATION * largest * identity)
+    if bool(info):
         return HessianSolver(matrix).solve(vector)
     return torch.cholesky_solve(vector[:, None], factor)[:, 0]

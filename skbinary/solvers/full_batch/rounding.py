@@ -1,4 +1,4 @@
-"""How small a gradient can get in floating point."""
+"""Detect that a gradient is as small as floating point allows."""
 
 from __future__ import annotations
 
@@ -6,54 +6,54 @@ from torch import Tensor
 
 from skbinary.solvers.full_batch.objective import Objective
 
-# Two values this close, relative to their size, cannot be told apart in float64 sums.
+# Values this close, relative to their size, cannot be distinguished in float64 sums.
 ROUNDING = 1e-14
-# What a sum of many terms may be off by, in first-order bounds of the error of a single one.
-_TERMS = 4.0
-# Iterations without a gradient of half the size that end the search for a smaller one.
+# The error of a sum may exceed the first-order bound of a single term's error by this factor.
+_ERROR_FACTOR = 4.0
+# Iterations in which the gradient is not halved before it counts as no longer decreasing.
 _PATIENCE = 3
 
 
-class RoundingFloor:
-    """Tells when a gradient is as small as floating point allows.
+class RoundingTest:
+    """Checks whether a gradient has reached its rounding error.
 
-    That is the case when no component is larger than the rounding errors of the numbers that it is
-    the sum of, and iterations do not make them smaller.
+    That is so when no component exceeds the rounding error of the sum that it is, and further
+    iterations do not make the gradient smaller.
 
     Parameters
     ----------
     objective : Objective
-        What is lowered. Where it does not know its rounding errors, its slope decides: the
-        objective must be flat to rounding.
+        What is minimized. If it has no bound of its rounding errors, the slope along the last
+        direction must be zero up to rounding instead.
     """
 
     def __init__(self, objective: Objective):
         self.objective = objective
         self._smallest = float("inf")
-        self._n_misses = 0
+        self._n_no_decrease = 0
 
     def is_reached(self, gradient: Tensor, slope: float, *, search_failed: bool) -> bool:
-        """Look at the gradient after an iteration.
+        """Check the gradient after an iteration.
 
         Parameters
         ----------
         gradient : Tensor of shape (n_parameters,)
             The gradient, or another measure of the distance to the optimum in its units.
         slope : float
-            The slope of the objective along the last direction, where it began.
+            The slope of the objective along the last direction, at its start.
         search_failed : bool
             Whether no step along it lowered the objective.
         """
         largest = float(gradient.abs().max())
         if largest < self._smallest / 2:
-            self._smallest, self._n_misses = largest, 0
+            self._smallest, self._n_no_decrease = largest, 0
         else:
-            self._n_misses += 1
-        # The bound takes a pass over the rows, so it is asked for only where it may be reached.
+            self._n_no_decrease += 1
+        # The bound takes a pass over the rows, so it is computed only where it may be reached.
         is_flat = abs(slope) <= ROUNDING * abs(self.objective.value)
-        if not search_failed and not (is_flat and self._n_misses >= _PATIENCE):
+        if not search_failed and not (is_flat and self._n_no_decrease >= _PATIENCE):
             return False
         bound = self.objective.gradient_rounding_errors()
         if bound is None:
             return is_flat
-        return bool((gradient.abs() <= _TERMS * bound).all())
+        return bool((gradient.abs() <= _ERROR_FACTOR * bound).all())

@@ -1,4 +1,4 @@
-"""Losses and slopes of linear models on the same rows, under several row weights, in one pass."""
+"""Losses and gradients of linear models on the same rows with different weights, in one pass."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from skbinary.runtime.threads import ThreadPool
 
 
 class WeightedLosses:
-    """Sums over rows of losses and their gradients, for several models under several weightings.
+    """Sums of losses over rows, and their gradients, for several models and row weights.
 
     Parameters
     ----------
     dataset : Dataset
-        The rows and their targets.
+        The rows and their targets. Its weights are ignored.
     weights : Tensor of shape (n_weightings, n_samples)
-        Weights of the rows, zero or more.
+        Weights of the rows, zero or more: one row of it for each weighting.
     """
 
     def __init__(self, dataset: Dataset, weights: Tensor):
@@ -29,7 +29,7 @@ class WeightedLosses:
         self.weights = weights
         self._sign = 2 * dataset.target - 1
 
-    def at(
+    def evaluate(
         self,
         parameters: Tensor,
         models: Mapping[int, slice],
@@ -37,19 +37,19 @@ class WeightedLosses:
         chunks: Sequence[slice],
         pool: ThreadPool,
     ) -> tuple[Tensor, Tensor]:
-        """Go over the rows.
+        """Compute the sums at some parameters.
 
         Parameters
         ----------
         parameters : Tensor of shape (n_models, n_parameters)
         models : dict of int -> slice
-            The models under each weighting, in their order.
+            The models of each weighting, in their order.
         dtype : torch.dtype
-            Precision of what is summed; the sums themselves have that of the parameters.
+            Precision of the terms; the sums have that of the parameters.
         chunks : sequence of slice
-            How the rows are cut.
+            The chunks of rows.
         pool : ThreadPool
-            Shares out the spans.
+            Threads that share the chunks.
 
         Returns
         -------
@@ -58,79 +58,86 @@ class WeightedLosses:
         """
         n = self.dataset.n_features
         rows, sign = self.dataset.rows.to(dtype), self._sign.to(dtype)
-        columns = parameters[:, :n].mT.to(dtype).contiguous()
-        constants = parameters[:, n].to(dtype) if parameters.shape[1] > n else None
+        coefficients = parameters[:, :n].mT.to(dtype).contiguous()
+        intercepts = parameters[:, n].to(dtype) if parameters.shape[1] > n else None
 
-        def piece(chunk: slice) -> list[tuple[slice, Tensor]]:
+        def evaluate_chunk(chunk: slice) -> list[tuple[slice, Tensor]]:
             batch, weight = rows.batch(chunk), self.weights[:, chunk].to(dtype)
             return [
-                _share(batch, weight, sign[chunk], columns, constants, run)
-                for run in _runs(weight, models)
+                _evaluate_run(batch, weight, sign[chunk], coefficients, intercepts, run)
+                for run in _runs_with_weight(weight, models)
             ]
 
-        # Both in one table: who adds up keeps the others waiting.
+        # One tensor for both, because the threads wait while the results are added.
         sums = parameters.new_zeros(len(parameters), parameters.shape[1] + 1)
-        for shares in pool.map(piece, chunks):
-            for own, share in shares:
-                sums[own] += share
+        for results in pool.map(evaluate_chunk, chunks):
+            for models_of_run, result in results:
+                sums[models_of_run] += result
         return sums[:, -1], sums[:, :-1]
 
 
-def _runs(weight: Tensor, models: Mapping[int, slice]) -> list[list[tuple[int, slice]]]:
-    """Give runs of neighbouring weightings that know any of the rows.
+def _runs_with_weight(weight: Tensor, models: Mapping[int, slice]) -> list[list[tuple[int, slice]]]:
+    """Return runs of adjacent weightings in which some of the rows have a weight.
 
-    Where a fold leaves a span of rows out as a whole, its models have nothing to do there.
+    If a fold leaves out all rows of a chunk, its models have nothing to compute there.
     """
-    known = weight.any(dim=1).tolist()
-    runs = groupby(models.items(), lambda each: known[each[0]])
-    return [list(run) for is_known, run in runs if is_known]
+    has_weight = weight.any(dim=1).tolist()
+    runs = groupby(models.items(), lambda each: has_weight[each[0]])
+    return [list(run) for is_needed, run in runs if is_needed]
 
 
-def _share(
+def _evaluate_run(
     batch: Batch,
     weight: Tensor,
     sign: Tensor,
-    columns: Tensor,
-    constants: Tensor | None,
+    coefficients: Tensor,
+    intercepts: Tensor | None,
     run: Sequence[tuple[int, slice]],
 ) -> tuple[slice, Tensor]:
-    """Give what some rows add for neighbouring models: slopes, and the losses in the last column.
+    """Compute what some rows contribute for adjacent models.
 
-    The slopes in the intercepts, if there are any, come after those in the weights.
+    Returns
+    -------
+    models : slice
+    sums : Tensor of shape (n_models, n_parameters + 1)
+        The gradient, and the loss in the last column.
     """
     start, stop = run[0][1].start, run[-1][1].stop
-    own = slice(start, stop)
-    right = _logits(batch, columns[:, own], None if constants is None else constants[own])
-    # The probability of the right label keeps its digits where it is small.
-    torch.sigmoid(right.mul_(sign[:, None]), out=right)
-    logs = torch.log(right)
+    models = slice(start, stop)
+    values = _logits(
+        batch, coefficients[:, models], None if intercepts is None else intercepts[models]
+    )
+    # The probability of the true label keeps its digits where it is small.
+    torch.sigmoid(values.mul_(sign[:, None]), out=values)
+    logs = torch.log(values)
     losses = []
-    for weighting, models in run:
-        block = slice(models.start - start, models.stop - start)
-        each, part = weight[weighting], right[:, block]
-        losses.append(logs[:, block].mT @ each)
-        wrong = (-each * sign)[:, None]
-        torch.addcmul(wrong, wrong, part, value=-1, out=part)
-    slopes, loss = _slopes(batch, right), -torch.cat(losses)[:, None]
-    if constants is None:
-        return own, torch.cat([slopes, loss], dim=1)
-    return own, torch.cat([slopes, right.sum(dim=0)[:, None], loss], dim=1)
+    for weighting, models_of_weighting in run:
+        columns = slice(models_of_weighting.start - start, models_of_weighting.stop - start)
+        row_weight, probability = weight[weighting], values[:, columns]
+        losses.append(logs[:, columns].mT @ row_weight)
+        # The probabilities become the weighted residuals.
+        residual = (-row_weight * sign)[:, None]
+        torch.addcmul(residual, residual, probability, value=-1, out=probability)
+    gradients, loss = _gradients(batch, values), -torch.cat(losses)[:, None]
+    if intercepts is None:
+        return models, torch.cat([gradients, loss], dim=1)
+    return models, torch.cat([gradients, values.sum(dim=0)[:, None], loss], dim=1)
 
 
-# With the numbers of a model lying together, those of a weighting are one block, and products with
-# few models take a half to a tenth of their time. Sparse products have one form.
+# Logits are stored model by model: those of a weighting are then contiguous, and products with few
+# models take a half to a tenth of the time. Products of sparse rows allow one layout only.
 
 
-def _logits(batch: Batch, columns: Tensor, constants: Tensor | None) -> Tensor:
+def _logits(batch: Batch, coefficients: Tensor, intercepts: Tensor | None) -> Tensor:
     if not isinstance(batch, DenseBatch):
-        logits = batch @ columns
-        return logits if constants is None else logits.add_(constants)
-    logits = columns.new_empty(columns.shape[1], batch.shape[0]).mT
-    batch.affine_into(constants, columns, logits)
+        logits = batch @ coefficients
+        return logits if intercepts is None else logits.add_(intercepts)
+    logits = coefficients.new_empty(coefficients.shape[1], batch.shape[0]).mT
+    batch.affine_into(intercepts, coefficients, logits)
     return logits
 
 
-def _slopes(batch: Batch, residual: Tensor) -> Tensor:
+def _gradients(batch: Batch, residual: Tensor) -> Tensor:
     if not isinstance(batch, DenseBatch):
         return batch.transposed_matmul(residual).mT
     return residual.mT @ batch.values

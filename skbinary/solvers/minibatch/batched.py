@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from skbinary.data.batches import LayerInput, SharedBatch
+from skbinary.data.batches import LayerInput, RecordableInput, SharedBatch
 from skbinary.data.rows import SharedTable
-from skbinary.models.batch_of_models import Architecture, ModelBatch, Noise, aligned
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch, padded
+from skbinary.models.forward_backward import Masks
 from skbinary.runtime.device import full_precision
 from skbinary.solvers.minibatch.cuda_graph import CapturedStep, Inputs, Recorder, StepNoise
-from skbinary.solvers.minibatch.dropout import Dropout, NoiseAhead, factors_of
+from skbinary.solvers.minibatch.dropout import DropoutMasks, NoiseAhead
 from skbinary.solvers.minibatch.single import MiniBatchSetup, recorder_for
-from skbinary.solvers.minibatch.torchscript import Scripts, Slope
-from skbinary.solvers.minibatch.updates import AllAtOnce, RuleByRule, Rules
+from skbinary.solvers.minibatch.updates import Updates
 from skbinary.solvers.result import Progress
 
 # What the weights of the rows are, and what a row's loss and the penalty count in each batch.
@@ -82,9 +82,6 @@ class BatchedMiniBatch:
     record : Recorder or None, default=None
         Records the step of whole batches, to be replayed. None to record CUDA graphs on CUDA, and
         nothing elsewhere.
-    scripts : Scripts or None, default=None
-        Where gradients are computed without Python's lock. None to compute them step by step,
-        which one thread does in the same time.
     """
 
     def __init__(
@@ -94,7 +91,6 @@ class BatchedMiniBatch:
         setups: Sequence[MiniBatchSetup],
         on_step: Callable[[], None] | None = None,
         record: Recorder | None = None,
-        scripts: Scripts | None = None,
     ):
         self.architecture = architecture
         self.setups = setups
@@ -115,11 +111,7 @@ class BatchedMiniBatch:
         self._noise_of = list(zip(feeds, noises, strict=True))
         order = list(zip(feeds, noises, rules, strict=True))
         self._live = sorted(range(len(setups)), key=order.__getitem__)
-        device = setups[0].dataset.device
-        self._scripts = scripts
-        # What a processor does model by model a GPU does at once; so does a rule that is common.
-        at_once = self._record is not None or device.type != "cpu" or len(set(rules)) == 1
-        self._rules: Rules = AllAtOnce(setups, rules) if at_once else RuleByRule(setups, order)
+        self._updates = Updates(setups, rules)
         noisy, fed = (dict(zip(keys, setups, strict=True)) for keys in (self._noise_of, feeds))
         self._noises = {key: _Noise(setup) for key, setup in noisy.items()}
         self._feeds = {key: _Feed(setup, self._n_rows) for key, setup in fed.items()}
@@ -139,14 +131,15 @@ class BatchedMiniBatch:
         feeds = list(self._feeds.values())
         for feed in feeds:
             feed.shuffle()
-        rates = [self._rules.rate_of(k) for k in self._live]
+        rates = [self._updates.rate_of(k) for k in self._live]
         targets, (weights, scales, ridges) = self._targets(), self._counts()
-        chunks = [slice(s, s + self._batch_size) for s in range(0, self._n_rows, self._batch_size)]
+        n, size = self._n_rows, self._batch_size
+        chunks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
         for i, batch in enumerate(self._batches(feeds)):
             self.on_step()
             self._step(batch, targets[..., chunks[i]], scales[i], ridges[i], chunks[i])
         self._n_epochs += 1
-        self._rules.after_epoch(self._n_epochs)
+        self._updates.after_epoch(self._n_epochs)
         return dict(zip(self._live, self._progress(targets, weights, rates), strict=True))
 
     def solver_of(self, k: int) -> _Member:
@@ -179,10 +172,10 @@ class BatchedMiniBatch:
     def _settle(self, parameters: Tensor, kept: Sequence[int] | None = None) -> None:
         """Take the parameters of the models that are there, and see who stands where."""
         live = [self.setups[k] for k in self._live]
-        parameters = aligned(parameters, self.architecture.layers[0][1])
+        parameters = padded(parameters, self.architecture.layers[0][1])
         self.model_batch = ModelBatch(self.architecture, parameters)
         self._feeds = _placed(self._feeds, [self._feed_of[k] for k in self._live])
-        self._rules.settle(self._live, parameters, kept)
+        self._updates.settle(self._live, parameters, kept)
         self._batch_size = live[0].batch_size
         n_weights = self.architecture.n_weights
         self._penalized = parameters[:, :n_weights]
@@ -200,6 +193,7 @@ class BatchedMiniBatch:
         noise_at = [places[self._noise_of[k]] for k in self._live]
         self._noise_at = torch.tensor(noise_at, device=parameters.device)
         self._captured: CapturedStep | None = None
+        self._masks: dict[int, DropoutMasks] = {}
 
     def _batches(self, feeds: Sequence[_Feed]) -> Iterator[LayerInput]:
         """Give the batches of an epoch as the models see them."""
@@ -306,38 +300,52 @@ class BatchedMiniBatch:
     ) -> None:
         if self.model_batch.n_models == 1 and isinstance(scale, Tensor):
             scale = scale[0]
-        rules = self._rules
-        if self._record is not None and isinstance(rules, AllAtOnce):
-            inputs = Inputs(batch, target, scale, l2_penalty, rules.rate())
-            self._logits[:, chunk] = self._recorded(inputs, rules)(inputs)
-            rules.after_step()
+        updates = self._updates
+        if self._record is not None:
+            inputs = Inputs(cast(RecordableInput, batch), target, scale, l2_penalty, updates.rate())
+            self._logits[:, chunk] = self._recorded(inputs)(inputs)
+            updates.after_step()
             return
-        through = self.model_batch.for_batches_of(target.shape[-1])
-        slope = Slope(batch, target, scale, l2_penalty, self._noise(chunk))
-        taken = slope.take(through) if self._scripts is None else self._scripts.take(through, slope)
-        self._logits[:, chunk] = taken
-        rules.move(self.model_batch.gradient)
+        n_rows = target.shape[-1]
+        through = self.model_batch.for_batches_of(n_rows)
+        masks = self._draw_masks(n_rows, chunk.stop)
+        logits = through.forward_backward(batch, target, scale, masks)
+        through.penalize(l2_penalty)
+        self._logits[:, chunk] = logits
+        updates.move(self.model_batch.gradient)
 
-    def _noise(self, chunk: slice) -> Noise | None:
+    def _draw_masks(self, n_rows: int, stop: int) -> Masks:
+        """Draw the dropout masks of a batch that ends before row `stop`."""
         if self.setups[self._live[0]].dropout is None:
             return None
         noises = self._noises.values()
-        n_rows = [min(each.n_samples, chunk.stop) - chunk.start for each in noises]
-        return partial(_factors, [each.make for each in noises], n_rows, self._noise_at)
+        if n_rows not in self._masks:
+            dropouts = [each.make for each in noises]
+            hidden = self.architecture.hidden
+            self._masks[n_rows] = DropoutMasks(dropouts, n_rows, hidden, self._logits)
+        n_own = None
+        if any(each.n_samples < stop for each in noises):
+            n_own = [min(each.n_samples, stop) - (stop - n_rows) for each in noises]
+        masks = self._masks[n_rows].draw(n_own)
+        if len(noises) == 1:
+            return [each[0] for each in masks]
+        if len(noises) == len(self._live):
+            return masks
+        return [torch.index_select(each, 0, self._noise_at) for each in masks]
 
-    def _recorded(self, inputs: Inputs, rules: AllAtOnce) -> CapturedStep:
+    def _recorded(self, inputs: Inputs) -> CapturedStep:
         if self._captured is None:
             assert self._record is not None
             noise = None if self._ahead is None else StepNoise(self._ahead, self._noise_at)
             self._captured = CapturedStep(
-                self.model_batch, rules.optimizer, inputs, self._record, noise
+                self.model_batch, self._updates.optimizer, inputs, self._record, noise
             )
         return self._captured
 
     def _progress(
         self, targets: Tensor, weights: Tensor | None, rates: Sequence[float]
     ) -> list[Progress]:
-        each = functional.softplus(self._logits) - targets * self._logits
+        each = functional.softplus(self._logits).addcmul_(targets, self._logits, value=-1)
         if weights is not None:
             each *= weights
         precision = full_precision(each.device)
@@ -382,7 +390,7 @@ class _Member:
 
     def on_plateau(self) -> bool:
         """Tell whether training shall end when nothing improves."""
-        return self._whole._rules.plateau(self._k)
+        return self._whole._updates.plateau(self._k)
 
     def state(self) -> dict[str, Any]:
         """Give how many rows it has seen."""
@@ -396,21 +404,6 @@ class _Noise:
         self.models = slice(0, 0)
         self.make: Any = setup.dropout and setup.dropout.copy()
         self.n_samples = setup.dataset.n_samples
-
-
-def _factors(
-    dropouts: Sequence[Dropout],
-    n_rows: Sequence[int],
-    at: Tensor,
-    layer: int,
-    activations: Tensor,
-) -> Tensor:
-    """Give the factors of dropout that each model would make alone, which has the one at `at`."""
-    stacked = activations if activations.ndim == 3 else activations[None]
-    factors = factors_of(dropouts, layer, stacked[0], n_rows)
-    if len(dropouts) == 1:
-        return factors[0]
-    return factors if len(dropouts) == len(stacked) else torch.index_select(factors, 0, at)
 
 
 _Key = TypeVar("_Key", bound=Hashable)

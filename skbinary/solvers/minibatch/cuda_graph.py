@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skbinary.data.batches import LayerInput
+from skbinary.data.batches import RecordableInput
 from skbinary.models.batch_of_models import ModelBatch
 from skbinary.solvers.minibatch.dropout import NoiseAhead
 from skbinary.solvers.minibatch.optimizers import Optimizer
@@ -43,7 +43,7 @@ class Inputs(NamedTuple):
 
     Parameters
     ----------
-    batch : LayerInput
+    batch : RecordableInput
     target : Tensor of shape (n_rows,) or (n_models, n_rows)
     scale : float or Tensor of shape (n_rows,) or (n_models, n_rows)
         What the loss of each row counts.
@@ -51,7 +51,7 @@ class Inputs(NamedTuple):
         Strength of the penalty, and learning rate.
     """
 
-    batch: LayerInput
+    batch: RecordableInput
     target: Tensor
     scale: float | Tensor
     l2_penalty: float | Tensor
@@ -108,8 +108,7 @@ class CapturedStep:
         self.model_batch = model_batch
         self.optimizer = optimizer
         self._numbers = tuple(_Number(model_batch.parameters, each) for each in example[2:])
-        batch = example.batch
-        self._batch = batch.with_tensors([each.clone() for each in batch.tensors()])
+        self._batch = example.batch.with_tensors([each.clone() for each in example.batch.tensors()])
         self._target = example.target.clone()
         self._through = model_batch.for_batches_of(example.target.shape[-1])
         self._noise = noise
@@ -140,8 +139,8 @@ class CapturedStep:
 
     def _step(self) -> None:
         scale, l2_penalty, rate = (number.tensor for number in self._numbers)
-        noise = (lambda layer, _: self._of_layers[layer]) if self._of_layers else None
-        self._logits = self._through.forward_backward(self._batch, self._target, scale, noise)
+        masks = self._of_layers or None
+        self._logits = self._through.forward_backward(self._batch, self._target, scale, masks)
         self._through.penalize(l2_penalty)
         self.optimizer.update(self.model_batch.gradient, rate)
 

@@ -27,6 +27,7 @@ class Dropout:
     def __init__(self, rates: tuple[float, ...], generator: torch.Generator):
         self.rates = rates
         self.generator = generator
+        self._masks: dict[int, DropoutMasks] = {}
 
     def sibling(self) -> Dropout:
         """Make another one, whose noise comes from a generator of its own."""
@@ -38,54 +39,106 @@ class Dropout:
         """Make another one, whose noise is the same from here on."""
         return Dropout(self.rates, self.generator.clone_state())
 
-    def __call__(self, layer: int, activations: Tensor) -> Tensor:
-        return factors_of([self], layer, activations, [len(activations)])[0]
+    def draw(self, n_rows: int, widths: tuple[int, ...], like: Tensor) -> list[Tensor]:
+        """Draw the masks of a step, (n_rows, n_units) each, which the next call overwrites.
+
+        Parameters
+        ----------
+        n_rows : int
+            Rows of the batch.
+        widths : tuple of int
+            Units of each hidden layer.
+        like : Tensor
+            Has the type and the device of the masks.
+        """
+        if n_rows not in self._masks:
+            self._masks[n_rows] = DropoutMasks([self], n_rows, widths, like)
+        return [each[0] for each in self._masks[n_rows].draw()]
 
 
-def factors_of(
-    dropouts: Sequence[Dropout], layer: int, activations: Tensor, n_rows: Sequence[int]
-) -> Tensor:
-    """Give the factors that each of several models multiplies the outputs of a layer with.
+class DropoutMasks:
+    """Draws the masks of several models for batches of one size, into buffers made once.
 
     Parameters
     ----------
     dropouts : sequence of Dropout
         One for each model. Each draws what it would draw alone.
-    layer : int
-    activations : Tensor of shape (n_rows, n_units)
-        Those of one of the models.
-    n_rows : sequence of int
-        How many of the rows each model has. Nothing is drawn for the others, which only fill up its
-        batch, and would put its generator ahead of where it is alone.
-
-    Returns
-    -------
-    Tensor of shape (n_models, n_rows, n_units)
-        0 or ``1 / (1 - rate)``.
+    n_rows : int
+        Rows of a batch.
+    widths : tuple of int
+        Units of each hidden layer.
+    like : Tensor
+        Has the type and the device of the masks.
     """
-    factors = activations.new_empty(len(dropouts), *activations.shape)
-    keeps = [1 - each.rates[layer] for each in dropouts]
-    if activations.device.type != "cpu":
-        for own, keep, each, rows in zip(factors, keeps, dropouts, n_rows, strict=True):
-            own[:rows].bernoulli_(keep, generator=each.generator)
-            own[rows:] = 0
-        if len(set(keeps)) == 1:
-            return factors.div_(keeps[0])
-        for own, keep in zip(factors, keeps, strict=True):
-            own.div_(keep)
-        return factors
-    # Four switches are read off one random number of 64 bits, a third of the time of four draws.
-    n, width = activations.numel(), activations.shape[1]
-    words = torch.zeros(len(dropouts), -(-n // 4), dtype=torch.int64)
-    for own, each, rows in zip(words, dropouts, n_rows, strict=True):
-        own[: -(-rows * width // 4)].random_(-(2**63), None, generator=each.generator)
-    bits, flat = words.view(torch.int16)[:, :n], factors.view(len(dropouts), n)
-    if len(set(keeps)) == 1:
-        _switch(bits, keeps[0], flat)
-    else:
-        for own_bits, keep, own in zip(bits, keeps, flat, strict=True):
-            _switch(own_bits, keep, own)
-    return factors
+
+    def __init__(
+        self, dropouts: Sequence[Dropout], n_rows: int, widths: tuple[int, ...], like: Tensor
+    ):
+        self._dropouts = dropouts
+        self._n_rows = n_rows
+        self._widths = widths
+        n = len(dropouts)
+        self._masks = [like.new_empty(n, n_rows, width) for width in widths]
+        self._flat = [each.view(n, -1) for each in self._masks]
+        # Four switches are read off one random number of 64 bits, which takes a third of the time.
+        self._ends = list(accumulate(-(-n_rows * width // 4) for width in widths))
+        self._words = torch.zeros(n, self._ends[-1], dtype=torch.int64)
+        self._rows = list(self._words.unbind(0))
+        starts = [0, *self._ends[:-1]]
+        self._bits = [
+            self._words[:, a:b].view(torch.int16)[:, : n_rows * width]
+            for a, b, width in zip(starts, self._ends, widths, strict=True)
+        ]
+        self._starts = starts
+        rates = [each.rates for each in dropouts]
+        self._keeps = [[1 - own[layer] for own in rates] for layer in range(len(widths))]
+
+    def draw(self, n_own: Sequence[int] | None = None) -> list[Tensor]:
+        """Draw the masks of a step.
+
+        Parameters
+        ----------
+        n_own : sequence of int or None, default=None
+            How many of the rows each model has. Nothing is drawn for the others, which only fill up
+            its batch, and would put its generator ahead of where it is alone. None for all rows.
+
+        Returns
+        -------
+        list of Tensor of shape (n_models, n_rows, n_units)
+            0 or ``1 / (1 - rate)``. The next call overwrites them.
+        """
+        if self._masks[0].device.type != "cpu":
+            self._draw_floats(n_own or [self._n_rows] * len(self._dropouts))
+            return self._masks
+        if n_own is None:
+            for words, each in zip(self._rows, self._dropouts, strict=True):
+                words.random_(-(2**63), None, generator=each.generator)
+        else:
+            self._draw_words(n_own)
+        for bits, keeps, flat in zip(self._bits, self._keeps, self._flat, strict=True):
+            if len(set(keeps)) == 1:
+                _switch(bits, keeps[0], flat)
+            else:
+                for own_bits, keep, own in zip(bits, keeps, flat, strict=True):
+                    _switch(own_bits, keep, own)
+        return self._masks
+
+    def _draw_words(self, n_own: Sequence[int]) -> None:
+        for words, each, n in zip(self._rows, self._dropouts, n_own, strict=True):
+            for start, width in zip(self._starts, self._widths, strict=True):
+                own = words[start : start + -(-n * width // 4)]
+                own.random_(-(2**63), None, generator=each.generator)
+
+    def _draw_floats(self, n_own: Sequence[int]) -> None:
+        for masks, keeps in zip(self._masks, self._keeps, strict=True):
+            for own, keep, each, n in zip(masks, keeps, self._dropouts, n_own, strict=True):
+                own[:n].bernoulli_(keep, generator=each.generator)
+                own[n:] = 0
+            if len(set(keeps)) == 1:
+                masks.div_(keeps[0])
+            else:
+                for own, keep in zip(masks, keeps, strict=True):
+                    own.div_(keep)
 
 
 def _switch(bits: Tensor, keep: float, out: Tensor) -> None:

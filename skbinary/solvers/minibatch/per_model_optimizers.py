@@ -1,6 +1,6 @@
 """Update rules for models that have settings of their own: all of them are moved at once.
 
-On a GPU an operation on a thousand models takes hardly longer than one on a single model, so the
+Where an operation on many models takes hardly longer than one on a single model, as on a GPU, the
 settings are columns, and the formulas of ``optimizers`` are written with them.
 """
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from skbinary.runtime.device import full_precision
+from skbinary.solvers.minibatch import optimizers
 from skbinary.solvers.minibatch.optimizers import SGD, Adam, Optimizer
 
 
@@ -95,6 +96,55 @@ class AdamOfEach(_OfEach):
         return {"mean": self._mean, "square": self._square, "powers": self._powers}
 
 
+class FusedAdamOfEach(_OfEach):
+    """``Adam`` for several models on the CPU: one fused call for all that share rate and settings.
+
+    The CPU is done with one model's numbers before it fetches those of the next, which takes half
+    the time of ``AdamOfEach``.
+    """
+
+    def _prepare(self, state: dict[str, Tensor]) -> None:
+        parameters = self.parameters
+        steps = torch.zeros(len(parameters), dtype=torch.float32)
+        self._steps = state.get("steps", steps)
+        self._mean = state.get("mean", torch.zeros_like(parameters))
+        self._square = state.get("square", torch.zeros_like(parameters))
+        self._rates: list[float] = []
+        self._gradient: Tensor | None = None
+        self._calls: list[tuple[float, tuple[Any, ...], list[list[Tensor]]]] = []
+
+    def update(self, gradient: Tensor, rate: float | Tensor) -> None:
+        """Move the parameters, at rates of shape (n_models, 1)."""
+        n_models = len(self.parameters)
+        rates = rate.flatten().tolist() if isinstance(rate, Tensor) else [rate] * n_models
+        if rates != self._rates or gradient is not self._gradient:
+            self._rates, self._gradient = rates, gradient
+            self._calls = self._grouped(gradient, rates)
+        self._steps += 1
+        for each_rate, ((beta_1, beta_2), epsilon, decay), tensors in self._calls:
+            parameters, gradients, mean, square, steps = tensors
+            optimizers.fused_adamw(
+                parameters, gradients, mean, square, [], steps,
+                lr=each_rate, beta1=beta_1, beta2=beta_2, weight_decay=decay, eps=epsilon,
+                amsgrad=False, maximize=False,
+            )  # fmt: skip
+
+    def state(self) -> dict[str, Any]:
+        return {"mean": self._mean, "square": self._square, "steps": self._steps}
+
+    def _grouped(
+        self, gradient: Tensor, rates: Sequence[float]
+    ) -> list[tuple[float, tuple[Any, ...], list[list[Tensor]]]]:
+        groups: dict[tuple[float, tuple[Any, ...]], list[int]] = {}
+        for i, key in enumerate(zip(rates, self.settings, strict=True)):
+            groups.setdefault(key, []).append(i)
+        columns = (self.parameters, gradient, self._mean, self._square, self._steps)
+        rows = [each.unbind(0) for each in columns]
+        return [
+            (*key, [[each[i] for i in models] for each in rows]) for key, models in groups.items()
+        ]
+
+
 class SGDOfEach(_OfEach):
     """``SGD`` for several models."""
 
@@ -104,14 +154,20 @@ class SGDOfEach(_OfEach):
         self._momentum, self._decay = columns[:, :1], columns[:, 2:]
         self._looks_ahead = columns[:, 1:2] > 0
         self._decays = any(decay for *_, decay in self.settings)
+        self._any_looks_ahead = any(nesterov for _, nesterov, _ in self.settings)
         self._velocity = state.get("velocity", torch.zeros_like(parameters))
 
     def update(self, gradient: Tensor, rate: float | Tensor) -> None:
         """Move the parameters, at rates of shape (n_models, 1)."""
+        if isinstance(rate, Tensor):
+            rate = rate.to(gradient)
         if self._decays:
             self.parameters.mul_(1 - rate * self._decay)
         change = gradient * rate
         self._velocity.mul_(self._momentum).sub_(change)
+        if not self._any_looks_ahead:
+            self.parameters.add_(self._velocity)
+            return
         ahead = self._velocity * self._momentum - change
         self.parameters.add_(torch.where(self._looks_ahead, ahead, self._velocity))
 
@@ -119,18 +175,19 @@ class SGDOfEach(_OfEach):
         return {"velocity": self._velocity}
 
 
-def of_each(parameters: Tensor, optimizers: Sequence[Optimizer]) -> Optimizer:
+def of_each(parameters: Tensor, rules: Sequence[Optimizer]) -> Optimizer:
     """Give one rule that moves each model as its own would.
 
     Parameters
     ----------
     parameters : Tensor of shape (n_models, n_parameters)
-    optimizers : sequence of Adam, or of SGD
+    rules : sequence of Adam, or of SGD
         One for each model, of which the settings count.
     """
-    settings = [each.settings for each in optimizers]
-    if isinstance(optimizers[0], Adam):
-        return AdamOfEach(parameters, settings)
-    if isinstance(optimizers[0], SGD):
+    settings = [each.settings for each in rules]
+    if isinstance(rules[0], Adam):
+        is_fused = parameters.device.type == "cpu" and optimizers.fused_adamw is not None
+        return (FusedAdamOfEach if is_fused else AdamOfEach)(parameters, settings)
+    if isinstance(rules[0], SGD):
         return SGDOfEach(parameters, settings)
-    raise TypeError(f"{type(optimizers[0]).__name__} must be Adam or SGD to move many models.")
+    raise TypeError(f"{type(rules[0]).__name__} must be Adam or SGD to move many models.")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from skbinary.data.batches import LayerInput, SplittableInput
+from skbinary.data.batches import LayerInput, RecordableInput, SplittableInput
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import BatchSource, DenseRows, MappedRows
 from skbinary.models.batch_of_models import ModelBatch
@@ -233,7 +233,11 @@ def _slope_of_share(share: tuple[tuple[ModelBatch, Dropout | None], LayerInput, 
 
 def _slope(model_batch: ModelBatch, dropout: Dropout | None, batch: LayerInput, part: Part) -> None:
     through = model_batch.for_batches_of(len(part.target))
-    through.forward_backward(batch, part.target, part.scale, dropout, part.logits)
+    masks = None
+    if dropout is not None:
+        hidden = model_batch.architecture.hidden
+        masks = dropout.draw(len(part.target), hidden, model_batch.parameters)
+    through.forward_backward(batch, part.target, part.scale, masks, part.logits)
 
 
 class MiniBatch:
@@ -312,7 +316,7 @@ class MiniBatch:
         self.n_seen += n
         self.schedule.after_epoch(self.n_seen)
         logits = self._logits[:n]
-        each = functional.softplus(logits) - target[:n] * logits
+        each = functional.softplus(logits).addcmul_(target[:n], logits, value=-1)
         if self.dataset.weight is not None:
             each *= self.dataset.weight[order[:n]]
         precision = full_precision(order.device)
@@ -368,7 +372,7 @@ class MiniBatch:
             part.total if self.l2_penalty.per_batch else self._total_weight
         )
         if self._is_recorded:
-            inputs = Inputs(batch, part.target, part.scale, l2_penalty, rate)
+            inputs = Inputs(cast(RecordableInput, batch), part.target, part.scale, l2_penalty, rate)
             part.logits[:, 0] = self._recorded(inputs)(inputs)
             return
         if hooks is not None:

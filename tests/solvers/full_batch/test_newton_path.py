@@ -1,4 +1,4 @@
-"""Linear models along a path, against Newton's method for each of them alone."""
+"""PathNewton against Newton's method for each single model."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,8 @@ from sklearn.datasets import make_classification
 
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows, SparseRows
-from skbinary.models.batch_of_models import Architecture, ModelBatch
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch import newton_path
 from skbinary.solvers.full_batch.newton import Newton
@@ -17,7 +18,7 @@ from skbinary.solvers.loop import train, train_batch
 from skbinary.solvers.result import StopReason
 from skbinary.solvers.stopping import StoppingCriteria
 
-PLAN = StoppingCriteria(100, 1e-10, 10)
+CRITERIA = StoppingCriteria(100, 1e-10, 10)
 
 
 def table(n_rows=600, *, kind="dense", separable=False):
@@ -43,31 +44,33 @@ def folds(dataset, n=3):
     return torch.stack([(number != k).double() for k in range(n)])
 
 
-def solved_alone(dataset, weight, l2, fit_intercept=True):
+def train_single(dataset, weight, l2, fit_intercept=True):
     kept = torch.nonzero(weight > 0)[:, 0]
     part = Dataset(dataset.rows.take(kept), dataset.target[kept], weight[kept])
     architecture = Architecture(dataset.n_features, fit_intercept=fit_intercept)
     start = torch.zeros(1, architecture.n_parameters, dtype=torch.float64)
     objective = LinearObjective(ModelBatch(architecture, start), part, l2)
-    return train(Newton(objective, 1e-12), PLAN)
+    return train(Newton(objective, 1e-12), CRITERIA)
 
 
-def solved(dataset, weights, points, fit_intercept=True, n_threads=1, **settings):
+def train_path(dataset, weights, models, fit_intercept=True, n_threads=1, **settings):
     architecture = Architecture(dataset.n_features, fit_intercept=fit_intercept)
     with ThreadPool(n_threads) as pool:
-        step = PathNewton(architecture, dataset, weights, points, pool, **settings)
-        return train_batch(step, [PLAN] * len(points))
+        step = PathNewton(architecture, dataset, weights, models, pool, **settings)
+        return train_batch(step, [CRITERIA] * len(models))
 
 
 @pytest.mark.parametrize("fit_intercept", [False, True])
 @pytest.mark.parametrize("kind", ["dense", "float32", "sparse", "uneven scales", "far from zero"])
 @pytest.mark.parametrize("n_rows", [600, 40_000])
-def test_path_reaches_each_optimum(n_rows, kind, fit_intercept):
+def test_path_newton_finds_the_optimum_of_each_model(n_rows, kind, fit_intercept):
     dataset = table(n_rows, kind=kind)
     weights = folds(dataset) * torch.linspace(0.5, 2, n_rows, dtype=torch.float64)
-    points = [PathModel(k, l2, 1e-9) for l2 in (1e-5, 1e-3, 1e-1) for k in range(3)]
-    for point, found in zip(points, solved(dataset, weights, points, fit_intercept), strict=True):
-        expected = solved_alone(dataset, weights[point.weighting], point.l2, fit_intercept)
+    models = [PathModel(k, l2, 1e-9) for l2 in (1e-5, 1e-3, 1e-1) for k in range(3)]
+    for model, found in zip(
+        models, train_path(dataset, weights, models, fit_intercept), strict=True
+    ):
+        expected = train_single(dataset, weights[model.weighting], model.l2, fit_intercept)
         assert found.stop_reason is StopReason.CONVERGED
         assert found.gradient_norm <= 1e-9
         assert found.history["objective"][-1] == pytest.approx(
@@ -80,10 +83,10 @@ def test_path_reaches_each_optimum(n_rows, kind, fit_intercept):
         )
 
 
-def test_path_loss_is_the_mean_loss_of_the_weighted_rows():
+def test_path_newton_loss_is_the_weighted_mean():
     dataset = table()
     weights = folds(dataset)
-    (found,) = solved(dataset, weights, [PathModel(1, 1e-2, 1e-9)])
+    (found,) = train_path(dataset, weights, [PathModel(1, 1e-2, 1e-9)])
     flat = found.parameters
     logits = dataset.rows.values @ flat[:-1] + flat[-1]
     each = torch.nn.functional.softplus(logits) - dataset.target * logits
@@ -93,47 +96,47 @@ def test_path_loss_is_the_mean_loss_of_the_weighted_rows():
     assert found.history["objective"][-1] == pytest.approx(expected + penalty, rel=1e-10)
 
 
-def test_path_rows_without_weight_do_not_count():
+def test_path_newton_rows_of_weight_zero_do_not_count():
     dataset = table()
     weights = folds(dataset)
     spoilt = Dataset(DenseRows(dataset.rows.values.clone(), torch.float64), dataset.target.clone())
     left_out = weights[0] == 0
     spoilt.rows.values[left_out] = 7.0
     spoilt.target[left_out] = 1 - spoilt.target[left_out]
-    points = [PathModel(0, 1e-2, 1e-9)]
-    (found,), (expected,) = (solved(each, weights[:1], points) for each in (spoilt, dataset))
+    models = [PathModel(0, 1e-2, 1e-9)]
+    (found,), (expected,) = (train_path(each, weights[:1], models) for each in (spoilt, dataset))
     torch.testing.assert_close(found.parameters, expected.parameters, rtol=1e-6, atol=1e-8)
 
 
-def test_path_loose_and_tight_models_leave_when_they_are_done():
+def test_path_newton_models_of_different_tol_stop_when_each_converges():
     dataset = table(40_000)
-    points = [PathModel(0, 1e-3, 1e-2), PathModel(0, 1e-3, 1e-11), PathModel(1, 1e-1, 1e-5)]
-    found = solved(dataset, folds(dataset), points)
+    models = [PathModel(0, 1e-3, 1e-2), PathModel(0, 1e-3, 1e-11), PathModel(1, 1e-1, 1e-5)]
+    found = train_path(dataset, folds(dataset), models)
     assert found[0].n_iter < found[1].n_iter
     assert all(result.stop_reason is StopReason.CONVERGED for result in found)
 
 
-def test_path_separable_rows_with_a_weak_penalty_converge():
+def test_path_newton_separable_rows_with_a_weak_penalty_converge():
     dataset = table(separable=True)
-    points = [PathModel(0, l2, 1e-8) for l2 in (1e-10, 1e-6, 1e-2)]
-    for point, found in zip(points, solved(dataset, folds(dataset), points), strict=True):
+    models = [PathModel(0, l2, 1e-8) for l2 in (1e-10, 1e-6, 1e-2)]
+    for model, found in zip(models, train_path(dataset, folds(dataset), models), strict=True):
         assert found.stop_reason is StopReason.CONVERGED
-        expected = solved_alone(dataset, folds(dataset)[0], point.l2)
+        expected = train_single(dataset, folds(dataset)[0], model.l2)
         assert found.history["objective"][-1] == pytest.approx(
             expected.history["objective"][-1], rel=1e-4, abs=1e-7
         )
 
 
-@pytest.mark.parametrize(("most_in_single", "rounding"), [(0, 1e-14), (6, 1e-6)])
-def test_path_objectives_never_rise(most_in_single, rounding, monkeypatch):
-    monkeypatch.setattr(newton_path, "_MOST_IN_SINGLE", most_in_single)
+@pytest.mark.parametrize(("max_iterations", "rounding"), [(0, 1e-14), (6, 1e-6)])
+def test_path_newton_objectives_never_increase(max_iterations, rounding, monkeypatch):
+    monkeypatch.setattr(newton_path, "_MAX_FLOAT32_ITERATIONS", max_iterations)
     dataset = table(40_000)
-    points = [PathModel(k, l2, 1e-10) for l2 in (1e-6, 1e-2) for k in range(3)]
-    for found in solved(dataset, folds(dataset), points):
+    models = [PathModel(k, l2, 1e-10) for l2 in (1e-6, 1e-2) for k in range(3)]
+    for found in train_path(dataset, folds(dataset), models):
         assert np.all(np.diff(found.history["objective"]) <= rounding)
 
 
-def test_path_goes_over_dense_rows_in_float32_until_the_last_digits_count():
+def test_path_newton_far_from_the_optimum_evaluates_dense_rows_in_float32():
     seen = []
 
     class MonitoredCurve(DenseRows):
@@ -143,8 +146,8 @@ def test_path_goes_over_dense_rows_in_float32_until_the_last_digits_count():
 
     dataset = table(40_000)
     watched = Dataset(MonitoredCurve(dataset.rows.values, torch.float64), dataset.target)
-    points = [PathModel(k, l2, 1e-9) for l2 in (1e-6, 1e-2) for k in range(3)]
-    found = solved(watched, folds(dataset), points)
+    models = [PathModel(k, l2, 1e-9) for l2 in (1e-6, 1e-2) for k in range(3)]
+    found = train_path(watched, folds(dataset), models)
     single = [dtype == torch.float32 for dtype in seen]
     first = single.index(True)
     assert not any(single[:first])  # the look at the columns, before the models
@@ -154,53 +157,55 @@ def test_path_goes_over_dense_rows_in_float32_until_the_last_digits_count():
     assert all(result.gradient_norm <= 1e-9 for result in found)
 
 
-def test_path_keeps_a_hessian_while_the_optimum_hardly_moves(monkeypatch):
+def test_path_newton_similar_penalties_share_a_hessian(monkeypatch):
     made = []
     hessian = LinearObjective.hessian
     monkeypatch.setattr(LinearObjective, "hessian", lambda self: made.append(1) or hessian(self))
     dataset = table(40_000)
     strengths = np.logspace(-10, -6, 20)  # none of which matters much
-    found = solved(dataset, folds(dataset), [PathModel(0, l2, 1e-9) for l2 in strengths])
+    found = train_path(dataset, folds(dataset), [PathModel(0, l2, 1e-9) for l2 in strengths])
     assert all(result.stop_reason is StopReason.CONVERGED for result in found)
     assert len(made) < 10
 
 
-def test_path_part_without_one_class_takes_all_rows():
+def test_path_newton_subsample_without_a_class_uses_all_rows():
     dataset = table(40_000)
     target = torch.zeros(40_000, dtype=torch.float64)
     target[1:40:2] = 1.0  # none of them among every fourth row
     rare = Dataset(dataset.rows, target)
-    (found,) = solved(rare, torch.ones(1, 40_000, dtype=torch.float64), [PathModel(0, 1e-4, 1e-9)])
-    expected = solved_alone(rare, torch.ones(40_000, dtype=torch.float64), 1e-4)
+    (found,) = train_path(
+        rare, torch.ones(1, 40_000, dtype=torch.float64), [PathModel(0, 1e-4, 1e-9)]
+    )
+    expected = train_single(rare, torch.ones(40_000, dtype=torch.float64), 1e-4)
     torch.testing.assert_close(found.parameters, expected.parameters, rtol=1e-5, atol=1e-7)
 
 
-def test_path_part_that_hardly_knows_a_column_takes_all_rows():
+def test_path_newton_subsample_that_misses_a_rare_column_uses_all_rows():
     dataset = table(40_000)
     rows = dataset.rows.values.clone()
     rows[:, 3] = 0.0
     rows[1:200:3, 3] = 10.0  # a few, and hardly one of them among every fourth row
     rare = Dataset(DenseRows(rows, torch.float64), dataset.target)
     weights = torch.ones(1, 40_000, dtype=torch.float64)
-    points = [PathModel(0, l2, 1e-9) for l2 in (1e-8, 1e-4, 1e-1)]
-    for point, found in zip(points, solved(rare, weights, points), strict=True):
-        expected = solved_alone(rare, weights[0], point.l2)
+    models = [PathModel(0, l2, 1e-9) for l2 in (1e-8, 1e-4, 1e-1)]
+    for model, found in zip(models, train_path(rare, weights, models), strict=True):
+        expected = train_single(rare, weights[0], model.l2)
         torch.testing.assert_close(found.parameters, expected.parameters, rtol=1e-5, atol=1e-7)
         assert found.n_iter <= 10
 
 
-def test_path_bits_do_not_depend_on_threads():
+def test_path_newton_on_more_threads_gives_the_same_bits():
     dataset = table(40_000)
-    points = [PathModel(k, l2, 1e-9) for l2 in (1e-5, 1e-2) for k in range(3)]
-    one, two = (solved(dataset, folds(dataset), points, n_threads=n) for n in (1, 2))
+    models = [PathModel(k, l2, 1e-9) for l2 in (1e-5, 1e-2) for k in range(3)]
+    one, two = (train_path(dataset, folds(dataset), models, n_threads=n) for n in (1, 2))
     for first, second in zip(one, two, strict=True):
         assert torch.equal(first.parameters, second.parameters)
 
 
-def test_path_iteration_reads_the_rows_once(monkeypatch):
+def test_path_newton_iteration_reads_the_rows_once(monkeypatch):
     dataset = table(40_000)
-    points = [PathModel(k, l2, 1e-9) for l2 in (1e-5, 1e-3, 1e-2) for k in range(3)]
-    step = PathNewton(Architecture(8), dataset, folds(dataset), points, ThreadPool(1))
+    models = [PathModel(k, l2, 1e-9) for l2 in (1e-5, 1e-3, 1e-2) for k in range(3)]
+    step = PathNewton(Architecture(8), dataset, folds(dataset), models, ThreadPool(1))
     step.start()
     reads, original = [], DenseRows.batch
 
@@ -213,7 +218,7 @@ def test_path_iteration_reads_the_rows_once(monkeypatch):
     assert sum(reads) == 40_000
 
 
-def test_path_asked_to_stop_raises_before_the_next_iteration():
+def test_path_newton_error_in_on_step_ends_the_training():
     class StoppedError(Exception):
         pass
 
@@ -226,16 +231,16 @@ def test_path_asked_to_stop_raises_before_the_next_iteration():
 
     dataset = table()
     with pytest.raises(StoppedError):
-        solved(dataset, folds(dataset), [PathModel(0, 1e-3, 1e-12)], on_step=on_step)
+        train_path(dataset, folds(dataset), [PathModel(0, 1e-3, 1e-12)], on_step=on_step)
     assert len(calls) == 3
 
 
 @pytest.fixture
-def approaches(monkeypatch):
-    """Count the points of a path at which the rows of a part are gone over."""
-    made, original = [], PathNewton._approach
+def minimizations(monkeypatch):
+    """Count the models of a path for which the rows of the subsample are read."""
+    made, original = [], PathNewton._minimize
     monkeypatch.setattr(
-        PathNewton, "_approach", lambda self, *args: made.append(1) or original(self, *args)
+        PathNewton, "_minimize", lambda self, *args: made.append(1) or original(self, *args)
     )
     return made
 
@@ -243,31 +248,31 @@ def approaches(monkeypatch):
 @pytest.mark.parametrize(
     ("strengths", "most"),
     [(np.geomspace(1e-3, 1.0, 60), 12), (np.geomspace(1e-3, 1.0, 5), 5), ([1e-9, 1e-8, 1e-7], 1)],
-    ids=["many", "far apart", "all of no account"],
+    ids=["many", "far apart", "all negligible"],
 )
-def test_path_goes_over_a_part_at_few_of_its_points(strengths, most, approaches):
+def test_path_newton_subsample_is_read_at_few_points_of_the_path(strengths, most, minimizations):
     dataset = table()
     weights = folds(dataset)
-    points = [PathModel(k, l2, 1e-10) for l2 in strengths for k in range(3)]
-    results = solved(dataset, weights, points)
-    assert len(approaches) <= most
-    for point, result in list(zip(points, results, strict=True))[:: max(1, len(points) // 11)]:
+    models = [PathModel(k, l2, 1e-10) for l2 in strengths for k in range(3)]
+    results = train_path(dataset, weights, models)
+    assert len(minimizations) <= most
+    for model, result in list(zip(models, results, strict=True))[:: max(1, len(models) // 11)]:
         assert result.stop_reason is StopReason.CONVERGED
-        expected = solved_alone(dataset, weights[point.weighting], point.l2)
+        expected = train_single(dataset, weights[model.weighting], model.l2)
         torch.testing.assert_close(result.parameters, expected.parameters, rtol=1e-5, atol=1e-6)
 
 
-def test_path_starts_near_each_optimum_of_all_rows():
-    # One of them was gone over on the part, the others are a step away from it.
+def test_path_newton_starts_near_each_optimum():
+    # The subsample is read for one of them; the others are a Newton step away.
     dataset = table()
     strengths = [1e-3, 9e-4, 8e-4]
     weights = torch.ones(1, 600, dtype=torch.float64)
     with ThreadPool(1) as pool:
-        points = [PathModel(0, l2, 1e-10) for l2 in strengths]
-        step = PathNewton(Architecture(8), dataset, weights, points, pool)
+        models = [PathModel(0, l2, 1e-10) for l2 in strengths]
+        step = PathNewton(Architecture(8), dataset, weights, models, pool)
         step.start()
     for k, l2 in enumerate(strengths):
         found = step.parameters_of(k)[0]
         torch.testing.assert_close(
-            found, solved_alone(dataset, weights[0], l2).parameters, rtol=1e-3, atol=1e-3
+            found, train_single(dataset, weights[0], l2).parameters, rtol=1e-3, atol=1e-3
         )

@@ -8,8 +8,10 @@ import torch
 
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows, SparseRows
-from skbinary.models.batch_of_models import Architecture, ModelBatch
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.solvers.loop import train, train_batch
+from skbinary.solvers.minibatch import optimizers
 from skbinary.solvers.minibatch.batched import BatchedMiniBatch
 from skbinary.solvers.minibatch.dropout import Dropout
 from skbinary.solvers.minibatch.optimizers import SGD, Adam
@@ -359,10 +361,13 @@ def test_stack_epoch_waits_for_the_device_once(monkeypatch, weighted, dropout):
 
 @pytest.mark.parametrize("n_rates", [1, 3])
 def test_stack_step_moves_models_of_one_rule_at_once(monkeypatch, n_rates):
-    updates, original = [], Adam.update
-    monkeypatch.setattr(
-        Adam, "update", lambda self, *args: updates.append(1) or original(self, *args)
-    )
+    updates, original = [], optimizers.fused_adamw
+
+    def counted(*args, **kwargs):
+        updates.append(1)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(optimizers, "fused_adamw", counted)
     rates = [10.0 ** -(1 + k % n_rates) for k in range(6)]
     together([Case(COMMON, schedule=lambda r=r: Schedule(r)) for r in rates])
     assert len(updates) == n_rates * 5 * 4  # batches and epochs

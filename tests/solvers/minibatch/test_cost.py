@@ -14,7 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from skbinary import TorchLogisticClassifier
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows
-from skbinary.models.batch_of_models import Architecture, ModelBatch
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.objective import LinearObjective
 from skbinary.solvers.full_batch.small_objective import SmallLinearObjective
@@ -218,7 +219,7 @@ def test_objective_that_has_looked_ahead_is_freed_at_once(kind):
     model_batch = ModelBatch(Architecture(4), torch.zeros(1, 5, dtype=torch.float64))
     objective = kind(model_batch, dataset, 0.1)
     objective.evaluate()
-    objective.along(-objective.gradient).at(1.0)
+    objective.along(-objective.gradient).evaluate(1.0)
     gone = weakref.ref(objective)
     gc.disable()
     try:
