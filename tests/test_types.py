@@ -11,7 +11,7 @@ import pytest
 
 import skbinary
 from skbinary.estimators import mlp
-from skbinary.models.batch_of_models import ACTIVATIONS
+from skbinary.models.activations import ACTIVATIONS
 
 ROOT = Path(__file__).parents[1]
 

@@ -600,10 +600,10 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        return files.to_file(super().__getstate__())
+        return files.to_pickle(super().__getstate__())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(files.from_file(type(self).__name__, state))
+        super().__setstate__(files.from_pickle(type(self).__name__, state))
 
     @classmethod
     @functools.cache
