@@ -1,4 +1,4 @@
-"""The recipes of the page on contributing, followed word for word in a copy of the package."""
+"""The recipes of CONTRIBUTING.md, followed word for word in a copy of the package."""
 
 import os
 import re
@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "contributing.md"
+PAGE = ROOT / "CONTRIBUTING.md"
 
-BLOCK = re.compile(
-    r"^(?P<indent> *)```\{code-block\} \w+\n"
-    r' *:caption: "`(?P<file>[^`]+)`, '
-    r'(?P<how>a new file|(?:after|instead of) the line `(?P<line>.+?)`)"\n'
-    r"\n(?P<code>.*?)^ *```$",
+# "In `file`, after the line `...`:" or "In the new file `file`:", and the block below.
+STEP = re.compile(
+    r"^ *In (?:`(?P<file>[^`]+)`, (?P<how>after|instead of) the line `(?P<line>[^\n]+)`"
+    r"|the new file `(?P<new>[^`]+)`):\n"
+    r"\n(?P<indent> *)```\w+\n(?P<code>.*?)^ *```$",
     flags=re.DOTALL | re.MULTILINE,
 )
 
@@ -30,6 +30,16 @@ model.set_params(max_iter=200, n_iter_no_change=200).fit(X, y)
 assert model.score(X, y) > 0.95
 logits = model.module_.double()(torch.as_tensor(X)).detach().numpy()
 np.testing.assert_allclose(logits, model.decision_function(X), rtol=1e-9, atol=1e-9)
+"""
+
+OBJECTIVE = """
+from sklearn.datasets import make_classification
+from skbinary import TorchLogisticClassifier
+X, y = make_classification(2000, weights=[0.7], flip_y=0.1, random_state=0)
+model = TorchLogisticClassifier(threshold={"npv": 0.97}).fit(X, y)
+predicted = model.predict(X)
+assert 0.96 < (y[predicted == 0] == 0).mean() < 1
+assert 0 < model.threshold_ < 0.5
 """
 
 SOLVER = """
@@ -47,28 +57,28 @@ assert found.stop_reason_ == "converged"
 
 
 def steps_of(title):
-    """Give the changes that a recipe asks for."""
+    """Return the changes that a recipe asks for."""
     text = PAGE.read_text(encoding="utf-8")
-    section = re.search(rf"^### {title}\n(.*?)(?=^##)", text, re.DOTALL | re.MULTILINE)[1]
-    steps = list(BLOCK.finditer(section))
-    assert len(steps) == section.count(":caption:")
+    section = re.search(rf"^## {title}\n(.*?)(?=^## )", text, re.DOTALL | re.MULTILINE)[1]
+    steps = list(STEP.finditer(section))
+    assert len(steps) == section.count("```") / 2
     return steps
 
 
 def follow(step, copy):
-    """Make a change in a copy of the package, as its caption says."""
+    """Make a change in a copy of the package."""
     depth = len(step["indent"])
     code = [line[depth:] for line in step["code"].splitlines()]
-    path = copy / step["file"]
-    if step["line"] is None:
-        path.write_text("\n".join(code) + "\n", encoding="utf-8")
+    if step["new"]:
+        (copy / step["new"]).write_text("\n".join(code) + "\n", encoding="utf-8")
         return
+    path = copy / step["file"]
     lines = path.read_text(encoding="utf-8").splitlines()
-    wanted = step["line"].replace('\\"', '"')
-    (where,) = [i for i, line in enumerate(lines) if line.strip().startswith(wanted)]
-    anchor = lines[where]
+    found = [i for i, line in enumerate(lines) if line.strip().startswith(step["line"])]
+    assert len(found) == 1, (step["line"], found)
+    (where,) = found
+    anchor, after = lines[where], step["how"] == "after"
     margin = " " * (len(anchor) - len(anchor.lstrip()))
-    after = step["how"].startswith("after")
     if after and anchor.endswith(("{", "[", "(")):
         margin += "    "
     lines[where + after : where + 1] = [margin + line if line else "" for line in code]
@@ -103,6 +113,12 @@ def run(copy, *arguments):
     ("title", "tests", "which", "program"),
     [
         ("Add an activation", "tests/models/test_batch_of_models.py", "softplus", ACTIVATION),
+        (
+            "Add an objective for the threshold",
+            "tests/thresholds/test_curve.py",
+            "curve",
+            OBJECTIVE,
+        ),
         ("Add a solver", "tests/solvers/full_batch/test_solvers.py", "cg", SOLVER),
     ],
 )

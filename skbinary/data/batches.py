@@ -1,4 +1,4 @@
-"""Rows on a device, dense or compressed, which layers multiply with their weights."""
+"""Batches of rows on a device, dense or sparse, and their products with the weights of layers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skbinary.runtime.chunks import row_chunks
 
 
 class LayerInput(Protocol):
-    """What a layer multiplies with its weights."""
+    """What a layer multiplies by its weights."""
 
     def affine_into(self, bias: Tensor | None, weights: Tensor, out: Tensor) -> None: ...
 
@@ -31,15 +31,15 @@ class RecordableInput(LayerInput, Protocol):
 
 
 class SplittableInput(LayerInput, Protocol):
-    """Rows of a step, which can be shared out."""
+    """The rows of a step, which can be split between threads."""
 
     def split(self, n_rows: int) -> Sequence[LayerInput]: ...
 
 
 class Batch(SplittableInput, Protocol):
-    """Some rows on the device, ready to be multiplied."""
+    """Rows on a device, in the precision of the computation."""
 
-    values: Tensor  # dense, or in compressed sparse row form
+    values: Tensor  # dense, or in CSR format
 
     @property
     def shape(self) -> Any: ...
@@ -50,19 +50,25 @@ class Batch(SplittableInput, Protocol):
 
     def split(self, n_rows: int) -> Sequence[Batch]: ...
 
-    def weighted_gram(self, importance: Tensor) -> Tensor: ...
+    def weighted_gram(self, weight: Tensor) -> Tensor:
+        """Return ``X.T @ diag(weight) @ X``, of shape (n_features, n_features)."""
+        ...
 
-    def weighted_squares(self, importance: Tensor) -> Tensor: ...
+    def weighted_squares(self, weight: Tensor) -> Tensor:
+        """Return ``weight @ X ** 2``, of shape (n_features,)."""
+        ...
 
-    def row_products(self) -> Tensor: ...
+    def row_products(self) -> Tensor:
+        """Return ``X @ X.T``, of shape (n_rows, n_rows)."""
+        ...
 
     def abs(self) -> Batch: ...
 
     def dense(self) -> Tensor: ...
 
 
-# A symmetric product is made in bands of this share of its rows, each up to the diagonal.
-_BANDS = 4
+# A symmetric product is computed in this many bands of rows, each up to the diagonal.
+_N_BANDS = 4
 
 
 class DenseBatch:
@@ -79,7 +85,7 @@ class DenseBatch:
         return DenseBatch(*tensors)
 
     def split(self, n_rows: int) -> list[DenseBatch]:
-        return [DenseBatch(part) for part in torch.split(self.values, n_rows)]
+        return [DenseBatch(values) for values in torch.split(self.values, n_rows)]
 
     def __matmul__(self, weights: Tensor) -> Tensor:
         return self.values @ weights
@@ -95,12 +101,12 @@ class DenseBatch:
                 torch.addmm(bias, self.values, weights, out=out)
             return
         if self.values.ndim == 2 and _is_column(weights):
-            # A single product: those of batches take long for one column.
+            # A single matrix product: batched products are slow for one column.
             torch.mm(weights[..., 0], self.values.mT, out=out[..., 0])
             if bias is not None:
                 out.add_(bias)
             return
-        values = self._for_each(weights.shape[0])
+        values = self._expand(weights.shape[0])
         if bias is None:
             torch.bmm(values, weights, out=out)
         else:
@@ -112,24 +118,24 @@ class DenseBatch:
         elif self.values.ndim == 2 and _is_column(residual):
             torch.mm(residual[..., 0], self.values, out=out[..., 0])
         else:
-            torch.bmm(self._for_each(residual.shape[0]).mT, residual, out=out)
+            torch.bmm(self._expand(residual.shape[0]).mT, residual, out=out)
 
-    def _for_each(self, n_models: int) -> Tensor:
+    def _expand(self, n_models: int) -> Tensor:
         # Models that see the same rows read the same memory.
         values = self.values
         return values.expand(n_models, *values.shape) if values.ndim == 2 else values
 
-    def weighted_gram(self, importance: Tensor) -> Tensor:
-        return self.values.mT @ (self.values * importance[:, None])
+    def weighted_gram(self, weight: Tensor) -> Tensor:
+        return self.values.mT @ (self.values * weight[:, None])
 
-    def weighted_squares(self, importance: Tensor) -> Tensor:
-        return importance @ self.values.square()
+    def weighted_squares(self, weight: Tensor) -> Tensor:
+        return weight @ self.values.square()
 
     def row_products(self) -> Tensor:
-        # What is above the diagonal is below it, too: two thirds of the time.
+        # Computing one half of the symmetric product takes two thirds of the time.
         values, n = self.values, len(self.values)
         products = values.new_empty(n, n)
-        for rows in torch.arange(n).tensor_split(_BANDS):
+        for rows in torch.arange(n).tensor_split(_N_BANDS):
             if len(rows):
                 first, end = int(rows[0]), int(rows[-1]) + 1
                 torch.mm(values[first:end], values[:end].mT, out=products[first:end, :end])
@@ -144,7 +150,7 @@ class DenseBatch:
 
 
 class SparseBatch:
-    """Rows in compressed form: products touch only the numbers that are not zero."""
+    """Rows in CSR format: products read only the values that are not zero."""
 
     def __init__(self, values: Tensor):
         self.values = values
@@ -154,8 +160,8 @@ class SparseBatch:
         starts, size = self.values.crow_indices(), len(self)
         if n_rows >= size:
             return [self]
-        cuts = [*range(0, size, n_rows), size]
-        stored = starts[torch.tensor(cuts, device=starts.device)].tolist()
+        bounds = [*range(0, size, n_rows), size]
+        stored = starts[torch.tensor(bounds, device=starts.device)].tolist()
         columns, values = self.values.col_indices(), self.values.values()
         return [
             SparseBatch(
@@ -167,26 +173,26 @@ class SparseBatch:
                     check_invariants=False,
                 )
             )
-            for (a, b), (i, j) in zip(pairwise(cuts), pairwise(stored), strict=True)
+            for (a, b), (i, j) in zip(pairwise(bounds), pairwise(stored), strict=True)
         ]
 
     def __len__(self) -> int:
         return int(self.shape[0])
 
     def __matmul__(self, weights: Tensor) -> Tensor:
-        return _per_model(self.values, weights)
+        return _multiply(self.values, weights)
 
     def transposed_matmul(self, residual: Tensor) -> Tensor:
-        return _per_model(self.transposed, residual)
+        return _multiply(self.transposed, residual)
 
     @cached_property
     def transposed(self) -> Tensor:
-        """The columns in compressed form."""
+        """The transposed rows in CSR format."""
         values, (n_rows, n_columns) = self.values, self.shape
         columns = values.col_indices()
         lengths = torch.diff(values.crow_indices())
         rows = torch.repeat_interleave(torch.arange(n_rows).to(columns), lengths)
-        # Sorting takes a third of the time of torch's own change of form.
+        # Sorting takes a third of the time of torch's own conversion.
         order = torch.sort(columns, stable=True).indices
         ends = torch.cumsum(torch.bincount(columns, minlength=n_columns), 0)
         return torch.sparse_csr_tensor(
@@ -197,23 +203,21 @@ class SparseBatch:
             check_invariants=False,
         )
 
-    def weighted_gram(self, importance: Tensor) -> Tensor:
-        if not _multiplies_compressed(self.values):
-            return _sum(
-                part.weighted_gram(importance[chunk]) for chunk, part in self._dense_parts()
-            )
+    def weighted_gram(self, weight: Tensor) -> Tensor:
+        if not _can_multiply_sparse(self.values):
+            return _sum(dense.weighted_gram(weight[chunk]) for chunk, dense in self._dense_chunks())
         values = self.values
-        each = torch.repeat_interleave(importance, torch.diff(values.crow_indices()).long())
+        value_weight = torch.repeat_interleave(weight, torch.diff(values.crow_indices()).long())
         scaled = torch.sparse_csr_tensor(
             values.crow_indices(),
             values.col_indices(),
-            values.values() * each,
+            values.values() * value_weight,
             values.shape,
             check_invariants=False,
         )
         return _dense_product(self.transposed, scaled)
 
-    def weighted_squares(self, importance: Tensor) -> Tensor:
+    def weighted_squares(self, weight: Tensor) -> Tensor:
         columns = self.transposed
         squares = torch.sparse_csr_tensor(
             columns.crow_indices(),
@@ -222,20 +226,20 @@ class SparseBatch:
             columns.shape,
             check_invariants=False,
         )
-        return _per_model(squares, importance)
+        return _multiply(squares, weight)
 
     def row_products(self) -> Tensor:
-        if not _multiplies_compressed(self.values):
-            columns = SparseBatch(self.transposed)._dense_parts()
-            return _sum(part.values.mT @ part.values for _, part in columns)
+        if not _can_multiply_sparse(self.values):
+            columns = SparseBatch(self.transposed)._dense_chunks()
+            return _sum(dense.values.mT @ dense.values for _, dense in columns)
         return _dense_product(self.values, self.transposed)
 
-    def _dense_parts(self) -> Iterator[tuple[slice, DenseBatch]]:
-        """Give the rows a few at a time, for products of dense matrices."""
+    def _dense_chunks(self) -> Iterator[tuple[slice, DenseBatch]]:
+        """Yield the rows in dense chunks."""
         n_rows, n_columns = self.shape
         chunks = row_chunks(n_rows, n_columns, self.values.device)
-        for chunk, part in zip(chunks, self.split(chunks[0].stop), strict=True):
-            yield chunk, DenseBatch(part.dense())
+        for chunk, batch in zip(chunks, self.split(chunks[0].stop), strict=True):
+            yield chunk, DenseBatch(batch.dense())
 
     def affine_into(self, bias: Tensor | None, weights: Tensor, out: Tensor) -> None:
         out.copy_(self @ weights)
@@ -262,40 +266,40 @@ class SparseBatch:
 
 
 class SharedBatch:
-    """Batches of equally many rows, each of which some neighbouring models of a stack see.
+    """Batches of the same size, each of which is shared by adjacent models of a batch of models.
 
     Parameters
     ----------
-    parts : sequence of (slice, LayerInput)
-        Which models see which rows, in the order of the stack.
+    batches : sequence of (slice, LayerInput)
+        The models that share a batch, and the batch, in the order of the models.
     """
 
-    def __init__(self, parts: Sequence[tuple[slice, LayerInput]]):
-        self.parts = parts
+    def __init__(self, batches: Sequence[tuple[slice, LayerInput]]):
+        self.batches = batches
 
     def tensors(self) -> tuple[Tensor, ...]:
         return tuple(each for batch in self._recordable for each in batch.tensors())
 
     def with_tensors(self, tensors: Sequence[Tensor]) -> SharedBatch:
-        left = iter(tensors)
-        made = [
-            each.with_tensors(list(islice(left, len(each.tensors())))) for each in self._recordable
+        remaining = iter(tensors)
+        batches = [
+            batch.with_tensors(list(islice(remaining, len(batch.tensors()))))
+            for batch in self._recordable
         ]
-        return SharedBatch(
-            [(models, each) for (models, _), each in zip(self.parts, made, strict=True)]
-        )
+        models = [models for models, _ in self.batches]
+        return SharedBatch(list(zip(models, batches, strict=True)))
 
     @property
     def _recordable(self) -> list[RecordableInput]:
-        return [cast(RecordableInput, batch) for _, batch in self.parts]
+        return [cast(RecordableInput, batch) for _, batch in self.batches]
 
     def affine_into(self, bias: Tensor | None, weights: Tensor, out: Tensor) -> None:
-        for models, batch in self.parts:
-            own = None if bias is None else bias[models]
-            batch.affine_into(own, weights[models], out[models])
+        for models, batch in self.batches:
+            models_bias = None if bias is None else bias[models]
+            batch.affine_into(models_bias, weights[models], out[models])
 
     def transposed_matmul_into(self, residual: Tensor, out: Tensor) -> None:
-        for models, batch in self.parts:
+        for models, batch in self.batches:
             batch.transposed_matmul_into(residual[models], out[models])
 
 
@@ -303,38 +307,39 @@ def _is_column(matrices: Tensor) -> bool:
     return matrices.shape[-1] == 1
 
 
-def _per_model(matrix: Tensor, stacked: Tensor) -> Tensor:
-    # torch multiplies compressed rows with one matrix or vector at a time; a single column is
-    # three times as fast as a vector.
-    if stacked.ndim == 3:
-        return torch.stack([_per_model(matrix, each) for each in stacked])
+def _multiply(matrix: Tensor, dense: Tensor) -> Tensor:
+    """Multiply CSR rows by a vector, a matrix, or a batch of matrices."""
+    # torch multiplies CSR rows by one matrix or vector at a time; a vector is three times as fast
+    # as a matrix with one column.
+    if dense.ndim == 3:
+        return torch.stack([_multiply(matrix, each) for each in dense])
     if matrix.device.type == "cuda":
-        return _row_sums(matrix, stacked)
-    if stacked.ndim == 2 and stacked.shape[1] == 1:
-        return (matrix @ stacked[:, 0])[:, None]
-    return matrix @ stacked
+        return _sum_products_by_row(matrix, dense)
+    if dense.ndim == 2 and dense.shape[1] == 1:
+        return (matrix @ dense[:, 0])[:, None]
+    return matrix @ dense
 
 
-def _multiplies_compressed(matrix: Tensor) -> bool:
-    # On a GPU the product of two compressed matrices has other bits every time, and torch without
-    # MKL cannot compute it.
+def _can_multiply_sparse(matrix: Tensor) -> bool:
+    # On a GPU the product of two sparse matrices is not deterministic, and torch without MKL cannot
+    # compute it.
     return matrix.device.type == "cpu" and torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
 
 
 def _dense_product(left: Tensor, right: Tensor) -> Tensor:
-    """Multiply two compressed matrices into a dense one.
+    """Multiply two sparse matrices into a dense one.
 
-    ``torch.sparse.mm`` makes a compressed matrix first, which takes several times as long, and
-    does not free all of its memory.
+    ``torch.sparse.mm`` computes a sparse matrix first, which takes several times as long, and does
+    not free all of its memory.
     """
     out = left.values().new_zeros(left.shape[0], right.shape[1])
     return torch.addmm(out, left, right, beta=0, out=out)
 
 
-def _row_sums(matrix: Tensor, dense: Tensor) -> Tensor:
-    """Multiply compressed rows with a matrix or vector, adding up in the order of the columns.
+def _sum_products_by_row(matrix: Tensor, dense: Tensor) -> Tensor:
+    """Multiply CSR rows by a matrix or vector, with sums in the order of the columns.
 
-    torch's own product on CUDA adds up in another order every time.
+    torch's own product on CUDA is not deterministic.
     """
     values = matrix.values()
     terms = torch.index_select(dense, 0, matrix.col_indices())
@@ -342,5 +347,5 @@ def _row_sums(matrix: Tensor, dense: Tensor) -> Tensor:
     return torch.segment_reduce(terms, "sum", offsets=matrix.crow_indices(), axis=0, unsafe=True)
 
 
-def _sum(parts: Iterable[Tensor]) -> Tensor:
-    return reduce(torch.Tensor.add_, parts)
+def _sum(tensors: Iterable[Tensor]) -> Tensor:
+    return reduce(torch.Tensor.add_, tensors)

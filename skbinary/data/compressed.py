@@ -1,8 +1,9 @@
-"""Dense rows whose columns that mostly hold one value are compressed.
+"""Dense rows with compressed columns, for columns that mostly hold one value.
 
-Tables of one-hot columns are made of such columns, and they stay so when they are scaled. With
-``x = usual + (x - usual)``, the first term is one row for all, and the second is mostly zero: a
-product with many rows is one with a single row, and one with the few numbers that are unusual.
+One-hot columns are of this kind, also after scaling. The most common value of a column is its fill
+value. In ``x = fill_value + (x - fill_value)`` the first term is the same for all rows and the
+second is sparse, so the product of a batch with the weights is that of a single row plus that of a
+sparse matrix.
 """
 
 from __future__ import annotations
@@ -18,256 +19,251 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skbinary.data.rows import DenseRows
-from skbinary.data.sparse import SparseMatrix, Tables
+from skbinary.data.sparse import DenseMatrices, SparseMatrix
 from skbinary.runtime.chunks import row_chunks, rows_per_fetch
 
-# At most this share of a column's rows may be unusual: each such number is multiplied in four
-# times the time that it takes among others, and is put in order for every batch.
-_MOST_UNUSUAL = 1 / 6
-_TIMES_AS_LONG = 4
-# What a step must be spared to be worth the calls, in products, and the width from which sums of
-# rows are quick.
-_FEWEST_PRODUCTS = 1_250_000
-_LEAST_WIDTH = 8
-# Rows by which the usual values are guessed.
-_SAMPLE = 255
+# At most this fraction of a column may differ from the fill value: a product with a sparse value
+# takes four times as long as with a dense one, and the values are sorted for every batch.
+_MAX_SPARSE_FRACTION = 1 / 6
+_SPARSE_COST = 4
+# The number of products that a step must save to make up for the additional calls, and the layer
+# width from which sums of rows are fast.
+_MIN_SAVED_PRODUCTS = 1_250_000
+_MIN_WIDTH = 8
+# Number of rows from which fill values are estimated.
+_SAMPLE_ROWS = 255
 
 
 class Columns(NamedTuple):
-    """What is compressed, and what is usual there.
+    """Which columns are compressed, and with which fill values.
 
     Parameters
     ----------
-    kept : Tensor of shape (n_kept,)
+    dense : Tensor of shape (n_dense,)
         Positions of the columns that are not compressed.
-    usual : Tensor of shape (n_features, 1)
-        The usual value of each column. Zero for those that are kept.
+    fill_values : Tensor of shape (n_features, 1)
+        The fill value of each column. Zero for dense columns.
     """
 
-    kept: Tensor
-    usual: Tensor
-
-    @classmethod
-    def of(cls, is_kept: Tensor, usual: Tensor) -> Columns:
-        """Make them of what each column is, and what is usual in it."""
-        return cls(torch.nonzero(is_kept)[:, 0], usual[:, None])
+    dense: Tensor
+    fill_values: Tensor
 
 
 class CompressedBatch:
-    """Rows that all models of a stack see, or as many rows for each of them.
+    """A batch of rows that all models share, or a batch for each model.
 
     Parameters
     ----------
     columns : Columns
-    dense : Tensor of shape (n_groups, n_rows, n_kept)
-        What is not compressed. With one group, all models see the same rows.
+    dense : Tensor of shape (n_batches, n_rows, n_dense)
+        The dense columns. There is one batch for all models, or one for each.
     by_row : SparseMatrix
-        For each row of each group, the columns that are not as usual, and by how much.
+        Differences from the fill values, row by row.
     by_column : SparseMatrix
-        The same, for each column of each group.
-    keeps : bool
-        Whether there are columns that are not compressed.
+        The same, column by column.
     """
 
     def __init__(
-        self,
-        columns: Columns,
-        dense: Tensor,
-        by_row: SparseMatrix,
-        by_column: SparseMatrix,
-        *,
-        keeps: bool,
+        self, columns: Columns, dense: Tensor, by_row: SparseMatrix, by_column: SparseMatrix
     ):
         self._columns = columns
         self._dense = dense
         self._by_row = by_row
         self._by_column = by_column
-        self._keeps = keeps
+        self._has_dense = len(columns.dense) > 0
 
     def split(self, n_rows: int) -> list[CompressedBatch]:
-        """Cut rows that all models see into smaller batches."""
-        own = self._by_row
-        starts = np.append(own.starts.numpy(), len(own.members))
-        stored = (own.factors.numpy(), own.members.numpy(), starts)
-        shape = (self._dense.shape[1], len(self._columns.usual))
-        return _batches(self._columns, self._dense, sp.csr_array(stored, shape=shape), n_rows)
+        """Split a batch that all models share into smaller ones."""
+        offsets, indices, values, _ = self._by_row
+        indptr = np.append(offsets.numpy(), len(indices))
+        shape = (self._dense.shape[1], len(self._columns.fill_values))
+        sparse = sp.csr_array((values.numpy(), indices.numpy(), indptr), shape=shape)
+        return _split(self._columns, self._dense, sparse, n_rows)
 
     def affine_into(self, bias: Tensor | None, weights: Tensor, out: Tensor) -> None:
-        """Multiply with the weights of a layer, of one model or of several."""
+        """Multiply by the weights of a layer of one or several models, and add the bias."""
         if weights.ndim == 2:
             weights, out = weights[None], out[None]
-        row = self._columns.usual.mT.expand(weights.shape[0], -1, -1)
+        fill_row = self._columns.fill_values.mT.expand(weights.shape[0], -1, -1)
         if bias is None:
-            shift = torch.bmm(row, weights)
+            shift = torch.bmm(fill_row, weights)
         else:
-            shift = torch.baddbmm(bias.view(-1, 1, bias.shape[-1]), row, weights)
-        tables = Tables.of(weights)
-        sums = self._by_row.sums(tables)
-        if self._keeps:
+            shift = torch.baddbmm(bias.view(-1, 1, bias.shape[-1]), fill_row, weights)
+        matrices = DenseMatrices.of(weights)
+        product = self._by_row.matmul(matrices)
+        if self._has_dense:
             dense = self._dense.expand(weights.shape[0], -1, -1)
-            sums.baddbmm_(dense, tables.select(self._columns.kept))
-        torch.add(sums, shift, out=out)
+            product.baddbmm_(dense, matrices.select(self._columns.dense))
+        torch.add(product, shift, out=out)
 
     def transposed_matmul_into(self, residual: Tensor, out: Tensor) -> None:
-        """Multiply each column with the errors of a layer, of one model or of several."""
+        """Multiply the transposed rows by the errors of a layer of one or several models."""
         if residual.ndim == 2:
             residual, out = residual[None], out[None]
-        sums = self._by_column.sums(Tables.of(residual))
+        product = self._by_column.matmul(DenseMatrices.of(residual))
         total = torch.sum(residual, dim=1, keepdim=True)
-        torch.addcmul(sums, self._columns.usual, total, out=out)
-        if self._keeps:
+        torch.addcmul(product, self._columns.fill_values, total, out=out)
+        if self._has_dense:
             dense = self._dense.expand(residual.shape[0], -1, -1)
-            out.index_copy_(1, self._columns.kept, torch.bmm(dense.mT, residual))
+            out.index_copy_(1, self._columns.dense, torch.bmm(dense.mT, residual))
 
 
 @dataclass(frozen=True)
 class FetchedCompressedRows:
-    """Rows that were fetched together, to be split into batches.
+    """Rows of several mini-batches that were fetched at once.
 
     Parameters
     ----------
     columns : Columns
-    dense : Tensor of shape (n_rows, n_kept)
-    unusual : csr_array of shape (n_rows, n_features)
+    dense : Tensor of shape (n_rows, n_dense)
+        The dense columns.
+    sparse : csr_array of shape (n_rows, n_features)
+        Differences from the fill values.
     """
 
     columns: Columns
     dense: Tensor
-    unusual: sp.csr_array
+    sparse: sp.csr_array
 
     def split(self, n_rows: int) -> list[CompressedBatch]:
-        """Cut the rows into batches."""
-        return _batches(self.columns, self.dense[None], self.unusual, n_rows)
+        """Split the rows into batches."""
+        return _split(self.columns, self.dense[None], self.sparse, n_rows)
 
 
-def _batches(
-    columns: Columns, dense: Tensor, unusual: sp.csr_array, n_rows: int
+def _split(
+    columns: Columns, dense: Tensor, sparse: sp.csr_array, n_rows: int
 ) -> list[CompressedBatch]:
-    """Cut rows into batches, and put what is unusual in each of them in order by columns.
+    """Split rows into batches, and sort the sparse values of each batch by columns.
 
     Parameters
     ----------
     columns : Columns
-    dense : Tensor of shape (n_groups, n_fetched, n_kept)
-    unusual : csr_array of shape (n_groups * n_fetched, n_features)
-        The rows of the first batch of each group, then those of the second one, and so on.
+    dense : Tensor of shape (n_models, n_fetched, n_dense)
+        The dense columns; n_models is one if all models share the batches.
+    sparse : csr_array of shape (n_models * n_fetched, n_features)
+        Differences from the fill values: first the rows of the first batch of each model, then
+        those of the second one, and so on.
     n_rows : int
-        Rows of a batch.
+        Number of rows of a batch.
     """
-    n_groups, n_features = len(dense), unusual.shape[1]
-    parts = torch.split(dense, n_rows, dim=1)
-    grid = (len(parts), n_groups)
-    # Of each group of each batch: its rows, its first row, and how much is stored of it.
-    n_own = np.repeat([part.shape[1] for part in parts], n_groups).astype(unusual.indices.dtype)
-    first = np.cumsum(n_own, dtype=n_own.dtype) - n_own
-    n_stored = np.diff(np.append(unusual.indptr[first], unusual.indptr[-1]))
-    # Put in order once for all batches: each group of each batch has columns of its own.
-    place = np.arange(len(n_own), dtype=n_own.dtype) * n_features
-    apart = (unusual.data, unusual.indices + np.repeat(place, n_stored), unusual.indptr)
-    shape = (unusual.shape[0], len(n_own) * n_features)
-    ordered = sp.csr_array(apart, shape=shape).tocsc()
-    within = ordered.indices - np.repeat(first, n_stored)
-    groups = np.tile(np.arange(n_groups, dtype=n_own.dtype), len(parts))
-    tables = np.repeat(groups, n_stored) if n_groups > 1 else None
-    n_terms = n_stored.reshape(grid).sum(axis=1)
-    by_row = _cut(
-        (unusual.indptr, unusual.indices, unusual.data),
-        tables, n_own.reshape(grid).sum(axis=1), n_terms,
-    )  # fmt: skip
-    by_column = _cut(
-        (ordered.indptr, within, ordered.data),
-        tables, np.full(len(parts), n_groups * n_features), n_terms,
-    )  # fmt: skip
+    n_models, n_features = len(dense), sparse.shape[1]
+    dense_batches = torch.split(dense, n_rows, dim=1)
+    grid = (len(dense_batches), n_models)
+    # For each model of each batch: its number of rows, its first row, its number of sparse values.
+    sizes = np.repeat([batch.shape[1] for batch in dense_batches], n_models)
+    sizes = sizes.astype(sparse.indices.dtype)
+    first_rows = np.cumsum(sizes, dtype=sizes.dtype) - sizes
+    n_values = np.diff(np.append(sparse.indptr[first_rows], sparse.indptr[-1]))
+    # All batches are sorted in one call: each model of each batch gets columns of its own.
+    first_columns = np.arange(len(sizes), dtype=sizes.dtype) * n_features
+    separate = (sparse.data, sparse.indices + np.repeat(first_columns, n_values), sparse.indptr)
+    shape = (sparse.shape[0], len(sizes) * n_features)
+    by_column = sp.csr_array(separate, shape=shape).tocsc()
+    rows_in_batch = by_column.indices - np.repeat(first_rows, n_values)
+    models = np.tile(np.arange(n_models, dtype=sizes.dtype), len(dense_batches))
+    matrix_index = np.repeat(models, n_values) if n_models > 1 else None
+    values_per_batch = n_values.reshape(grid).sum(axis=1)
+    rows_per_batch = sizes.reshape(grid).sum(axis=1)
+    columns_per_batch = np.full(len(dense_batches), n_models * n_features)
+    matrices = zip(
+        _split_matrix(sparse, sparse.indices, matrix_index, rows_per_batch, values_per_batch),
+        _split_matrix(by_column, rows_in_batch, matrix_index, columns_per_batch, values_per_batch),
+        strict=True,
+    )
     return [
-        CompressedBatch(columns, *each, keeps=len(columns.kept) > 0)
-        for each in zip(parts, by_row, by_column, strict=True)
+        CompressedBatch(columns, batch, *both)
+        for batch, both in zip(dense_batches, matrices, strict=True)
     ]
 
 
-def _cut(
-    stored: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
-    tables: NDArray[Any] | None,
-    n_bags: NDArray[Any],
-    n_terms: NDArray[Any],
+def _split_matrix(
+    matrix: Any,
+    indices: NDArray[Any],
+    matrix_index: NDArray[Any] | None,
+    rows_per_batch: NDArray[Any],
+    values_per_batch: NDArray[Any],
 ) -> Iterable[SparseMatrix]:
-    """Cut sums into those of each batch, by the count of their sums and of their terms."""
-    starts, members, factors = stored
-    begins = np.repeat(np.cumsum(n_terms) - n_terms, n_bags)
-    own_starts = torch.from_numpy(starts[:-1] - begins.astype(starts.dtype))
-    of_terms = [members, factors] if tables is None else [members, factors, tables]
-    pieces = [torch.split(torch.from_numpy(each), n_terms.tolist()) for each in of_terms]
-    return map(SparseMatrix, torch.split(own_starts, n_bags.tolist()), *pieces)
+    """Split a compressed matrix into one for each batch. Its indices are passed separately."""
+    first_values = np.repeat(np.cumsum(values_per_batch) - values_per_batch, rows_per_batch)
+    offsets = torch.from_numpy(matrix.indptr[:-1] - first_values.astype(matrix.indptr.dtype))
+    arrays = [indices, matrix.data]
+    if matrix_index is not None:
+        arrays.append(matrix_index)
+    parts = [torch.split(torch.from_numpy(each), values_per_batch.tolist()) for each in arrays]
+    return map(SparseMatrix, torch.split(offsets, rows_per_batch.tolist()), *parts)
 
 
 @dataclass(frozen=True)
 class CompressedRows:
-    """Rows of a table, to fetch batches from.
+    """Rows with compressed columns, to fetch batches from.
 
     Parameters
     ----------
     columns : Columns
-    dense : Tensor of shape (n_samples, n_kept)
-        The columns that are not compressed.
-    unusual : csr_array of shape (n_samples, n_features)
-        By how much numbers differ from the usual ones.
+    dense : Tensor of shape (n_samples, n_dense)
+        The dense columns.
+    sparse : csr_array of shape (n_samples, n_features)
+        Differences from the fill values.
     index : Tensor or None, default=None
-        Which of the rows are there. None for all.
+        The selected rows. None for all.
     """
 
     columns: Columns
     dense: Tensor
-    unusual: sp.csr_array
+    sparse: sp.csr_array
     index: Tensor | None = None
 
     def view(self, index: Tensor | None) -> CompressedRows:
-        """Cut out rows of the whole table. None for all."""
+        """Select rows of the whole table, or all rows for None."""
         return replace(self, index=index)
 
     def batch(self, index: Tensor) -> FetchedCompressedRows:
         """Fetch some of the rows."""
-        where = self.positions(index)
-        dense = torch.index_select(self.dense, 0, where)
-        return FetchedCompressedRows(self.columns, dense, self.unusual[where.numpy()])
+        positions = self.positions(index)
+        dense = torch.index_select(self.dense, 0, positions)
+        return FetchedCompressedRows(self.columns, dense, self.sparse[positions.numpy()])
 
     def fetch_size(self, batch_size: int) -> int:
-        """Tell how many rows are fetched at once."""
-        return rows_per_fetch(batch_size, self._numbers_per_row, self.dense.device)
+        """Return how many rows are fetched at once."""
+        return rows_per_fetch(batch_size, self._values_per_row, self.dense.device)
 
     def fetch_size_per_model(self, batch_size: int, n_models: int) -> int:
-        """Tell how many rows of each model are fetched at once."""
-        return rows_per_fetch(batch_size, n_models * self._numbers_per_row, self.dense.device)
+        """Return how many rows of each model are fetched at once."""
+        return rows_per_fetch(batch_size, n_models * self._values_per_row, self.dense.device)
 
     def has_same_table(self, other: object) -> bool:
-        """Tell whether both are rows of one table."""
-        return isinstance(other, CompressedRows) and self.unusual is other.unusual
+        """Check whether both are rows of the same table."""
+        return isinstance(other, CompressedRows) and self.sparse is other.sparse
 
-    def batches_per_model(self, where: Tensor, batch_size: int) -> list[CompressedBatch]:
-        """Give batches of the whole table, at positions of shape (n_models, n_rows)."""
-        dense = torch.index_select(self.dense, 0, where.flatten()).view(*where.shape, -1)
-        order = [part.flatten() for part in torch.split(where, batch_size, dim=1)]
-        return _batches(self.columns, dense, self.unusual[torch.cat(order).numpy()], batch_size)
+    def batches_per_model(self, positions: Tensor, batch_size: int) -> list[CompressedBatch]:
+        """Return batches of the whole table, at positions of shape (n_models, n_rows)."""
+        dense = torch.index_select(self.dense, 0, positions.flatten())
+        order = [batch.flatten() for batch in torch.split(positions, batch_size, dim=1)]
+        sparse = self.sparse[torch.cat(order).numpy()]
+        return _split(self.columns, dense.view(*positions.shape, -1), sparse, batch_size)
 
     def positions(self, index: Tensor) -> Tensor:
-        """Give where rows lie in the whole table."""
+        """Return the positions of rows in the whole table."""
         return index if self.index is None else self.index[index]
 
     def pays_off(self, width: int, batch_size: int) -> bool:
-        """Tell whether a first layer of this width is worth what compression costs.
+        """Check whether compression saves time for a first layer of this width.
 
-        It looks at one model, so that each model of a stack is trained as it is alone.
+        The decision does not depend on the number of models, so that a model in a batch is trained
+        on the same rows as a single model.
         """
-        n_compressed = self.unusual.shape[1] - self.dense.shape[1]
-        spared = n_compressed - _TIMES_AS_LONG * self.unusual.nnz / self.unusual.shape[0]
-        return may_pay_off(spared, width, batch_size)
+        n_compressed = self.sparse.shape[1] - self.dense.shape[1]
+        n_saved = n_compressed - _SPARSE_COST * self.sparse.nnz / self.sparse.shape[0]
+        return may_pay_off(n_saved, width, batch_size)
 
     @property
-    def _numbers_per_row(self) -> int:
-        return self.dense.shape[1] + 2 * self.unusual.nnz // self.unusual.shape[0]
+    def _values_per_row(self) -> int:
+        return self.dense.shape[1] + 2 * self.sparse.nnz // self.sparse.shape[0]
 
 
 def may_pay_off(n_columns: float, width: int, batch_size: int) -> bool:
-    """Tell whether it pays to be spared so many columns."""
-    return width >= _LEAST_WIDTH and n_columns * width * batch_size >= _FEWEST_PRODUCTS
+    """Check whether saving the products of so many columns makes up for the additional calls."""
+    return width >= _MIN_WIDTH and n_columns * width * batch_size >= _MIN_SAVED_PRODUCTS
 
 
 def compress(rows: DenseRows) -> CompressedRows | None:
@@ -280,49 +276,50 @@ def compress(rows: DenseRows) -> CompressedRows | None:
     Returns
     -------
     CompressedRows or None
-        The whole table in which the rows lie. None if it is not a table of float32 in the memory
-        of the processor, or has no such columns.
+        The whole table to which the rows belong. None if it is not of float32 in CPU memory, or
+        has no such columns.
     """
     values = rows.values
-    single = rows.dtype == values.dtype == torch.float32
-    if not single or values.device.type != "cpu" or len(values) == 0:
+    is_float32 = rows.dtype == values.dtype == torch.float32
+    if not is_float32 or values.device.type != "cpu" or len(values) == 0:
         return None
     n_rows, n_features = values.shape
-    sample = values[:: -(-n_rows // _SAMPLE)]
-    usual = sample.median(dim=0).values
-    is_chosen = (sample != usual).float().mean(dim=0) <= 2 * _MOST_UNUSUAL
-    where, columns = _unusual(values, usual, is_chosen)
-    n_unusual = torch.from_numpy(np.bincount(columns, minlength=n_features))
-    is_chosen &= n_unusual <= _MOST_UNUSUAL * n_rows
-    if not bool(is_chosen.any()):
+    sample = values[:: -(-n_rows // _SAMPLE_ROWS)]
+    fill_values = sample.median(dim=0).values
+    is_sparse = (sample != fill_values).float().mean(dim=0) <= 2 * _MAX_SPARSE_FRACTION
+    positions, columns = _find_differences(values, fill_values, is_sparse)
+    n_different = torch.from_numpy(np.bincount(columns, minlength=n_features))
+    is_sparse &= n_different <= _MAX_SPARSE_FRACTION * n_rows
+    if not bool(is_sparse.any()):
         return None
-    counts = is_chosen.numpy()[columns]
-    where, columns = where[counts], columns[counts]
-    usual = torch.where(is_chosen, usual, 0)
-    differences = values.numpy().reshape(-1)[where] - usual.numpy()[columns]
-    starts = np.searchsorted(where, np.arange(n_rows + 1) * n_features)
-    unusual = sp.csr_array((differences, columns, starts), shape=(n_rows, n_features))
-    kinds = Columns.of(~is_chosen, usual)
-    return CompressedRows(kinds, values[:, kinds.kept].contiguous(), unusual)
+    is_used = is_sparse.numpy()[columns]
+    positions, columns = positions[is_used], columns[is_used]
+    fill_values = torch.where(is_sparse, fill_values, 0)
+    differences = values.numpy().reshape(-1)[positions] - fill_values.numpy()[columns]
+    indptr = np.searchsorted(positions, np.arange(n_rows + 1) * n_features)
+    sparse = sp.csr_array((differences, columns, indptr), shape=(n_rows, n_features))
+    dense_columns = torch.nonzero(~is_sparse)[:, 0]
+    dense = values[:, dense_columns].contiguous()
+    return CompressedRows(Columns(dense_columns, fill_values[:, None]), dense, sparse)
 
 
-def _unusual(
-    values: Tensor, usual: Tensor, is_chosen: Tensor
+def _find_differences(
+    values: Tensor, fill_values: Tensor, is_sparse: Tensor
 ) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
-    """Find the numbers of the chosen columns that are not as usual.
+    """Find the values of sparse columns that differ from the fill value.
 
     Returns
     -------
-    where : ndarray of int of shape (n_unusual,)
-        Where they are in the table, row after row.
-    columns : ndarray of int of shape (n_unusual,)
+    positions : ndarray of int of shape (n_different,)
+        Positions in the flattened table, ascending.
+    columns : ndarray of int of shape (n_different,)
     """
     n_rows, n_features = values.shape
-    if not bool(is_chosen.any()):
+    if not bool(is_sparse.any()):
         return np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.int32)
-    found = [
-        np.flatnonzero((values[chunk] != usual).logical_and_(is_chosen)) + chunk.start * n_features
-        for chunk in row_chunks(n_rows, n_features, values.device)
-    ]
-    where = np.concatenate(found)
-    return where, (where % n_features).astype(np.int32)
+    found = []
+    for chunk in row_chunks(n_rows, n_features, values.device):
+        differs = (values[chunk] != fill_values).logical_and_(is_sparse)
+        found.append(np.flatnonzero(differs) + chunk.start * n_features)
+    positions = np.concatenate(found)
+    return positions, (positions % n_features).astype(np.int32)

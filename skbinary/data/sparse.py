@@ -1,4 +1,4 @@
-"""Weighted sums of rows of a table, which is what a product with a sparse matrix is made of."""
+"""Products of sparse matrices with batches of dense matrices, as sums of rows."""
 
 from __future__ import annotations
 
@@ -9,95 +9,98 @@ import torch
 from torch import Tensor
 
 
-class Tables(NamedTuple):
-    """Tables of one shape, one below the other.
+class DenseMatrices(NamedTuple):
+    """Dense matrices of one shape, one below the other.
 
     Parameters
     ----------
     rows : Tensor of shape (n_all_rows, n_columns)
-    n : int
-        Count of the tables.
-    distance : int
-        Rows from the beginning of a table to the beginning of the next.
+    n_matrices : int
+        Number of matrices.
+    stride : int
+        Number of rows from the beginning of a matrix to the beginning of the next.
     """
 
     rows: Tensor
-    n: int
-    distance: int
+    n_matrices: int
+    stride: int
 
     @classmethod
-    def of(cls, tables: Tensor) -> Tables:
-        """Make them of a tensor of shape (n_tables, n_rows, n_columns).
-
-        It is not copied where its memory is laid out so.
-        """
-        n, n_rows, n_columns = tables.shape
-        gap, *within = tables.stride()
-        if within != [n_columns, 1] or gap % n_columns:
-            return cls(tables.reshape(-1, n_columns), n, n_rows)
-        distance = gap // n_columns
-        end = (n - 1) * distance + n_rows
-        return cls(tables.as_strided((end, n_columns), (n_columns, 1)), n, distance)
+    def of(cls, matrices: Tensor) -> DenseMatrices:
+        """View a tensor of shape (n_matrices, n_rows, n_columns) so, or copy it if need be."""
+        n_matrices, n_rows, n_columns = matrices.shape
+        matrix_stride, *strides = matrices.stride()
+        if strides != [n_columns, 1] or matrix_stride % n_columns:
+            return cls(matrices.reshape(-1, n_columns), n_matrices, n_rows)
+        stride = matrix_stride // n_columns
+        n_all_rows = (n_matrices - 1) * stride + n_rows
+        rows = matrices.as_strided((n_all_rows, n_columns), (n_columns, 1))
+        return cls(rows, n_matrices, stride)
 
     def select(self, index: Tensor) -> Tensor:
-        """Copy some rows of each table, as a tensor of shape (n_tables, n_selected, n_columns)."""
-        places = (_counted(self.n, self.distance, index.dtype) + index).view(-1)
-        return torch.index_select(self.rows, 0, places).view(self.n, len(index), -1)
+        """Copy some rows of each matrix, to shape (n_matrices, n_selected, n_columns)."""
+        positions = (_multiples(self.n_matrices, self.stride, index.dtype) + index).view(-1)
+        return torch.index_select(self.rows, 0, positions).view(self.n_matrices, len(index), -1)
 
 
 class SparseMatrix(NamedTuple):
-    """Weighted sums of rows of a table, or of several tables.
+    """A sparse matrix to multiply dense matrices by, or a sparse matrix for each of them.
+
+    The format is that of ``torch.nn.functional.embedding_bag``: the product of a row is a weighted
+    sum of rows of the dense matrix.
 
     Parameters
     ----------
-    starts : Tensor of shape (n_bags,) or (n_tables * n_bags,)
-        Where the terms of each sum begin.
-    members : Tensor of shape (n_terms,)
-        Which rows are summed. Integers of the type of `starts`.
-    factors : Tensor of shape (n_terms,)
-        What they are multiplied with.
-    tables : Tensor of shape (n_terms,) or None, default=None
-        Which tables the rows are of, if each has sums of its own. None where all have the same.
+    offsets : Tensor of shape (n_rows,) or (n_matrices * n_rows,)
+        Position of the first value of each row.
+    indices : Tensor of shape (n_values,)
+        Column of each value. Integers of the type of `offsets`.
+    values : Tensor of shape (n_values,)
+    matrix_index : Tensor of shape (n_values,) or None, default=None
+        Which dense matrix each value is multiplied by, if there is a sparse matrix for each of
+        them. None if one sparse matrix is multiplied by all.
     """
 
-    starts: Tensor
-    members: Tensor
-    factors: Tensor
-    tables: Tensor | None = None
+    offsets: Tensor
+    indices: Tensor
+    values: Tensor
+    matrix_index: Tensor | None = None
 
-    def sums(self, tables: Tables) -> Tensor:
-        """Sum up rows, each sum in the order of its terms.
+    def matmul(self, matrices: DenseMatrices) -> Tensor:
+        """Multiply by dense matrices. The terms of each sum are added in their order.
 
         Parameters
         ----------
-        tables : Tables
+        matrices : DenseMatrices
 
         Returns
         -------
-        Tensor of shape (n_tables, n_bags, n_columns)
+        Tensor of shape (n_matrices, n_rows, n_columns)
         """
-        if tables.n == 1:
-            return self._of(tables.rows)[None]
-        sums = self._in_one(tables.n, tables.distance)._of(tables.rows)
-        return sums.view(tables.n, -1, sums.shape[1])
+        if matrices.n_matrices == 1:
+            return self._matmul(matrices.rows)[None]
+        product = self._block_diagonal(matrices)._matmul(matrices.rows)
+        return product.view(matrices.n_matrices, -1, product.shape[1])
 
-    def _of(self, table: Tensor) -> Tensor:
+    def _matmul(self, matrix: Tensor) -> Tensor:
         # What torch.nn.functional.embedding_bag calls, without its checks, which take as long.
-        sums: Tensor = torch.embedding_bag(
-            table, self.members, self.starts, per_sample_weights=self.factors
+        product: Tensor = torch.embedding_bag(
+            matrix, self.indices, self.offsets, per_sample_weights=self.values
         )[0]
-        return sums
+        return product
 
-    def _in_one(self, n_tables: int, distance: int) -> SparseMatrix:
-        """Give the sums of all tables as sums of a table in which they lie one below the other."""
-        if self.tables is not None:
-            return SparseMatrix(self.starts, self.members + self.tables * distance, self.factors)
-        starts = self.starts + _counted(n_tables, 1, self.starts.dtype) * len(self.members)
-        members = self.members + _counted(n_tables, distance, self.members.dtype)
-        return SparseMatrix(starts.view(-1), members.view(-1), self.factors.repeat(n_tables))
+    def _block_diagonal(self, matrices: DenseMatrices) -> SparseMatrix:
+        """Return the matrix that multiplies all dense matrices as one."""
+        n, stride = matrices.n_matrices, matrices.stride
+        if self.matrix_index is not None:
+            indices = self.indices + self.matrix_index * stride
+            return SparseMatrix(self.offsets, indices, self.values)
+        offsets = self.offsets + _multiples(n, 1, self.offsets.dtype) * len(self.indices)
+        indices = self.indices + _multiples(n, stride, self.indices.dtype)
+        return SparseMatrix(offsets.view(-1), indices.view(-1), self.values.repeat(n))
 
 
 @lru_cache(maxsize=64)
-def _counted(n: int, step: int, dtype: torch.dtype) -> Tensor:
-    """Give the first multiples of a step, one below the other."""
+def _multiples(n: int, step: int, dtype: torch.dtype) -> Tensor:
+    """Return the first n multiples of a step, of shape (n, 1)."""
     return torch.arange(n, dtype=dtype).mul_(step)[:, None]

@@ -1,4 +1,4 @@
-"""What users call on both classifiers: fit, partial_fit, the predictions and fitted attributes."""
+"""The base class of both classifiers: fit, partial_fit, predictions and fitted attributes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import functools
 import math
 from abc import abstractmethod
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skbinary.callbacks.sklearn import init_callback_context, set_callbacks
@@ -23,10 +22,12 @@ from skbinary.data.weights import check_weight
 from skbinary.estimators import files, html
 from skbinary.estimators.fitting import Fit, warn_of_majority, with_choice
 from skbinary.estimators.observers import FitObservers
+from skbinary.estimators.parameter_types import Monitor, Objective, PosLabel, Threshold
 from skbinary.estimators.parameters import (
     check_monitor_and_threshold,
-    has_partial_fit,
+    if_partial_fit_is_available,
     suggesting,
+    validated_parameters,
 )
 from skbinary.estimators.recipe import Recipe
 from skbinary.estimators.rollback import unchanged_on_error
@@ -54,29 +55,31 @@ if TYPE_CHECKING:
 
 
 class BinaryClassifier(ClassifierMixin, BaseEstimator):
-    """A linear model or a network for two classes, trained with BCE-with-logits.
+    """Base class of the binary classifiers, which minimize the log loss.
 
-    Subclasses say what their parameters mean to the solvers, and document them.
+    Subclasses have parameters, their documentation, and a recipe: what the parameters mean to the
+    solvers.
     """
 
-    # What an error says when memory runs out.
+    # What to do if memory runs out, for the error message.
     _memory_advice = (
         "Pass float32 rows, lower batch_size or the number of units, or set device='cpu' if the "
         "device is an accelerator."
     )
-    # Whether X may have more than two dimensions, which are flattened.
+    # Whether X may have more than two dimensions. Samples are then flattened.
     _takes_images = False
     _doc_link_module = "skbinary"
     _doc_link_template = "{page}"
 
     solver: str
     learning_rate_init: float
-    early_stopping: bool | str
-    monitor: Any
-    threshold: Any
-    pos_label: Any
+    early_stopping: bool | Literal["auto"]
+    monitor: Monitor
+    threshold: Threshold
+    pos_label: PosLabel
     warm_start: bool
     n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
     _state: FittedState
 
     @abstractmethod
@@ -86,7 +89,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
     # -- fitting ----------------------------------------------------------------------------
 
     @unchanged_on_error
-    @_fit_context(prefer_skip_nested_validation=True)
+    @validated_parameters()
     def fit(
         self,
         X: Any,
@@ -98,42 +101,45 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         y_val: Any = None,
         sample_weight_val: Any = None,
     ) -> Self:
-        """Train on labelled rows.
+        """Fit the model to training data.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, data frame, torch tensor} of shape \
                 (n_samples, n_features)
-            The rows. Finite real numbers of any type. A ``TorchMLPClassifier`` also takes more
-            than two dimensions, which it flattens in C order.
+            Training data: finite real numbers of any type. ``TorchMLPClassifier`` also takes more
+            than two dimensions, and flattens each sample in C order.
         y : array-like of shape (n_samples,)
-            Any two labels. The positive class is the second one in sorted order.
+            Labels of two classes, numbers, strings or booleans. The positive class is the second
+            one in sorted order, unless the parameter ``pos_label`` names it.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, zero or more. A row of weight 2 counts like the row twice.
+            Weights of the samples, 0 or more. A sample of weight 2 counts like the sample twice.
+            None gives all samples weight 1.
         groups : array-like of shape (n_samples,), default=None
-            The group of each row, for example a patient, a customer or a day. Rows of one group are
-            held out together wherever ``fit`` holds rows out: for early stopping, for the folds of
-            an ensemble, and for the folds on which a threshold is chosen.
-        X_val : like X, default=None
-            Rows that are scored after every epoch and never trained on. With early stopping they
-            decide when to stop, and a threshold that is to be chosen is chosen on them. In a
-            pipeline they are transformed like `X` only with ``transform_input=["X_val"]``, as in
-            the second example. ``fit`` warns if they are clearly on a different scale.
+            Group of each sample, such as a patient, a customer or a day. Samples of one group stay
+            together wherever ``fit`` splits the data: into training and validation set, into the
+            folds of an ensemble, and into the folds on which a threshold is chosen.
+        X_val : {array-like, sparse matrix, data frame, torch tensor} of shape \
+                (n_validation_samples, n_features), default=None
+            Validation set. It is scored after every epoch and never trained on. Early stopping and
+            an objective for the threshold use it instead of a part of `X`. In a pipeline it is
+            transformed like `X` only with ``transform_input=["X_val"]``, as in the second example.
+            ``fit`` warns if its features are clearly on a different scale.
         y_val : array-like of shape (n_validation_samples,), default=None
-            Their labels.
+            Labels of the validation set.
         sample_weight_val : array-like of shape (n_validation_samples,), default=None
-            Their weights.
+            Weights of the validation set, 0 or more.
 
         Returns
         -------
         self : estimator
-            Fitted.
+            The fitted estimator.
 
         Raises
         ------
         ValueError
-            If the data or a parameter is not as described, or if the training diverges. The
-            estimator is then what it was before.
+            If a parameter or the data is invalid, or if training diverges. The estimator is then
+            unchanged.
 
         Examples
         --------
@@ -144,7 +150,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         >>> print(model.stop_reason_)
         converged
 
-        Validation rows in a pipeline, transformed like the others by metadata routing:
+        A validation set in a pipeline, transformed like the training set by metadata routing:
 
         >>> from sklearn import config_context
         >>> from sklearn.datasets import load_breast_cancer
@@ -182,35 +188,39 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
             self._state = Fit(recipe, data, observers, previous).run()
         return self
 
-    @available_if(has_partial_fit)
+    @if_partial_fit_is_available
     @unchanged_on_error
-    @_fit_context(prefer_skip_nested_validation=True)
+    @validated_parameters()
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
-        """Train one epoch more on labelled rows. Mini-batch solvers only.
+        """Train for one epoch on training data, starting from the current weights.
+
+        Only available with a mini-batch solver, without ``early_stopping=True``, with a number as
+        ``threshold``, and without an ensemble.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, data frame, torch tensor} of shape \
                 (n_samples, n_features)
-            The rows, as in ``fit``.
+            Training data, as in ``fit``.
         y : array-like of shape (n_samples,)
-            Their labels.
+            Labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+            Weights of the samples, 0 or more. None gives all samples weight 1.
         classes : array-like of shape (2,), default=None
-            Both labels. Needed at the first call unless `y` holds both.
+            The labels of both classes. Required in the first call unless `y` has both.
 
         Returns
         -------
         self : estimator
-            Trained for one epoch more.
+            The estimator, trained for one more epoch.
 
         Raises
         ------
         ValueError
-            If `y` holds a label that is not among the classes.
+            If `y` has a label that is not one of the classes, or if training diverges. The
+            estimator is then unchanged.
         AttributeError
-            If the solver is a full-batch one, or ``early_stopping`` is set.
+            If the parameters do not allow ``partial_fit``.
 
         Examples
         --------
@@ -222,48 +232,55 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         ['yes']
         """
         previous = self.__dict__.get("_state")
-        known = None if previous is None else previous.classes
+        expected = None if previous is None else previous.classes
         if classes is not None:
             classes = find_classes(type(self).__name__, np.asarray(classes))
-            if known is not None and not np.array_equal(known, classes):
+            if expected is not None and not np.array_equal(expected, classes):
                 raise ValueError(
-                    f"classes must be {known.tolist()}, as in the first call of partial_fit, got "
-                    f"{classes.tolist()}. Leave classes out, or make a new estimator."
+                    f"classes must be {expected.tolist()}, as in the first call of partial_fit, "
+                    f"got {classes.tolist()}. Leave classes out, or use a new estimator."
                 )
-            known = classes
+            expected = classes
         with one_torch_thread():
             table, none = (X, y, sample_weight), (None, None, None)
-            data = check_data(self, table, none, reset=previous is None, classes=known)
+            data = check_data(self, table, none, reset=previous is None, classes=expected)
             recipe = self._recipe(data, is_partial=True)
             observers = FitObservers(self, data, is_partial=True)
             self._state = Fit(recipe, data, observers, previous).run()
         return self
 
     @unchanged_on_error
-    def tune_threshold(self, X: Any, y: Any, objective: Any, *, sample_weight: Any = None) -> Self:
-        """Choose the threshold on rows of one's choice, without training.
+    def tune_threshold(
+        self, X: Any, y: Any, objective: Objective, *, sample_weight: Any = None
+    ) -> Self:
+        """Choose the decision threshold of the fitted model for an objective.
+
+        The model is not trained.
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, data frame, tensor} of shape (n_samples, n_features)
-            The rows. They should not be those that the model was trained on.
+        X : {array-like, sparse matrix, data frame, torch tensor} of shape \
+                (n_samples, n_features)
+            Data to choose the threshold on. It should not be data that the model was trained on.
         y : array-like of shape (n_samples,)
-            Their labels.
+            Labels.
         objective : str, callable or dict
-            What the threshold shall achieve, as the parameter ``threshold`` says it.
+            The objective: a metric to maximize, a constraint, or the costs of errors, in the same
+            form as the parameter ``threshold``.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+            Weights of the samples, 0 or more. None gives all samples weight 1.
 
         Returns
         -------
         self : estimator
-            With new ``threshold_``, ``threshold_curve_`` and ``threshold_interval_``.
+            The estimator, with new ``threshold_``, ``threshold_curve_`` and
+            ``threshold_interval_``.
 
         Raises
         ------
         ValueError
-            If the objective is a number or none that is known, or the rows hold one class only.
-            The estimator is then what it was before.
+            If the objective is a number or unknown, or if `y` has one class only. The estimator is
+            then unchanged.
 
         Examples
         --------
@@ -279,8 +296,8 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         0.98
         """
         state = self._fitted()
-        wanted = parse_threshold(objective)
-        if isinstance(wanted, float):
+        parsed = parse_threshold(objective)
+        if isinstance(parsed, float):
             raise ValueError(
                 "objective must be the name of a metric, a callable, a constraint or costs, got "
                 f"{objective!r}. Set the parameter threshold to use a number."
@@ -294,27 +311,28 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
             logits = Scorer.of(state).logits(rows)
             scored = ThresholdData.from_logits(logits, labels, weight, state.classes, positive)
             warn_of_majority(state.classes, self.pos_label, labels)
-            choice = choose_threshold(wanted, scored)
+            choice = choose_threshold(parsed, scored)
         self._state = with_choice(state, choice, self.threshold, self.pos_label)
         return self
 
     def set_callbacks(self, *callbacks: Any) -> Self:
-        """Set scikit-learn's callbacks. They need scikit-learn 1.9 or newer.
+        """Set scikit-learn callbacks, which require scikit-learn 1.9 or newer.
 
         Parameters
         ----------
         *callbacks : callback instances
-            For example ``sklearn.callback.ProgressBar()``. None at all takes them away.
+            For example ``sklearn.callback.ProgressBar()``. Without arguments, all callbacks are
+            removed.
 
         Returns
         -------
         self : estimator
-            The same one.
+            The estimator itself.
 
         Raises
         ------
         ImportError
-            If this scikit-learn has no callbacks.
+            If the installed scikit-learn has no callbacks.
         """
         set_callbacks(self, *callbacks)
         return self
@@ -322,19 +340,20 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
     # -- predictions ------------------------------------------------------------------------
 
     def decision_function(self, X: Any) -> NDArray[np.floating]:
-        """Give the logit of the positive class.
-
-        It is computed in the precision of `X`: float32 rows in float32, all others in float64.
+        """Compute the logit (log-odds) of the class ``classes_[1]``.
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, data frame, tensor} of shape (n_samples, n_features)
-            The rows, with the features that ``fit`` has seen.
+        X : {array-like, sparse matrix, data frame, torch tensor} of shape \
+                (n_samples, n_features)
+            Samples, with the same features as in ``fit``. float32 data is scored in float32, all
+            other data in float64.
 
         Returns
         -------
         ndarray of shape (n_samples,)
-            The natural logarithm of the odds of ``classes_[1]``.
+            The natural logarithm of the odds of ``classes_[1]``. For an ensemble, the mean of its
+            members' logits.
 
         Examples
         --------
@@ -346,17 +365,18 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         return self._score(X, write_logits, 1)[:, 0]
 
     def predict_proba(self, X: Any) -> NDArray[np.floating]:
-        """Give the probability of both classes.
+        """Compute the probabilities of both classes.
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, data frame, tensor} of shape (n_samples, n_features)
-            The rows.
+        X : {array-like, sparse matrix, data frame, torch tensor} of shape \
+                (n_samples, n_features)
+            Samples, with the same features as in ``fit``.
 
         Returns
         -------
         ndarray of shape (n_samples, 2)
-            In the order of ``classes_``. Each row sums to one.
+            Probabilities, with columns in the order of ``classes_``. Each row sums to 1.
 
         Examples
         --------
@@ -369,18 +389,19 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         return self._score(X, write_probabilities, 2)
 
     def predict_log_proba(self, X: Any) -> NDArray[np.floating]:
-        """Give the natural logarithm of the probability of both classes.
+        """Compute the natural logarithm of the probabilities of both classes.
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, data frame, tensor} of shape (n_samples, n_features)
-            The rows.
+        X : {array-like, sparse matrix, data frame, torch tensor} of shape \
+                (n_samples, n_features)
+            Samples, with the same features as in ``fit``.
 
         Returns
         -------
         ndarray of shape (n_samples, 2)
-            In the order of ``classes_``. The logarithm of what ``predict_proba`` gives, so it is
-            -inf where that rounds to zero.
+            The logarithm of ``predict_proba``, with columns in the order of ``classes_``. It is
+            -inf where the probability rounds to 0.
 
         Examples
         --------
@@ -393,22 +414,23 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
             return np.log(self.predict_proba(X))
 
     def predict(self, X: Any, *, threshold: float | None = None) -> NDArray[np.generic]:
-        """Label rows.
+        """Predict the class of each sample.
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, data frame, tensor} of shape (n_samples, n_features)
-            The rows.
+        X : {array-like, sparse matrix, data frame, torch tensor} of shape \
+                (n_samples, n_features)
+            Samples, with the same features as in ``fit``.
         threshold : float, default=None
-            A row gets the positive label when the probability of that label is at least this
-            number in [0, 1]. None takes ``threshold_``, or the number that the parameter
-            ``threshold`` was set to since. The positive label is ``pos_label``, by default
-            ``classes_[1]``.
+            Decision threshold in [0, 1]: the positive class is predicted when its probability is
+            at least this number. The positive class is ``pos_label``, by default ``classes_[1]``.
+            None uses ``threshold_``, or the number that the parameter ``threshold`` was set to
+            after ``fit``.
 
         Returns
         -------
         ndarray of shape (n_samples,)
-            One of ``classes_`` for each row.
+            Predicted labels.
 
         Examples
         --------
@@ -417,19 +439,21 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         >>> print(model.predict([[2.0]]), model.predict([[2.0]], threshold=0.9))
         ['yes'] ['no']
         """
-        given = None if threshold is None else check_threshold(threshold)
+        if threshold is not None:
+            threshold = check_threshold(threshold)
         classes = self._fitted().classes
         positive = positive_index(self.pos_label, classes)
         probability = self._score(X, write_probability_of(positive), 1)[:, 0]
-        chosen = self._threshold_in_force() if given is None else given
-        return apply_threshold(probability, chosen, classes if positive else classes[::-1])
+        if threshold is None:
+            threshold = self._threshold_in_force()
+        return apply_threshold(probability, threshold, classes if positive else classes[::-1])
 
     def _score(self, X: Any, write: Writer, n_columns: int) -> NDArray[np.floating]:
-        """Check rows, and write what their logits stand for into a new array."""
+        """Check samples, and compute their logits or probabilities."""
         scorer = Scorer.of(self._fitted())
         try:
             with default_settings():
-                # A linear score is finite only if its row is, so the rows are not searched.
+                # A linear score is finite only if its row is, so that the rows need no check.
                 rows = check_rows(self, X, reset=False, finite=not scorer.is_linear)
                 out, is_finite = scorer.scores(rows, write, n_columns)
                 if not is_finite:
@@ -438,55 +462,55 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            advice = "Score fewer rows at a time, or pass them as float32."
-            raise out_of_memory(error, "The rows and their scores", advice) from error
+            advice = "Score fewer samples at a time, or pass them as float32."
+            raise out_of_memory(error, "X and its scores", advice) from error
 
     def _threshold_in_force(self) -> float:
-        """Return a number that was set as threshold since ``fit``, or the fitted threshold."""
-        state, given = self._fitted(), self.threshold
-        known, known_label = state.threshold_parameter, state.pos_label_parameter
-        # Arrays are compared number by number, so what is no number must be of the same type.
-        is_number = isinstance(given, Real)
-        is_known = bool((is_number or type(given) is type(known)) and given == known)
-        if is_known and self.pos_label == known_label:
+        """Return the number that ``threshold`` was set to after ``fit``, or else ``threshold_``."""
+        state, threshold = self._fitted(), self.threshold
+        at_fit, label_at_fit = state.threshold_parameter, state.pos_label_parameter
+        # Comparing with an array gives an array, so only equal types are compared.
+        is_number = isinstance(threshold, Real)
+        is_unchanged = bool((is_number or type(threshold) is type(at_fit)) and threshold == at_fit)
+        if is_unchanged and self.pos_label == label_at_fit:
             return state.threshold
         if is_number:
-            return check_threshold(given)
-        if is_known:
+            return check_threshold(threshold)
+        if is_unchanged:
             raise ValueError(
-                f"pos_label must stay {known_label!r}, for which the threshold was chosen, got "
-                f"{self.pos_label!r}. Call fit or tune_threshold to choose another one."
+                f"pos_label must stay {label_at_fit!r}, for which the threshold was chosen, got "
+                f"{self.pos_label!r}. Call fit or tune_threshold to choose the threshold again."
             )
         raise ValueError(
             "threshold must be a number in [0, 1] to be set after fit, got "
-            f"{given!r}. Call fit or tune_threshold to choose one."
+            f"{threshold!r}. Call fit or tune_threshold to choose it for an objective."
         )
 
     # -- fitted attributes ------------------------------------------------------------------
 
     @property
     def classes_(self) -> NDArray[np.generic]:
-        """The labels, sorted, an array of shape (2,)."""
+        """The labels in sorted order, an array of shape (2,)."""
         return self._fitted().classes
 
     @property
     def device_(self) -> str:
-        """Where the model was trained."""
+        """Device that the model was trained on."""
         return self._fitted().device
 
     @property
     def history_(self) -> Curves | list[Curves]:
-        """All curves by name, or a list of them for an ensemble."""
+        """All curves by name; for an ensemble, a list with those of each member."""
         return per_model(self._fitted().curves)
 
     @property
     def best_epoch_(self) -> int | list[int]:
-        """The epoch, counted from 1, whose weights are kept."""
+        """The epoch, counted from 1, whose weights were kept; for an ensemble, a list."""
         return per_model(self._fitted().best_epoch)
 
     @property
     def stop_reason_(self) -> StopReason | list[StopReason]:
-        """Why training stopped, or a list of reasons for an ensemble."""
+        """Why training stopped; for an ensemble, a list with one reason for each member."""
         reasons: StopReason | list[StopReason] = per_model(
             [each and StopReason(each) for each in self._fitted().stop_reason]
         )
@@ -494,27 +518,27 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
 
     @property
     def threshold_(self) -> float:
-        """The decision threshold that ``fit`` or ``tune_threshold`` has set."""
+        """Decision threshold set by ``fit`` or ``tune_threshold``."""
         return self._fitted().threshold
 
     @property
     def threshold_curve_(self) -> dict[str, NDArray[Any]]:
-        """The thresholds that were compared, if one was chosen."""
+        """The thresholds that were compared. Only if one was chosen for an objective."""
         return self._optional("threshold_curve")
 
     @property
     def threshold_interval_(self) -> tuple[float, float]:
-        """Where the chosen threshold falls in 90% of bootstrap resamples."""
+        """Interval that contains the chosen threshold in 90% of bootstrap resamples."""
         return self._optional("threshold_interval")
 
     @property
     def loss_curve_(self) -> list[float] | list[list[float]]:
-        """Mean weighted loss over the training set after each epoch, in nats."""
+        """Training loss after each epoch, in nats per unit of weight."""
         return self._fitted().curve("loss")
 
     @property
     def validation_loss_curve_(self) -> list[float] | list[list[float]] | None:
-        """Mean weighted loss over the validation set after each epoch, in nats."""
+        """Validation loss after each epoch, in nats per unit of weight."""
         return self._fitted().curve("validation_loss")
 
     @property
@@ -524,12 +548,12 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
 
     @property
     def best_validation_score_(self) -> float | None:
-        """The highest of ``validation_scores_``; for an ensemble, the mean over its members."""
+        """The maximum of ``validation_scores_``; for an ensemble, the mean over its members."""
         curves = [each.get("validation_score") for each in self._fitted().curves]
-        known = [curve for curve in curves if curve is not None]
-        if not known:
+        recorded = [curve for curve in curves if curve is not None]
+        if not recorded:
             return None
-        best = [max((s for s in curve if s == s), default=math.nan) for curve in known]
+        best = [max((s for s in curve if s == s), default=math.nan) for curve in recorded]
         return float(np.mean(best))
 
     @property
@@ -557,13 +581,13 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         return state  # type: ignore[return-value]  # check_is_fitted raises
 
     def _optional(self, name: str) -> Any:
-        """Return what only some fits learn, or raise AttributeError."""
+        """Return a fitted attribute that only some fits have, or raise AttributeError."""
         value = getattr(self._fitted(), name)
         if value is None:
-            raise AttributeError(f"{type(self).__name__} has no {name}_ after this fit")
+            raise AttributeError(f"{type(self).__name__} has no {name}_ after this fit.")
         return value
 
-    # -- what scikit-learn asks of an estimator ---------------------------------------------
+    # -- scikit-learn's protocols -----------------------------------------------------------
 
     def __sklearn_is_fitted__(self) -> bool:
         return "_state" in self.__dict__
@@ -576,15 +600,15 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        return files.to_file(super().__getstate__())
+        return files.to_pickle(super().__getstate__())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(files.from_file(type(self).__name__, state))
+        super().__setstate__(files.from_pickle(type(self).__name__, state))
 
     @classmethod
     @functools.cache
     def _get_param_names(cls) -> list[str]:
-        # scikit-learn reads the signature anew for every copy, which adds up in searches.
+        # scikit-learn reads the signature for every clone, which adds up in searches.
         names: list[str] = super()._get_param_names()
         return names
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -18,8 +18,20 @@ from skbinary.data.checked import CheckedData
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import centered
 from skbinary.estimators.base import BinaryClassifier
+from skbinary.estimators.parameter_types import (
+    BatchSize,
+    ClassWeight,
+    Device,
+    Monitor,
+    Patience,
+    PosLabel,
+    RandomState,
+    SkorchCallbacks,
+    Threshold,
+)
 from skbinary.estimators.recipe import MINIBATCH_SOLVERS, Recipe, make_recipe
-from skbinary.models.batch_of_models import Architecture, ModelBatch
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.centered import CenteredSolver
 from skbinary.solvers.full_batch.lbfgs import LBFGS
@@ -32,7 +44,19 @@ from skbinary.solvers.minibatch.optimizers import SGD, Adam
 from skbinary.solvers.minibatch.schedules import Schedule
 from skbinary.solvers.minibatch.single import L2Penalty
 
-_SOLVERS = {"auto", "newton-cholesky", "lbfgs", "prox-newton", "adam", "sgd"}
+_Solver: TypeAlias = Literal[
+    "auto",
+    "newton-cholesky",
+    "lbfgs",
+    "prox-newton",
+    "adam",
+    "sgd",
+    "liblinear",
+    "newton-cd",
+    "newton-cg",
+    "sag",
+    "saga",
+]
 # The other solvers of scikit-learn's LogisticRegression. They have the same optimum, so "auto"
 # replaces them.
 _PEER_SOLVERS = {"liblinear", "newton-cd", "newton-cg", "sag", "saga"}
@@ -232,7 +256,7 @@ class TorchLogisticClassifier(SparseCoefMixin, BinaryClassifier):
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "threshold": "no_validation",  # by hand, since it may be no number
         "pos_label": [Real, str, "boolean", None],
-        "solver": [StrOptions(_SOLVERS | _PEER_SOLVERS)],
+        "solver": [StrOptions(set(get_args(_Solver)))],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -261,25 +285,25 @@ class TorchLogisticClassifier(SparseCoefMixin, BinaryClassifier):
         C: float = 1.0,
         l1_ratio: float = 0.0,
         fit_intercept: bool = True,
-        class_weight: Any = None,
-        threshold: Any = 0.5,
-        pos_label: Any = None,
-        solver: str = "auto",
+        class_weight: ClassWeight = None,
+        threshold: Threshold = 0.5,
+        pos_label: PosLabel = None,
+        solver: _Solver = "auto",
         max_iter: int = 100,
         tol: float = 1e-4,
-        batch_size: int | str = "auto",
+        batch_size: BatchSize = "auto",
         learning_rate_init: float = 0.01,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
         shuffle: bool = True,
         early_stopping: bool = False,
-        monitor: Any = "loss",
+        monitor: Monitor = "loss",
         validation_fraction: float = 0.1,
-        n_iter_no_change: float | str = "auto",
+        n_iter_no_change: Patience = "auto",
         warm_start: bool = False,
-        random_state: Any = None,
-        device: Any = "auto",
-        callbacks: Any = None,
+        random_state: RandomState = None,
+        device: Device = "auto",
+        callbacks: SkorchCallbacks = None,
         verbose: int = 0,
     ):
         self.C = C

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -20,8 +21,20 @@ from torch import Tensor
 from skbinary.data.checked import CheckedData
 from skbinary.data.dataset import Dataset
 from skbinary.estimators.base import BinaryClassifier
+from skbinary.estimators.parameter_types import (
+    BatchSize,
+    ClassWeight,
+    Device,
+    Monitor,
+    Patience,
+    PosLabel,
+    RandomState,
+    SkorchCallbacks,
+    Threshold,
+)
 from skbinary.estimators.recipe import Recipe, make_recipe
-from skbinary.models.batch_of_models import ACTIVATIONS, Architecture, ModelBatch
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.lbfgs import LBFGS
 from skbinary.solvers.full_batch.objective import NetworkObjective
@@ -36,8 +49,19 @@ from skbinary.solvers.minibatch.schedules import (
 )
 from skbinary.solvers.minibatch.single import L2Penalty
 
-# The relative decrease at which scipy's L-BFGS-B stops unless it is told otherwise, so that fits
-# end where MLPClassifier's do.
+_Activation: TypeAlias = Literal[
+    "identity",
+    "logistic",
+    "tanh",
+    "relu",
+    "gelu",
+    "silu",
+    "leaky_relu",
+]
+_LearningRate: TypeAlias = Literal["constant", "invscaling", "adaptive", "cosine", "onecycle"]
+
+# The relative decrease at which scipy's L-BFGS-B stops by default, so that fits end where those of
+# MLPClassifier do.
 _LEAST_DECREASE = 2.220446049250313e-09
 
 
@@ -275,11 +299,11 @@ class TorchMLPClassifier(BinaryClassifier):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(ACTIVATIONS))],
+        "activation": [StrOptions(set(get_args(_Activation)))],
         "solver": [StrOptions({"adam", "sgd", "lbfgs"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", "cosine", "onecycle"})],
+        "learning_rate": [StrOptions(set(get_args(_LearningRate)))],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "power_t": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -313,42 +337,43 @@ class TorchMLPClassifier(BinaryClassifier):
     }
 
     _takes_images = True
+    sample_shape_: tuple[int, ...]
 
     def __init__(
         self,
-        hidden_layer_sizes: Any = (100,),
-        activation: str = "relu",
+        hidden_layer_sizes: int | Sequence[int] | NDArray[np.integer[Any]] = (100,),
+        activation: _Activation = "relu",
         *,
-        solver: str = "adam",
+        solver: Literal["adam", "sgd", "lbfgs"] = "adam",
         alpha: float = 0.0001,
-        batch_size: int | str = "auto",
-        learning_rate: str = "constant",
+        batch_size: BatchSize = "auto",
+        learning_rate: _LearningRate = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
         shuffle: bool = True,
-        random_state: Any = None,
+        random_state: RandomState = None,
         tol: float = 1e-4,
         verbose: int = 0,
         warm_start: bool = False,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
-        early_stopping: bool | str = "auto",
-        monitor: Any = "loss",
+        early_stopping: bool | Literal["auto"] = "auto",
+        monitor: Monitor = "loss",
         validation_fraction: float = 0.1,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
-        n_iter_no_change: float | str = "auto",
+        n_iter_no_change: Patience = "auto",
         max_fun: int = 15000,
-        dropout: Any = 0.0,
+        dropout: float | Sequence[float] | NDArray[np.floating[Any]] = 0.0,
         weight_decay: float = 0.0,
-        class_weight: Any = None,
-        threshold: Any = 0.5,
-        pos_label: Any = None,
+        class_weight: ClassWeight = None,
+        threshold: Threshold = 0.5,
+        pos_label: PosLabel = None,
         n_members: int = 1,
-        device: Any = "auto",
-        callbacks: Any = None,
+        device: Device = "auto",
+        callbacks: SkorchCallbacks = None,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar
 
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import (
     Interval,
     InvalidParameterError,
     StrOptions,
     validate_parameter_constraints,
 )
+from sklearn.utils.metaestimators import available_if
 
 from skbinary.callbacks.monitor import check_monitor
 from skbinary.estimators.recipe import MINIBATCH_SOLVERS
 from skbinary.thresholds.objectives import parse_threshold
 
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 _PROBABILITY = Interval(Real, 0, 1, closed="both")
 
 
-def has_partial_fit(estimator: Any) -> bool:
-    """Whether partial_fit is available, and if not, why."""
+def _has_partial_fit(estimator: Any) -> bool:
+    """Whether partial_fit is available. Raises an error that says why not."""
     if estimator.early_stopping is True:
         raise AttributeError(
             "partial_fit must have early_stopping=False, since it sees no validation rows, got "
@@ -48,13 +51,37 @@ def has_partial_fit(estimator: Any) -> bool:
     )
 
 
+def validated_parameters(*, is_nested: bool = False) -> Callable[[_Method], _Method]:
+    """Decorate a method so that the estimator's parameters are checked first.
+
+    Unlike scikit-learn's decorator, it keeps the type of the method.
+
+    Parameters
+    ----------
+    is_nested : bool, default=False
+        Whether the parameters are estimators of the user, whose parameters are checked, too.
+    """
+
+    def decorate(method: _Method) -> _Method:
+        decorated: _Method = _fit_context(prefer_skip_nested_validation=not is_nested)(method)
+        return decorated
+
+    return decorate
+
+
+def if_partial_fit_is_available(method: _Method) -> _Method:
+    """Decorate partial_fit so that estimators whose parameters do not allow it do not have it."""
+    decorated: _Method = available_if(_has_partial_fit)(method)
+    return decorated
+
+
 def check_monitor_and_threshold(estimator: Any) -> None:
     """Check the parameters that may be names, callables or objectives.
 
     Raises
     ------
     ValueError
-        If they are none that is known.
+        If a name, a callable or an objective is unknown.
     """
     check_monitor(estimator.monitor)
     if not isinstance(estimator.threshold, Real):
@@ -69,7 +96,7 @@ def check_monitor_and_threshold(estimator: Any) -> None:
 
 @contextmanager
 def suggesting(estimator: Any) -> Iterator[None]:
-    """Add a hint at the option that was probably meant to errors of scikit-learn's constraints."""
+    """Add the option that was probably meant to errors of scikit-learn's constraints."""
     try:
         yield
     except InvalidParameterError as error:
@@ -77,7 +104,7 @@ def suggesting(estimator: Any) -> Iterator[None]:
 
 
 def _suggestion(estimator: Any) -> str:
-    """Return a hint at the option that was probably meant."""
+    """Return a sentence with the option that was probably meant."""
     for name, constraints in estimator._parameter_constraints.items():
         value = getattr(estimator, name, None)
         options = [c.options for c in constraints if isinstance(c, StrOptions)]

@@ -15,7 +15,8 @@ from torch import Tensor
 from skbinary.callbacks.monitor import check_monitor
 from skbinary.data.checked import CheckedData
 from skbinary.data.dataset import Dataset
-from skbinary.models.batch_of_models import Architecture, ModelBatch
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.runtime.device import resolve_device
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.loop import Solver

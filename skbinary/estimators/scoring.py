@@ -16,7 +16,7 @@ from skbinary.data.containers import is_single_precision
 from skbinary.data.conversion import as_rows, as_tensor
 from skbinary.data.rows import Rows
 from skbinary.estimators.state import FittedState
-from skbinary.models.batch_of_models import score
+from skbinary.models.forward_backward import score
 from skbinary.runtime.chunks import row_chunks
 from skbinary.runtime.device import full_precision, is_available
 from skbinary.runtime.threads import ThreadPool

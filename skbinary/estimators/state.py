@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from skbinary.models.batch_of_models import Architecture
+from skbinary.models.architecture import Architecture
 
 Curves = dict[str, list[float]]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from skbinary.models.batch_of_models import Architecture
+from skbinary.models.architecture import Architecture
 
 _LAYERS: dict[str, type[nn.Module]] = {
     "identity": nn.Identity,

@@ -60,7 +60,7 @@ def test_method_out_of_memory_raises_with_advice(kind, method, error, monkeypatc
 def test_prediction_out_of_memory_raises_with_advice(score, error, monkeypatch):
     model = fitted(TorchMLPClassifier)
     monkeypatch.setattr(scoring, "as_rows", raiser(error))
-    pattern = starts("The rows and their scores must fit into the memory of the device, got ")
+    pattern = starts("X and its scores must fit into the memory of the device, got ")
     assert_raises_unchanged(model, lambda m: getattr(m, score)(X), MemoryError, pattern)
 
 

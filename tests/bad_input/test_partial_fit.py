@@ -67,7 +67,7 @@ def test_partial_fit_with_other_classes_than_at_first_raises(kind):
         ValueError,
         whole(
             "classes must be [0, 1], as in the first call of partial_fit, got [0, 2]. "
-            "Leave classes out, or make a new estimator."
+            "Leave classes out, or use a new estimator."
         ),
     )
 

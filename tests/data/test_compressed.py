@@ -14,7 +14,7 @@ from skbinary import TorchMLPClassifier, VectorizedGridSearchCV
 from skbinary.data import compressed as compressed_module
 from skbinary.data.compressed import CompressedBatch, compress
 from skbinary.data.rows import DenseRows
-from skbinary.data.sparse import SparseMatrix, Tables
+from skbinary.data.sparse import DenseMatrices, SparseMatrix
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -53,32 +53,36 @@ def batches(monkeypatch):
 
 @pytest.fixture
 def never(monkeypatch):
-    """Let compression never pay."""
+    """Make compression never pay off."""
 
     def forbid():
-        monkeypatch.setattr(compressed_module, "_FEWEST_PRODUCTS", float("inf"))
+        monkeypatch.setattr(compressed_module, "_MIN_SAVED_PRODUCTS", float("inf"))
 
     return forbid
 
 
 @pytest.fixture
 def always(monkeypatch):
-    """Let compression always pay."""
-    monkeypatch.setattr(compressed_module, "_FEWEST_PRODUCTS", 0)
+    """Make compression always pay off."""
+    monkeypatch.setattr(compressed_module, "_MIN_SAVED_PRODUCTS", 0)
 
 
 # -- which columns ---------------------------------------------------------------------------------
 
 
 def test_compress_chooses_columns_that_mostly_hold_one_value():
-    unusual = (np.array([np.median(column) for column in X.T], np.float32) != X).mean(axis=0)
-    wanted = np.flatnonzero(unusual > compressed_module._MOST_UNUSUAL)
+    different = (np.array([np.median(column) for column in X.T], np.float32) != X).mean(axis=0)
+    wanted = np.flatnonzero(different > compressed_module._MAX_SPARSE_FRACTION)
     rows = compressed(X)
-    assert_array_equal(rows.columns.kept, wanted)
+    assert_array_equal(rows.columns.dense, wanted)
     assert_array_equal(rows.dense, X[:, wanted])
-    usual = np.where(unusual > compressed_module._MOST_UNUSUAL, 0, np.median(X, axis=0))
-    assert_array_equal(rows.columns.usual[:, 0], usual)
-    assert_allclose(rows.unusual.toarray()[:, 4:] + usual[4:], np.where(usual, X, 0)[:, 4:])
+    fill_values = np.where(
+        different > compressed_module._MAX_SPARSE_FRACTION, 0, np.median(X, axis=0)
+    )
+    assert_array_equal(rows.columns.fill_values[:, 0], fill_values)
+    assert_allclose(
+        rows.sparse.toarray()[:, 4:] + fill_values[4:], np.where(fill_values, X, 0)[:, 4:]
+    )
 
 
 @pytest.mark.parametrize("name", ["numbers", "float64", "half zero"])
@@ -95,15 +99,15 @@ def test_compress_without_such_columns_returns_none(name):
 def test_compress_fill_value_rare_outside_the_sample_is_not_compressed():
     # The rows of the sample are alike, and no others are.
     table = torch.randn(5_000, 3, generator=torch.Generator().manual_seed(0))
-    table[:: -(-5_000 // compressed_module._SAMPLE)] = 1.0
+    table[:: -(-5_000 // compressed_module._SAMPLE_ROWS)] = 1.0
     assert compress(DenseRows(table, torch.float32)) is None
 
 
 def test_compress_constant_column_stores_nothing():
     table = np.column_stack([X, np.full(N_ROWS, 3, np.float32)])
     rows = compressed(table)
-    assert table.shape[1] - 1 not in rows.columns.kept
-    assert rows.unusual.nnz == compressed(X).unusual.nnz
+    assert table.shape[1] - 1 not in rows.columns.dense
+    assert rows.sparse.nnz == compressed(X).sparse.nnz
 
 
 # -- products --------------------------------------------------------------------------------------
@@ -116,9 +120,9 @@ def test_compress_constant_column_stores_nothing():
 def test_compressed_products_equal_those_of_the_dense_table(n_models, own_rows, keeps, aligned):
     table = torch.as_tensor(X)
     if keeps == "none":
-        table = table[:, compressed(X).columns.usual[:, 0] != 0].contiguous()
+        table = table[:, compressed(X).columns.fill_values[:, 0] != 0].contiguous()
     rows = compress(DenseRows(table, torch.float32))
-    assert (len(rows.columns.kept) == 0) == (keeps == "none")
+    assert (len(rows.columns.dense) == 0) == (keeps == "none")
     generator = torch.Generator().manual_seed(0)
     width, size, n_features = 9, 300, table.shape[1]
     gap = 2 * width if aligned else 1
@@ -167,8 +171,8 @@ def test_compressed_view_selects_rows_of_the_table():
 
 def test_sparse_matrix_without_values_gives_zeros():
     empty = torch.zeros(0, dtype=torch.int64)
-    bags = SparseMatrix(torch.zeros(3, dtype=torch.int64), empty, torch.zeros(0))
-    assert_array_equal(bags.sums(Tables.of(torch.ones(2, 4, 8))), np.zeros((2, 3, 8)))
+    matrix = SparseMatrix(torch.zeros(3, dtype=torch.int64), empty, torch.zeros(0))
+    assert_array_equal(matrix.matmul(DenseMatrices.of(torch.ones(2, 4, 8))), np.zeros((2, 3, 8)))
 
 
 # -- networks --------------------------------------------------------------------------------------

@@ -13,7 +13,9 @@ from sklearn.preprocessing import StandardScaler
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier, VectorizedGridSearchCV
 from skbinary.data.batches import DenseBatch
-from skbinary.models.batch_of_models import ACTIVATIONS, Architecture, ModelBatch
+from skbinary.models.activations import ACTIVATIONS
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.solvers.result import DivergedError
 
 EPOCHS = 12

@@ -9,7 +9,9 @@ from torch.nn import functional
 from skbinary.data import batches
 from skbinary.data.batches import DenseBatch, SparseBatch
 from skbinary.data.rows import SparseRows
-from skbinary.models.batch_of_models import ACTIVATIONS, Architecture, ModelBatch
+from skbinary.models.activations import ACTIVATIONS
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.models.torch_module import build_module
 from skbinary.runtime import chunks
 from skbinary.solvers.minibatch.dropout import Dropout, DropoutMasks
@@ -183,22 +185,23 @@ def test_sparse_rows_added_up_in_their_order_give_the_product(n_models):
     batch, dense = compressed()
     shape = (7,) if n_models is None else (7, n_models)
     weights = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    torch.testing.assert_close(batches._row_sums(batch.values, weights), dense @ weights)
+    torch.testing.assert_close(batches._sum_products_by_row(batch.values, weights), dense @ weights)
     torch.testing.assert_close(
-        batches._row_sums(batch.transposed, dense @ weights), dense.mT @ (dense @ weights)
+        batches._sum_products_by_row(batch.transposed, dense @ weights),
+        dense.mT @ (dense @ weights),
     )
 
 
 def test_sparse_rows_made_dense_in_parts_give_the_same_products(monkeypatch):
     batch, dense = compressed()
     monkeypatch.setattr(chunks, "_CHUNK_VALUES", 70)  # parts of ten rows, or eight columns
-    parts = list(batch._dense_parts())
+    parts = list(batch._dense_chunks())
     assert [span.stop - span.start for span, _ in parts] == [10] * 4
     torch.testing.assert_close(torch.cat([part.values for _, part in parts]), dense)
     importance = torch.rand(40, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     squares = sum(part.weighted_gram(importance[span]) for span, part in parts)
     torch.testing.assert_close(squares, batch.weighted_gram(importance))
-    columns = SparseBatch(batch.transposed)._dense_parts()
+    columns = SparseBatch(batch.transposed)._dense_chunks()
     products = sum(part.values.mT @ part.values for _, part in columns)
     torch.testing.assert_close(products, batch.row_products())
 

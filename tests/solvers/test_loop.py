@@ -8,7 +8,8 @@ import torch
 
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows
-from skbinary.models.batch_of_models import Architecture, ModelBatch
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.solvers.loop import train
 from skbinary.solvers.result import DivergedError, Progress, StopReason
 from skbinary.solvers.stopping import StoppingCriteria

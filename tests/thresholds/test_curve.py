@@ -24,6 +24,7 @@ METRICS = ["accuracy", "balanced_accuracy", "matthews_corrcoef"] + [
     for average in ("", "_micro", "_macro", "_weighted")
 ]
 CONSTRAINTS = ["recall", "precision", "specificity", "alert_rate"]
+MAXIMIZED = {"recall": "precision"}  # the recall under all others
 LEVELS = [0.0, 0.2, 0.5, 0.75, 0.9, 1.0]
 COSTS = [
     {"cost_fp": 1, "cost_fn": 1},
@@ -116,9 +117,7 @@ def criteria(spec, truth, predicted, weight):
     ((kind, level),) = spec.items()
     sign = -1 if kind == "alert_rate" else 1
     value = sign * constrained_value(kind, truth, predicted, weight)
-    main = constrained_value(
-        "precision" if kind == "recall" else "recall", truth, predicted, weight
-    )
+    main = constrained_value(MAXIMIZED.get(kind, "recall"), truth, predicted, weight)
     return [min(value - sign * level, 0), main, value]
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows
-from skbinary.models.batch_of_models import Architecture, ModelBatch
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.newton import SINGULAR, Newton
 from skbinary.solvers.full_batch.small_objective import linear_objective

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import SparseRows, centered
-from skbinary.models.batch_of_models import Architecture, ModelBatch
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.runtime.chunks import row_chunks
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.centered import shift_intercept

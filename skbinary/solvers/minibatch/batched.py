@@ -13,7 +13,9 @@ from torch.nn import functional
 
 from skbinary.data.batches import LayerInput, RecordableInput, SharedBatch
 from skbinary.data.rows import SharedTable
-from skbinary.models.batch_of_models import Architecture, Masks, ModelBatch, padded
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch, padded
+from skbinary.models.forward_backward import Masks
 from skbinary.runtime.device import full_precision
 from skbinary.solvers.minibatch.cuda_graph import CapturedStep, Inputs, Recorder, StepNoise
 from skbinary.solvers.minibatch.dropout import DropoutMasks, NoiseAhead

@@ -7,7 +7,8 @@ from sklearn.datasets import make_classification
 
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows, SparseRows
-from skbinary.models.batch_of_models import Architecture, ModelBatch
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch import newton_path
 from skbinary.solvers.full_batch.newton import Newton

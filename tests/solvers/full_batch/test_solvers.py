@@ -9,7 +9,8 @@ from sklearn.preprocessing import StandardScaler
 
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows
-from skbinary.models.batch_of_models import Architecture, ModelBatch
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.lbfgs import LBFGS, LBFGSMemory
 from skbinary.solvers.full_batch.line_search import find_step
@@ -21,8 +22,8 @@ from skbinary.solvers.full_batch.small_objective import SmallLinearObjective
 from skbinary.solvers.full_batch.small_objective import (
     linear_objective as objective_of_suitable_size,
 )
-from skbinary.solvers.loop import convergence_warning, train
-from skbinary.solvers.result import StopReason
+from skbinary.solvers.loop import train
+from skbinary.solvers.result import StopReason, convergence_warning
 from skbinary.solvers.stopping import StoppingCriteria
 
 SOLVERS = {"newton": Newton, "lbfgs": LBFGS}

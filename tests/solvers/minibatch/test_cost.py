@@ -14,7 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from skbinary import TorchLogisticClassifier
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows
-from skbinary.models.batch_of_models import Architecture, ModelBatch
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.objective import LinearObjective
 from skbinary.solvers.full_batch.small_objective import SmallLinearObjective

@@ -6,7 +6,8 @@ import torch
 
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows
-from skbinary.models.batch_of_models import Architecture, ModelBatch
+from skbinary.models.architecture import Architecture
+from skbinary.models.batch_of_models import ModelBatch
 from skbinary.solvers.minibatch.cuda_graph import record_on_cuda
 from skbinary.solvers.minibatch.optimizers import SGD, Adam
 from skbinary.solvers.minibatch.schedules import OneCycle
