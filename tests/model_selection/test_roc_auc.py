@@ -14,9 +14,9 @@ from skbinary import (
     TorchMLPClassifier,
     VectorizedGridSearchCV,
 )
-from skbinary.data import preparation, validation
+from skbinary.data import validation
 from skbinary.data.batches import DenseBatch
-from skbinary.estimators import scoring as estimators_scoring
+from skbinary.estimators import base
 from skbinary.estimators.scoring import logits_of
 from skbinary.model_selection import scoring, splits
 from skbinary.model_selection.roc_auc import area_under_curve, areas_under_curves, is_plain_roc_auc
@@ -256,19 +256,21 @@ def test_search_checks_the_rows_once_for_all_models(monkeypatch):
         checked.extend([] if reset else [1])
         return original(*args, reset=reset, **settings)
 
-    for module in (preparation, splits, estimators_scoring):
+    for module in (base, splits):
         monkeypatch.setattr(module, "check_rows", counted)
     searched(TorchLogisticClassifier())
     assert len(checked) == 4
 
 
-@pytest.mark.parametrize("kind", [np.asarray, csr_array, lambda X: X.astype(np.float32)])
+@pytest.mark.parametrize(
+    "kind", [np.asarray, csr_array, np.float32], ids=["float64", "sparse", "float32"]
+)
 def test_logits_of_several_models_are_those_of_each(kind):
     rows = kind(X)
     models = [
         TorchLogisticClassifier(C=C, fit_intercept=C != 1.0).fit(rows, Y) for C in (0.01, 1.0, 9.0)
     ]
-    together = logits_of(models, rows)
+    together = logits_of([model._state for model in models], rows)
     expected = [model.decision_function(rows) for model in models]
     assert together.dtype == expected[0].dtype
     atol = 1e-5 if together.dtype == np.float32 else 1e-12

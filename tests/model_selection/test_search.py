@@ -337,7 +337,7 @@ PLACES = {
 
 @pytest.mark.parametrize(
     ("place", "error"),
-    zip(PLACES.values(), [FULL, MemoryError("Unable to allocate 3 GiB")] * 5, strict=False),
+    list(zip(PLACES.values(), [FULL, MemoryError("Unable to allocate 3 GiB")] * 5, strict=False)),
     ids=PLACES.keys(),
 )
 def test_search_continues_after_one_memory_error(table, monkeypatch, place, error):
@@ -484,15 +484,15 @@ def test_ctrl_c_stops_all_batches_and_leaves_the_search_unchanged(table, monkeyp
 @pytest.mark.filterwarnings("ignore:Training was interrupted by the user:UserWarning")
 def test_ctrl_c_in_a_single_fit_ends_the_search(table, monkeypatch, model, refit):
     n_fits = []
-    original = loop._drive
+    original = loop._run_epochs
 
-    def drive(*args):
+    def run_epochs(*args):
         n_fits.append(1)
         if len(n_fits) == (7 if refit else 3):  # the last fit, or one of the six before
             raise KeyboardInterrupt
         return original(*args)
 
-    monkeypatch.setattr(loop, "_drive", drive)
+    monkeypatch.setattr(loop, "_run_epochs", run_epochs)
     name = "torchlogisticclassifier__C" if isinstance(model, Pipeline) else "C"
     search = VectorizedGridSearchCV(model, {name: [0.1, 1.0]}, cv=3, refit=refit)
     untouched = dict(vars(search))
@@ -535,7 +535,7 @@ def test_search_summarizes_convergence_warnings_at_the_line_of_the_caller(
     text = str(warning.message)
     whose = r" for 2 of 2 ensemble members" if n_members == 2 else ""
     start = r"9 of 9 fits of this search, the first of them with alpha=0.0001: "
-    assert text.startswith(f"{start}Training did not converge{whose}: max_iter was reached, ")
+    assert text.startswith(f"{start}Training did not converge{whose}. max_iter was reached. ")
 
 
 @pytest.mark.parametrize(
@@ -546,7 +546,7 @@ def test_search_summarizes_convergence_warnings_at_the_line_of_the_caller(
         (TorchMLPClassifier((3,), max_iter=1), "Raise max_iter or learning_rate_init"),
         (
             TorchMLPClassifier((3,), max_iter=2, n_members=2),
-            "for 2 of 2 ensemble members: max_iter",
+            r"for 2 of 2 ensemble members\. max_iter",
         ),
     ],
 )
