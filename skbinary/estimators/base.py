@@ -89,7 +89,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
     # -- fitting ----------------------------------------------------------------------------
 
     @unchanged_on_error
-    @validated_parameters
+    @validated_parameters()
     def fit(
         self,
         X: Any,
@@ -190,7 +190,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
 
     @if_partial_fit_is_available
     @unchanged_on_error
-    @validated_parameters
+    @validated_parameters()
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train for one epoch on training data, starting from the current weights.
 
@@ -600,10 +600,10 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        return files.to_file(super().__getstate__())
+        return files.to_pickle(super().__getstate__())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(files.from_file(type(self).__name__, state))
+        super().__setstate__(files.from_pickle(type(self).__name__, state))
 
     @classmethod
     @functools.cache

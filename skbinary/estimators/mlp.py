@@ -33,7 +33,6 @@ from skbinary.estimators.parameter_types import (
     Threshold,
 )
 from skbinary.estimators.recipe import Recipe, make_recipe
-from skbinary.models.activations import ACTIVATIONS
 from skbinary.models.architecture import Architecture
 from skbinary.models.batch_of_models import ModelBatch
 from skbinary.runtime.threads import ThreadPool
@@ -300,7 +299,7 @@ class TorchMLPClassifier(BinaryClassifier):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(ACTIVATIONS))],
+        "activation": [StrOptions(set(get_args(_Activation)))],
         "solver": [StrOptions({"adam", "sgd", "lbfgs"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],

@@ -51,10 +51,22 @@ def _has_partial_fit(estimator: Any) -> bool:
     )
 
 
-def validated_parameters(method: _Method) -> _Method:
-    """Decorate a method so that the estimator's parameters are checked first."""
-    decorated: _Method = _fit_context(prefer_skip_nested_validation=True)(method)
-    return decorated
+def validated_parameters(*, is_nested: bool = False) -> Callable[[_Method], _Method]:
+    """Decorate a method so that the estimator's parameters are checked first.
+
+    Unlike scikit-learn's decorator, it keeps the type of the method.
+
+    Parameters
+    ----------
+    is_nested : bool, default=False
+        Whether the parameters are estimators of the user, whose parameters are checked, too.
+    """
+
+    def decorate(method: _Method) -> _Method:
+        decorated: _Method = _fit_context(prefer_skip_nested_validation=not is_nested)(method)
+        return decorated
+
+    return decorate
 
 
 def if_partial_fit_is_available(method: _Method) -> _Method:

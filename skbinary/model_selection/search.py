@@ -1,17 +1,18 @@
-"""Searches that train their candidates together."""
+"""Searches over parameters that train candidates in batches of models."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeAlias
 
 import numpy as np
 import torch
-from sklearn.base import _fit_context, clone, is_classifier
+from numpy.typing import NDArray
+from sklearn.base import clone, is_classifier
 from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, check_cv
 from sklearn.model_selection._validation import (
@@ -26,16 +27,30 @@ from skbinary.callbacks.sklearn import SearchCallbacks
 from skbinary.data.containers import check_container
 from skbinary.data.labels import check_no_missing_labels
 from skbinary.estimators import html
+from skbinary.estimators.parameters import validated_parameters
 from skbinary.estimators.rollback import unchanged_on_error
 from skbinary.model_selection.evaluation import Evaluation
 from skbinary.model_selection.scoring import ScoringTask
 from skbinary.runtime.interrupts import raising_interrupts
 
+
+class _Splitter(Protocol):
+    """A cross-validation splitter, such as ``StratifiedKFold()``."""
+
+    def split(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    def get_n_splits(self, *args: Any, **kwargs: Any) -> int: ...
+
+
+_CV: TypeAlias = int | _Splitter | Iterable[tuple[Any, Any]] | None
+_Scoring: TypeAlias = (
+    str | Callable[..., Any] | Sequence[str] | Mapping[str, str | Callable[..., Any]] | None
+)
 _MAX_MEMORY = [Interval(Real, 0, None, closed="neither"), str, None]
 
 
 class _VectorizedSearch:
-    """What both searches share: how candidates are evaluated."""
+    """Base class of both searches: evaluates candidates in batches of models."""
 
     _memory_advice = (
         "Lower max_memory or n_jobs, pass float32 rows, or leave out the largest candidates."
@@ -45,38 +60,52 @@ class _VectorizedSearch:
     _doc_link_template = "{page}"
 
     estimator: Any
-    refit: Any
-    scoring: Any
-    error_score: Any
+    refit: bool | str | Callable[..., int]
+    scoring: _Scoring
+    error_score: float | Literal["raise"]
     verbose: int
-    cv: Any
+    cv: _CV
+
+    cv_results_: dict[str, Any]
+    best_estimator_: Any
+    best_score_: float
+    best_params_: dict[str, Any]
+    best_index_: int
+    scorer_: Any
+    n_splits_: int
+    refit_time_: float
+    multimetric_: bool
+    classes_: NDArray[np.generic]
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
 
     @unchanged_on_error
-    @_fit_context(prefer_skip_nested_validation=False)
+    @validated_parameters(is_nested=True)
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
-        """Evaluate all candidates, and fit the best one on all rows.
+        """Evaluate all candidates, and fit the best one on all data.
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
-            The rows.
+        X : {array-like, sparse matrix, data frame, torch tensor} of shape \
+                (n_samples, n_features)
+            Training data.
         y : array-like of shape (n_samples,)
-            Their labels.
+            Labels.
         **params : dict of str -> object
-            What ``fit`` of the estimator, the scorer and the splitter are given besides:
-            ``sample_weight``, ``groups``, or ``clf__sample_weight`` for a step of a pipeline.
-            What has one entry for each row is split like the rows.
+            Further arguments for ``fit`` of the estimator, the scorer and the splitter, such as
+            ``sample_weight`` or ``groups``, or ``clf__sample_weight`` for a step of a pipeline.
+            Arrays with one entry for each sample are split like `X`.
 
         Returns
         -------
         self : object
-            Fitted.
+            The fitted search.
 
         Raises
         ------
         ValueError
-            If all fits fail, or one does with ``error_score="raise"``. The search is then what it
-            was before, as it is when it is interrupted.
+            If all fits fail, or if one fails with ``error_score="raise"``. The search is then
+            unchanged.
 
         Examples
         --------
@@ -112,12 +141,12 @@ class _VectorizedSearch:
     def _doc_link_url_param_generator(self) -> dict[str, str]:
         return html.reference_page(self)
 
-    def _choose(self, rounds: _Rounds, refit_metric: str) -> None:
-        """Find the best candidate."""
+    def _choose(self, rounds: _Rounds, refit_metric: Any) -> None:
+        """Select the best candidate."""
         first = rounds.outcomes[0]["test_scores"]
         self.multimetric_ = isinstance(first, dict)
         if callable(self.scoring) and self.multimetric_:
-            # What such a scorer gives is only known now.
+            # Whether such a scorer has several metrics is only known from its scores.
             self._check_refit_for_multimetric(first)  # type: ignore[attr-defined]
             refit_metric = self.refit
         if not self.refit and self.multimetric_:
@@ -130,7 +159,7 @@ class _VectorizedSearch:
             self.best_score_ = results[f"mean_test_{refit_metric}"][best]
 
     def _fit_best(self, scoring: ScoringTask, callbacks: SearchCallbacks) -> None:
-        """Fit the best candidate on all rows, the ordinary way."""
+        """Fit the best candidate on all data."""
         best = clone(self.estimator).set_params(**clone(self.best_params_, safe=False))
         begin = time.time()
         with callbacks.refit(best), raising_interrupts():
@@ -142,7 +171,7 @@ class _VectorizedSearch:
 
 
 class _Rounds:
-    """What a search has evaluated so far; those that search in rounds ask more than once."""
+    """The results of a search so far. Subclasses of scikit-learn's searches may add to them."""
 
     def __init__(self, scoring: ScoringTask, cv: Any, split_params: dict[str, Any]):
         self.scoring = scoring
@@ -152,7 +181,7 @@ class _Rounds:
         self.candidates: list[dict[str, Any]] = []
         self.outcomes: list[dict[str, Any]] = []
         self.results: dict[str, Any] = {}
-        self._more: dict[str, list[Any]] = defaultdict(list)
+        self._more_results: dict[str, list[Any]] = defaultdict(list)
 
     def evaluate(
         self,
@@ -161,7 +190,7 @@ class _Rounds:
         more_results: Mapping[str, list[Any]] | None = None,
         callback_ctx: Any = None,
     ) -> dict[str, Any]:
-        """Evaluate candidates, and give all results so far, as scikit-learn's searches want it."""
+        """Evaluate candidates, and return all results so far as ``cv_results_``."""
         scoring, search = self.scoring, self.scoring.search
         candidates = list(candidate_params)
         splits = list((cv or self.cv).split(scoring.X, scoring.y, **self.split_params))
@@ -188,77 +217,84 @@ class _Rounds:
         self.candidates += candidates
         self.outcomes += outcomes
         for name, values in {**(more_results or {}), "fit_mode": modes}.items():
-            self._more[name].extend(values)
+            self._more_results[name].extend(values)
         self.results = search._format_results(
-            self.candidates, self.n_splits, self.outcomes, self._more
+            self.candidates, self.n_splits, self.outcomes, self._more_results
         )
         return self.results
 
 
 class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
-    """Exhaustive search over a grid, whose candidates are trained together.
+    """Grid search with cross-validation that trains candidates in batches of models.
 
-    It asks what scikit-learn's ``GridSearchCV`` asks, and gives the same answers in the same form.
-    Where the last step of the estimator is a ``TorchLogisticClassifier`` or a
-    ``TorchMLPClassifier``, candidates and folds become stacks of models that are trained side by
-    side; anything else is fitted as ``GridSearchCV`` would fit it, in the same search.
+    A drop-in replacement for scikit-learn's ``GridSearchCV``, with the same results. If the
+    estimator is a ``TorchLogisticClassifier`` or a ``TorchMLPClassifier``, or a pipeline that ends
+    with one, candidates and folds are trained as batches of models. All other estimators are
+    fitted as ``GridSearchCV`` fits them.
 
     Parameters
     ----------
     estimator : estimator
-        A classifier of this package, a ``Pipeline`` (or a pipeline in a pipeline) that ends with
-        one, or any other estimator.
+        A classifier of this package, a ``Pipeline`` (or nested pipelines) that ends with one, or
+        any other estimator.
     param_grid : dict or list of dict
-        Names of parameters, and the values to try. A list holds several grids.
+        Parameter names, and a list of values for each. A list of dicts is a list of grids.
     scoring : str, callable, list, tuple or dict, default=None
-        How candidates are scored, as in ``GridSearchCV``. None takes the estimator's ``score``.
+        Scorer or scorers that evaluate the candidates on the validation folds, as in
+        ``GridSearchCV``. None uses the estimator's ``score``.
     n_jobs : int or None, default=None
-        Processes for what is fitted alone, and threads for scoring. Stacks are trained, and their
-        ROC AUC is worked out, on as many threads as torch is set to use.
+        Number of processes for candidates that are fitted singly, and of threads for scoring.
+        Batches of models are trained, and their ROC AUC is computed, on as many threads as torch
+        is set to use. None means 1.
     refit : bool, str or callable, default=True
-        Whether the best candidate is fitted on all rows, and by which score or rule it is chosen.
+        Whether to fit the best candidate on all data. With several scorers, the name of the one
+        that selects the best candidate. A callable receives ``cv_results_`` and returns the index
+        of the best candidate.
     cv : int, splitter or iterable, default=None
-        How rows are split. None takes five stratified folds.
+        How to split the data: a number of stratified folds, a splitter such as
+        ``GroupKFold()``, or pairs of training and validation indices. None means 5.
     verbose : int, default=0
-        1 prints how many fits there are, 2 a line for each of them, 3 its scores.
+        0 prints nothing, 1 the number of fits, 2 also a line for each fit, 3 also its scores.
     pre_dispatch : int or str, default="2*n_jobs"
-        How many of what is fitted alone are sent out at once.
-    error_score : "raise" or number, default=np.nan
-        What a fit or a score counts that fails.
+        Number of single fits that are dispatched to the processes at once.
+    error_score : "raise" or float, default=np.nan
+        Score of a fit that fails. ``"raise"`` raises the error.
     return_train_score : bool, default=False
-        Whether the training rows are scored, too.
-    max_memory : float or None, default=None
-        What all stacks that are trained at a time may take, in bytes. None takes a quarter of the
-        memory that is free on the device. A search that needs more is cut into more stacks.
+        Whether to score the training folds, too.
+    max_memory : float, str or None, default=None
+        Maximum memory of all batches of models that are trained at once: a number of bytes, above
+        0, or a string such as ``"2GB"``. None is a quarter of the memory that is free on the
+        device. A search that needs more is split into more batches.
 
     Attributes
     ----------
-    cv_results_ : dict of ndarray
-        What ``GridSearchCV`` gives, and ``fit_mode``, which says for each candidate whether it was
-        ``"batched"`` or fitted as a ``"single"`` one. The time of a stack is shared by its models,
-        so ``mean_fit_time`` is what a candidate has cost, and not what it would cost alone.
+    cv_results_ : dict of ndarray of shape (n_candidates,)
+        The results of all candidates, as in ``GridSearchCV``, and ``"fit_mode"``: whether
+        a candidate was trained in a batch of models (``"batched"``) or on its own
+        (``"single"``). The time of a batch is divided equally among its models, so
+        ``"mean_fit_time"`` is what a candidate cost in this search, not what it would cost alone.
     best_estimator_ : estimator
-        The best candidate, fitted on all rows the ordinary way. Not there with ``refit=False``.
+        The best candidate, fitted on all data. Only if `refit` is not False.
     best_score_ : float
-        Its mean score on the validation rows.
+        Mean score of the best candidate on the validation folds. Not if `refit` is a callable.
     best_params_ : dict
-        Its parameters.
+        Parameters of the best candidate.
     best_index_ : int
-        Its place in ``cv_results_``.
-    scorer_ : callable or dict
-        What has scored.
+        Index of the best candidate in ``cv_results_``.
+    scorer_ : callable or dict of callable
+        The scorer, or the scorers by name.
     n_splits_ : int
-        Count of the splits.
+        Number of splits.
     refit_time_ : float
-        Seconds that the last fit took.
+        Seconds to fit the best candidate on all data. Only if `refit` is not False.
     multimetric_ : bool
-        Whether there were several scores.
+        Whether there are several scorers.
     classes_ : ndarray of shape (2,)
-        The labels. The second one is positive.
+        The labels in sorted order. Only if `refit` is not False.
     n_features_in_ : int
-        Count of the features.
-    feature_names_in_ : ndarray of shape (n_features,)
-        Their names, if `X` had string names.
+        Number of features. Only if `refit` is not False.
+    feature_names_in_ : ndarray of str of shape (n_features,)
+        Names of the features. Only if `X` had column names that are strings.
 
     See Also
     --------
@@ -267,12 +303,12 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
 
     Notes
     -----
-    Models can share a stack when their tensors have one shape: the same layers, activation, batch
-    size and kind of solver. Rates, penalties, weights, dropout, tolerances, seeds and early
-    stopping may differ, and each model has its own batches, its own end and its own best weights.
-    SplittableRows that differ in their ``threshold`` alone are trained once. ``callbacks``,
-    ``verbose`` and the full-batch solvers of the network make a candidate a single one, as does a
-    linear model with more than 500 features or an ``l1_ratio``.
+    Networks can be trained in one batch if they have the same layers, activation, batch size and
+    kind of solver. Learning rates, penalties, weights, dropout, tolerances, seeds and early
+    stopping may differ: each model has its own mini-batches, stops on its own, and keeps the
+    weights of its own best epoch. Candidates that differ only in ``threshold`` are trained once.
+    Candidates with ``callbacks``, ``verbose`` or ``solver="lbfgs"``, and linear models with more
+    than 500 features or an ``l1_ratio`` above 0, are fitted singly.
 
     Examples
     --------
@@ -287,7 +323,7 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
     >>> search.best_params_
     {'torchlogisticclassifier__C': 1.0}
     >>> print(search.cv_results_["fit_mode"])
-    ['stacked' 'stacked' 'stacked' 'stacked']
+    ['batched' 'batched' 'batched' 'batched']
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -298,15 +334,15 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
     def __init__(
         self,
         estimator: Any,
-        param_grid: Any,
+        param_grid: Mapping[str, Iterable[Any]] | Sequence[Mapping[str, Iterable[Any]]],
         *,
-        scoring: Any = None,
+        scoring: _Scoring = None,
         n_jobs: int | None = None,
-        refit: Any = True,
-        cv: Any = None,
+        refit: bool | str | Callable[..., int] = True,
+        cv: _CV = None,
         verbose: int = 0,
         pre_dispatch: int | str = "2*n_jobs",
-        error_score: Any = np.nan,
+        error_score: float | Literal["raise"] = np.nan,
         return_train_score: bool = False,
         max_memory: float | str | None = None,
     ):
@@ -326,75 +362,83 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
 
 
 class VectorizedRandomizedSearchCV(_VectorizedSearch, RandomizedSearchCV):
-    """Search over candidates drawn from distributions, which are trained together.
+    """Randomized search with cross-validation that trains candidates in batches of models.
 
-    It draws what scikit-learn's ``RandomizedSearchCV`` draws, and gives the same answers in the
-    same form. How candidates are trained, ``VectorizedGridSearchCV`` tells.
+    A drop-in replacement for scikit-learn's ``RandomizedSearchCV``: it draws the same candidates
+    and returns the same results. ``VectorizedGridSearchCV`` describes which candidates are trained
+    in batches.
 
     Parameters
     ----------
     estimator : estimator
-        A classifier of this package, a ``Pipeline`` (or a pipeline in a pipeline) that ends with
-        one, or any other estimator.
+        A classifier of this package, a ``Pipeline`` (or nested pipelines) that ends with one, or
+        any other estimator.
     param_distributions : dict or list of dict
-        Names of parameters, and distributions (with a method ``rvs``) or lists of values.
+        Parameter names, and a distribution (with a method ``rvs``) or a list of values for each.
     n_iter : int, default=10
-        How many candidates are drawn.
+        Number of candidates to draw, 1 or more.
     scoring : str, callable, list, tuple or dict, default=None
-        How candidates are scored, as in ``RandomizedSearchCV``. None takes the estimator's
-        ``score``.
+        Scorer or scorers that evaluate the candidates on the validation folds, as in
+        ``RandomizedSearchCV``. None uses the estimator's ``score``.
     n_jobs : int or None, default=None
-        Processes for what is fitted alone, and threads for scoring. Stacks are trained, and their
-        ROC AUC is worked out, on as many threads as torch is set to use.
+        Number of processes for candidates that are fitted singly, and of threads for scoring.
+        Batches of models are trained, and their ROC AUC is computed, on as many threads as torch
+        is set to use. None means 1.
     refit : bool, str or callable, default=True
-        Whether the best candidate is fitted on all rows, and by which score or rule it is chosen.
+        Whether to fit the best candidate on all data. With several scorers, the name of the one
+        that selects the best candidate. A callable receives ``cv_results_`` and returns the index
+        of the best candidate.
     cv : int, splitter or iterable, default=None
-        How rows are split. None takes five stratified folds.
+        How to split the data: a number of stratified folds, a splitter such as
+        ``GroupKFold()``, or pairs of training and validation indices. None means 5.
     verbose : int, default=0
-        1 prints how many fits there are, 2 a line for each of them, 3 its scores.
+        0 prints nothing, 1 the number of fits, 2 also a line for each fit, 3 also its scores.
     pre_dispatch : int or str, default="2*n_jobs"
-        How many of what is fitted alone are sent out at once.
+        Number of single fits that are dispatched to the processes at once.
     random_state : int, RandomState instance or None, default=None
-        Fixes what is drawn.
-    error_score : "raise" or number, default=np.nan
-        What a fit or a score counts that fails.
+        Seed or generator for drawing the candidates.
+    error_score : "raise" or float, default=np.nan
+        Score of a fit that fails. ``"raise"`` raises the error.
     return_train_score : bool, default=False
-        Whether the training rows are scored, too.
-    max_memory : float or None, default=None
-        What all stacks that are trained at a time may take, in bytes. None takes a quarter of the
-        memory that is free on the device. A search that needs more is cut into more stacks.
+        Whether to score the training folds, too.
+    max_memory : float, str or None, default=None
+        Maximum memory of all batches of models that are trained at once: a number of bytes, above
+        0, or a string such as ``"2GB"``. None is a quarter of the memory that is free on the
+        device. A search that needs more is split into more batches.
 
     Attributes
     ----------
-    cv_results_ : dict of ndarray
-        What ``RandomizedSearchCV`` gives, and ``fit_mode``: ``"batched"`` or ``"single"``, one for
-        each candidate. The time of a stack is shared by its models.
+    cv_results_ : dict of ndarray of shape (n_candidates,)
+        The results of all candidates, as in ``RandomizedSearchCV``, and ``"fit_mode"``: whether
+        a candidate was trained in a batch of models (``"batched"``) or on its own
+        (``"single"``). The time of a batch is divided equally among its models, so
+        ``"mean_fit_time"`` is what a candidate cost in this search, not what it would cost alone.
     best_estimator_ : estimator
-        The best candidate, fitted on all rows the ordinary way. Not there with ``refit=False``.
+        The best candidate, fitted on all data. Only if `refit` is not False.
     best_score_ : float
-        Its mean score on the validation rows.
+        Mean score of the best candidate on the validation folds. Not if `refit` is a callable.
     best_params_ : dict
-        Its parameters.
+        Parameters of the best candidate.
     best_index_ : int
-        Its place in ``cv_results_``.
-    scorer_ : callable or dict
-        What has scored.
+        Index of the best candidate in ``cv_results_``.
+    scorer_ : callable or dict of callable
+        The scorer, or the scorers by name.
     n_splits_ : int
-        Count of the splits.
+        Number of splits.
     refit_time_ : float
-        Seconds that the last fit took.
+        Seconds to fit the best candidate on all data. Only if `refit` is not False.
     multimetric_ : bool
-        Whether there were several scores.
+        Whether there are several scorers.
     classes_ : ndarray of shape (2,)
-        The labels. The second one is positive.
+        The labels in sorted order. Only if `refit` is not False.
     n_features_in_ : int
-        Count of the features.
-    feature_names_in_ : ndarray of shape (n_features,)
-        Their names, if `X` had string names.
+        Number of features. Only if `refit` is not False.
+    feature_names_in_ : ndarray of str of shape (n_features,)
+        Names of the features. Only if `X` had column names that are strings.
 
     See Also
     --------
-    VectorizedGridSearchCV : Tries all points of a grid.
+    VectorizedGridSearchCV : Evaluates all points of a grid.
     sklearn.model_selection.RandomizedSearchCV : Fits one candidate at a time.
 
     Examples
@@ -418,17 +462,17 @@ class VectorizedRandomizedSearchCV(_VectorizedSearch, RandomizedSearchCV):
     def __init__(
         self,
         estimator: Any,
-        param_distributions: Any,
+        param_distributions: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         *,
         n_iter: int = 10,
-        scoring: Any = None,
+        scoring: _Scoring = None,
         n_jobs: int | None = None,
-        refit: Any = True,
-        cv: Any = None,
+        refit: bool | str | Callable[..., int] = True,
+        cv: _CV = None,
         verbose: int = 0,
         pre_dispatch: int | str = "2*n_jobs",
-        random_state: Any = None,
-        error_score: Any = np.nan,
+        random_state: int | np.random.RandomState | None = None,
+        error_score: float | Literal["raise"] = np.nan,
         return_train_score: bool = False,
         max_memory: float | str | None = None,
     ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +98,7 @@ class LossCurveDisplay(Display):
         validation_score: Any = None,
         best_epoch: Any = None,
         score_name: str = "score",
-        unit: str = "epoch",
+        unit: Literal["epoch", "iteration"] = "epoch",
         name: str | None = None,
     ):
         self.loss = loss

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-_PLOT_KINDS = ("auto", "line", "heatmap", "scatter")
+_Kind: TypeAlias = Literal["auto", "line", "heatmap", "scatter"]
+_PLOT_KINDS = get_args(_Kind)
 # Up to so many values of the second parameter are lines, if the first one has at least so many.
 _MAX_LINES, _MIN_POINTS = 3, 4
 _MAX_TICK_LABELS, _LETTER_WIDTH = 12, 6.5  # of an axis; in points
@@ -99,7 +100,7 @@ class SearchDisplay(Display):
     'log'
     """
 
-    kind_: str
+    kind_: Literal["line", "heatmap", "scatter"]
     lines_: list[Line2D]
     image_: AxesImage | None
     points_: PathCollection | None
@@ -135,7 +136,7 @@ class SearchDisplay(Display):
         score: str = DEFAULT_SCORE,
         ax: Any = None,
         name: str | None = None,
-        kind: str = "auto",
+        kind: _Kind = "auto",
         **kwargs: Any,
     ) -> Self:
         """Plot the scores of a fitted search.
@@ -214,7 +215,7 @@ class SearchDisplay(Display):
         score: str = DEFAULT_SCORE,
         ax: Any = None,
         name: str | None = None,
-        kind: str = "auto",
+        kind: _Kind = "auto",
         **kwargs: Any,
     ) -> Self:
         """Plot the scores in the results of a search.
@@ -260,7 +261,7 @@ class SearchDisplay(Display):
         return cls(**arguments, name=name).plot(ax, kind=kind, **kwargs)
 
     def plot(
-        self, ax: Any = None, *, name: str | None = None, kind: str = "auto", **kwargs: Any
+        self, ax: Any = None, *, name: str | None = None, kind: _Kind = "auto", **kwargs: Any
     ) -> Self:
         """Draw the scores.
 
@@ -327,7 +328,7 @@ class SearchDisplay(Display):
             self._draw_lines(axes, prefix, kwargs)
         return self
 
-    def _select_kind(self, axes: list[ParameterAxis]) -> str:
+    def _select_kind(self, axes: list[ParameterAxis]) -> Literal["line", "heatmap", "scatter"]:
         n_values = [len(axis.labels) for axis in axes]
         n_candidates = len(axes[0].index)
         if len(axes) == 1:
