@@ -202,7 +202,7 @@ def test_generator_does_not_change_the_global_random_state():
 
 @pytest.fixture
 def three_threads():
-    """Set three threads, and put the setting back."""
+    """Set three threads, and restore the setting."""
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     yield
