@@ -19,7 +19,7 @@ from skbinary.data.batches import DenseBatch
 from skbinary.estimators import scoring as estimators_scoring
 from skbinary.estimators.scoring import logits_of
 from skbinary.model_selection import scoring, splits
-from skbinary.model_selection.roc_auc import area_under_curve, areas_under_curves, is_plain_roc_auc
+from skbinary.model_selection.roc_auc import is_plain_roc_auc, roc_auc, roc_aucs
 from skbinary.runtime.threads import ThreadPool
 
 X, Y = make_classification(400, n_features=5, flip_y=0.3, weights=[0.7], random_state=0)
@@ -36,7 +36,7 @@ def test_area_is_that_of_scikit_learn(seed):
         scores = np.round(scores, seed % 3)  # with ties
     if seed % 5 == 0:
         scores = scores.astype(np.float32)
-    area = area_under_curve(scores[y == 1], scores[y == 0])
+    area = roc_auc(scores[y == 1], scores[y == 0])
     assert area == pytest.approx(roc_auc_score(y, scores), abs=1e-12)
 
 
@@ -64,7 +64,7 @@ def scores(search, part="test"):
 def test_areas_are_those_of_each_model():
     rows = np.random.default_rng(0).normal(size=(3, 400)) + Y
     expected = [roc_auc_score(Y, each) for each in rows]
-    assert areas_under_curves(rows, Y, np.array([0, 1])) == pytest.approx(expected, abs=1e-12)
+    assert roc_aucs(rows, Y, np.array([0, 1])) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_areas_are_those_of_each_model():
 def test_areas_of_what_is_odd_are_not_known(odd):
     rows = np.ones((2, 400))
     rows[1, 7] = odd.get("value", 1.0)
-    assert areas_under_curves(rows, odd.get("y", Y), np.array([0, 1])) is None
+    assert roc_aucs(rows, odd.get("y", Y), np.array([0, 1])) is None
 
 
 def test_search_works_the_area_out_itself(asked):

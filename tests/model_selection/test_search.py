@@ -330,8 +330,8 @@ PLACES = {
     "members": (cross_fitting, "join_models", {"n_members": 2}),
     "threshold": (cross_fitting, "choose_threshold", {"threshold": "f1"}),
     "scores": (Scorer, "scores", {}),
-    "areas": (evaluation, "precomputed_areas", {}),
-    "transformed rows": (splits, "transformed", {}),
+    "ROC AUCs": (evaluation, "precompute_roc_aucs", {}),
+    "transformed rows": (splits, "transform", {}),
 }
 
 
