@@ -53,7 +53,7 @@ def check_data(
     y = check_labels(estimator, X, y)
     weight = check_weight(sample_weight, X)
     if classes is None:
-        classes = find_classes(estimator, y)
+        classes = find_classes(type(estimator).__name__, y)
     encode(y, classes)  # raises for unknown labels
     validation_table = _check_validation(estimator, validation, classes)
     if validation_table is not None:

@@ -27,7 +27,7 @@ from skbinary.estimators.recipe import Recipe, draw_seed
 from skbinary.estimators.scoring import Scorer
 from skbinary.estimators.state import FittedState, join_models
 from skbinary.runtime.warnings import warn
-from skbinary.solvers.loop import convergence_warning
+from skbinary.solvers.result import convergence_warning
 from skbinary.thresholds.curve import ThresholdChoice, ThresholdData, choose_threshold
 from skbinary.thresholds.objectives import Objective
 

@@ -28,10 +28,10 @@ from skbinary.runtime.device import full_precision, generator
 from skbinary.runtime.memory import is_out_of_memory
 from skbinary.runtime.threads import ThreadPool
 from skbinary.runtime.warnings import warn
-from skbinary.solvers.loop import Observer, Solver, convergence_warning, train
+from skbinary.solvers.loop import Observer, Solver, train
 from skbinary.solvers.minibatch.dropout import Dropout, bytes_ahead
 from skbinary.solvers.minibatch.single import MiniBatch, MiniBatchSetup
-from skbinary.solvers.result import FitResult, StopReason
+from skbinary.solvers.result import FitResult, StopReason, convergence_warning
 from skbinary.solvers.stopping import MonitoredCurve, StoppingCriteria
 
 _ENDS_OF_A_PATH = (StopReason.CONVERGED, StopReason.INTERRUPTED)

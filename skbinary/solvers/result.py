@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from skbinary.solvers.stopping import StoppingCriteria
 
 
 class StopReason(enum.StrEnum):
@@ -171,3 +174,48 @@ class FitResult:
     def n_iter(self) -> int:
         """Number of epochs or iterations."""
         return len(self.history["loss"])
+
+
+def convergence_warning(
+    result: FitResult, criteria: StoppingCriteria, whose: str = ""
+) -> str | None:
+    """Return the warning about a training that did not converge, or None if it did.
+
+    Parameters
+    ----------
+    result : FitResult
+        The trained model.
+    criteria : StoppingCriteria
+        The criteria that it was trained with.
+    whose : str, default=""
+        Follows "Training did not converge" where there are several models: " for 1 of 4 ...".
+    """
+    reason = result.stop_reason
+    if reason is StopReason.INTERRUPTED:
+        return (
+            f"Training was interrupted by the user after {result.n_iter} epochs. The best weights "
+            "so far are kept."
+        )
+    if reason not in (StopReason.MAX_ITER, StopReason.MAX_FUN, StopReason.LINE_SEARCH):
+        return None
+    if not math.isnan(result.gradient_norm):
+        parameter = "max_fun" if reason is StopReason.MAX_FUN else "max_iter"
+        return (
+            f"Training did not converge{whose}. {reason.description} After {result.n_iter} "
+            f"iterations the largest component of the gradient is {result.gradient_norm:.3g}, "
+            f"above tol={criteria.tol:g}. Raise {parameter}, or bring the features to one scale "
+            "(StandardScaler)."
+        )
+    if criteria.n_iter_no_change >= criteria.max_iter:
+        return None  # a fixed number of epochs was requested
+    *before, last = result.history["objective"]
+    loss = f"After 1 epoch the training loss is {last:.6g}"
+    if before:
+        loss = (
+            f"The last of {result.n_iter} epochs took the training loss from {before[-1]:.6g} to "
+            f"{last:.6g}"
+        )
+    return (
+        f"Training did not converge{whose}. {reason.description} {loss} (tol={criteria.tol:g}). "
+        "Raise max_iter or learning_rate_init."
+    )

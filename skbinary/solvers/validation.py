@@ -41,18 +41,13 @@ def validate(
     score : float
         The weighted accuracy, or what ``criteria.score`` returns.
     """
-    target, rows = validation.target, _ValidationRows.of([validation])
-    if target.device.type != "cpu" and criteria.score is None:
+    rows = _ValidationRows.of([validation])
+    if criteria.score is None:
         return _validate_batch(model_batch, rows, [criteria])[0]
-    logits = rows.logits(model_batch)[0]
-    losses = functional.softplus(logits) - target * logits
-    loss = _mean(losses, validation.weight)
-    if criteria.score is not None:
-        # Scorers raise for values that are not finite; the loop reports the divergence instead.
-        return loss, criteria.score(logits) if math.isfinite(loss) else math.nan
-    label_logits = logits if criteria.positive else -logits
-    is_positive = torch.sigmoid(label_logits) >= criteria.threshold
-    return loss, _mean(is_positive == (target == criteria.positive), validation.score_weight)
+    logits = rows.logits(model_batch)
+    loss = float(_means(_losses(logits, rows.target), rows.weight))
+    # Scorers raise for values that are not finite; the loop reports the divergence instead.
+    return loss, criteria.score(logits[0]) if math.isfinite(loss) else math.nan
 
 
 class Validator:
@@ -173,21 +168,16 @@ def _validate_batch(
 ) -> list[tuple[float, float]]:
     target = rows.target
     logits = rows.logits(model_batch)
-    losses = functional.softplus(logits) - target * logits
     threshold = target.new_tensor([each.threshold for each in criteria_per_model])[:, None]
     positive = target.new_tensor([each.positive for each in criteria_per_model])[:, None]
     label_logits = logits * (2 * positive - 1)
     is_correct = (torch.sigmoid(label_logits) >= threshold) == (target == positive)
-    means = [_means(losses, rows.weight), _means(is_correct, rows.score_weight)]
+    means = [_means(_losses(logits, target), rows.weight), _means(is_correct, rows.score_weight)]
     return [(loss, score) for loss, score in torch.stack(means, dim=1).tolist()]
 
 
-def _mean(values: Tensor, weight: Tensor | None) -> float:
-    values = values.cpu().double()
-    if weight is None:
-        return float(values.mean())
-    weight = weight.cpu().double()
-    return float(values @ weight / weight.sum())
+def _losses(logits: Tensor, target: Tensor) -> Tensor:
+    return functional.softplus(logits) - target * logits
 
 
 def _means(values: Tensor, weight: Tensor | None) -> Tensor:

@@ -22,8 +22,8 @@ from skbinary.solvers.full_batch.small_objective import SmallLinearObjective
 from skbinary.solvers.full_batch.small_objective import (
     linear_objective as objective_of_suitable_size,
 )
-from skbinary.solvers.loop import convergence_warning, train
-from skbinary.solvers.result import StopReason
+from skbinary.solvers.loop import train
+from skbinary.solvers.result import StopReason, convergence_warning
 from skbinary.solvers.stopping import StoppingCriteria
 
 SOLVERS = {"newton": Newton, "lbfgs": LBFGS}
