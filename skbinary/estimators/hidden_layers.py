@@ -42,7 +42,7 @@ def hidden_widths(hidden_layer_sizes: Any) -> tuple[int, ...]:
     if widths.size and not are_valid:
         raise ValueError(
             "hidden_layer_sizes must be > 0 and whole numbers, got "
-            f"{hidden_layer_sizes!r}. Pass one number of units for each hidden layer."
+            f"{hidden_layer_sizes!r}. Pass the number of units of each hidden layer."
         )
     return tuple(int(width) for width in widths)
 

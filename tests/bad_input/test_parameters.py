@@ -153,16 +153,16 @@ BAD_PARAMETERS = {
         TorchMLPClassifier,
         {"hidden_layer_sizes": (0,)},
         whole(
-            "hidden_layer_sizes must be > 0 and whole numbers, got (0,). Pass one number "
-            "for each hidden layer."
+            "hidden_layer_sizes must be > 0 and whole numbers, got (0,). Pass the number "
+            "of units of each hidden layer."
         ),
     ),
     "hidden layer of width 2.5": (
         TorchMLPClassifier,
         {"hidden_layer_sizes": (2.5,)},
         whole(
-            "hidden_layer_sizes must be > 0 and whole numbers, got (2.5,). Pass one number "
-            "for each hidden layer."
+            "hidden_layer_sizes must be > 0 and whole numbers, got (2.5,). Pass the number "
+            "of units of each hidden layer."
         ),
     ),
     "dropout of wrong length": (
