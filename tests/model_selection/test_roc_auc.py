@@ -1,4 +1,4 @@
-"""The area under the ROC curve, as searches work it out, against scikit-learn's."""
+"""The area under the ROC curve, as searches compute it, against scikit-learn's."""
 
 import numpy as np
 import pytest
@@ -14,35 +14,36 @@ from skbinary import (
     TorchMLPClassifier,
     VectorizedGridSearchCV,
 )
-from skbinary.data import preparation, validation
+from skbinary.data import validation
 from skbinary.data.batches import DenseBatch
-from skbinary.estimators import scoring as estimators_scoring
+from skbinary.estimators import base
 from skbinary.estimators.scoring import logits_of
 from skbinary.model_selection import scoring, splits
-from skbinary.model_selection.roc_auc import area_under_curve, areas_under_curves, is_plain_roc_auc
+from skbinary.model_selection.roc_auc import is_plain_roc_auc, roc_auc, roc_aucs
 from skbinary.runtime.threads import ThreadPool
 
 X, Y = make_classification(400, n_features=5, flip_y=0.3, weights=[0.7], random_state=0)
 GRID = {"C": [0.01, 1.0, 100.0]}
 
 
-@pytest.mark.parametrize("seed", range(200))
-def test_area_is_that_of_scikit_learn(seed):
-    rng = np.random.default_rng(seed)
-    n_positive, n_negative = rng.integers(1, 60, 2)
-    y = np.repeat([1, 0], [n_positive, n_negative])
-    scores = rng.normal(size=len(y)) + y
-    if seed % 2:
-        scores = np.round(scores, seed % 3)  # with ties
-    if seed % 5 == 0:
-        scores = scores.astype(np.float32)
-    area = area_under_curve(scores[y == 1], scores[y == 0])
-    assert area == pytest.approx(roc_auc_score(y, scores), abs=1e-12)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("decimals", [None, 0, 1])  # None: no ties
+def test_area_equals_scikit_learn(decimals, dtype):
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        n_positive, n_negative = rng.integers(1, 60, 2)
+        y = np.repeat([1, 0], [n_positive, n_negative])
+        scores = rng.normal(size=len(y)) + y
+        if decimals is not None:
+            scores = np.round(scores, decimals)
+        scores = scores.astype(dtype)
+        area = roc_auc(scores[y == 1], scores[y == 0])
+        assert area == pytest.approx(roc_auc_score(y, scores), abs=1e-12)
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """Count how often scikit-learn is asked."""
+def scorer_calls(monkeypatch):
+    """Count the calls of scikit-learn's scorer."""
     scorer = get_scorer("roc_auc")
     calls = []
     plain = type(scorer).__call__
@@ -61,14 +62,14 @@ def scores(search, part="test"):
     return np.array([search.cv_results_[f"split{i}_{part}_score"] for i in range(search.n_splits_)])
 
 
-def test_areas_are_those_of_each_model():
+def test_areas_of_several_models_equal_those_of_each():
     rows = np.random.default_rng(0).normal(size=(3, 400)) + Y
     expected = [roc_auc_score(Y, each) for each in rows]
-    assert areas_under_curves(rows, Y, np.array([0, 1])) == pytest.approx(expected, abs=1e-12)
+    assert roc_aucs(rows, Y, np.array([0, 1])) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(
-    "odd",
+    "unusual",
     [
         {"y": np.ones(400, dtype=int)},
         {"y": np.arange(400) % 3},
@@ -77,23 +78,24 @@ def test_areas_are_those_of_each_model():
     ],
     ids=["one class", "another class", "NaN", "infinity"],
 )
-def test_areas_of_what_is_odd_are_not_known(odd):
+def test_areas_of_unusual_labels_or_scores_are_none(unusual):
     rows = np.ones((2, 400))
-    rows[1, 7] = odd.get("value", 1.0)
-    assert areas_under_curves(rows, odd.get("y", Y), np.array([0, 1])) is None
+    rows[1, 7] = unusual.get("value", 1.0)
+    assert roc_aucs(rows, unusual.get("y", Y), np.array([0, 1])) is None
 
 
-def test_search_works_the_area_out_itself(asked):
+def test_search_computes_the_area_itself(scorer_calls):
     search = searched(TorchLogisticClassifier(), refit=True, return_train_score=True)
-    assert asked == []
+    assert scorer_calls == []
     assert type(search.scorer_) is type(get_scorer("roc_auc"))
     theirs = searched(TorchLogisticClassifier(), kind=GridSearchCV, return_train_score=True)
     for part in ("test", "train"):
         np.testing.assert_allclose(scores(search, part), scores(theirs, part), atol=1e-6)
 
 
-@pytest.mark.parametrize("n_jobs", [None, 2])
-@pytest.mark.parametrize("n_candidates", [1, 9, 10, 11, 25])
+@pytest.mark.parametrize(
+    ("n_candidates", "n_jobs"), [(1, None), (9, 2), (10, None), (11, 2), (25, None)]
+)
 def test_search_scores_each_of_many_models(n_candidates, n_jobs):
     grid = {"C": np.logspace(-4, 4, n_candidates)}
     ours = searched(TorchLogisticClassifier(), grid, n_jobs=n_jobs)
@@ -101,10 +103,10 @@ def test_search_scores_each_of_many_models(n_candidates, n_jobs):
     np.testing.assert_allclose(scores(ours), scores(theirs), rtol=0, atol=1e-6)
 
 
-def test_search_gives_labels_of_any_kind_their_area(asked):
+def test_search_scores_labels_of_any_type_equally(scorer_calls):
     words = np.where(Y == 1, "yes", "no")
     found = [searched(TorchLogisticClassifier(), y=y) for y in (Y, words, words.astype(object))]
-    assert asked == []
+    assert scorer_calls == []
     assert len({scores(search).tobytes() for search in found}) == 1
 
 
@@ -116,11 +118,11 @@ def test_search_gives_labels_of_any_kind_their_area(asked):
         (TorchMLPClassifier(max_iter=2, random_state=0), {"hidden_layer_sizes": [(), (4,)]}),
         (TorchLogisticClassifier(), {"fit_intercept": [False, True], "C": [0.01, 1.0]}),
     ],
-    ids=["network", "members", "layers", "intercept"],
+    ids=["network", "ensemble", "layers", "intercept"],
 )
-def test_search_scores_models_of_any_shape(model, grid, asked):
+def test_search_scores_models_of_any_shape(model, grid, scorer_calls):
     ours = searched(model, grid)
-    assert asked == []
+    assert scorer_calls == []
     np.testing.assert_allclose(scores(ours), scores(searched(model, grid, GridSearchCV)), atol=1e-6)
 
 
@@ -137,13 +139,13 @@ def test_search_scores_do_not_depend_on_threads(threads):
     assert scores(found).tobytes() == scores(expected).tobytes()
 
 
-def test_search_shares_scoring_out_among_the_threads_of_torch(long_table, monkeypatch):
-    teams, original = [], ThreadPool.map
+def test_search_scores_chunks_on_all_threads_of_torch(long_table, monkeypatch):
+    thread_counts, original = [], ThreadPool.map
 
-    def noted(self, function, pieces):
-        if function is scoring._areas:
-            teams.append((self.n_threads, len(pieces)))
-        return original(self, function, pieces)
+    def noted(self, function, chunks):
+        if function is scoring._roc_aucs:
+            thread_counts.append((self.n_threads, len(chunks)))
+        return original(self, function, chunks)
 
     monkeypatch.setattr(ThreadPool, "map", noted)
     before = torch.get_num_threads()
@@ -153,12 +155,12 @@ def test_search_shares_scoring_out_among_the_threads_of_torch(long_table, monkey
         searched(TorchLogisticClassifier(), grid, table=long_table[0], y=long_table[1])
     finally:
         torch.set_num_threads(before)
-    assert teams == [(3, 8)]
+    assert thread_counts == [(3, 8)]
 
 
 @pytest.fixture
 def products(monkeypatch):
-    """Note with how many models the rows of a fold, 4000 of them, are multiplied."""
+    """Record with how many models the 4000 rows of a fold are multiplied."""
     found, original = [], DenseBatch.__matmul__
 
     def counted(self, weights):
@@ -172,7 +174,7 @@ def products(monkeypatch):
 
 @pytest.fixture(scope="module")
 def long_table():
-    # Longer than tables on which linear models are solved one by one.
+    # Too long for the solver of single linear models on small data.
     return make_classification(16_000, n_features=5, flip_y=0.3, random_state=0)
 
 
@@ -182,24 +184,24 @@ def test_search_multiplies_the_rows_of_a_fold_with_ten_models_at_once(long_table
     assert sorted(products) == [2] * 4 + [10] * 4
 
 
-def test_search_scores_what_differs_in_its_threshold_alone_once(long_table, products):
+def test_search_scores_candidates_that_differ_in_the_threshold_once(long_table, products):
     grid = {"threshold": [0.1, 0.2, 0.3]}
     search = searched(TorchLogisticClassifier(), grid, table=long_table[0], y=long_table[1])
     assert products == [1] * 4
     assert np.ptp(scores(search), axis=1).max() == 0
 
 
-def test_search_leaves_what_is_odd_to_scikit_learn(asked):
+def test_search_of_a_fold_with_one_class_uses_scikit_learn(scorer_calls):
     rest = np.arange(100, 400)
     splits = [(rest, np.flatnonzero(Y[:100] == 1)), (rest, np.arange(100))]
     with pytest.warns(UndefinedMetricWarning):
         found = searched(TorchLogisticClassifier(), cv=splits)
-    assert asked == [1] * 3
+    assert scorer_calls == [1] * 3
     assert np.isnan(scores(found)[0]).all()
     assert np.isfinite(scores(found)[1]).all()
 
 
-def test_search_with_weights_of_scores_asks_scikit_learn(asked):
+def test_search_with_weighted_scores_uses_scikit_learn(scorer_calls):
     import sklearn
 
     with sklearn.config_context(enable_metadata_routing=True):
@@ -207,10 +209,10 @@ def test_search_with_weights_of_scores_asks_scikit_learn(asked):
         model = TorchLogisticClassifier().set_fit_request(sample_weight=False)
         search = VectorizedGridSearchCV(model, GRID, scoring=scorer, cv=4, refit=False)
         search.fit(X, Y, sample_weight=1.0 + Y)
-    assert asked == [1] * 12
+    assert scorer_calls == [1] * 12
 
 
-def test_rows_that_are_not_finite_fail_as_scikit_learn_says(asked):
+def test_search_of_rows_that_are_not_finite_fails_as_in_scikit_learn(scorer_calls):
     table = X.copy()
     table[3, 2] = np.nan
     settings = {"cv": PredefinedSplit(np.r_[np.zeros(100), -np.ones(300)])}
@@ -232,41 +234,43 @@ def test_rows_that_are_not_finite_fail_as_scikit_learn_says(asked):
         lambda model, X, y: 0.5,
     ],
 )
-def test_other_scorers_stay_what_they_are(scorer):
+def test_is_plain_roc_auc_other_scorer_is_false(scorer):
     assert is_plain_roc_auc(get_scorer("roc_auc"))
     assert not is_plain_roc_auc(scorer)
 
 
-def test_score_of_a_subclass_is_its_own(asked):
+def test_search_of_a_subclass_uses_its_decision_function(scorer_calls):
     class Backwards(TorchLogisticClassifier):
         def decision_function(self, X):
             return -super().decision_function(X)
 
     backwards, usual = searched(Backwards()), searched(TorchLogisticClassifier())
-    assert len(asked) == 12
+    assert len(scorer_calls) == 12
     np.testing.assert_allclose(scores(backwards), 1 - scores(usual), atol=1e-12)
 
 
-def test_rows_are_checked_once_for_all_models(monkeypatch):
+def test_search_checks_the_rows_once_for_all_models(monkeypatch):
     checked, original = [], validation.check_rows
 
     def counted(*args, reset, **settings):
         checked.extend([] if reset else [1])
         return original(*args, reset=reset, **settings)
 
-    for module in (preparation, splits, estimators_scoring):
+    for module in (base, splits):
         monkeypatch.setattr(module, "check_rows", counted)
     searched(TorchLogisticClassifier())
     assert len(checked) == 4
 
 
-@pytest.mark.parametrize("kind", [np.asarray, csr_array, lambda X: X.astype(np.float32)])
+@pytest.mark.parametrize(
+    "kind", [np.asarray, csr_array, np.float32], ids=["float64", "sparse", "float32"]
+)
 def test_logits_of_several_models_are_those_of_each(kind):
     rows = kind(X)
     models = [
         TorchLogisticClassifier(C=C, fit_intercept=C != 1.0).fit(rows, Y) for C in (0.01, 1.0, 9.0)
     ]
-    together = logits_of(models, rows)
+    together = logits_of([model._state for model in models], rows)
     expected = [model.decision_function(rows) for model in models]
     assert together.dtype == expected[0].dtype
     atol = 1e-5 if together.dtype == np.float32 else 1e-12
