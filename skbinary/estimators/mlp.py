@@ -21,6 +21,12 @@ from torch import Tensor
 from skbinary.data.checked import CheckedData
 from skbinary.data.dataset import Dataset
 from skbinary.estimators.base import BinaryClassifier
+from skbinary.estimators.hidden_layers import (
+    draw_initial_parameters,
+    dropout_rates,
+    hidden_widths,
+    is_torch_module,
+)
 from skbinary.estimators.parameter_types import (
     BatchSize,
     ClassWeight,
@@ -409,7 +415,7 @@ class TorchMLPClassifier(BinaryClassifier):
         self.callbacks = callbacks
 
     def _validate_params(self) -> None:
-        if _is_module(self.hidden_layer_sizes):
+        if is_torch_module(self.hidden_layer_sizes):
             raise InvalidParameterError(
                 "hidden_layer_sizes must be the widths of the hidden layers, such as (64, 32), got "
                 "a torch module. This estimator builds its own network: train a module of "
@@ -418,8 +424,8 @@ class TorchMLPClassifier(BinaryClassifier):
         super()._validate_params()
 
     def _recipe(self, data: CheckedData, *, is_partial: bool) -> Recipe:
-        hidden = _widths(self.hidden_layer_sizes)
-        dropout = _rates(self.dropout, len(hidden))
+        hidden = hidden_widths(self.hidden_layer_sizes)
+        dropout = dropout_rates(self.dropout, len(hidden))
         if self.solver == "lbfgs":
             self._check_lbfgs()
         return make_recipe(
@@ -429,7 +435,7 @@ class TorchMLPClassifier(BinaryClassifier):
             is_partial=is_partial,
             n_models=self.n_members,
             architecture=Architecture(self.n_features_in_, hidden, self.activation, dropout),
-            initial_parameters=_initial_parameters,
+            initial_parameters=draw_initial_parameters,
             full_batch_step=self._lbfgs_step,
             optimizer=self._optimizer,
             schedule=self._schedule,
@@ -550,43 +556,3 @@ class TorchMLPClassifier(BinaryClassifier):
     def t_(self) -> int:
         """Training rows that the solver has seen."""
         return self._fitted().n_seen
-
-
-def _initial_parameters(architecture: Architecture, random_state: Any) -> Tensor:
-    """Draw weights and biases as scikit-learn's MLPClassifier does, in the same order."""
-    weights, biases = [], []
-    factor = 2 if architecture.activation == "logistic" else 6
-    for n_in, n_out in architecture.layers:
-        bound = math.sqrt(factor / (n_in + n_out))
-        weights.append(torch.as_tensor(random_state.uniform(-bound, bound, (n_in, n_out))))
-        biases.append(torch.as_tensor(random_state.uniform(-bound, bound, n_out)))
-    return architecture.pack(weights, biases)
-
-
-def _is_module(value: Any) -> bool:
-    is_class = isinstance(value, type) and issubclass(value, torch.nn.Module)
-    return is_class or isinstance(value, torch.nn.Module)
-
-
-def _widths(hidden_layer_sizes: Any) -> tuple[int, ...]:
-    widths = np.atleast_1d(np.asarray(hidden_layer_sizes))
-    fine = widths.ndim == 1 and widths.dtype.kind in "iu" and bool(np.all(widths > 0))
-    if widths.size and not fine:
-        raise ValueError(
-            "hidden_layer_sizes must be > 0 and whole numbers, got "
-            f"{hidden_layer_sizes!r}. Give one width for each hidden layer."
-        )
-    return tuple(int(width) for width in widths)
-
-
-def _rates(dropout: Any, n_hidden: int) -> tuple[float, ...]:
-    rates = np.asarray(dropout)
-    if rates.ndim == 0:
-        rates = np.full(n_hidden, rates)
-    numbers = rates.dtype.kind in "iuf" and rates.shape == (n_hidden,)
-    if not (numbers and np.all((rates >= 0) & (rates < 1))):
-        raise ValueError(
-            "dropout must be a rate in [0, 1), or one for each hidden layer, got "
-            f"{dropout!r} for {n_hidden} hidden layers. Give {n_hidden} rates, or one."
-        )
-    return tuple(float(rate) for rate in rates)

@@ -1,4 +1,4 @@
-"""A candidate taken apart: the steps before the classifier, and the classifier."""
+"""Candidates of a search: pipelines that end with one of our classifiers, and their parts."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from sklearn.pipeline import Pipeline
 
 from skbinary.estimators.base import BinaryClassifier
 
-# What is written out whole is told apart by that, without a hash.
-_PLAIN = (str, int, float, bool, type(None), np.float64)
+# Values of these types differ in their representation, so that they need no hash.
+_PLAIN_TYPES = (str, int, float, bool, type(None), np.float64)
 
 
 @dataclass(frozen=True)
 class PipelineCandidate:
-    """An estimator in which one of our classifiers has the last word.
+    """A classifier of this package, or a pipeline whose last step is one.
 
     Parameters
     ----------
     estimator : estimator
-        The whole: the classifier, or a pipeline, or a pipeline in a pipeline.
+        The classifier, a pipeline, or nested pipelines.
     classifier : BinaryClassifier
-        What is trained.
+        The classifier at its end.
     pipelines : list of (str, Pipeline)
-        The pipelines around it from the outermost in, each with what precedes the names of its
-        parameters.
+        The pipelines around the classifier, the outermost first, each with the prefix of the names
+        of its parameters.
     prefix : str
-        What precedes the names of the classifier's own parameters: ``"clf__"``.
+        Prefix of the names of the classifier's parameters, such as ``"clf__"``.
     """
 
     estimator: Any
@@ -45,75 +45,76 @@ class PipelineCandidate:
 
     @cached_property
     def preparation_key(self) -> str:
-        """Equal for candidates whose rows are prepared alike."""
+        """A key that is equal for candidates with the same transformers."""
         steps = [(pipeline.steps[:-1], pipeline.memory) for _, pipeline in self.pipelines]
         return self._key((type(self.classifier).__name__, steps))
 
     @cached_property
     def training_key(self) -> str:
-        """Equal for classifiers that are trained alike: they differ in their thresholds at most."""
+        """A key that is equal for classifiers that differ at most in their threshold."""
         parameters = self.classifier.get_params(deep=False)
         threshold = parameters.pop("threshold")
         if self.classifier.early_stopping and self.classifier.monitor != "loss":
-            # The labels of the validation rows may decide when to stop.
+            # The threshold matters to scorers of labels, which may decide when to stop.
             parameters["threshold"] = threshold if isinstance(threshold, Real) else None
-        if all(type(value) in _PLAIN for value in parameters.values()):
+        if all(type(value) in _PLAIN_TYPES for value in parameters.values()):
             return repr((type(self.classifier).__name__, parameters))
         return self._key((type(self.classifier).__name__, parameters))
 
-    def _key(self, thing: Any) -> str:
+    def _key(self, value: Any) -> str:
         try:
-            return str(joblib.hash(thing))
-        except Exception:  # what cannot be pickled (a lambda) is like nothing else
-            return f"of {id(self)} alone"
+            return str(joblib.hash(value))
+        except Exception:  # a value that cannot be pickled, such as a lambda
+            return f"only {id(self)}"
 
     @cached_property
-    def checked(self) -> Any:
-        """The classifier, after a look at its parameters that raises if one is amiss."""
+    def validated_classifier(self) -> Any:
+        """The classifier. Raises an error if one of its parameters is invalid."""
         self.classifier._validate_params()
         return self.classifier
 
-    def divide(self, fit_params: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """Give what of the fit parameters belongs to each pipeline's steps, and to the classifier.
+    def split_fit_params(
+        self, fit_params: dict[str, Any]
+    ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Divide fit parameters between the pipelines and the classifier.
 
         Returns
         -------
-        of_steps : list of dict
-            One for each pipeline, named as that pipeline's ``fit_transform`` wants it.
-        of_classifier : dict
-            Named as the classifier's ``fit`` wants it.
+        for_pipelines : list of dict
+            Arguments of each pipeline's ``fit_transform``.
+        for_classifier : dict
+            Arguments of the classifier's ``fit``.
         """
-        own = {name.removeprefix(self.prefix): value for name, value in fit_params.items()
-               if name.startswith(self.prefix)}  # fmt: skip
-        rest = {
-            name: value for name, value in fit_params.items() if not name.startswith(self.prefix)
-        }
-        of_steps = []
-        befores = [before for before, _ in self.pipelines] + [self.prefix]
-        for before, inner in pairwise(befores):
-            here = [name for name in rest if name.startswith(before)]
-            outer = [name for name in here if not name.startswith(inner)]
-            of_steps.append({name.removeprefix(before): rest[name] for name in outer})
-        return of_steps, own
+        for_classifier = _without_prefix(fit_params, self.prefix)
+        rest = {k: value for k, value in fit_params.items() if not k.startswith(self.prefix)}
+        for_pipelines = []
+        prefixes = [prefix for prefix, _ in self.pipelines] + [self.prefix]
+        for prefix, inner_prefix in pairwise(prefixes):
+            outer = {k: value for k, value in rest.items() if not k.startswith(inner_prefix)}
+            for_pipelines.append(_without_prefix(outer, prefix))
+        return for_pipelines, for_classifier
 
-    def put_together(self, transformers: Sequence[Sequence[Any]], classifier: Any) -> Any:
-        """Give the whole with fitted parts in their places."""
-        whole = classifier
+    def with_fitted_steps(self, transformers: Sequence[Sequence[Any]], classifier: Any) -> Any:
+        """Return the whole estimator, with fitted transformers and a fitted classifier."""
+        estimator = classifier
         for (_, pipeline), fitted in zip(
             reversed(self.pipelines), reversed(transformers), strict=True
         ):
             names = [name for name, _ in pipeline.steps]
-            copied = Pipeline([*zip(names[:-1], fitted, strict=True), (names[-1], whole)])
-            whole = copied.set_params(**{
-                name: value
-                for name, value in pipeline.get_params(deep=False).items()
-                if name != "steps"
-            })  # fmt: skip
-        return whole
+            outer = Pipeline([*zip(names[:-1], fitted, strict=True), (names[-1], estimator)])
+            parameters = pipeline.get_params(deep=False)
+            del parameters["steps"]
+            estimator = outer.set_params(**parameters)
+        return estimator
 
 
-def unwrap(estimator: Any) -> PipelineCandidate | None:
-    """Take an estimator apart, or give None where its last step is no classifier of ours."""
+def _without_prefix(params: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the parameters whose names have a prefix, by their names without it."""
+    return {k.removeprefix(prefix): value for k, value in params.items() if k.startswith(prefix)}
+
+
+def as_pipeline_candidate(estimator: Any) -> PipelineCandidate | None:
+    """Return a candidate and its parts, or None if its last step is no classifier of ours."""
     pipelines, prefix, inner = [], "", estimator
     while type(inner) is Pipeline and inner.steps:
         pipelines.append((prefix, inner))
@@ -124,43 +125,41 @@ def unwrap(estimator: Any) -> PipelineCandidate | None:
     return PipelineCandidate(estimator, inner, pipelines, prefix)
 
 
-def can_be_batched(unwrapped: PipelineCandidate, fit_params: dict[str, Any]) -> bool:
-    """Whether a candidate trains the same way in a batch of models as alone."""
-    classifier: Any = unwrapped.classifier
+def can_be_batched(candidate: PipelineCandidate, fit_params: dict[str, Any]) -> bool:
+    """Whether a candidate trains the same way in a batch of models as in a single fit."""
+    classifier: Any = candidate.classifier
     if type(classifier).fit is not BinaryClassifier.fit:  # a subclass with a fit of its own
         return False
     if classifier.callbacks or classifier.verbose or getattr(classifier, "_skl_callbacks", None):
         return False
-    if unwrapped.pipelines and fit_params and get_config()["enable_metadata_routing"]:
+    if candidate.pipelines and fit_params and get_config()["enable_metadata_routing"]:
         return False
-    if any(each.verbose or each.transform_input for _, each in unwrapped.pipelines):
+    if any(each.verbose or each.transform_input for _, each in candidate.pipelines):
         return False
-    _, own = unwrapped.divide(fit_params)
-    return set(own) <= {"sample_weight", "groups"}
+    _, for_classifier = candidate.split_fit_params(fit_params)
+    return set(for_classifier) <= {"sample_weight", "groups"}
 
 
-def prepared(
+def fit_transformers(
     pipeline: Pipeline, X: Any, y: Any, fit_params: dict[str, Any]
 ) -> tuple[list[Any], Any]:
-    """Fit the steps before the last one.
+    """Fit the steps of a pipeline before the last one.
 
     Returns
     -------
     transformers : list
-        Fitted.
+        The fitted steps.
     Xt : object
-        The rows as the last step sees them.
+        The transformed data.
     """
-    before = Pipeline(
-        [*((name, _fresh(step)) for name, step in pipeline.steps[:-1]), ("last", "passthrough")],
-        memory=pipeline.memory,
-    )
-    Xt = before.fit_transform(X, y, **fit_params)
-    return [step for _, step in before.steps[:-1]], Xt
+    steps = [(name, _cloned(step)) for name, step in pipeline.steps[:-1]]
+    transforming = Pipeline([*steps, ("last", "passthrough")], memory=pipeline.memory)
+    Xt = transforming.fit_transform(X, y, **fit_params)
+    return [step for _, step in transforming.steps[:-1]], Xt
 
 
-def transformed(transformers: Sequence[Sequence[Any]], X: Any) -> Any:
-    """Give rows as the classifier sees them."""
+def transform(transformers: Sequence[Sequence[Any]], X: Any) -> Any:
+    """Return data transformed by the fitted steps of all pipelines."""
     for steps in transformers:
         for step in steps:
             if step is not None and step != "passthrough":
@@ -168,5 +167,5 @@ def transformed(transformers: Sequence[Sequence[Any]], X: Any) -> Any:
     return X
 
 
-def _fresh(step: Any) -> Any:
+def _cloned(step: Any) -> Any:
     return step if step is None or isinstance(step, str) else clone(step)

@@ -1,4 +1,4 @@
-"""What a search trains at once: candidates on a split that differ in their threshold alone."""
+"""Jobs of a search: candidates on a split that differ only in their threshold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skbinary.thresholds.objectives import parse_threshold
 
 
 class Task(NamedTuple):
-    """A candidate on a split, each by its number."""
+    """Index of a candidate, and index of a split."""
 
     candidate: int
     split: int
@@ -23,22 +23,22 @@ class Task(NamedTuple):
 
 @dataclass(eq=False)
 class Job:
-    """SplittableRows on a split that differ in their threshold alone, and are trained once.
+    """Candidates on a split that differ only in their threshold, and are trained once.
 
     Parameters
     ----------
     split : PreparedSplit
     candidate : PipelineCandidate
-        One of them.
+        One of the candidates.
     tasks : list of Task
-        All of them.
+        All candidates, and the split.
 
     Attributes
     ----------
     classifier : BinaryClassifier
-        The classifier, fitted at the end.
+        The classifier, fitted after training.
     ensemble : Ensemble
-        The models that it consists of.
+        The models that are trained for it.
     """
 
     split: PreparedSplit
@@ -48,16 +48,18 @@ class Job:
     ensemble: Ensemble = field(init=False)
 
     def finish(self) -> None:
-        """Warn of what did not converge, and fit the classifier."""
+        """Warn if models did not converge, and make the classifier a fitted one."""
         self.ensemble.warn()
         self.classifier._state = self.ensemble.state
 
     def classifier_with(self, threshold: Any) -> BinaryClassifier:
-        """Return the fitted classifier with another threshold, chosen if that is an objective."""
-        own = copy.copy(self.classifier)
-        own.threshold = threshold
+        """Return the fitted classifier with another threshold, chosen if it is an objective."""
+        classifier = copy.copy(self.classifier)
+        classifier.threshold = threshold
         objective = parse_threshold(threshold)
         if not isinstance(objective, float):
             choice = self.ensemble.choose(objective)
-            own._state = with_choice(self.ensemble.state, choice, threshold, own.pos_label)
-        return own
+            classifier._state = with_choice(
+                self.ensemble.state, choice, threshold, classifier.pos_label
+            )
+        return classifier

@@ -1,4 +1,4 @@
-"""The area under the ROC curve as searches ask for it: of many models on the same rows."""
+"""ROC AUC of many models on the same rows."""
 
 from __future__ import annotations
 
@@ -10,53 +10,54 @@ from sklearn.metrics import roc_auc_score
 from sklearn.metrics._scorer import _Scorer
 
 
-def area_under_curve(positives: NDArray[Any], negatives: NDArray[Any]) -> float:
-    """Give the share of pairs of a positive and a negative that are in order; ties count half.
+def roc_auc(positives: NDArray[Any], negatives: NDArray[Any]) -> float:
+    """Compute the area under the ROC curve.
 
-    This is the area under the ROC curve: Hanley and McNeil, "The meaning and use of the area under
-    a receiver operating characteristic (ROC) curve", 1982.
+    It is the fraction of pairs of a positive and a negative in which the positive has the higher
+    score; ties count half. Source: Hanley and McNeil, "The meaning and use of the area under a
+    receiver operating characteristic (ROC) curve", 1982.
 
     Parameters
     ----------
     positives, negatives : ndarray of shape (n_positives,) and (n_negatives,)
-        Their scores: at least one of each, and all finite.
+        Scores of the positive and of the negative samples: at least one of each, and all finite.
     """
     few, many = (np.sort(each) for each in sorted((positives, negatives), key=len))
-    # Sorted questions are answered from neighbouring memory.
+    # Binary searches for sorted values read neighbouring memory.
     below = np.searchsorted(many, few, side="left")
     tied = many.take(below, mode="clip") == few
     not_above = np.searchsorted(many, few, side="right") if tied.any() else below
-    share = (int(below.sum()) + int(not_above.sum())) / (2 * len(few) * len(many))
-    return share if len(positives) <= len(negatives) else 1 - share
+    fraction = (int(below.sum()) + int(not_above.sum())) / (2 * len(few) * len(many))
+    return fraction if len(positives) <= len(negatives) else 1 - fraction
 
 
-def areas_under_curves(scores: NDArray[Any], y: Any, classes: NDArray[Any]) -> list[float] | None:
-    """Give the area under the ROC curve of each model, in a sixth of scikit-learn's time.
+def roc_aucs(scores: NDArray[Any], y: Any, classes: NDArray[Any]) -> list[float] | None:
+    """Compute the area under the ROC curve of each model, in a sixth of scikit-learn's time.
 
     Parameters
     ----------
     scores : ndarray of shape (n_models, n_samples)
     y : array-like of shape (n_samples,)
-        Labels of the rows.
+        Labels.
     classes : ndarray of shape (2,)
-        The labels there should be, the second one being positive.
+        The labels of the negative and of the positive class.
 
     Returns
     -------
     list of float, or None
-        None where anything is out of the ordinary, and scikit-learn knows what to say: a class that
-        is not there, or a third one, or scores that are not finite.
+        None if scikit-learn would warn or raise: if `y` lacks a class or has another one, or if
+        scores are not finite.
     """
     labels = np.asarray(y)
     negative, positive = (np.flatnonzero(labels == label) for label in classes)
     both = len(negative) and len(positive) and len(negative) + len(positive) == len(labels)
     if not both or not np.isfinite(scores).all():
         return None
-    return [area_under_curve(each[positive], each[negative]) for each in scores]
+    return [roc_auc(each[positive], each[negative]) for each in scores]
 
 
 def is_plain_roc_auc(scorer: Any) -> bool:
-    """Tell whether a scorer is scikit-learn's ``"roc_auc"``, or works as it does."""
+    """Whether a scorer is scikit-learn's ``"roc_auc"``, or is equal to it."""
     return (
         type(scorer) is _Scorer
         and scorer._score_func is roc_auc_score

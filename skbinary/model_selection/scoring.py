@@ -1,4 +1,4 @@
-"""What a search asks of its candidates, and the answers that are known before they are asked."""
+"""Scores of the candidates of a search, by their scorer or computed for many models at once."""
 
 from __future__ import annotations
 
@@ -18,47 +18,53 @@ from sklearn.utils.validation import _check_method_params
 
 from skbinary.estimators.base import BinaryClassifier
 from skbinary.estimators.scoring import logits_of
-from skbinary.model_selection.roc_auc import areas_under_curves, is_plain_roc_auc
+from skbinary.model_selection.roc_auc import is_plain_roc_auc, roc_aucs
 from skbinary.runtime.memory import is_out_of_memory, out_of_memory
 from skbinary.runtime.threads import ThreadPool
 
-# So many linear models share a product with the rows. More gain little, and their logits should not
-# take more than the rows do.
-_AT_ONCE = 10
+# Number of linear models that share a product with the rows. More gain little, and their logits
+# should not take more memory than the rows.
+_MODELS_PER_PRODUCT = 10
 
 
 class PrecomputedScore(NamedTuple):
-    """A score, and the seconds that it took."""
+    """A score that was computed without the scorer, and its share of the time."""
 
     score: float
     seconds: float
 
 
-class Table(NamedTuple):
-    """A part of a split by its name, and the fitted classifiers that are scored on it.
+class ScoredRows(NamedTuple):
+    """Rows of a split, and the fitted classifiers that are scored on them.
 
-    The rows are checked, and finite.
+    Parameters
+    ----------
+    name : {"test", "train"}
+    rows : ndarray, CSR matrix or tensor of shape (n_samples, n_features)
+        Checked, and finite.
+    y : array-like of shape (n_samples,)
+    classifiers : sequence of BinaryClassifier
     """
 
     name: str
     rows: Any
     y: Any
-    models: Sequence[BinaryClassifier]
+    classifiers: Sequence[BinaryClassifier]
 
 
 @dataclass(frozen=True)
 class ScoringTask:
-    """What a search asks of every candidate on every split.
+    """What every candidate of a search is fitted to, and how it is scored.
 
     Parameters
     ----------
     search : BaseSearchCV
-        Its parameters say how it is asked: ``error_score``, ``n_jobs``, ``verbose`` and so on.
+        Has the parameters ``error_score``, ``n_jobs``, ``verbose`` and so on.
     X, y : indexable
-        All rows.
+        All data.
     scorer : callable
     fit_params, score_params : dict
-        What ``fit`` and the scorer are given besides.
+        Further arguments of ``fit`` and of the scorer.
     """
 
     search: Any
@@ -69,19 +75,19 @@ class ScoringTask:
     score_params: dict[str, Any]
 
     @cached_property
-    def is_of_the_scores(self) -> bool:
-        """Whether the scorer asks a model for its answers alone, and looks at nothing else."""
+    def uses_predictions_only(self) -> bool:
+        """Whether the scorer only uses a model's predictions: scikit-learn's own scorers do."""
         scorers = getattr(self.scorer, "_scorers", {"score": self.scorer})
-        known = (_BaseScorer, _PassthroughScorer)
-        return all(isinstance(each, known) for each in scorers.values())
+        kinds = (_BaseScorer, _PassthroughScorer)
+        return all(isinstance(each, kinds) for each in scorers.values())
 
     @property
-    def parts(self) -> tuple[str, ...]:
+    def scored_names(self) -> tuple[str, ...]:
         """Names of the parts of a split that are scored."""
         return ("test", "train") if self.search.return_train_score else ("test",)
 
-    def failed(self, error: Exception, seconds: float) -> dict[str, Any]:
-        """Give the result of a fit that has failed, or raise if that is what the search says."""
+    def failure(self, error: Exception, seconds: float) -> dict[str, Any]:
+        """Return the result of a fit that failed, or raise with ``error_score="raise"``."""
         if is_out_of_memory(error):
             error = out_of_memory(error, "A candidate", self.search._memory_advice)
         if self.search.error_score == "raise":
@@ -99,63 +105,63 @@ class ScoringTask:
             result["train_scores"] = copy.copy(scores)
         return result
 
-    def scores(self, model: Any, X: Any, y: Any, rows: Any) -> Any:
-        """Score a model on rows, of which `rows` are the positions."""
-        given = _check_method_params(self.X, params=self.score_params, indices=rows)
-        return _score(model, X, y, self.scorer, given, self.search.error_score)
+    def score(self, model: Any, X: Any, y: Any, indices: Any) -> Any:
+        """Score a model on data, which are the rows of all data at the given indices."""
+        params = _check_method_params(self.X, params=self.score_params, indices=indices)
+        return _score(model, X, y, self.scorer, params, self.search.error_score)
 
     @cached_property
-    def asks_for_areas(self) -> bool:
-        """Whether all that is asked is the area under the ROC curve, which is known at once."""
+    def is_roc_auc_only(self) -> bool:
+        """Whether the only score is the ROC AUC, which can be computed without the scorer."""
         return not self.score_params and is_plain_roc_auc(self.scorer)
 
 
-def precomputed_areas(
-    tables: Sequence[Table], device: torch.device, n_threads: int
+def precompute_roc_aucs(
+    tables: Sequence[ScoredRows], device: torch.device, n_threads: int
 ) -> dict[tuple[str, int], PrecomputedScore]:
-    """Give the areas under ROC curves that are known without asking the scorer.
+    """Compute the ROC AUC of many classifiers, without the scorer.
 
     Parameters
     ----------
-    tables : sequence of Table
+    tables : sequence of ScoredRows
     device : torch.device
-        Where the rows are.
+        Device of the rows.
     n_threads : int
-        How many threads share the work on a CPU.
+        Number of threads on a CPU.
 
     Returns
     -------
-    dict of (str, int) -> Known
-        By the name of the table and the id of the classifier. What is not there is left to the
-        scorer.
+    dict of (str, int) -> PrecomputedScore
+        By the name of the rows and the id of the classifier. Those that are missing are left to
+        the scorer.
     """
-    pieces = [
-        table._replace(models=table.models[i : i + _AT_ONCE])
+    chunks = [
+        table._replace(classifiers=table.classifiers[i : i + _MODELS_PER_PRODUCT])
         for table in tables
-        for i in range(0, len(table.models), _AT_ONCE)
+        for i in range(0, len(table.classifiers), _MODELS_PER_PRODUCT)
     ]
-    known: dict[tuple[str, int], PrecomputedScore] = {}
+    precomputed: dict[tuple[str, int], PrecomputedScore] = {}
     with ThreadPool.on(device, n_threads) as pool:
-        for piece, found in zip(pieces, pool.map(_areas, pieces), strict=True):
-            names = [(piece.name, id(model)) for model in piece.models]
-            known.update(zip(names, found, strict=False))
-    return known
+        for chunk, scores in zip(chunks, pool.map(_roc_aucs, chunks), strict=True):
+            keys = [(chunk.name, id(classifier)) for classifier in chunk.classifiers]
+            precomputed.update(zip(keys, scores, strict=False))
+    return precomputed
 
 
-def _areas(table: Table) -> list[PrecomputedScore]:
-    """Give the area under the ROC curve of each classifier, or of none of them."""
-    _, rows, y, models = table
+def _roc_aucs(table: ScoredRows) -> list[PrecomputedScore]:
+    """Compute the ROC AUC of each classifier, or of none if the scorer must do it."""
+    _, rows, y, classifiers = table
     begin = time.perf_counter()
     areas = None
-    # An error comes again where the scorer is asked, and is told as the search tells errors.
+    # An error is raised again by the scorer, and is handled there.
     with suppress(Exception):
         if all(
-            type(each).decision_function is BinaryClassifier.decision_function for each in models
+            type(each).decision_function is BinaryClassifier.decision_function
+            for each in classifiers
         ):
-            areas = areas_under_curves(
-                logits_of([each._fitted() for each in models], rows), y, models[0].classes_
-            )
+            logits = logits_of([each._fitted() for each in classifiers], rows)
+            areas = roc_aucs(logits, y, classifiers[0].classes_)
     if areas is None:
         return []
-    seconds = (time.perf_counter() - begin) / len(models)
+    seconds = (time.perf_counter() - begin) / len(classifiers)
     return [PrecomputedScore(area, seconds) for area in areas]

@@ -1,4 +1,4 @@
-"""A split of a search, with its rows as some candidates prepare them, once for all of them."""
+"""Splits of a search, whose rows are transformed and checked once for several candidates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skbinary.data.checked import CheckedData
 from skbinary.data.conversion import move_to_device
 from skbinary.data.validation import check_data, check_rows
 from skbinary.estimators.base import BinaryClassifier
-from skbinary.model_selection.candidates import PipelineCandidate, prepared, transformed
+from skbinary.model_selection.candidates import PipelineCandidate, fit_transformers, transform
 from skbinary.model_selection.scoring import ScoringTask
 from skbinary.runtime.device import resolve_device
 
@@ -31,40 +31,47 @@ class SharedRows:
     ----------
     data : CheckedData
         All rows.
-    features : dict
-        The attributes that checking them has set: their number, their names, their shape.
-    chosen : ndarray of int or None
-        Positions of the training set. None for all rows.
+    feature_attributes : dict
+        The fitted attributes that describe the features, such as ``n_features_in_``.
+    train : ndarray of int or None
+        Indices of the training set. None for all rows.
     """
 
     data: CheckedData
-    features: dict[str, Any]
-    chosen: NDArray[np.intp] | None = None
+    feature_attributes: dict[str, Any]
+    train: NDArray[np.intp] | None = None
 
 
 def share_rows(
     classifier: BinaryClassifier, X: Any, y: Any, fit_params: dict[str, Any]
 ) -> SharedRows:
-    """Check rows once for all candidates that are trained on them."""
+    """Check data once for all candidates that are trained on it."""
     prototype = clone(classifier)
     table, none = (X, y, fit_params.get("sample_weight")), (None, None, None)
     groups = fit_params.get("groups")
     data = check_data(prototype, table, none, reset=True, groups=groups)
     parameters = prototype.get_params(deep=False)
-    features = {name: value for name, value in vars(prototype).items() if name not in parameters}
-    return SharedRows(replace(data, cache={}), features)
+    attributes = {name: value for name, value in vars(prototype).items() if name not in parameters}
+    return SharedRows(replace(data, cache={}), attributes)
 
 
 class PreparedSplit:
-    """A split, with the rows as the classifiers of some candidates see them.
+    """A split, with the data as the transformers of some candidates return it.
 
     Parameters
     ----------
     scoring : ScoringTask
     candidate : PipelineCandidate
-        One of those that prepare the rows alike.
+        One of the candidates with the same transformers.
     train, test : ndarray of int
-        Positions of the rows.
+        Indices of the training and of the validation fold.
+
+    Attributes
+    ----------
+    n_jobs : int
+        Number of jobs on this split, which share the time that its preparation took.
+    seconds : float
+        The time that its preparation took.
     """
 
     def __init__(self, scoring: ScoringTask, candidate: PipelineCandidate, train: Any, test: Any):
@@ -73,73 +80,76 @@ class PreparedSplit:
         self.train, self.test = train, test
         self.n_jobs = 0
         self.seconds = 0.0
-        self._checked: dict[str, Any] = {}
+        self._scored_data: dict[str, tuple[Any, Any, Any]] = {}
+        self._checked_rows: dict[str, Any] = {}
 
     @cached_property
     def transformers(self) -> list[list[Any]]:
         """The fitted steps of each pipeline around the classifier."""
-        return self._prepared[0] if self.candidate.pipelines else []
+        return self._training_data[0] if self.candidate.pipelines else []
 
     @cached_property
     def rows(self) -> SharedRows:
-        """The training rows, prepared and checked."""
-        _, X, y, own = self._prepared
+        """The training data, transformed and checked."""
+        _, X, y, fit_params = self._training_data
         begin = time.perf_counter()
-        rows = share_rows(self.candidate.classifier, X, y, own)
+        rows = share_rows(self.candidate.classifier, X, y, fit_params)
         self.seconds += time.perf_counter() - begin
         return rows
 
     @cached_property
-    def _prepared(self) -> tuple[list[list[Any]], Any, Any, dict[str, Any]]:
+    def _training_data(self) -> tuple[list[list[Any]], Any, Any, dict[str, Any]]:
+        """The fitted transformers, transformed data, labels and arguments of ``fit``."""
         begin = time.perf_counter()
         scoring, candidate = self.scoring, self.candidate
-        X, y = self.given()
-        given = _check_method_params(scoring.X, params=scoring.fit_params, indices=self.train)
-        of_steps, own = candidate.divide(given)
+        X, y = self.untransformed_training_data()
+        params = _check_method_params(scoring.X, params=scoring.fit_params, indices=self.train)
+        for_pipelines, for_classifier = candidate.split_fit_params(params)
         transformers = []
-        for (_, pipeline), params in zip(candidate.pipelines, of_steps, strict=True):
-            steps, X = prepared(pipeline, X, y, params)
+        for (_, pipeline), own in zip(candidate.pipelines, for_pipelines, strict=True):
+            steps, X = fit_transformers(pipeline, X, y, own)
             transformers.append(steps)
         self.seconds += time.perf_counter() - begin
-        return transformers, X, y, own
+        return transformers, X, y, for_classifier
 
-    def part(self, name: str) -> tuple[Any, Any, Any]:
-        """Give rows, labels and positions of ``"train"`` or ``"test"``, as they are scored."""
-        rows = self.train if name == "train" else self.test
-        scoring = self.scoring
-        if name not in self._parts:
-            X, y = _safe_split(self.candidate.estimator, scoring.X, scoring.y, rows, self.train)
-            if scoring.is_of_the_scores:
-                X = move_to_device(transformed(self.transformers, X), self.device)
-            self._parts[name] = (X, y, rows)
-        return self._parts[name]
-
-    def checked(self, name: str, classifier: Any) -> Any:
-        """Give the rows of a part as classifiers compute with them, or None if they are amiss."""
-        if name not in self._checked:
-            try:
-                self._checked[name] = check_rows(classifier, self.part(name)[0], reset=False)
-            except Exception:  # comes again where a classifier is asked, and is told by who asks
-                self._checked[name] = None
-        return self._checked[name]
-
-    def given(self) -> tuple[Any, Any]:
-        """Give the training rows and their labels as the user gave them."""
+    def untransformed_training_data(self) -> tuple[Any, Any]:
+        """Return data and labels of the training fold as they were passed to the search."""
         scoring = self.scoring
         X, y = _safe_split(self.candidate.estimator, scoring.X, scoring.y, self.train)
         return X, y
 
+    def scored_data(self, name: str) -> tuple[Any, Any, Any]:
+        """Return data, labels and indices of ``"train"`` or ``"test"``, as they are scored.
+
+        The data is transformed if the classifier is scored, and untransformed if the whole
+        estimator is scored.
+        """
+        if name not in self._scored_data:
+            indices = self.train if name == "train" else self.test
+            scoring = self.scoring
+            X, y = _safe_split(self.candidate.estimator, scoring.X, scoring.y, indices, self.train)
+            if scoring.uses_predictions_only:
+                X = move_to_device(transform(self.transformers, X), self.device)
+            self._scored_data[name] = (X, y, indices)
+        return self._scored_data[name]
+
+    def checked_rows(self, name: str, classifier: Any) -> Any:
+        """Return the scored data after the checks of ``predict``, or None if they fail."""
+        if name not in self._checked_rows:
+            try:
+                rows = check_rows(classifier, self.scored_data(name)[0], reset=False)
+            except Exception:  # raised again by the scorer, and handled there
+                rows = None
+            self._checked_rows[name] = rows
+        return self._checked_rows[name]
+
     @property
     def device(self) -> torch.device:
-        """Where the rows are scored."""
+        """Where the data is scored."""
         return resolve_device(self.candidate.classifier.device, self.scoring.X)
 
-    @cached_property
-    def _parts(self) -> dict[str, tuple[Any, Any, Any]]:
-        return {}
-
-    def whole(self, candidate: PipelineCandidate, classifier: Any) -> Any:
-        """Give what is scored: the classifier where it sees prepared rows, else all of it."""
-        if self.scoring.is_of_the_scores:
+    def scored_estimator(self, candidate: PipelineCandidate, classifier: Any) -> Any:
+        """Return the classifier if it is scored on transformed data, else the whole estimator."""
+        if self.scoring.uses_predictions_only:
             return classifier
-        return candidate.put_together(self.transformers, classifier)
+        return candidate.with_fitted_steps(self.transformers, classifier)

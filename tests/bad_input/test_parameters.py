@@ -153,16 +153,16 @@ BAD_PARAMETERS = {
         TorchMLPClassifier,
         {"hidden_layer_sizes": (0,)},
         whole(
-            "hidden_layer_sizes must be > 0 and whole numbers, got (0,). Give one width "
-            "for each hidden layer."
+            "hidden_layer_sizes must be > 0 and whole numbers, got (0,). Pass the number "
+            "of units of each hidden layer."
         ),
     ),
     "hidden layer of width 2.5": (
         TorchMLPClassifier,
         {"hidden_layer_sizes": (2.5,)},
         whole(
-            "hidden_layer_sizes must be > 0 and whole numbers, got (2.5,). Give one width "
-            "for each hidden layer."
+            "hidden_layer_sizes must be > 0 and whole numbers, got (2.5,). Pass the number "
+            "of units of each hidden layer."
         ),
     ),
     "dropout of wrong length": (
@@ -170,7 +170,7 @@ BAD_PARAMETERS = {
         {"dropout": (0.1, 0.2), "hidden_layer_sizes": (8, 4, 2)},
         whole(
             "dropout must be a rate in [0, 1), or one for each hidden layer, got (0.1, 0.2) for 3 "
-            "hidden layers. Give 3 rates, or one."
+            "hidden layers. Pass one rate, or 3."
         ),
     ),
     "dropout 1": (
@@ -186,7 +186,7 @@ BAD_PARAMETERS = {
         {"dropout": [1.5, 0.0], "hidden_layer_sizes": (8, 4)},
         whole(
             "dropout must be a rate in [0, 1), or one for each hidden layer, got [1.5, 0.0] for 2 "
-            "hidden layers. Give 2 rates, or one."
+            "hidden layers. Pass one rate, or 2."
         ),
     ),
     "dropout with lbfgs": (

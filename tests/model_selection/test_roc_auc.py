@@ -19,7 +19,7 @@ from skbinary.data.batches import DenseBatch
 from skbinary.estimators import base
 from skbinary.estimators.scoring import logits_of
 from skbinary.model_selection import scoring, splits
-from skbinary.model_selection.roc_auc import area_under_curve, areas_under_curves, is_plain_roc_auc
+from skbinary.model_selection.roc_auc import is_plain_roc_auc, roc_auc, roc_aucs
 from skbinary.runtime.threads import ThreadPool
 
 X, Y = make_classification(400, n_features=5, flip_y=0.3, weights=[0.7], random_state=0)
@@ -37,7 +37,7 @@ def test_area_equals_scikit_learn(decimals, dtype):
         if decimals is not None:
             scores = np.round(scores, decimals)
         scores = scores.astype(dtype)
-        area = area_under_curve(scores[y == 1], scores[y == 0])
+        area = roc_auc(scores[y == 1], scores[y == 0])
         assert area == pytest.approx(roc_auc_score(y, scores), abs=1e-12)
 
 
@@ -65,7 +65,7 @@ def scores(search, part="test"):
 def test_areas_of_several_models_equal_those_of_each():
     rows = np.random.default_rng(0).normal(size=(3, 400)) + Y
     expected = [roc_auc_score(Y, each) for each in rows]
-    assert areas_under_curves(rows, Y, np.array([0, 1])) == pytest.approx(expected, abs=1e-12)
+    assert roc_aucs(rows, Y, np.array([0, 1])) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_areas_of_several_models_equal_those_of_each():
 def test_areas_of_unusual_labels_or_scores_are_none(unusual):
     rows = np.ones((2, 400))
     rows[1, 7] = unusual.get("value", 1.0)
-    assert areas_under_curves(rows, unusual.get("y", Y), np.array([0, 1])) is None
+    assert roc_aucs(rows, unusual.get("y", Y), np.array([0, 1])) is None
 
 
 def test_search_computes_the_area_itself(scorer_calls):
@@ -143,7 +143,7 @@ def test_search_scores_chunks_on_all_threads_of_torch(long_table, monkeypatch):
     thread_counts, original = [], ThreadPool.map
 
     def noted(self, function, chunks):
-        if function is scoring._areas:
+        if function is scoring._roc_aucs:
             thread_counts.append((self.n_threads, len(chunks)))
         return original(self, function, chunks)
 

@@ -241,7 +241,7 @@ def test_max_memory_splits_batches_and_changes_no_score(table, batch_sizes):
 
 def test_batch_is_scored_before_the_next_one_is_trained(table, monkeypatch):
     calls = []
-    trained, scored = batching._train_minibatches, Evaluation._score
+    trained, scored = batching._train_minibatches, Evaluation._score_jobs
 
     def note_training(*args, **kwargs):
         calls.append("trained")
@@ -252,7 +252,7 @@ def test_batch_is_scored_before_the_next_one_is_trained(table, monkeypatch):
         scored(self, parts)
 
     monkeypatch.setattr(batching, "_train_minibatches", note_training)
-    monkeypatch.setattr(Evaluation, "_score", note_score)
+    monkeypatch.setattr(Evaluation, "_score_jobs", note_score)
     grid = {"hidden_layer_sizes": [(4,), (5,), (6,)]}
     VectorizedGridSearchCV(network(), grid, cv=4, refit=False).fit(*table)
     assert calls == ["trained", 4] * 3
@@ -330,8 +330,8 @@ PLACES = {
     "members": (cross_fitting, "join_models", {"n_members": 2}),
     "threshold": (cross_fitting, "choose_threshold", {"threshold": "f1"}),
     "scores": (Scorer, "scores", {}),
-    "areas": (evaluation, "precomputed_areas", {}),
-    "transformed rows": (splits, "transformed", {}),
+    "ROC AUCs": (evaluation, "precompute_roc_aucs", {}),
+    "transformed rows": (splits, "transform", {}),
 }
 
 

@@ -1,0 +1,67 @@
+"""Hidden layers of a network from the parameters: widths, dropout rates, initial weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skbinary.models.architecture import Architecture
+
+
+def draw_initial_parameters(architecture: Architecture, random_state: Any) -> Tensor:
+    """Draw weights and biases as scikit-learn's MLPClassifier does, in the same order."""
+    weights, biases = [], []
+    factor = 2 if architecture.activation == "logistic" else 6
+    for n_in, n_out in architecture.layers:
+        bound = math.sqrt(factor / (n_in + n_out))
+        weights.append(torch.as_tensor(random_state.uniform(-bound, bound, (n_in, n_out))))
+        biases.append(torch.as_tensor(random_state.uniform(-bound, bound, n_out)))
+    return architecture.pack(weights, biases)
+
+
+def is_torch_module(value: Any) -> bool:
+    """Whether a value is a torch module, or a class of torch modules."""
+    is_class = isinstance(value, type) and issubclass(value, torch.nn.Module)
+    return is_class or isinstance(value, torch.nn.Module)
+
+
+def hidden_widths(hidden_layer_sizes: Any) -> tuple[int, ...]:
+    """Return the number of units of each hidden layer.
+
+    Raises
+    ------
+    ValueError
+        If they are not positive whole numbers.
+    """
+    widths = np.atleast_1d(np.asarray(hidden_layer_sizes))
+    are_valid = widths.ndim == 1 and widths.dtype.kind in "iu" and bool(np.all(widths > 0))
+    if widths.size and not are_valid:
+        raise ValueError(
+            "hidden_layer_sizes must be > 0 and whole numbers, got "
+            f"{hidden_layer_sizes!r}. Pass the number of units of each hidden layer."
+        )
+    return tuple(int(width) for width in widths)
+
+
+def dropout_rates(dropout: Any, n_hidden: int) -> tuple[float, ...]:
+    """Return the dropout rate of each hidden layer.
+
+    Raises
+    ------
+    ValueError
+        If it is neither a rate nor one rate for each hidden layer.
+    """
+    rates = np.asarray(dropout)
+    if rates.ndim == 0:
+        rates = np.full(n_hidden, rates)
+    are_numbers = rates.dtype.kind in "iuf" and rates.shape == (n_hidden,)
+    if not (are_numbers and np.all((rates >= 0) & (rates < 1))):
+        raise ValueError(
+            "dropout must be a rate in [0, 1), or one for each hidden layer, got "
+            f"{dropout!r} for {n_hidden} hidden layers. Pass one rate, or {n_hidden}."
+        )
+    return tuple(float(rate) for rate in rates)
