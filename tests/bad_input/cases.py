@@ -64,7 +64,7 @@ def whole(sentence):
 
 
 def starts(sentence):
-    """Return the pattern of a message that goes on after this sentence."""
+    """Return the pattern of a message that continues after this sentence."""
     return f"^{re.escape(sentence)}"
 
 

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 X, Y = make_classification(400, 8, n_informative=5, flip_y=0.2, random_state=0)
 
 
-def members(n_members=3, **params):
+def ensemble(n_members=3, **params):
     """Make a small ensemble."""
     params = {"max_iter": 12, "batch_size": 50, "random_state": 0, **params}
     return TorchMLPClassifier((6,), n_members=n_members, **params)
@@ -69,14 +69,14 @@ def logits_of(member, rows):
 
 
 def test_logit_is_the_mean_of_the_ensemble_members():
-    model = members().fit(X, Y)
+    model = ensemble().fit(X, Y)
     each = [logits_of(member, X) for member in model.members_]
     assert_allclose(model.decision_function(X), np.mean(each, axis=0), atol=1e-10)
     assert np.ptp(each, axis=0).max() > 0.1
 
 
 def test_fitted_attributes_have_a_leading_member_axis():
-    model = members().fit(X, Y)
+    model = ensemble().fit(X, Y)
     assert [each.shape for each in model.coefs_] == [(3, 8, 6), (3, 6, 1)]
     assert [each.shape for each in model.intercepts_] == [(3, 6), (3, 1)]
     assert model.n_members_ == len(model.members_) == len(model.loss_curve_) == 3
@@ -86,7 +86,7 @@ def test_fitted_attributes_have_a_leading_member_axis():
 
 
 def test_n_members_1_is_a_single_network():
-    model = members(1).fit(X, Y)
+    model = ensemble(1).fit(X, Y)
     assert model.coefs_[0].shape == (8, 6)
     assert isinstance(model.loss_curve_[0], float)
     assert not hasattr(model, "oof_decision_function_")
@@ -107,11 +107,11 @@ def test_ensemble_member_equals_a_fit_without_its_fold(n_rows, weighs, solver, d
     weight = np.random.default_rng(0).uniform(0.5, 2, n_rows) if weighs else None
     settings = {"solver": solver, "learning_rate": "invscaling" if solver == "sgd" else "constant"}
     settings["dropout"] = dropout
-    model = members(4, **settings).fit(rows, labels, weight)
+    model = ensemble(4, **settings).fit(rows, labels, weight)
     state = np.random.RandomState(0)
     state.randint(2**31 - 1)  # the seed of the folds
     for k, fold in enumerate(folds[0]):
-        alone = members(1, random_state=int(state.randint(2**31 - 1)), **settings)
+        alone = ensemble(1, random_state=int(state.randint(2**31 - 1)), **settings)
         held = {"X_val": rows[fold.held_out], "y_val": labels[fold.held_out]}
         own = None
         if weighs:
@@ -122,7 +122,7 @@ def test_ensemble_member_equals_a_fit_without_its_fold(n_rows, weighs, solver, d
 
 
 def test_every_row_is_left_out_by_one_ensemble_member(folds):
-    model = members(7).fit(X, Y)
+    model = ensemble(7).fit(X, Y)
     own = np.concatenate([fold.held_out for fold in folds[0]])
     assert_array_equal(np.sort(own), np.arange(len(Y)))
     for fold, member in zip(folds[0], model.members_, strict=True):
@@ -134,7 +134,7 @@ def test_every_row_is_left_out_by_one_ensemble_member(folds):
 
 
 def test_ensemble_with_folds_of_two_sizes_trains_one_batch(batch_sizes, folds):
-    members(7, early_stopping=True).fit(X[:389], Y[:389])
+    ensemble(7, early_stopping=True).fit(X[:389], Y[:389])
     assert len({len(fold.train) for fold in folds[0]}) == 2
     assert sum(batch_sizes) == 7
     assert len(batch_sizes) == 1
@@ -153,7 +153,7 @@ def test_ensemble_is_split_into_batches_by_size_for_any_number_of_threads(
         return original(models, **kwargs)
 
     monkeypatch.setattr(batching, "_train_minibatches", noted)
-    model = members(8, batch_size=200, max_iter=1).set_params(hidden_layer_sizes=hidden)
+    model = ensemble(8, batch_size=200, max_iter=1).set_params(hidden_layer_sizes=hidden)
     before = torch.get_num_threads()
     try:
         for n_threads in (1, 2, 3, 8):
@@ -166,13 +166,13 @@ def test_ensemble_is_split_into_batches_by_size_for_any_number_of_threads(
 
 
 def test_out_of_fold_logit_does_not_depend_on_the_label_of_its_row(monkeypatch, folds):
-    members().fit(X, Y)
+    ensemble().fit(X, Y)
     fixed, y = folds[0], Y.copy()
     monkeypatch.setattr(SplittableRows, "folds", lambda *args: fixed)
     rows = fixed[1].held_out
     y[rows] = 1 - y[rows]
-    after = members(early_stopping=False).fit(X, y)
-    before = members(early_stopping=False).fit(X, Y)
+    after = ensemble(early_stopping=False).fit(X, y)
+    before = ensemble(early_stopping=False).fit(X, Y)
     same = before.oof_decision_function_ == after.oof_decision_function_
     assert same[rows].all()
     assert not same[np.setdiff1d(np.arange(len(Y)), rows)].any()
@@ -180,19 +180,19 @@ def test_out_of_fold_logit_does_not_depend_on_the_label_of_its_row(monkeypatch, 
 
 def test_oof_loss_is_the_weighted_log_loss():
     weight = np.random.default_rng(0).uniform(0.1, 3, len(Y))
-    model = members().fit(X, Y, weight)
+    model = ensemble().fit(X, Y, weight)
     probability = 1 / (1 + np.exp(-model.oof_decision_function_))
     assert model.oof_loss_ == pytest.approx(log_loss(Y, probability, sample_weight=weight))
 
 
 def test_out_of_fold_logit_of_a_row_without_weight_is_the_mean():
     weight = np.r_[np.zeros(30), np.ones(len(Y) - 30)]
-    model = members().fit(X, Y, weight)
+    model = ensemble().fit(X, Y, weight)
     assert_allclose(model.oof_decision_function_[:30], model.decision_function(X[:30]), atol=1e-12)
 
 
 def test_validation_set_is_shared_by_the_ensemble_members():
-    model = members().fit(X[:300], Y[:300], X_val=X[300:], y_val=Y[300:])
+    model = ensemble().fit(X[:300], Y[:300], X_val=X[300:], y_val=Y[300:])
     assert not hasattr(model, "oof_decision_function_")
     assert len(model.validation_loss_curve_) == 3
     assert model.t_ == 300 * model.n_iter_
@@ -202,13 +202,13 @@ def test_validation_set_is_shared_by_the_ensemble_members():
 def test_fewer_rare_rows_than_n_members_warns_and_trains_fewer(n_rare, n_members):
     y = (np.arange(100) < n_rare).astype(int)
     with pytest.warns(UserWarning, match=rf"rarer class, {n_rare}, got 5\. {n_members} "):
-        model = members(5).fit(X[:100], y)
+        model = ensemble(5).fit(X[:100], y)
     assert model.n_members_ == n_members
     assert model.predict_proba(X).shape == (400, 2)
 
 
 def test_ensemble_pickles_and_clones():
-    model = members().fit(X, Y)
+    model = ensemble().fit(X, Y)
     again = pickle.loads(pickle.dumps(model))
     assert_array_equal(again.decision_function(X), model.decision_function(X))
     fitted = clone(model).fit(X, Y)
@@ -216,7 +216,7 @@ def test_ensemble_pickles_and_clones():
 
 
 def test_warm_start_continues_every_ensemble_member():
-    model = members(warm_start=True, early_stopping=False, max_iter=2, n_iter_no_change=2)
+    model = ensemble(warm_start=True, early_stopping=False, max_iter=2, n_iter_no_change=2)
     first = [member["coefs_0"].copy() for member in model.fit(X, Y).members_]
     losses = [curve[-1] for curve in model.loss_curve_]
     model.fit(X, Y)
@@ -227,13 +227,13 @@ def test_warm_start_continues_every_ensemble_member():
 
 
 def test_warm_start_with_another_n_members_raises():
-    model = members(warm_start=True).fit(X, Y).set_params(n_members=2)
+    model = ensemble(warm_start=True).fit(X, Y).set_params(n_members=2)
     with pytest.raises(ValueError, match=r"n_members must be 3 to continue .* got 2"):
         model.fit(X, Y)
 
 
 def test_module_and_net_give_the_mean():
-    model = members().fit(X, Y)
+    model = ensemble().fit(X, Y)
     rows = X[:20].astype(np.float32)
     with torch.no_grad():
         found = model.module_(torch.as_tensor(rows)).numpy()
@@ -242,7 +242,7 @@ def test_module_and_net_give_the_mean():
 
 
 def test_module_and_net_predict_without_dropout():
-    model = members(dropout=0.5).fit(X, Y)
+    model = ensemble(dropout=0.5).fit(X, Y)
     assert not any(each.training for each in model.module_.modules())
     net = model.net_
     for _ in range(2):  # also after a first prediction
@@ -251,7 +251,7 @@ def test_module_and_net_predict_without_dropout():
 
 
 def test_net_trains_with_dropout_and_predicts_without():
-    net = members(dropout=0.5).fit(X, Y).net_
+    net = ensemble(dropout=0.5).fit(X, Y).net_
     before = net.predict_proba(X)
     net.partial_fit(X, Y)
     assert all(each.training for each in net.module_.modules())
@@ -261,7 +261,7 @@ def test_net_trains_with_dropout_and_predicts_without():
 
 
 def test_module_has_contiguous_parameters_with_memory_of_their_own():
-    state = members().fit(X, Y).module_.state_dict()
+    state = ensemble().fit(X, Y).module_.state_dict()
     assert len(state) == 12
     for each in state.values():
         assert each.is_contiguous()
@@ -269,14 +269,14 @@ def test_module_has_contiguous_parameters_with_memory_of_their_own():
 
 
 def test_ensemble_without_early_stopping_trains_all_epochs():
-    model = members(early_stopping=False, max_iter=5, n_iter_no_change=5).fit(X, Y)
+    model = ensemble(early_stopping=False, max_iter=5, n_iter_no_change=5).fit(X, Y)
     assert [len(curve) for curve in model.loss_curve_] == [5, 5, 5]
     assert model.validation_loss_curve_ is None
     assert len(model.oof_decision_function_) == 400
 
 
 def test_ensemble_with_lbfgs_trains():
-    model = members(solver="lbfgs", max_iter=30).fit(X, Y)
+    model = ensemble(solver="lbfgs", max_iter=30).fit(X, Y)
     assert model.coefs_[0].shape == (3, 8, 6)
     assert model.oof_loss_ < 0.8
 
@@ -288,13 +288,13 @@ def test_ensemble_on_a_gpu_is_one_batch(monkeypatch):
         "_split_group",
         lambda models, *args, **cut: planned.append(models) or original(models, *args, **cut),
     )
-    members(8).fit(X, Y)
+    ensemble(8).fit(X, Y)
     [models] = planned
     on_gpu = [replace(m, recipe=replace(m.recipe, device=torch.device("cuda"))) for m in models]
     for spreads in (False, True):
         assert [len(each) for each in original(on_gpu, 1e9, spreads=spreads)] == [8]
-    room = 5 * max(model.n_bytes for model in on_gpu)
-    assert [len(each) for each in original(on_gpu, room, spreads=False)] == [5, 3]
+    max_bytes = 5 * max(model.n_bytes for model in on_gpu)
+    assert [len(each) for each in original(on_gpu, max_bytes, spreads=False)] == [5, 3]
 
 
 @pytest.mark.gpu
@@ -302,7 +302,7 @@ def test_ensemble_on_a_gpu_is_one_batch(monkeypatch):
 def test_ensemble_on_cuda_is_recorded_anew_after_each_third(monkeypatch):
     recorded, original = [], single.record_on_cuda
     monkeypatch.setattr(single, "record_on_cuda", lambda step: recorded.append(1) or original(step))
-    model = members(8, device="cuda", early_stopping=True, n_iter_no_change=2, max_iter=100)
+    model = ensemble(8, device="cuda", early_stopping=True, n_iter_no_change=2, max_iter=100)
     model.set_params(dropout=0.3).fit(X, Y)
     n_epochs = [len(history["loss"]) for history in model.history_]
     assert len(set(n_epochs)) > 1
@@ -329,14 +329,14 @@ def n_missed(history):
 )
 def test_ensemble_members_have_a_patience_of_five_epochs_by_default(params, patience, given):
     rows = slice(300) if given else slice(None)
-    model = members(learning_rate_init=0.02, max_iter=200).set_params(**params)
+    model = ensemble(learning_rate_init=0.02, max_iter=200).set_params(**params)
     model.fit(X[rows], Y[rows], **given)
     assert [n_missed(history) for history in model.history_] == [patience + 1] * 3
 
 
 @pytest.mark.parametrize("patience", [10, np.inf])
 def test_ensemble_with_a_patience_of_all_epochs_trains_all_epochs(patience):
-    model = members(max_iter=10, n_iter_no_change=patience)
+    model = ensemble(max_iter=10, n_iter_no_change=patience)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.fit(X, Y)
@@ -345,11 +345,11 @@ def test_ensemble_with_a_patience_of_all_epochs_trains_all_epochs(patience):
 
 def test_ensembles_in_a_search_score_as_single_fits(batch_sizes):
     grid = {"alpha": [1e-4, 1.0], "learning_rate_init": [1e-3, 1e-2]}
-    ours = VectorizedGridSearchCV(members(), grid, cv=3, scoring="neg_log_loss", refit=False)
+    ours = VectorizedGridSearchCV(ensemble(), grid, cv=3, scoring="neg_log_loss", refit=False)
     ours.fit(X, Y)
     assert sum(batch_sizes) == 4 * 3 * 3
     assert ours.cv_results_["fit_mode"].tolist() == ["batched"] * 4
-    theirs = GridSearchCV(members(), grid, cv=3, scoring="neg_log_loss", refit=False).fit(X, Y)
+    theirs = GridSearchCV(ensemble(), grid, cv=3, scoring="neg_log_loss", refit=False).fit(X, Y)
     name = "mean_test_score"
     assert_allclose(ours.cv_results_[name], theirs.cv_results_[name], atol=1e-9)
 
@@ -362,24 +362,24 @@ def test_ensemble_members_share_the_memory_of_the_rows(monkeypatch):
         original(self, architecture, starts, setups, *args, **kwargs)
 
     monkeypatch.setattr(BatchedMiniBatch, "__init__", noted)
-    members().fit(X.astype(np.float32), Y)
+    ensemble().fit(X.astype(np.float32), Y)
     assert len(seen) == 3
     assert len(set(seen)) == 1
 
 
 def test_callbacks_with_n_members_raise():
     with pytest.raises(ValueError, match="callbacks must be None with n_members above 1"):
-        members(callbacks=[EpochTimer()]).fit(X, Y)
+        ensemble(callbacks=[EpochTimer()]).fit(X, Y)
 
 
 def test_n_members_0_raises():
     with pytest.raises(ValueError, match="'n_members' parameter of TorchMLPClassifier must be an"):
-        members(0).fit(X, Y)
+        ensemble(0).fit(X, Y)
 
 
 def test_partial_fit_with_n_members_is_unavailable():
     with pytest.raises(AttributeError) as caught:
-        members(2).partial_fit(X, Y)
+        ensemble(2).partial_fit(X, Y)
     assert "n_members=1" in str(caught.value.__cause__ or caught.value)
 
 

@@ -299,7 +299,7 @@ def test_model_with_an_invalid_parameter_is_shown(fitted):
 
 
 def test_state_escapes_markup(fitted):
-    class Odd:
+    class Markup:
         def __repr__(self):
             return "<script>repr"
 
@@ -308,11 +308,11 @@ def test_state_escapes_markup(fitted):
 
     metric.__name__ = "<script>name"
     model = copy(fitted)
-    odd = {"device": "<script>device & 'more'", "threshold_interval": (0.1, 0.2)}
-    model._state = replace(model._state, **odd)
-    for odd in (Odd(), metric):
-        model.threshold = odd
-        model._state = replace(model._state, threshold_parameter=odd)
+    unusual = {"device": "<script>device & 'more'", "threshold_interval": (0.1, 0.2)}
+    model._state = replace(model._state, **unusual)
+    for unusual in (Markup(), metric):
+        model.threshold = unusual
+        model._state = replace(model._state, threshold_parameter=unusual)
         rows = rows_of(model)
         assert rows["device_"] == "<script>device & 'more'"
         assert rows["threshold_"].startswith("0.5, chosen for <script>")

@@ -42,7 +42,7 @@ MODELS = {
     "network": NETWORK,
     "network to the end": clone(NETWORK).set_params(early_stopping=False),
     "network by lbfgs": clone(NETWORK).set_params(solver="lbfgs"),
-    "members": clone(NETWORK).set_params(n_members=3),
+    "ensemble": clone(NETWORK).set_params(n_members=3),
 }
 each_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 
@@ -90,14 +90,14 @@ def test_fit_with_an_objective_trains_as_with_a_number(model):
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_fit_recall_constraint_is_met_on_the_validation_set(kind):
     held = {"X_val": X[TEST].astype(kind), "y_val": Y[TEST]}
-    for model in (MODELS["newton"], MODELS["network"], MODELS["members"]):
+    for model in (MODELS["newton"], MODELS["network"], MODELS["ensemble"]):
         model = clone(model).set_params(threshold={"recall": 0.9})
         model.fit(X[TRAIN].astype(kind), Y[TRAIN], **held)
         assert recall_score(Y[TEST], model.predict(held["X_val"])) >= 0.9
 
 
 def test_fit_ensemble_recall_constraint_is_met_on_out_of_fold_logits():
-    model = fitted(MODELS["members"], {"recall": 0.9})
+    model = fitted(MODELS["ensemble"], {"recall": 0.9})
     probability = 1 / (1 + np.exp(-model.oof_decision_function_))
     assert recall_score(Y[TRAIN], probability >= model.threshold_) >= 0.9
     assert sum(model.threshold_curve_[name][0] for name in ("tp", "fp")) == 1000
@@ -271,7 +271,7 @@ def test_fit_again_with_a_number_removes_the_curve():
     assert not hasattr(model, "threshold_curve_")
 
 
-@pytest.mark.parametrize("name", ["newton", "network", "network to the end", "members"])
+@pytest.mark.parametrize("name", ["newton", "network", "network to the end", "ensemble"])
 def test_search_over_thresholds_scores_as_single_fits(name, monkeypatch):
     grid = {"threshold": [0.5, "f1", {"recall": 0.9}, {"cost_fp": 1, "cost_fn": 5}]}
     trained, original = [], cross_fitting.prepare_model
@@ -285,7 +285,8 @@ def test_search_over_thresholds_scores_as_single_fits(name, monkeypatch):
     ours.set_params(refit=False).fit(X[TRAIN], Y[TRAIN])
     # Once for all thresholds: one model, and five more if there are no held-out rows.
     assert (
-        len(trained) == 3 * {"newton": 6, "network": 1, "network to the end": 6, "members": 3}[name]
+        len(trained)
+        == 3 * {"newton": 6, "network": 1, "network to the end": 6, "ensemble": 3}[name]
     )
     theirs = GridSearchCV(MODELS[name], grid, cv=3, scoring="balanced_accuracy", refit=False)
     theirs.fit(X[TRAIN], Y[TRAIN])

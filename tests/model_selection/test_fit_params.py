@@ -132,9 +132,9 @@ def test_routed_sample_weight_requested_by_the_scorer_only_leaves_the_fit_unweig
 ):
     X, y = table
     with sklearn.config_context(enable_metadata_routing=True):
-        refuses = clone(LOGISTIC).set_fit_request(sample_weight=False)
+        unweighted = clone(LOGISTIC).set_fit_request(sample_weight=False)
         accuracy = make_scorer(accuracy_score).set_score_request(sample_weight=True)
-        search = search_for(refuses, STRENGTHS, scoring=accuracy).fit(X, y, sample_weight=uneven)
+        search = search_for(unweighted, STRENGTHS, scoring=accuracy).fit(X, y, sample_weight=uneven)
     by_hand = []
     for train, test in FOLDS.split(X, y):
         fitted = clone(LOGISTIC).fit(X[train], y[train])

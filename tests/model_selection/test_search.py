@@ -158,10 +158,10 @@ def test_parameters_of_a_candidate_are_checked_once_for_all_splits(long_table, m
     assert sorted(checked) == grid["C"]
 
 
-@pytest.mark.parametrize("members", [1, 3])
-def test_invalid_parameter_fails_on_every_split(table, members):
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_invalid_parameter_fails_on_every_split(table, n_members):
     grid = {"alpha": [-1.0, 1e-4]}
-    search = VectorizedGridSearchCV(network(n_members=members), grid, cv=3, refit=False)
+    search = VectorizedGridSearchCV(network(n_members=n_members), grid, cv=3, refit=False)
     with pytest.warns(FitFailedWarning, match="3 fits failed with the following error") as caught:
         search.fit(*table)
     assert "The 'alpha' parameter of TorchMLPClassifier" in str(caught[0].message)
@@ -381,7 +381,7 @@ def test_candidate_out_of_memory_raises_with_advice(table, monkeypatch):
 
 
 class Picky(TransformerMixin, BaseEstimator):
-    """Refuses rows that it was not fitted on, as an encoder refuses an unknown category."""
+    """Rejects rows that it was not fitted on, as an encoder rejects an unknown category."""
 
     def __init__(self, is_picky=False):
         self.is_picky = is_picky
