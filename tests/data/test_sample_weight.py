@@ -1,4 +1,4 @@
-"""Weights of any size: the objective is the same up to a factor, so the models are, too."""
+"""Weights times a factor: the objective is multiplied by it, and the model is the same."""
 
 import numpy as np
 import pytest
@@ -45,8 +45,7 @@ def test_scale_weights_of_any_size_keeps_all_digits(size):
 
 
 @pytest.mark.filterwarnings(IGNORED)
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize(("size", "sparse"), [(1e-300, True), (1e39, False), (1e300, True)])
 @pytest.mark.parametrize("settings", LINEAR, ids=str)
 def test_logistic_weights_times_a_factor_are_c_divided_by_it(data, settings, sparse, size):
     X, y, weight = data
@@ -58,7 +57,7 @@ def test_logistic_weights_times_a_factor_are_c_divided_by_it(data, settings, spa
 
 
 @pytest.mark.filterwarnings(IGNORED)
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [1e-300, 1e300])
 @pytest.mark.parametrize("settings", NETWORKS, ids=str)
 def test_network_weights_times_a_factor_are_alpha_times_it(data, settings, size):
     X, y, weight = data
@@ -70,12 +69,11 @@ def test_network_weights_times_a_factor_are_alpha_times_it(data, settings, size)
 
 
 @pytest.mark.filterwarnings(IGNORED)
-@pytest.mark.parametrize("size", [1e-300, 1e-46])
 @pytest.mark.parametrize("settings", LINEAR, ids=str)
-def test_logistic_tiny_weights_leave_the_intercept_only(data, settings, size):
+def test_logistic_tiny_weights_leave_the_intercept_only(data, settings):
     X, y, _ = data
     model = TorchLogisticClassifier(**{**settings, "max_iter": 1000})
-    model.fit(X, y, np.full(len(y), size))
+    model.fit(X, y, np.full(len(y), 1e-300))
     in_batches = settings.get("solver") in ("adam", "sgd")
     np.testing.assert_allclose(model.coef_, 0, atol=0.02 if in_batches else 1e-20)
     prior = np.full(len(y), y.mean())
@@ -83,7 +81,7 @@ def test_logistic_tiny_weights_leave_the_intercept_only(data, settings, size):
 
 
 @pytest.mark.filterwarnings(IGNORED)
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [1e-300, 1e300])
 @pytest.mark.parametrize("settings", [{}, {"solver": "adam", "random_state": 0}], ids=str)
 def test_class_weights_of_any_size_are_c_divided_by_it(data, settings, size):
     X, y, _ = data
@@ -106,8 +104,7 @@ def test_class_and_row_weights_whose_products_underflow_train_on_all_rows(data, 
 
 
 @pytest.mark.filterwarnings(IGNORED)
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("solver", ["newton-cholesky", "adam"])
+@pytest.mark.parametrize(("solver", "size"), [("newton-cholesky", 1e-300), ("adam", 1e300)])
 def test_balanced_classes_do_not_depend_on_the_size_of_weights(data, solver, size):
     X, y, weight = data
     settings = {"class_weight": "balanced", "solver": solver, "random_state": 0}
@@ -117,7 +114,7 @@ def test_balanced_classes_do_not_depend_on_the_size_of_weights(data, solver, siz
 
 
 @pytest.mark.filterwarnings(IGNORED)
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [1e-300, 1e300])
 def test_validation_weights_of_any_size_have_the_same_curves(data, size):
     X, y, weight = data
     settings = {"early_stopping": True, "max_iter": 10, "random_state": 0}
@@ -132,9 +129,16 @@ def test_validation_weights_of_any_size_have_the_same_curves(data, size):
 
 
 @pytest.mark.filterwarnings(IGNORED)
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("solver", ["newton-cholesky", "adam"])
-@pytest.mark.parametrize("n_rows", [120, 30_000])
+@pytest.mark.parametrize(
+    ("solver", "n_rows", "size"),
+    [
+        ("newton-cholesky", 120, 1e-300),
+        ("newton-cholesky", 30_000, 1e300),
+        ("newton-cholesky", 30_000, 1e-46),
+        ("adam", 120, 1e39),
+        ("adam", 120, 1e-300),
+    ],
+)
 def test_search_with_weights_of_any_size_has_the_scores_of_c_divided_by_it(solver, size, n_rows):
     X, y = make_classification(n_rows, 6, flip_y=0.2, random_state=0)
     weight = np.random.default_rng(0).uniform(0.1, 3, n_rows)
@@ -151,7 +155,7 @@ def test_search_with_weights_of_any_size_has_the_scores_of_c_divided_by_it(solve
 
 
 @pytest.mark.filterwarnings(IGNORED)
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [1e-300, 1e300])
 def test_threshold_chosen_with_weights_of_any_size_is_the_same(data, size):
     X, y, weight = data
     plain = TorchLogisticClassifier(threshold="f1").fit(X, y, weight)
@@ -188,9 +192,10 @@ def test_fold_of_a_path_without_weights_raises_the_error_of_fit():
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning", IGNORED)
-@pytest.mark.parametrize("size", [1e-300, 1e307])
 @pytest.mark.parametrize(
-    "threshold", ["f1", {"cost_fp": 1, "cost_fn": 9}, {"recall": 0.9}], ids=str
+    ("threshold", "size"),
+    [("f1", 1e-300), ({"cost_fp": 1, "cost_fn": 9}, 1e307), ({"recall": 0.9}, 1e-300)],
+    ids=str,
 )
 def test_weights_times_a_factor_choose_the_same_threshold(data, threshold, size):
     X, y, weight = data
