@@ -3,6 +3,7 @@
 import pickle
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -158,7 +159,7 @@ def test_predict_of_a_model_from_an_absent_device_warns_once_and_gives_the_same(
     there()
     model = TorchLogisticClassifier().fit(X, Y)
     expected = model.predict_proba(X)
-    model.device_ = "cuda:0"
+    model._state = replace(model._state, device="cuda:0")
     with pytest.warns(UserWarning, match="fitted on cuda:0, which is not available.*CPU") as caught:
         probabilities = model.predict_proba(X)
     assert len(caught) == 1
@@ -169,7 +170,7 @@ def test_predict_of_a_model_from_an_absent_device_warns_once_and_gives_the_same(
 def test_view_of_a_model_from_an_absent_device_is_on_the_cpu(there, name):
     there()
     model = TorchMLPClassifier((4,), max_iter=1).fit(X, Y)
-    model.device_ = "cuda:0"
+    model._state = replace(model._state, device="cuda:0")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The model was fitted on cuda:0")
         view = getattr(model, name)
@@ -201,7 +202,7 @@ def test_generator_does_not_change_the_global_random_state():
 
 @pytest.fixture
 def three_threads():
-    """Set three threads, and put the setting back."""
+    """Set three threads, and restore the setting."""
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     yield
@@ -462,7 +463,7 @@ def test_early_stopping_on_cuda_holds_out_the_rows_of_the_cpu(cuda):
 def test_score_on_cuda_is_that_on_the_cpu(cuda, model):
     model = fitted(model, cuda)
     on_gpu = model.decision_function(X)
-    model.device_ = "cpu"
+    model._state = replace(model._state, device="cpu")
     assert_allclose(on_gpu, model.decision_function(X), rtol=1e-9, atol=1e-10)
 
 
