@@ -27,6 +27,11 @@ _ATTRIBUTES = (
     *("n_outputs_", "out_activation_", "loss_", "best_loss_", "t_"),
     *("oof_decision_function_", "oof_loss_"),
 )
+# The attributes that the fitted state shows. They are in the table if it cannot be shown.
+_STATE_ATTRIBUTES = (
+    *("device_", "n_members_", "n_iter_", "best_epoch_", "stop_reason_", "threshold_"),
+    *("threshold_interval_", "loss_curve_", "validation_loss_curve_"),
+)
 # The CSS classes of scikit-learn's tables, for the same look in every theme.
 _STATE = (
     '<div class="estimator-table skbinary-state"><details open=""><summary>Fitted state</summary>'
@@ -62,7 +67,8 @@ def other_attributes(model: Any, *args: Any, **kwargs: Any) -> Any:
     shown: Any = BaseEstimator()
     try:
         vars(shown).update({k: v for k, v in vars(model).items() if not k.startswith("_")})
-        for name in _ATTRIBUTES if fitted_state(model) else ():
+        names = _ATTRIBUTES if fitted_state(model) else (*_ATTRIBUTES, *_STATE_ATTRIBUTES)
+        for name in names if "_state" in vars(model) else ():
             if hasattr(type(model), name) and (value := getattr(model, name, None)) is not None:
                 setattr(shown, name, value)
         attributes = shown._get_fitted_attr_html(*args, **kwargs)
