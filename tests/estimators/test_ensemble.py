@@ -201,7 +201,8 @@ def test_validation_set_is_shared_by_the_ensemble_members():
 @pytest.mark.parametrize(("n_rare", "n_members"), [(2, 2), (1, 1)])
 def test_fewer_rare_rows_than_n_members_warns_and_trains_fewer(n_rare, n_members):
     y = (np.arange(100) < n_rare).astype(int)
-    with pytest.warns(UserWarning, match=rf"rarer class, {n_rare}, got 5\. {n_members} "):
+    message = rf"rarer class, {n_rare}, got 5\. The number of networks is {n_members}\.$"
+    with pytest.warns(UserWarning, match=message):
         model = members(5).fit(X[:100], y)
     assert model.n_members_ == n_members
     assert model.predict_proba(X).shape == (400, 2)
