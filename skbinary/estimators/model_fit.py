@@ -235,7 +235,7 @@ def prepare_model(
     previous: FittedState | None = None,
     path: PathFit | None = None,
 ) -> ModelFit:
-    """Get one model ready for training.
+    """Prepare one model for training.
 
     Parameters
     ----------

@@ -139,7 +139,7 @@ class Evaluation:
         return [job for job in jobs.values() if self._plan_job(job)]
 
     def _plan_job(self, job: Job) -> bool:
-        """Get the models of a job ready for training, and return whether there are any."""
+        """Prepare the models of a job for training, and return whether there are any."""
         with collecting() as collected:
             try:
                 with one_torch_thread():

@@ -294,8 +294,8 @@ def test_ensemble_on_a_gpu_is_one_batch(monkeypatch):
     on_gpu = [replace(m, recipe=replace(m.recipe, device=torch.device("cuda"))) for m in models]
     for spreads in (False, True):
         assert [len(each) for each in original(on_gpu, 1e9, spreads=spreads)] == [8]
-    room = 5 * max(model.n_bytes for model in on_gpu)
-    assert [len(each) for each in original(on_gpu, room, spreads=False)] == [5, 3]
+    max_bytes = 5 * max(model.n_bytes for model in on_gpu)
+    assert [len(each) for each in original(on_gpu, max_bytes, spreads=False)] == [5, 3]
 
 
 @pytest.mark.gpu
