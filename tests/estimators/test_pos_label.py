@@ -197,7 +197,7 @@ def test_fit_string_labels_with_a_positive_majority_warns():
         (SWAPPED, {"threshold": "f1"}),
     ],
 )
-def test_fit_other_labels_warn_of_nothing(y, params):
+def test_fit_other_labels_does_not_warn(y, params):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fitted(MODELS["logistic"], y, **params)
