@@ -20,7 +20,7 @@ from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.newton_path import PathModel, PathNewton
 from skbinary.solvers.loop import train, train_batch
 from skbinary.solvers.minibatch.batched import BatchedMiniBatch
-from skbinary.solvers.minibatch.single import MiniBatchSetup
+from skbinary.solvers.minibatch.setup import MiniBatchSetup
 from skbinary.solvers.result import CancelledError, DivergedError, FitResult, StopReason
 
 # Memory that a step of one batch of models reads and writes: the size of the cache of a few cores.

@@ -42,7 +42,7 @@ from skbinary.solvers.full_batch.small_objective import linear_objective
 from skbinary.solvers.loop import Solver
 from skbinary.solvers.minibatch.optimizers import SGD, Adam
 from skbinary.solvers.minibatch.schedules import Schedule
-from skbinary.solvers.minibatch.single import L2Penalty
+from skbinary.solvers.minibatch.setup import L2Penalty
 
 _Solver: TypeAlias = Literal[
     "auto",

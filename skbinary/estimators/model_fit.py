@@ -29,8 +29,9 @@ from skbinary.runtime.memory import is_out_of_memory
 from skbinary.runtime.threads import ThreadPool
 from skbinary.runtime.warnings import warn
 from skbinary.solvers.loop import Observer, Solver, train
-from skbinary.solvers.minibatch.dropout import Dropout, bytes_ahead
-from skbinary.solvers.minibatch.single import MiniBatch, MiniBatchSetup
+from skbinary.solvers.minibatch.dropout import Dropout, prefetched_bytes
+from skbinary.solvers.minibatch.setup import MiniBatchSetup
+from skbinary.solvers.minibatch.single import MiniBatch
 from skbinary.solvers.result import FitResult, StopReason, convergence_warning
 from skbinary.solvers.stopping import MonitoredCurve, StoppingCriteria
 
@@ -138,7 +139,7 @@ class ModelFit:
         """Memory for this model in a batch of models, with a few numbers for each row."""
         how, masks = self.how, 0
         if isinstance(how, MiniBatchSetup) and how.dropout and how.dataset.device.type != "cpu":
-            masks = bytes_ahead(how.batch_size, self.recipe.architecture.hidden)
+            masks = prefetched_bytes(how.batch_size, self.recipe.architecture.hidden)
         return self.n_bytes_per_step + 16 * how.dataset.n_samples + masks
 
     @property
@@ -334,7 +335,7 @@ def _minibatch_setup(
             penalty,
             strength=dataset.penalty(penalty.strength),
             # With tiny weights, the losses are negligible compared with the penalty.
-            most=max(penalty.strength, 1 / recipe.learning_rate_init),
+            max_strength=max(penalty.strength, 1 / recipe.learning_rate_init),
         ),
         shuffler=shuffler,
         shuffle_key=shuffle_key,

@@ -22,7 +22,7 @@ from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.loop import Solver
 from skbinary.solvers.minibatch.optimizers import SGD, Adam
 from skbinary.solvers.minibatch.schedules import Schedule
-from skbinary.solvers.minibatch.single import L2Penalty
+from skbinary.solvers.minibatch.setup import L2Penalty
 from skbinary.thresholds.decision import positive_index
 from skbinary.thresholds.objectives import Objective, parse_threshold
 

@@ -16,7 +16,7 @@ from skbinary.data.containers import is_single_precision
 from skbinary.data.conversion import as_rows, as_tensor
 from skbinary.data.rows import Rows
 from skbinary.estimators.state import FittedState
-from skbinary.models.forward_backward import score
+from skbinary.models.forward_backward import compute_logits
 from skbinary.runtime.chunks import row_chunks
 from skbinary.runtime.device import full_precision, is_available
 from skbinary.runtime.threads import ThreadPool
@@ -143,7 +143,7 @@ class Scorer:
         out = np.empty((rows.shape[0], n_columns), dtype=kind)
 
         def score_chunk(placed: Rows, chunk: slice) -> bool:
-            logits = score(placed.batch(chunk), weights, biases, self.activation)
+            logits = compute_logits(placed.batch(chunk), weights, biases, self.activation)
             array = (logits.mean(0) if logits.ndim == 3 else logits).cpu().numpy()
             write(array, out[chunk])
             return bool(np.isfinite(array).all())
