@@ -93,7 +93,7 @@ def table(n_samples=3001, n_features=40):
     return X, (X[:, 0] + rng.randn(n_samples) > 0).astype(int)
 
 
-def results_of(model, X):
+def learned(model, X):
     """Return all results of a fit in one array."""
     best = model.best_estimator_ if hasattr(model, "best_estimator_") else model
     last = best[-1] if isinstance(best, Pipeline) else best

@@ -18,8 +18,8 @@ from tests.every_solver import (
     FORKED,
     QUIET,
     SCORES,
+    learned,
     network,
-    results_of,
     table,
 )
 
@@ -53,9 +53,9 @@ def in_a_fork(function):
 def test_fit_in_a_process_forked_after_a_fit_is_the_same_bit_for_bit(model, threads):
     torch.set_num_threads(2)
     X, y = table()
-    expected = results_of(clone(model).fit(X, y), X)
+    expected = learned(clone(model).fit(X, y), X)
 
-    there = in_a_fork(lambda: results_of(clone(model).fit(X, y), X))
+    there = in_a_fork(lambda: learned(clone(model).fit(X, y), X))
 
     np.testing.assert_array_equal(there, expected)
 
@@ -78,9 +78,9 @@ def test_fit_in_a_process_forked_after_torch_used_threads_ends(threads):
     torch.ones(1000, 1000) @ torch.ones(1000, 1000)
     X, y = table()
 
-    there = in_a_fork(lambda: results_of(network().fit(X, y), X))
+    there = in_a_fork(lambda: learned(network().fit(X, y), X))
 
-    np.testing.assert_array_equal(there, results_of(network().fit(X, y), X))
+    np.testing.assert_array_equal(there, learned(network().fit(X, y), X))
 
 
 @needs_fork
@@ -92,18 +92,18 @@ def test_fit_in_a_process_forked_in_the_middle_of_a_fit_is_the_same(threads):
     class Forks(Callback):
         def on_epoch_end(self, net, **kwargs):
             if not found:
-                found.append(in_a_fork(lambda: results_of(network(n_members=4).fit(X, y), X)))
+                found.append(in_a_fork(lambda: learned(network(n_members=4).fit(X, y), X)))
 
     network(callbacks=[Forks()]).fit(X, y)
 
-    np.testing.assert_array_equal(found[0], results_of(network(n_members=4).fit(X, y), X))
+    np.testing.assert_array_equal(found[0], learned(network(n_members=4).fit(X, y), X))
 
 
 @needs_fork
 def test_fits_in_workers_that_joblib_forks_equal_a_fit_here_bit_for_bit(threads):
     torch.set_num_threads(2)
     X, y = table()
-    expected = results_of(network().fit(X, y), X)
+    expected = learned(network().fit(X, y), X)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*fork", DeprecationWarning)
         there = joblib.Parallel(n_jobs=2, backend="multiprocessing", timeout=60)(
@@ -111,7 +111,7 @@ def test_fits_in_workers_that_joblib_forks_equal_a_fit_here_bit_for_bit(threads)
         )
 
     for model in there:
-        np.testing.assert_array_equal(results_of(model, X), expected)
+        np.testing.assert_array_equal(learned(model, X), expected)
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are counted on Linux")

@@ -112,7 +112,7 @@ def run(copy, *arguments):
 @pytest.mark.parametrize(
     ("title", "tests", "which", "program"),
     [
-        ("Add an activation", "tests/models/test_batch_of_models.py", "softplus", ACTIVATION),
+        ("Add an activation", "tests/models", "softplus", ACTIVATION),
         (
             "Add an objective for the threshold",
             "tests/thresholds/test_curve.py",
@@ -128,5 +128,5 @@ def test_recipe_followed_word_for_word_works(title, tests, which, program, copy)
     where = run(copy, "-c", "import skbinary; print(skbinary.__file__)")
     assert Path(where.strip()) == copy / "skbinary" / "__init__.py"
     answer = run(copy, "-m", "pytest", tests, "-k", which, "-n0", "-q", "-p", "no:cacheprovider")
-    assert int(re.search(r"(\d+) passed", answer)[1]) >= 10
+    assert int(re.search(r"(\d+) passed", answer)[1]) >= 8
     run(copy, "-W", "error", "-c", program)

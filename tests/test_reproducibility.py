@@ -22,8 +22,8 @@ from tests.every_solver import (
     QUIET,
     WITH_DROPOUT,
     assert_same_fit,
+    learned,
     network,
-    results_of,
     table,
     weights_of,
 )
@@ -108,7 +108,7 @@ def assert_same_with_any_number_of_threads(fit, X):
     found = []
     for n_threads in (1, 2, 3):
         torch.set_num_threads(n_threads)
-        found.append(results_of(fit(), X))
+        found.append(learned(fit(), X))
     np.testing.assert_array_equal(found[1], found[0])
     np.testing.assert_array_equal(found[2], found[0])
 
@@ -142,10 +142,9 @@ def test_partial_fit_is_the_same_bit_for_bit_with_any_number_of_threads(threads)
 def test_fit_is_the_same_bit_for_bit_with_any_number_of_threads_of_the_environment():
     script = (
         "import sys\nimport numpy as np\nfrom sklearn.base import clone\n"
-        "from tests.every_solver import WITH_DROPOUT, results_of, table\n"
+        "from tests.every_solver import WITH_DROPOUT, learned, table\n"
         "X, y = table(1203)\n"
-        "models = [clone(WITH_DROPOUT[name]).fit(X, y) for name in ('ensemble', 'search')]\n"
-        "found = [results_of(model, X) for model in models]\n"
+        "found = [learned(clone(WITH_DROPOUT[n]).fit(X, y), X) for n in ('ensemble', 'search')]\n"
         "sys.stdout.write(np.concatenate(found).tobytes().hex())"
     )
     found = [

@@ -22,12 +22,12 @@ class LayerInput(Protocol):
     def transposed_matmul_into(self, residual: Tensor, out: Tensor) -> None: ...
 
 
-class RecordableInput(LayerInput, Protocol):
-    """A layer input whose products can be recorded once and repeated for other rows."""
+class CapturableInput(LayerInput, Protocol):
+    """A layer input whose products a CUDA graph can capture, to replay them for other rows."""
 
     def tensors(self) -> tuple[Tensor, ...]: ...
 
-    def with_tensors(self, tensors: Sequence[Tensor]) -> RecordableInput: ...
+    def with_tensors(self, tensors: Sequence[Tensor]) -> CapturableInput: ...
 
 
 class SplittableInput(LayerInput, Protocol):
@@ -278,20 +278,20 @@ class SharedBatch:
         self.batches = batches
 
     def tensors(self) -> tuple[Tensor, ...]:
-        return tuple(each for batch in self._recordable for each in batch.tensors())
+        return tuple(each for batch in self._capturable for each in batch.tensors())
 
     def with_tensors(self, tensors: Sequence[Tensor]) -> SharedBatch:
         remaining = iter(tensors)
         batches = [
             batch.with_tensors(list(islice(remaining, len(batch.tensors()))))
-            for batch in self._recordable
+            for batch in self._capturable
         ]
         models = [models for models, _ in self.batches]
         return SharedBatch(list(zip(models, batches, strict=True)))
 
     @property
-    def _recordable(self) -> list[RecordableInput]:
-        return [cast(RecordableInput, batch) for _, batch in self.batches]
+    def _capturable(self) -> list[CapturableInput]:
+        return [cast(CapturableInput, batch) for _, batch in self.batches]
 
     def affine_into(self, bias: Tensor | None, weights: Tensor, out: Tensor) -> None:
         for models, batch in self.batches:

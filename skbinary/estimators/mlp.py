@@ -53,7 +53,7 @@ from skbinary.solvers.minibatch.schedules import (
     OneCycle,
     Schedule,
 )
-from skbinary.solvers.minibatch.single import L2Penalty
+from skbinary.solvers.minibatch.setup import L2Penalty
 
 _Activation: TypeAlias = Literal[
     "identity",

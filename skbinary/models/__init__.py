@@ -1,1 +1,1 @@
-"""Linear models and networks: their shape, parameters, logits and gradients."""
+"""Linear models and networks: architecture, parameters, logits and gradients."""

@@ -1,4 +1,4 @@
-"""Activation functions of the hidden layers, and how an error goes back through them."""
+"""Activation functions of the hidden layers, and their derivatives."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# What ``torch.autograd`` calls, looked up once: each look-up takes as long as a small operation.
+# The operators that ``torch.autograd`` calls, looked up once: a lookup takes as long as a small
+# operation.
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 _tanh_backward = torch.ops.aten.tanh_backward.grad_input
 _threshold_backward = torch.ops.aten.threshold_backward.grad_input
@@ -17,64 +18,65 @@ _leaky_relu_backward = torch.ops.aten.leaky_relu_backward.grad_input
 _gelu_backward = torch.ops.aten.gelu_backward.grad_input
 _silu_backward = torch.ops.aten.silu_backward.grad_input
 _gelu_out = torch.ops.aten.gelu.out
-_LEAK = 0.01  # the slope of torch.nn.LeakyReLU below zero
+_NEGATIVE_SLOPE = 0.01  # the default of torch.nn.LeakyReLU
 
 
 @dataclass(frozen=True)
 class Activation:
-    """A function of a hidden layer, and how an error goes back through it.
+    """An activation function and its derivative, both computed in place.
 
     Parameters
     ----------
-    apply_ : callable(signal)
-        Replaces the signal by its activation, in place.
-    back_ : callable(error, kept)
-        Multiplies the error by the slope, in place.
-    keeps_input : bool
-        Whether `back_` wants the input of the function. Otherwise it wants its output.
-    by_sign : bool
-        Whether `back_` looks at no more than the sign of that. Dropout, which leaves the sign of
-        what it keeps, can then work in place: what it drops has no error to multiply.
+    apply_ : callable(x)
+        Replaces the input of the function by its output.
+    backward_ : callable(delta, saved)
+        Multiplies the error terms by the derivative, given the output of the function, or its
+        input with `saves_input`.
+    saves_input : bool, default=False
+        Whether `backward_` takes the input of the function instead of its output.
+    needs_sign_only : bool, default=False
+        Whether `backward_` uses only the sign of what it takes. Dropout, which keeps the sign of
+        the units that it does not drop, can then work in place: a dropped unit has no error term.
     """
 
     apply_: Callable[[Tensor], object]
-    back_: Callable[[Tensor, Tensor], object]
-    keeps_input: bool = False
-    by_sign: bool = False
+    backward_: Callable[[Tensor, Tensor], object]
+    saves_input: bool = False
+    needs_sign_only: bool = False
 
 
-def _gelu_(signal: Tensor) -> None:
-    _gelu_out(signal, out=signal)
+def _gelu_(x: Tensor) -> None:
+    _gelu_out(x, out=x)
 
 
 ACTIVATIONS = {
-    "identity": Activation(lambda x: x, lambda error, a: error, by_sign=True),
+    "identity": Activation(lambda x: x, lambda delta, a: delta, needs_sign_only=True),
     "logistic": Activation(
         torch.sigmoid_,
-        lambda error, a: _sigmoid_backward(error, a, grad_input=error),
+        lambda delta, a: _sigmoid_backward(delta, a, grad_input=delta),
     ),
     "tanh": Activation(
         torch.tanh_,
-        lambda error, a: _tanh_backward(error, a, grad_input=error),
+        lambda delta, a: _tanh_backward(delta, a, grad_input=delta),
     ),
     "relu": Activation(
         torch.relu_,
-        lambda error, a: _threshold_backward(error, a, 0, grad_input=error),
-        by_sign=True,
+        lambda delta, a: _threshold_backward(delta, a, 0, grad_input=delta),
+        needs_sign_only=True,
     ),
     "leaky_relu": Activation(
-        lambda x: functional.leaky_relu_(x, _LEAK),
-        lambda error, a: _leaky_relu_backward(error, a, _LEAK, True, grad_input=error),
-        by_sign=True,
+        lambda x: functional.leaky_relu_(x, _NEGATIVE_SLOPE),
+        lambda delta, a: _leaky_relu_backward(delta, a, _NEGATIVE_SLOPE, True, grad_input=delta),
+        needs_sign_only=True,
     ),
     "gelu": Activation(
         _gelu_,
-        lambda error, x: _gelu_backward(error, x, grad_input=error),
-        keeps_input=True,
+        lambda delta, x: _gelu_backward(delta, x, grad_input=delta),
+        saves_input=True,
     ),
     "silu": Activation(
         lambda x: functional.silu(x, inplace=True),
-        lambda error, x: _silu_backward(error, x, grad_input=error),
-        keeps_input=True,
+        lambda delta, x: _silu_backward(delta, x, grad_input=delta),
+        saves_input=True,
     ),
 }

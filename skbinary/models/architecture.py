@@ -1,4 +1,4 @@
-"""The layers of a network, and how their parameters lie in one flat vector."""
+"""The layers of a network, and the order of its parameters in one flat vector."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Architecture:
-    """The shape that all models of a stack share.
+    """The shape of a network, or of every model of a batch.
 
     Parameters
     ----------
     n_features : int
-        Columns of the rows.
-    hidden : tuple of int
-        Width of each hidden layer. Empty for a linear model.
-    activation : str
+        Number of features.
+    hidden : tuple of int, default=()
+        Number of units of each hidden layer. Empty for a linear model.
+    activation : str, default="identity"
         A key of ``ACTIVATIONS``.
-    dropout : tuple of float
-        Share of each hidden layer's outputs that is set to zero in training.
-    fit_intercept : bool
+    dropout : tuple of float, default=()
+        Dropout rate of each hidden layer: the fraction of its outputs that is set to zero in
+        training.
+    fit_intercept : bool, default=True
         Whether the layers have biases.
     """
 
@@ -36,29 +37,41 @@ class Architecture:
 
     @property
     def layers(self) -> list[tuple[int, int]]:
-        """Inputs and outputs of each layer, the last one giving the logit."""
+        """Number of inputs and outputs of each layer; the output of the last is the logit."""
         widths = (self.n_features, *self.hidden, 1)
         return list(pairwise(widths))
 
     @property
     def n_weights(self) -> int:
-        """Count of the parameters that a penalty applies to: all but the biases."""
+        """Number of parameters that are penalized: all but the biases."""
         return sum(n_in * n_out for n_in, n_out in self.layers)
 
     @property
     def n_parameters(self) -> int:
-        """Count of all parameters of one model."""
+        """Number of parameters of one model."""
         return self.n_weights + self.fit_intercept * sum(n_out for _, n_out in self.layers)
 
     def pack(self, weights: Iterable[Tensor], biases: Iterable[Tensor]) -> Tensor:
-        """Lay the parameters of one model out flat: all weights first, then all biases."""
+        """Concatenate the parameters of one model: all weights, then all biases.
+
+        Parameters
+        ----------
+        weights : iterable of Tensor of shape (n_in, n_out)
+            One for each layer.
+        biases : iterable of Tensor of shape (n_out,)
+            One for each layer. Ignored without intercepts.
+
+        Returns
+        -------
+        Tensor of shape (n_parameters,)
+        """
         flat = [each.reshape(-1) for each in weights]
         if self.fit_intercept:
             flat += [each.reshape(-1) for each in biases]
         return torch.cat(flat)
 
     def unpack(self, flat: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Give views of the weights and the biases in `flat`.
+        """Return views of the weights and the biases in `flat`.
 
         Parameters
         ----------
@@ -73,10 +86,10 @@ class Architecture:
         shapes = [(n_in, n_out) for n_in, n_out in self.layers]
         if self.fit_intercept:
             shapes += [(1, n_out) for _, n_out in self.layers]
-        sizes = [rows * columns for rows, columns in shapes]
+        sizes = [n_in * n_out for n_in, n_out in shapes]
         views = [
-            part.view(-1, *shape)
-            for part, shape in zip(torch.split(flat, sizes, dim=1), shapes, strict=True)
+            layer.view(-1, *shape)
+            for layer, shape in zip(torch.split(flat, sizes, dim=1), shapes, strict=True)
         ]
         n_layers = len(self.layers)
         return views[:n_layers], views[n_layers:]

@@ -1,9 +1,8 @@
-"""Models of one shape that are trained at once: parameters, logits and gradient.
+"""A batch of models of one architecture: parameters, logits and gradient.
 
-All parameters of all models lie in one tensor of shape (n_models, n_parameters), and so does
-their gradient, which makes an optimizer's step a handful of operations however many layers there
-are. The weights and biases of a layer are views of it. A linear model is a network without hidden
-layers.
+The parameters of all models are one tensor of shape (n_models, n_parameters), and so is their
+gradient, so that an optimizer step is a few operations, however many layers there are. The
+weights and biases of a layer are views of it. A linear model is a network without hidden layers.
 """
 
 from __future__ import annotations
@@ -15,42 +14,52 @@ from torch.nn import functional
 
 from skbinary.data.batches import Batch
 from skbinary.models.architecture import Architecture
-from skbinary.models.forward_backward import ForwardBackward, Masks, score
+from skbinary.models.forward_backward import ForwardBackward, Masks, compute_logits
 
-_BOUNDARY = 64  # bytes, where torch lets memory begin
+_ALIGNMENT = 64  # bytes; torch aligns its allocations to as many
 
 
-def padded(parameters: Tensor, width: int) -> Tensor:
-    """Copy parameters so that each model's begin a whole number of rows after those before.
+def pad_parameters(parameters: Tensor, width: int) -> Tensor:
+    """Copy parameters into memory in which the distance of two models is a multiple of `width`.
 
-    The first layers of all models can then be read as one table.
+    The weights of the first layers of all models can then be viewed as one table with `width`
+    columns.
 
     Parameters
     ----------
     parameters : Tensor of shape (n_models, n_parameters)
     width : int
-        Units of the first layer.
+        Number of units of the first layer.
 
     Returns
     -------
     Tensor of shape (n_models, n_parameters)
-        With gaps between the models.
+        Not contiguous: the memory of each model is followed by padding.
     """
     n_models, n_parameters = parameters.shape
-    gap = -n_parameters % math.lcm(_BOUNDARY // parameters.element_size(), width)
-    room = parameters.new_zeros(n_models, n_parameters + gap)[:, :n_parameters]
-    return room.copy_(parameters)
+    padding = -n_parameters % math.lcm(_ALIGNMENT // parameters.element_size(), width)
+    padded = parameters.new_zeros(n_models, n_parameters + padding)[:, :n_parameters]
+    return padded.copy_(parameters)
 
 
 class ModelBatch:
-    """K models of one architecture, their parameters and the gradient of their losses.
+    """A batch of models of one architecture: their parameters and the gradient of their losses.
 
     Parameters
     ----------
     architecture : Architecture
         The shape of every model.
     parameters : Tensor of shape (n_models, n_parameters)
-        Where training starts. The stack works on it in place.
+        The parameters. They are not copied: training changes them in place.
+
+    Attributes
+    ----------
+    gradient : Tensor of shape (n_models, n_parameters)
+        The last gradient that was computed.
+    weights : list of Tensor of shape (n_models, n_in, n_out)
+        Views of the parameters, one for each layer.
+    biases : list of Tensor of shape (n_models, 1, n_out)
+        Views of the parameters, one for each layer. Empty without intercepts.
     """
 
     def __init__(self, architecture: Architecture, parameters: Tensor):
@@ -59,28 +68,28 @@ class ModelBatch:
         n_models, stride = parameters.shape[0], parameters.stride(0)
         self.gradient = parameters.new_zeros(n_models, stride)[:, : parameters.shape[1]]
         self.weights, self.biases = architecture.unpack(parameters)
-        self._passes: dict[int, ForwardBackward] = {}
+        self._buffers: dict[int, ForwardBackward] = {}
 
     @property
     def n_models(self) -> int:
         return self.parameters.shape[0]
 
-    def largest_logit(self) -> float:
-        """Bound the absolute logits of rows whose features are at most one in absolute value.
+    def logit_bound(self) -> float:
+        """Return a bound on the absolute logits of rows with features in [-1, 1].
 
-        For a row with larger features, multiply the bound by the largest of them.
+        For a row with larger features, multiply the bound by the largest absolute feature.
         """
         bound = self.weights[0].new_ones(self.n_models, 1, self.architecture.n_features).double()
         for i, weights in enumerate(self.weights):
             bound = bound @ weights.double().abs()
             if self.biases:
                 bound = bound + self.biases[i].double().abs()
-            # No activation exceeds the larger of its input and one.
+            # No activation exceeds the larger of its absolute input and 1.
             bound = bound.clamp(min=1.0)
         return float(bound.max())
 
     def logits(self, batch: Batch) -> Tensor:
-        """Score rows.
+        """Compute the logits of rows.
 
         Parameters
         ----------
@@ -90,20 +99,21 @@ class ModelBatch:
         -------
         Tensor of shape (n_models, n_rows)
         """
-        return score(batch, self.weights, self.biases, self.architecture.activation)[..., 0]
+        activation = self.architecture.activation
+        return compute_logits(batch, self.weights, self.biases, activation)[..., 0]
 
-    def for_batches_of(self, n_rows: int) -> ForwardBackward:
-        """Give the buffers for batches of this size, which are made once."""
-        if n_rows not in self._passes:
-            self._passes[n_rows] = ForwardBackward(
+    def buffers_for(self, n_rows: int) -> ForwardBackward:
+        """Return the buffers for batches of `n_rows` rows, which are allocated once."""
+        if n_rows not in self._buffers:
+            self._buffers[n_rows] = ForwardBackward(
                 self.architecture, self.parameters, self.gradient, n_rows
             )
-        return self._passes[n_rows]
+        return self._buffers[n_rows]
 
     def loss_and_gradient(
         self, batch: Batch, target: Tensor, weight: Tensor | None, masks: Masks = None
     ) -> Tensor:
-        """Add up the losses of a batch and leave the gradient of that sum in ``gradient``.
+        """Compute the summed losses of a batch, and write the gradient of the sum to ``gradient``.
 
         Parameters
         ----------
@@ -112,15 +122,14 @@ class ModelBatch:
             1 for the positive class, else 0.
         weight : Tensor of the shape of `target` or None
         masks : sequence of Tensor or None, default=None
-            Those of dropout.
+            Dropout masks, as in ``ForwardBackward.forward``.
 
         Returns
         -------
         Tensor of shape (n_models,)
-            The weighted sum of the losses, in nats.
+            The weighted sum of the losses of each model, in nats.
         """
-        through = self.for_batches_of(batch.shape[-2])
         scale = 1.0 if weight is None else weight
-        logits = through.forward_backward(batch, target, scale, masks)
+        logits = self.buffers_for(batch.shape[-2]).forward_backward(batch, target, scale, masks)
         loss = (functional.softplus(logits) - target * logits) * scale
         return loss.reshape(self.n_models, -1).sum(dim=1)

@@ -1,4 +1,4 @@
-"""The gradient of a batch of models in closed form."""
+"""Logits and gradient of a batch of models, in closed form."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from skbinary.data.batches import Batch, LayerInput
 from skbinary.models.activations import ACTIVATIONS
 from skbinary.models.architecture import Architecture
 
-# What dropout multiplies each hidden layer with. None without dropout.
+# The dropout mask of each hidden layer, or None without dropout.
 Masks = Sequence[Tensor] | None
 
 
 class ForwardBackward:
-    """The logits of a batch of rows and the gradient of its losses, in buffers made once.
+    """Computes logits and the gradient of the losses, in buffers that are allocated once.
 
     A single model computes with matrices, several models with batches of matrices, by the same
-    calls: where this class says (..., n_rows), a single model has no leading axis. Views are made
-    once, too, since a step of a small network takes as long for its calls as for its products.
+    calls: in a shape like (..., n_rows), a batch of models has the leading axis n_models, and a
+    single model has none. Views are made once, too: in a step of a small network, calls take as
+    long as the matrix products.
 
     Parameters
     ----------
@@ -28,9 +29,9 @@ class ForwardBackward:
         The shape of every model.
     parameters : Tensor of shape (n_models, n_parameters)
     gradient : Tensor of shape (n_models, n_parameters)
-        Is written to.
+        Where the gradient is written.
     n_rows : int
-        Rows of a batch.
+        Number of rows of a batch.
     """
 
     def __init__(
@@ -45,8 +46,8 @@ class ForwardBackward:
         self._weights, self._biases = self._views(parameters)
         self._transposed_weights = [each.mT for each in self._weights]
         self._weight_gradients, self._bias_gradients = self._views(gradient)
-        # Where products for several models must be written to be quick: there are gaps between the
-        # gradients of one layer.
+        # Products of several models are slow with an output that is not contiguous, as the
+        # gradients of one layer are.
         self._products = [torch.empty_like(each) for each in self._weight_gradients]
         if self._is_single:
             self._products = self._weight_gradients
@@ -55,17 +56,17 @@ class ForwardBackward:
         self._penalized = parameters[:, :n_weights]
         self._penalized_gradient = gradient[:, :n_weights]
         self._activation = ACTIVATIONS[architecture.activation]
-        self._signals = self._buffers()
-        self._errors = self._buffers()
-        self._transposed_signals = [each.mT for each in self._signals]
-        # What the slope of the activation is taken from, where that is not the output.
-        self._inputs = self._buffers() if self._activation.keeps_input else self._signals
-        # What dropout leaves of the signals. It works in place where the slope allows it.
-        in_place = self._activation.keeps_input or self._activation.by_sign
-        self._dropped = self._signals if in_place else []
-        self._transposed_dropped = self._transposed_signals if in_place else []
+        self._outputs = self._allocate_hidden()
+        self._deltas = self._allocate_hidden()
+        self._transposed_outputs = [each.mT for each in self._outputs]
+        # What the derivative of the activation is computed from: its input or its output.
+        self._saved = self._allocate_hidden() if self._activation.saves_input else self._outputs
+        # The outputs after dropout. Dropout works in place if the derivative allows it.
+        in_place = self._activation.saves_input or self._activation.needs_sign_only
+        self._dropped = self._outputs if in_place else []
+        self._transposed_dropped = self._transposed_outputs if in_place else []
         self._masks: Masks = None
-        self._logits, self._residual = self._buffer(1), self._buffer(1)
+        self._logits, self._residual = self._allocate(1), self._allocate(1)
         self._flat_logits, self._flat_residual = self._logits[..., 0], self._residual[..., 0]
         self._transposed_residual = self._residual.mT
 
@@ -77,7 +78,7 @@ class ForwardBackward:
         masks: Masks = None,
         out: Tensor | None = None,
     ) -> Tensor:
-        """Leave the gradient of the scaled losses in the batch of models, and return the logits.
+        """Compute the logits, and write the gradient of the scaled losses.
 
         Parameters
         ----------
@@ -86,23 +87,30 @@ class ForwardBackward:
         target : Tensor of shape (n_rows,) or (n_models, n_rows)
             1 for the positive class, else 0.
         scale : float or Tensor of the shape of `target`
-            What the loss of each row counts.
+            Factor of the loss of each row.
+
+        Returns
+        -------
+        Tensor of shape (..., n_rows)
+            Logits.
         """
         logits = self.forward(batch, masks, out)
+        # The derivative of the log loss with respect to the logit is the probability minus the
+        # target.
         torch.sigmoid(logits, out=self._flat_residual).sub_(target).mul_(scale)
         self._backward(batch)
         return logits
 
     def forward(self, batch: LayerInput, masks: Masks = None, out: Tensor | None = None) -> Tensor:
-        """Score a batch of rows.
+        """Compute the logits of a batch.
 
         Parameters
         ----------
-        batch : Batch of shape (n_rows, n_features) or (n_models, n_rows, n_features)
+        batch : LayerInput of shape (n_rows, n_features) or (n_models, n_rows, n_features)
         masks : sequence of Tensor of shape (n_rows, n_units) or (..., n_rows, n_units), or None
-            What dropout multiplies each hidden layer with. None without dropout.
+            Dropout masks: the factors of each hidden layer's outputs. None without dropout.
         out : Tensor of shape (..., n_rows, 1), default=None
-            Where the logits go. None for a buffer that the next call overwrites.
+            Where the logits are written. None for a buffer that the next call overwrites.
 
         Returns
         -------
@@ -111,25 +119,25 @@ class ForwardBackward:
         """
         self._masks = masks
         if masks is not None and not self._dropped:
-            self._dropped = self._buffers()
+            self._dropped = self._allocate_hidden()
             self._transposed_dropped = [each.mT for each in self._dropped]
-        signal: LayerInput | Tensor = batch
-        for i, hidden in enumerate(self._signals):
-            self._layer(signal, i, hidden)
-            if self._activation.keeps_input:
-                self._inputs[i].copy_(hidden)
-            self._activation.apply_(hidden)
-            signal = hidden
+        inputs: LayerInput | Tensor = batch
+        for i, outputs in enumerate(self._outputs):
+            self._layer(inputs, i, outputs)
+            if self._activation.saves_input:
+                self._saved[i].copy_(outputs)
+            self._activation.apply_(outputs)
+            inputs = outputs
             if masks is not None:
-                signal = torch.mul(hidden, masks[i], out=self._dropped[i])
+                inputs = torch.mul(outputs, masks[i], out=self._dropped[i])
         if out is None:
-            self._last_layer(signal, self._logits)
+            self._last_layer(inputs, self._logits)
             return self._flat_logits
-        self._last_layer(signal, out)
+        self._last_layer(inputs, out)
         return out[..., 0]
 
     def penalize(self, strength: Tensor) -> None:
-        """Add the gradient of half the squared weights, times a strength, to that of the losses.
+        """Add the gradient of ``strength / 2 * sum(weights ** 2)`` to that of the losses.
 
         Parameters
         ----------
@@ -138,25 +146,25 @@ class ForwardBackward:
         self._penalized_gradient.addcmul_(self._penalized, strength)
 
     @property
-    def hidden(self) -> Sequence[Tensor]:
-        """What the hidden layers give, (..., n_rows, n_units) each, overwritten by every batch."""
-        return self._signals
+    def hidden_outputs(self) -> Sequence[Tensor]:
+        """Outputs of the hidden layers, of shape (..., n_rows, n_units), overwritten every time."""
+        return self._outputs
 
-    def _layer(self, signal: LayerInput | Tensor, i: int, out: Tensor) -> None:
-        if not isinstance(signal, Tensor):
-            signal.affine_into(self._biases[i] if self._biases else None, self._weights[i], out)
+    def _layer(self, inputs: LayerInput | Tensor, i: int, out: Tensor) -> None:
+        if not isinstance(inputs, Tensor):
+            inputs.affine_into(self._biases[i] if self._biases else None, self._weights[i], out)
         elif self._biases:
-            self._affine(self._biases[i], signal, self._weights[i], out=out)
+            self._affine(self._biases[i], inputs, self._weights[i], out=out)
         else:
-            self._product(signal, self._weights[i], out=out)
+            self._product(inputs, self._weights[i], out=out)
 
-    def _last_layer(self, signal: LayerInput | Tensor, out: Tensor) -> None:
-        if self._is_single or not isinstance(signal, Tensor):
-            self._layer(signal, len(self._signals), out)
+    def _last_layer(self, inputs: LayerInput | Tensor, out: Tensor) -> None:
+        if self._is_single or not isinstance(inputs, Tensor):
+            self._layer(inputs, len(self._outputs), out)
             return
-        # Batches of products with one row take a quarter of the time of those with one column.
-        is_dropped = self._masks is not None
-        columns = self._transposed_dropped if is_dropped else self._transposed_signals
+        # Batched products with one row take a quarter of the time of those with one column.
+        has_dropout = self._masks is not None
+        columns = self._transposed_dropped if has_dropout else self._transposed_outputs
         row, logits = self._transposed_weights[-1], out.mT
         if self._biases:
             torch.baddbmm(self._biases[-1], row, columns[-1], out=logits)
@@ -164,57 +172,58 @@ class ForwardBackward:
             torch.bmm(row, columns[-1], out=logits)
 
     def _backward(self, batch: LayerInput) -> None:
-        """Take the residual back through the layers, and leave the gradient.
+        """Propagate the residual back through the layers, and write the gradient.
 
-        This is the chain rule (Rumelhart, Hinton and Williams, "Learning representations by
-        back-propagating errors", 1986).
+        Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors",
+        1986.
         """
-        outputs, transposed_outputs = self._signals, self._transposed_signals
+        outputs, transposed_outputs = self._outputs, self._transposed_outputs
         if self._masks is not None:
             outputs, transposed_outputs = self._dropped, self._transposed_dropped
-        error = self._residual
+        delta = self._residual
         for i in reversed(range(len(self._weights))):
             gradient = self._weight_gradients[i]
-            is_last = i == len(self._signals)
+            is_last = i == len(self._outputs)
             if i == 0:
-                batch.transposed_matmul_into(error, gradient)
+                batch.transposed_matmul_into(delta, gradient)
             elif is_last:
                 self._product(self._transposed_residual, outputs[i - 1], out=self._last_product)
             else:
-                self._product(transposed_outputs[i - 1], error, out=self._products[i])
+                self._product(transposed_outputs[i - 1], delta, out=self._products[i])
             if i > 0 and not self._is_single:
                 gradient.copy_(self._products[i])
             if self._biases:
-                torch.sum(error, dim=-2, keepdim=True, out=self._bias_gradients[i])
+                torch.sum(delta, dim=-2, keepdim=True, out=self._bias_gradients[i])
             if i > 0:
-                before = self._errors[i - 1]
-                # With one logit each number is a single product, which takes a tenth of the time.
-                times = torch.mul if is_last else self._product
-                times(error, self._transposed_weights[i], out=before)
+                previous = self._deltas[i - 1]
+                # The last layer has one output, so that broadcasting gives the same product in a
+                # tenth of the time.
+                product = torch.mul if is_last else self._product
+                product(delta, self._transposed_weights[i], out=previous)
                 if self._masks is not None:
-                    before.mul_(self._masks[i - 1])
-                self._activation.back_(before, self._inputs[i - 1])
-                error = before
+                    previous.mul_(self._masks[i - 1])
+                self._activation.backward_(previous, self._saved[i - 1])
+                delta = previous
 
     def _views(self, flat: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Return views of the weights and of the biases, without leading axis for one model."""
+        """Return views of the weights and the biases, without the leading axis for one model."""
         weights, biases = self._architecture.unpack(flat)
         if self._is_single:
             return [each[0] for each in weights], [each[0] for each in biases]
         return weights, biases
 
-    def _buffers(self) -> list[Tensor]:
-        return [self._buffer(width) for width in self._architecture.hidden]
+    def _allocate_hidden(self) -> list[Tensor]:
+        return [self._allocate(width) for width in self._architecture.hidden]
 
-    def _buffer(self, width: int) -> Tensor:
+    def _allocate(self, width: int) -> Tensor:
         buffer = self._parameters.new_empty(len(self._parameters), self._n_rows, width)
         return buffer[0] if self._is_single else buffer
 
 
-def score(
+def compute_logits(
     batch: Batch, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str
 ) -> Tensor:
-    """Give the logits of rows.
+    """Compute the logits of rows, without dropout.
 
     Parameters
     ----------
@@ -222,7 +231,7 @@ def score(
     weights : sequence of Tensor of shape (n_in, n_out) or (n_models, n_in, n_out)
         One for each layer.
     biases : sequence of Tensor of shape (n_out,) or (n_models, 1, n_out)
-        One for each layer, or none.
+        One for each layer. Empty without intercepts.
     activation : str
         A key of ``ACTIVATIONS``.
 
@@ -230,11 +239,11 @@ def score(
     -------
     Tensor of shape (n_rows, 1) or (n_models, n_rows, 1)
     """
-    signal = batch @ weights[0]
+    outputs = batch @ weights[0]
     for i in range(1, len(weights) + 1):
         if biases:
-            signal = signal.add_(biases[i - 1])
+            outputs = outputs.add_(biases[i - 1])
         if i < len(weights):
-            ACTIVATIONS[activation].apply_(signal)
-            signal = signal @ weights[i]
-    return signal
+            ACTIVATIONS[activation].apply_(outputs)
+            outputs = outputs @ weights[i]
+    return outputs

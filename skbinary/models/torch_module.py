@@ -1,4 +1,4 @@
-"""A torch module from weights, for whoever wants to go on in PyTorch."""
+"""PyTorch modules made from the weights of fitted models."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _LAYERS: dict[str, type[nn.Module]] = {
 
 
 class LogitModule(nn.Sequential):
-    """Linear layers, activations and dropout, from rows to logits.
+    """A network that returns logits: linear layers, activations and dropout.
 
-    Takes a tensor of shape (n_samples, ...), which is flattened in C order, and gives the logits
-    of the positive class, of shape (n_samples,).
+    The input, a tensor of shape (n_samples, ...), is flattened to (n_samples, n_features) in C
+    order. The output has the shape (n_samples,): logits of the positive class.
     """
 
     def forward(self, X: Tensor) -> Tensor:
-        signal = X.flatten(1)
+        outputs = X.flatten(1)
         for layer in self:
-            signal = layer(signal)
-        return signal[:, 0]
+            outputs = layer(outputs)
+        return outputs[:, 0]
 
 
 class MeanLogitModule(nn.ModuleList):
-    """Several logit modules, whose mean counts.
+    """An ensemble of logit modules, which returns their mean logits.
 
-    Takes a tensor of shape (n_samples, ...) and gives the mean logits, of shape (n_samples,).
+    The input is a tensor of shape (n_samples, ...), the output one of shape (n_samples,).
     """
 
     def forward(self, X: Tensor) -> Tensor:
@@ -65,8 +65,7 @@ def build_module(
     """
     layers: list[nn.Module] = []
     for i, (n_in, n_out) in enumerate(architecture.layers):
-        # Made on the meta device, so that no global random number is drawn for weights that are
-        # replaced at once.
+        # On the meta device no weights are drawn, which would advance the global random state.
         linear = nn.Linear(n_in, n_out, bias=bool(biases), device=torch.device("meta"))
         linear.weight = nn.Parameter(weights[i].mT)
         if biases:

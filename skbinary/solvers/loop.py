@@ -428,7 +428,7 @@ def _check_finite(run: Run, result: FitResult) -> None:
 def _has_finite_logits(run: Run) -> bool:
     model_batch, rows = run.model_batch, run.dataset.rows
     # Most weights are far from overflowing, which can be checked without the rows.
-    if model_batch.largest_logit() < _SAFE_LOGIT:
+    if model_batch.logit_bound() < _SAFE_LOGIT:
         return True
     return all(
         bool(torch.isfinite(model_batch.logits(rows.batch(chunk))).all()) for chunk in rows.chunks()

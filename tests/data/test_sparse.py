@@ -56,7 +56,7 @@ def test_sparse_container_is_unchanged(make):
 
 @pytest.fixture
 def dense_rows(monkeypatch):
-    """Count the rows of every part of a sparse table that is made dense, in short chunks.
+    """Count the rows of every chunk of a sparse table that is made dense, in small chunks.
 
     Products of all pairs of rows, or of columns, are square, and dense by nature.
     """
@@ -67,13 +67,13 @@ def dense_rows(monkeypatch):
         sizes.append(0 if self.shape[0] == self.shape[1] else self.shape[0])
         return to_dense(self, *args, **kwargs)
 
-    def fail(*args, **kwargs):
+    def refuse(*args, **kwargs):
         raise AssertionError("a sparse table was made dense by scipy")
 
     monkeypatch.setattr(torch.Tensor, "to_dense", count)
     for kind in (sparse.csr_array, sparse.csr_matrix, sparse.csc_array, sparse.coo_array):
         for name in ("toarray", "todense"):
-            monkeypatch.setattr(kind, name, fail)
+            monkeypatch.setattr(kind, name, refuse)
     monkeypatch.setattr(chunks, "_CHUNK_VALUES", 1)
     return sizes
 

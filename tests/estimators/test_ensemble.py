@@ -23,7 +23,7 @@ from skbinary import (
 )
 from skbinary.data.folds import SplittableRows
 from skbinary.estimators import batching
-from skbinary.solvers.minibatch import single
+from skbinary.solvers.minibatch import cuda_graph
 from skbinary.solvers.minibatch.batched import BatchedMiniBatch
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -201,7 +201,8 @@ def test_validation_set_is_shared_by_the_ensemble_members():
 @pytest.mark.parametrize(("n_rare", "n_members"), [(2, 2), (1, 1)])
 def test_fewer_rare_rows_than_n_members_warns_and_trains_fewer(n_rare, n_members):
     y = (np.arange(100) < n_rare).astype(int)
-    with pytest.warns(UserWarning, match=rf"rarer class, {n_rare}, got 5\. {n_members} "):
+    message = rf"rarer class, {n_rare}, got 5\. The number of networks is {n_members}\.$"
+    with pytest.warns(UserWarning, match=message):
         model = ensemble(5).fit(X[:100], y)
     assert model.n_members_ == n_members
     assert model.predict_proba(X).shape == (400, 2)
@@ -299,14 +300,16 @@ def test_ensemble_on_a_gpu_is_one_batch(monkeypatch):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch reaches no CUDA device here")
-def test_ensemble_on_cuda_is_recorded_anew_after_each_third(monkeypatch):
-    recorded, original = [], single.record_on_cuda
-    monkeypatch.setattr(single, "record_on_cuda", lambda step: recorded.append(1) or original(step))
+def test_ensemble_on_cuda_captures_a_step_again_for_every_third_that_is_finished(monkeypatch):
+    captures, original = [], cuda_graph.capture_cuda_graph
+    monkeypatch.setattr(
+        cuda_graph, "capture_cuda_graph", lambda step: captures.append(1) or original(step)
+    )
     model = ensemble(8, device="cuda", early_stopping=True, n_iter_no_change=2, max_iter=100)
     model.set_params(dropout=0.3).fit(X, Y)
     n_epochs = [len(history["loss"]) for history in model.history_]
     assert len(set(n_epochs)) > 1
-    assert 1 <= len(recorded) <= 4
+    assert 1 <= len(captures) <= 4
 
 
 def n_missed(history):

@@ -28,7 +28,7 @@ from skbinary import (
     VectorizedRandomizedSearchCV,
 )
 from skbinary.estimators import html as html_state
-from skbinary.estimators.sparkline import sketch
+from skbinary.estimators.sparkline import draw_losses
 
 STATE = "<summary>Fitted state</summary>"
 X, Y = make_classification(200, n_features=5, random_state=0)
@@ -190,9 +190,9 @@ def test_state_shows_a_threshold_set_after_fit(ensemble):
     assert "threshold_interval_" not in rows
 
 
-def test_state_of_an_objective_set_after_fit_says_none_yet(ensemble):
+def test_state_of_an_objective_set_after_fit_says_not_chosen(ensemble):
     model = copy(ensemble).set_params(threshold="f1")
-    assert rows_of(model)["threshold_"] == "none yet for 'f1', which was set after fit"
+    assert rows_of(model)["threshold_"] == "not chosen for 'f1', which was set after fit"
 
 
 def test_state_of_a_callable_objective_shows_its_name():
@@ -206,7 +206,7 @@ def test_state_after_partial_fit_shows_both_counts():
     model = network()
     for _ in range(3):
         model.partial_fit(X, Y, classes=[0, 1])
-    assert rows_of(model)["n_iter_"] == "1 epoch in the last fit, 3 in all"
+    assert rows_of(model)["n_iter_"] == "1 epoch in the last fit, 3 in total"
 
 
 # -- where it is shown --------------------------------------------------------------------------
@@ -354,11 +354,11 @@ def test_picture_of_an_ensemble_has_a_line_for_each_member(ensemble):
     svg = picture_in(state_of(ensemble))
     thin = [each for each in lines_in(svg) if each.get("stroke-width") == "0.7"]
     assert len(thin) == 2 * 3
-    assert "3 members." in svg[1].text
+    assert "3 ensemble members." in svg[1].text
 
 
 def test_picture_marks_the_best_epoch_on_the_validation_curve():
-    svg = ElementTree.fromstring(sketch([[3.0, 2.0, 1.0]], [[3.0, 1.5, 2.5]], [2], "epoch"))
+    svg = ElementTree.fromstring(draw_losses([[3.0, 2.0, 1.0]], [[3.0, 1.5, 2.5]], [2], "epoch"))
     mark = next(each for each in svg.iter("circle") if each.get("r") == "3")
     dashed = next(each for each in lines_in(svg) if each.get("stroke-dasharray"))
     assert f"L{mark.get('cx')} {mark.get('cy')}L" in dashed.get("d")
@@ -366,12 +366,12 @@ def test_picture_marks_the_best_epoch_on_the_validation_curve():
 
 @pytest.mark.parametrize(("last", "is_log"), [(0.5, False), (0.001, True), (0.0, False)])
 def test_picture_is_logarithmic_over_decades(last, is_log):
-    assert ("log scale" in sketch([[1.0, 0.9, last]], [], [3], "epoch")) == is_log
+    assert ("log scale" in draw_losses([[1.0, 0.9, last]], [], [3], "epoch")) == is_log
 
 
 @pytest.mark.parametrize("curve", [[], [NAN], [float("inf"), NAN]])
 def test_picture_of_nothing_finite_is_none(curve):
-    assert sketch([curve], [], [1], "epoch") == ""
+    assert draw_losses([curve], [], [1], "epoch") == ""
 
 
 @pytest.mark.parametrize(
@@ -391,7 +391,7 @@ def test_picture_of_nothing_finite_is_none(curve):
     ids=lambda curve: f"{curve[0]} to {curve[-1]}",
 )
 def test_picture_of_any_curve_is_small_and_inside_its_frame(curve):
-    text = sketch([curve], [], [len(curve)], "iteration")
+    text = draw_losses([curve], [], [len(curve)], "iteration")
     svg = ElementTree.fromstring(text)
     assert len(text) < 10_000
     assert "nan" not in text.replace("nan to", "").lower()
@@ -403,11 +403,11 @@ def test_picture_of_any_curve_is_small_and_inside_its_frame(curve):
 
 def test_picture_of_a_large_ensemble_stays_small():
     curves = [list(np.geomspace(1, 0.3, 5000)) for _ in range(300)]
-    assert len(sketch(curves, curves, [5000] * 300, "epoch")) < 40_000
+    assert len(draw_losses(curves, curves, [5000] * 300, "epoch")) < 40_000
 
 
 def test_picture_has_gaps_where_a_curve_is_not_finite():
-    svg = ElementTree.fromstring(sketch([[0.5, 0.4, NAN, 0.3]], [], [4], "epoch"))
+    svg = ElementTree.fromstring(draw_losses([[0.5, 0.4, NAN, 0.3]], [], [4], "epoch"))
     assert lines_in(svg)[0].get("d").count("M") == 2
 
 

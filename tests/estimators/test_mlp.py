@@ -278,12 +278,12 @@ def test_search_logits_that_overflow_score_nan():
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("fit_intercept", [False, True])
-def test_largest_logit_bounds_those_of_all_rows(activation, fit_intercept):
+def test_logit_bound_of_random_weights_holds_for_all_rows(activation, fit_intercept):
     shape = Architecture(5, (7, 3), activation, fit_intercept=fit_intercept)
     generator = torch.Generator().manual_seed(0)
     models = ModelBatch(shape, 3 * torch.randn(2, shape.n_parameters, generator=generator))
     rows = 2 * torch.rand(1000, 5, generator=generator) - 1
-    assert float(models.logits(DenseBatch(rows)).abs().max()) <= models.largest_logit()
+    assert float(models.logits(DenseBatch(rows)).abs().max()) <= models.logit_bound()
 
 
 def test_scores_that_overflow_in_float32_are_those_of_float64():

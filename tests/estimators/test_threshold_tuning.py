@@ -237,7 +237,7 @@ def test_fit_bad_objective_is_an_error_before_training(kind, threshold):
 
 
 def test_fit_one_row_of_a_class_warns_and_keeps_the_default():
-    with pytest.warns(UserWarning, match="must have two rows of each class"):
+    with pytest.warns(UserWarning, match="must be two rows of each class"):
         model = TorchLogisticClassifier(threshold="f1").fit(X[:20], np.arange(20) == 3)
     assert model.threshold_ == 0.5
     assert not hasattr(model, "threshold_curve_")

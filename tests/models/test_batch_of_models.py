@@ -1,4 +1,4 @@
-"""The closed-form gradient against autograd, and K models against one."""
+"""Logits and gradients against autograd, and a batch of models against single models."""
 
 import itertools
 
@@ -6,27 +6,29 @@ import pytest
 import torch
 from torch.nn import functional
 
-from skbinary.data import batches
-from skbinary.data.batches import DenseBatch, SparseBatch
+from skbinary.data.batches import DenseBatch
 from skbinary.data.rows import SparseRows
 from skbinary.models.activations import ACTIVATIONS
 from skbinary.models.architecture import Architecture
-from skbinary.models.batch_of_models import ModelBatch
-from skbinary.models.torch_module import build_module
-from skbinary.runtime import chunks
+from skbinary.models.batch_of_models import ModelBatch, pad_parameters
 from skbinary.solvers.minibatch.dropout import Dropout, DropoutMasks
 
 N_ROWS, N_FEATURES = 7, 5
 
 
-def make_stack(activation, n_models, hidden=(4, 3), fit_intercept=True):
+def make_models(activation, n_models, hidden=(4, 3), fit_intercept=True):
     architecture = Architecture(N_FEATURES, hidden, activation, (), fit_intercept)
     generator = torch.Generator().manual_seed(0)
     shape = (n_models, architecture.n_parameters)
     return ModelBatch(architecture, torch.randn(shape, generator=generator, dtype=torch.float64))
 
 
+def single_model(model_batch, k):
+    return ModelBatch(model_batch.architecture, model_batch.parameters[k : k + 1].clone())
+
+
 def make_rows(n_models=None, sparse=False):
+    """Return a batch, its dense values and its targets, with an axis n_models if that is given."""
     generator = torch.Generator().manual_seed(1)
     shape = (N_ROWS, N_FEATURES) if n_models is None else (n_models, N_ROWS, N_FEATURES)
     values = torch.randn(shape, generator=generator, dtype=torch.float64)
@@ -41,8 +43,8 @@ def make_rows(n_models=None, sparse=False):
     return DenseBatch(values), values, target
 
 
-def autograd_loss(model_batch, parameters, values, target, weight, factors=None):
-    """Write the same loss down for autograd, layer by layer."""
+def autograd(model_batch, values, target, weight=None, masks=None):
+    """Return the losses, of shape (n_models,), and the gradient, both by autograd."""
     activations = {
         "identity": lambda x: x,
         "logistic": torch.sigmoid,
@@ -52,65 +54,61 @@ def autograd_loss(model_batch, parameters, values, target, weight, factors=None)
         "gelu": functional.gelu,
         "silu": functional.silu,
     }
+    parameters = model_batch.parameters.clone().requires_grad_()
     weights, biases = model_batch.architecture.unpack(parameters)
-    signal = values
+    outputs = values
     for i, matrix in enumerate(weights):
-        signal = signal @ matrix
+        outputs = outputs @ matrix
         if biases:
-            signal = signal + biases[i]
+            outputs = outputs + biases[i]
         if i < len(weights) - 1:
-            signal = activations[model_batch.architecture.activation](signal)
-            if factors is not None:
-                signal = signal * factors[i]
-    target = target.expand(signal.shape[:2])
-    weight = None if weight is None else weight.expand(signal.shape[:2])
-    each = functional.binary_cross_entropy_with_logits(
-        signal[..., 0], target, weight=weight, reduction="none"
-    )
-    return each.sum(dim=1)
+            outputs = activations[model_batch.architecture.activation](outputs)
+            if masks is not None:
+                outputs = outputs * masks[i]
+    target = target.expand(outputs.shape[:2])
+    weight = None if weight is None else weight.expand(outputs.shape[:2])
+    losses = functional.binary_cross_entropy_with_logits(
+        outputs[..., 0], target, weight=weight, reduction="none"
+    ).sum(dim=1)
+    losses.sum().backward()
+    return losses.detach(), parameters.grad
 
 
-WEIGHTS = {
-    "none": None,
-    "ones": torch.ones(N_ROWS, dtype=torch.float64),
-    "uneven": torch.arange(1, N_ROWS + 1, dtype=torch.float64),
-    "tiny": torch.full((N_ROWS,), 1e-6, dtype=torch.float64),
-}
+WEIGHTS = {"unweighted": None, "weighted": torch.arange(1, N_ROWS + 1, dtype=torch.float64)}
 CASES = itertools.product(ACTIVATIONS, WEIGHTS, [1, 3], [False, True])
 
 
-@pytest.mark.parametrize(("activation", "weighting", "n_models", "dropout"), list(CASES))
-def test_gradient_closed_form_equals_autograd(activation, weighting, n_models, dropout):
-    model_batch = make_stack(activation, n_models)
+@pytest.mark.parametrize(("activation", "weighting", "n_models", "has_dropout"), list(CASES))
+def test_loss_and_gradient_two_hidden_layers_equal_autograd(
+    activation, weighting, n_models, has_dropout
+):
+    model_batch = make_models(activation, n_models)
     batch, values, target = make_rows()
-    factors, masks = None, None
-    if dropout:
+    all_masks, masks = None, None
+    if has_dropout:
         dropouts = [Dropout((0.5, 0.25), torch.Generator().manual_seed(k)) for k in range(n_models)]
-        factors = DropoutMasks(dropouts, N_ROWS, (4, 3), model_batch.parameters).draw()
-        masks = [each[0] if n_models == 1 else each for each in factors]
+        all_masks = DropoutMasks(dropouts, N_ROWS, (4, 3), model_batch.parameters).draw()
+        masks = [each[0] if n_models == 1 else each for each in all_masks]
     loss = model_batch.loss_and_gradient(batch, target, WEIGHTS[weighting], masks)
-
-    free = model_batch.parameters.clone().requires_grad_()
-    expected = autograd_loss(model_batch, free, values, target, WEIGHTS[weighting], factors)
-    expected.sum().backward()
-    torch.testing.assert_close(loss, expected.detach(), rtol=1e-10, atol=1e-10)
-    torch.testing.assert_close(model_batch.gradient, free.grad, rtol=1e-10, atol=1e-10)
+    expected_loss, expected = autograd(model_batch, values, target, WEIGHTS[weighting], all_masks)
+    torch.testing.assert_close(loss, expected_loss, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(model_batch.gradient, expected, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("hidden", [(), (4,), (4, 3, 2)])
 @pytest.mark.parametrize("fit_intercept", [True, False])
-def test_gradient_any_depth_equals_autograd(hidden, fit_intercept):
-    model_batch = make_stack("tanh", 2, hidden, fit_intercept)
+def test_loss_and_gradient_any_depth_equal_autograd(hidden, fit_intercept):
+    model_batch = make_models("tanh", 2, hidden, fit_intercept)
     batch, values, target = make_rows()
-    model_batch.loss_and_gradient(batch, target, None)
-    free = model_batch.parameters.clone().requires_grad_()
-    autograd_loss(model_batch, free, values, target, None).sum().backward()
-    torch.testing.assert_close(model_batch.gradient, free.grad, rtol=1e-10, atol=1e-10)
+    loss = model_batch.loss_and_gradient(batch, target, None)
+    expected_loss, expected = autograd(model_batch, values, target)
+    torch.testing.assert_close(loss, expected_loss, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(model_batch.gradient, expected, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("n_models", [1, 3])
-def test_gradient_sparse_rows_equals_dense(n_models):
-    model_batch = make_stack("relu", n_models)
+def test_loss_and_gradient_of_sparse_rows_equal_those_of_dense_rows(n_models):
+    model_batch = make_models("relu", n_models)
     batch, values, target = make_rows(sparse=True)
     loss = model_batch.loss_and_gradient(batch, target, None)
     gradient = model_batch.gradient.clone()
@@ -119,95 +117,35 @@ def test_gradient_sparse_rows_equals_dense(n_models):
     torch.testing.assert_close(gradient, model_batch.gradient, rtol=1e-12, atol=1e-12)
 
 
-def test_gradient_rows_of_their_own_equals_single_models():
-    model_batch = make_stack("silu", 3)
+def test_loss_and_gradient_of_different_rows_equal_those_of_single_models():
+    model_batch = make_models("silu", 3)
     batch, values, target = make_rows(n_models=3)
     losses = model_batch.loss_and_gradient(batch, target, None)
     for k in range(3):
-        single = ModelBatch(model_batch.architecture, model_batch.parameters[k : k + 1].clone())
+        single = single_model(model_batch, k)
         loss = single.loss_and_gradient(DenseBatch(values[k]), target[k], None)
         torch.testing.assert_close(losses[k], loss[0])
         torch.testing.assert_close(model_batch.gradient[k], single.gradient[0])
 
 
-def test_logits_stack_equals_single_models():
-    model_batch = make_stack("relu", 3)
-    batch, _, _ = make_rows()
-    logits = model_batch.logits(batch)
-    for k in range(3):
-        single = ModelBatch(model_batch.architecture, model_batch.parameters[k : k + 1].clone())
-        torch.testing.assert_close(logits[k], single.logits(batch)[0])
-
-
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_module_same_weights_same_logits(activation):
-    model_batch = make_stack(activation, 1)
-    batch, values, _ = make_rows()
-    module = build_module(
-        model_batch.architecture,
-        [w[0] for w in model_batch.weights],
-        [b[0] for b in model_batch.biases],
-    )
-    torch.testing.assert_close(module(values).detach(), model_batch.logits(batch)[0])
-
-
-def test_module_shares_memory_with_the_weights():
-    model_batch = make_stack("relu", 1)
-    module = build_module(
-        model_batch.architecture,
-        [w[0] for w in model_batch.weights],
-        [b[0] for b in model_batch.biases],
-    )
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.zero_()
-    assert bool((model_batch.parameters == 0).all())
-
-
-def test_loss_of_extreme_logits_is_finite():
-    model_batch = make_stack("identity", 1, hidden=())
+def test_loss_and_gradient_of_large_logits_are_finite():
+    model_batch = make_models("identity", 1, hidden=())
     model_batch.parameters.fill_(1e4)
     batch, _, target = make_rows()
     assert bool(torch.isfinite(model_batch.loss_and_gradient(batch, target, None)).all())
     assert bool(torch.isfinite(model_batch.gradient).all())
 
 
-def compressed(n_rows=40, n_columns=7):
-    generator = torch.Generator().manual_seed(0)
-    dense = torch.randn(n_rows, n_columns, generator=generator, dtype=torch.float64)
-    dense *= torch.rand(n_rows, n_columns, generator=generator) < 0.3
-    dense[3] = 0.0  # an empty row
-    return SparseBatch(dense.to_sparse_csr()), dense
+def test_logits_of_a_batch_equal_those_of_single_models():
+    model_batch = make_models("relu", 3)
+    batch, _, _ = make_rows()
+    logits = model_batch.logits(batch)
+    for k in range(3):
+        torch.testing.assert_close(logits[k], single_model(model_batch, k).logits(batch)[0])
 
 
-@pytest.mark.parametrize("n_models", [None, 1, 3])
-def test_sparse_rows_added_up_in_their_order_give_the_product(n_models):
-    batch, dense = compressed()
-    shape = (7,) if n_models is None else (7, n_models)
-    weights = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    torch.testing.assert_close(batches._sum_products_by_row(batch.values, weights), dense @ weights)
-    torch.testing.assert_close(
-        batches._sum_products_by_row(batch.transposed, dense @ weights),
-        dense.mT @ (dense @ weights),
-    )
-
-
-def test_sparse_rows_made_dense_in_parts_give_the_same_products(monkeypatch):
-    batch, dense = compressed()
-    monkeypatch.setattr(chunks, "_CHUNK_VALUES", 70)  # parts of ten rows, or eight columns
-    parts = list(batch._dense_chunks())
-    assert [span.stop - span.start for span, _ in parts] == [10] * 4
-    torch.testing.assert_close(torch.cat([part.values for _, part in parts]), dense)
-    importance = torch.rand(40, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    squares = sum(part.weighted_gram(importance[span]) for span, part in parts)
-    torch.testing.assert_close(squares, batch.weighted_gram(importance))
-    columns = SparseBatch(batch.transposed)._dense_chunks()
-    products = sum(part.values.mT @ part.values for _, part in columns)
-    torch.testing.assert_close(products, batch.row_products())
-
-
-def test_weighted_squares_of_sparse_rows_are_those_of_dense_ones():
-    batch, dense = compressed()
-    importance = torch.rand(40, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    expected = DenseBatch(dense).weighted_squares(importance)
-    torch.testing.assert_close(batch.weighted_squares(importance), expected)
+def test_pad_parameters_distance_of_models_is_a_multiple_of_the_width():
+    parameters = torch.randn(3, 31, generator=torch.Generator().manual_seed(0))
+    padded = pad_parameters(parameters, width=5)
+    assert torch.equal(padded, parameters)
+    assert padded.stride(0) == 80  # the least common multiple of 5 and 16 floats, at least 31

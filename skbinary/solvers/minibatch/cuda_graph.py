@@ -1,4 +1,4 @@
-"""A step that a GPU records once and replays for every batch."""
+"""A training step that is captured as a CUDA graph and replayed for every batch."""
 
 from __future__ import annotations
 
@@ -8,158 +8,199 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skbinary.data.batches import RecordableInput
+from skbinary.data.batches import CapturableInput
+from skbinary.data.rows import DenseRows, MappedRows
 from skbinary.models.batch_of_models import ModelBatch
-from skbinary.solvers.minibatch.dropout import NoiseAhead
+from skbinary.solvers.minibatch.dropout import PrefetchedMasks
 from skbinary.solvers.minibatch.optimizers import Optimizer
+from skbinary.solvers.minibatch.setup import MiniBatchSetup
 
-# Takes a function without arguments, and gives one that repeats what it did.
-Recorder = Callable[[Callable[[], None]], Callable[[], None]]
+# Takes a function without arguments, and returns a function that replays its operations.
+Capture = Callable[[Callable[[], None]], Callable[[], None]]
 
 
-def record_on_cuda(function: Callable[[], None]) -> Callable[[], None]:
+def capture_cuda_graph(function: Callable[[], None]) -> Callable[[], None]:
     """Capture the kernels that a function launches as a CUDA graph.
 
-    A step of a small network is many short kernels, and launching them takes longer than running
-    them. A graph is launched as one.
+    A step of a small network consists of many short kernels, and launching them takes longer than
+    running them. A graph is launched as a whole.
+
+    Parameters
+    ----------
+    function : callable
+        Takes no arguments. It is called twice.
+
+    Returns
+    -------
+    callable
+        Launches the kernels again, on the same memory.
     """
     graph = torch.cuda.CUDAGraph()
-    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch gives it no types
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        function()  # what libraries do when they are called for the first time cannot be captured
-        # Without the garbage collection of ``torch.cuda.graph``, which takes longer than all this.
+    side_stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch has no type hints
+    side_stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side_stream):
+        function()  # libraries initialize themselves in the first call, which cannot be captured
+        # ``torch.cuda.graph`` collects garbage first, which takes longer than the capture.
         graph.capture_begin(capture_error_mode="thread_local")
         try:
             function()
         finally:
             graph.capture_end()
-    torch.cuda.current_stream().wait_stream(side)
+    torch.cuda.current_stream().wait_stream(side_stream)
     return graph.replay
 
 
-class Inputs(NamedTuple):
-    """What a step takes.
+def choose_capture(setup: MiniBatchSetup, capture: Capture | None) -> Capture | None:
+    """Return how the steps of a training are captured, or None if they are not.
 
     Parameters
     ----------
-    batch : RecordableInput
+    setup : MiniBatchSetup
+    capture : Capture or None
+        None for CUDA graphs on CUDA, and no capture on other devices.
+    """
+    dataset = setup.dataset
+    if capture is None and dataset.device.type == "cuda":
+        capture = capture_cuda_graph
+    # Only batches of one size can be captured: not those of sparse rows, nor the only batch of a
+    # table that is smaller than a batch.
+    is_fixed_size = isinstance(setup.rows, DenseRows | MappedRows)
+    return capture if is_fixed_size and dataset.n_samples >= setup.batch_size else None
+
+
+class StepInputs(NamedTuple):
+    """The inputs of a step.
+
+    Parameters
+    ----------
+    batch : CapturableInput
+        The features.
     target : Tensor of shape (n_rows,) or (n_models, n_rows)
     scale : float or Tensor of shape (n_rows,) or (n_models, n_rows)
-        What the loss of each row counts.
-    l2_penalty, rate : float or Tensor of shape (n_models, 1)
-        Strength of the penalty, and learning rate.
+        Factor of the loss of each row.
+    l2_strength : float or Tensor of shape (n_models, 1)
+        Strength of the L2 penalty.
+    rate : float or Tensor of shape (n_models, 1)
+        Learning rate.
     """
 
-    batch: RecordableInput
+    batch: CapturableInput
     target: Tensor
     scale: float | Tensor
-    l2_penalty: float | Tensor
+    l2_strength: float | Tensor
     rate: float | Tensor
 
 
-class StepNoise(NamedTuple):
-    """Dropout of a recorded step, which finds its factors where they are put before it.
+class StepMasks(NamedTuple):
+    """The dropout masks of a captured step.
 
     Parameters
     ----------
-    ahead : NoiseAhead
-    at : Tensor of shape (n_models,) or None, default=None
-        Whose noise each model has. None for its own.
+    source : PrefetchedMasks
+        Draws the masks.
+    model_index : Tensor of shape (n_models,) or None, default=None
+        Position in `source` of the masks of each model, since models may share masks. None if
+        every model has its own, in the same order.
     """
 
-    ahead: NoiseAhead
-    at: Tensor | None = None
+    source: PrefetchedMasks
+    model_index: Tensor | None = None
 
-    def put_into(self, room: Tensor) -> None:
-        """Write the factors of the next step, of shape (n_models, n_numbers)."""
-        factors = self.ahead.next()
-        if self.at is None:
-            room.copy_(factors)
+    def copy_next_into(self, out: Tensor) -> None:
+        """Write the masks of the next step, of shape (n_models, n_values)."""
+        masks = self.source.next_step()
+        if self.model_index is None:
+            out.copy_(masks)
         else:
-            torch.index_select(factors, 0, self.at, out=room)
+            torch.index_select(masks, 0, self.model_index, out=out)
 
 
 class CapturedStep:
-    """One step of an optimizer on buffers that stay where they are.
+    """A step of an optimizer, captured on fixed buffers into which the inputs are copied.
 
     Parameters
     ----------
     model_batch : ModelBatch
         The models.
     optimizer : Optimizer
-        Moves the stack's parameters.
-    example : Inputs
-        Has the shapes of what is coming.
-    record : Recorder
-        How the step is recorded.
-    noise : StepNoise or None, default=None
-        Dropout.
+        Updates the parameters of the models.
+    example : StepInputs
+        Inputs with the shapes of all later ones.
+    capture : Capture
+        Captures the step.
+    masks : StepMasks or None, default=None
+        Dropout masks.
     """
 
     def __init__(
         self,
         model_batch: ModelBatch,
         optimizer: Optimizer,
-        example: Inputs,
-        record: Recorder,
-        noise: StepNoise | None = None,
+        example: StepInputs,
+        capture: Capture,
+        masks: StepMasks | None = None,
     ):
         self.model_batch = model_batch
         self.optimizer = optimizer
-        self._numbers = tuple(_Number(model_batch.parameters, each) for each in example[2:])
+        self._values = tuple(_ValueBuffer(model_batch.parameters, each) for each in example[2:])
         self._batch = example.batch.with_tensors([each.clone() for each in example.batch.tensors()])
         self._target = example.target.clone()
-        self._through = model_batch.for_batches_of(example.target.shape[-1])
-        self._noise = noise
-        n_factors = 0 if noise is None else noise.ahead.n_numbers
-        self._factors = model_batch.parameters.new_ones(model_batch.n_models, n_factors)
-        self._of_layers: list[Tensor] = []
-        if noise is not None:
-            shapes = [each.shape for each in self._through.hidden]
-            self._of_layers = noise.ahead.of_layers(self._factors, shapes)
-        self._logits = example.target  # until the first step
-        self._fill(example)
-        self._replay = self._recorded(record)
+        self._buffers = model_batch.buffers_for(example.target.shape[-1])
+        self._masks = masks
+        n_values = 0 if masks is None else masks.source.n_values
+        self._flat_masks = model_batch.parameters.new_ones(model_batch.n_models, n_values)
+        self._layer_masks: list[Tensor] = []
+        if masks is not None:
+            shapes = [each.shape for each in self._buffers.hidden_outputs]
+            self._layer_masks = masks.source.split_layers(self._flat_masks, shapes)
+        self._logits = example.target  # a placeholder until the first step
+        self._copy_inputs(example)
+        self._replay = self._capture_step(capture)
 
-    def __call__(self, inputs: Inputs) -> Tensor:
-        """Make a step, and give the logits before it, in memory that the next one overwrites."""
-        self._fill(inputs)
-        if self._noise is not None:
-            self._noise.put_into(self._factors)
+    def __call__(self, inputs: StepInputs) -> Tensor:
+        """Make a step.
+
+        Returns
+        -------
+        Tensor of shape (n_rows,) or (n_models, n_rows)
+            The logits before the step. The next call overwrites them.
+        """
+        self._copy_inputs(inputs)
+        if self._masks is not None:
+            self._masks.copy_next_into(self._flat_masks)
         self._replay()
         return self._logits
 
-    def _fill(self, inputs: Inputs) -> None:
-        for room, tensor in zip(self._batch.tensors(), inputs.batch.tensors(), strict=True):
-            room.copy_(tensor)
+    def _copy_inputs(self, inputs: StepInputs) -> None:
+        for buffer, tensor in zip(self._batch.tensors(), inputs.batch.tensors(), strict=True):
+            buffer.copy_(tensor)
         self._target.copy_(inputs.target)
-        for number, value in zip(self._numbers, inputs[2:], strict=True):
-            number.set(value)
+        for buffered, value in zip(self._values, inputs[2:], strict=True):
+            buffered.set(value)
 
     def _step(self) -> None:
-        scale, l2_penalty, rate = (number.tensor for number in self._numbers)
-        masks = self._of_layers or None
-        self._logits = self._through.forward_backward(self._batch, self._target, scale, masks)
-        self._through.penalize(l2_penalty)
+        scale, l2_strength, rate = (buffered.tensor for buffered in self._values)
+        masks = self._layer_masks or None
+        self._logits = self._buffers.forward_backward(self._batch, self._target, scale, masks)
+        self._buffers.penalize(l2_strength)
         self.optimizer.update(self.model_batch.gradient, rate)
 
-    def _recorded(self, record: Recorder) -> Callable[[], None]:
-        # Recording makes real steps: what they move is put back.
-        moved = [self.model_batch.parameters, *self.optimizer.tensors()]
-        before = [each.clone() for each in moved]
+    def _capture_step(self, capture: Capture) -> Callable[[], None]:
+        # The capture runs real steps, so that the tensors they change are restored afterwards.
+        changed = [self.model_batch.parameters, *self.optimizer.tensors()]
+        before = [each.clone() for each in changed]
         try:
-            return record(self._step)
+            return capture(self._step)
         except RuntimeError:
-            # A driver that cannot capture can still compute.
+            # A driver that cannot capture can still run the step.
             return self._step
         finally:
-            for each, kept in zip(moved, before, strict=True):
-                each.copy_(kept)
+            for tensor, original in zip(changed, before, strict=True):
+                tensor.copy_(original)
 
 
-class _Number:
-    """A number, or a column of them, where a recorded step looks for it."""
+class _ValueBuffer:
+    """A number, or one for each model or row, in fixed memory. Equal values are not copied."""
 
     def __init__(self, like: Tensor, example: float | Tensor):
         shape = example.shape if isinstance(example, Tensor) else ()

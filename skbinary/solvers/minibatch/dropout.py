@@ -1,4 +1,4 @@
-"""Dropout: the factors that switch hidden units off in training."""
+"""Dropout masks."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-# How many factors of a model are drawn at once where those of several steps are: 4 MiB.
-_NUMBERS_AHEAD = 1 << 20
+# Values per model that are drawn at once when masks are drawn for several steps: 4 MiB.
+_PREFETCHED_VALUES = 1 << 20
 
 
 class Dropout:
-    """Noise that switches hidden units off: Srivastava et al., "Dropout", 2014.
+    """Draws the dropout masks of a model.
+
+    Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, "Dropout: a simple way to prevent
+    neural networks from overfitting", 2014. As in ``torch.nn.Dropout``, the outputs that are kept
+    are multiplied by ``1 / (1 - rate)``, so that nothing is to be done at prediction.
 
     Parameters
     ----------
     rates : tuple of float
-        Share of each hidden layer's outputs that is set to zero. What is left is scaled up by
-        ``1 / (1 - rate)``, so that nothing is to be done when scoring.
+        Fraction of each hidden layer's outputs that is set to zero, in [0, 1).
     generator : torch.Generator
-        Where the noise comes from.
+        Draws the masks.
     """
 
     def __init__(self, rates: tuple[float, ...], generator: torch.Generator):
@@ -29,27 +32,32 @@ class Dropout:
         self.generator = generator
         self._masks: dict[int, DropoutMasks] = {}
 
-    def sibling(self) -> Dropout:
-        """Make another one, whose noise comes from a generator of its own."""
+    def spawn(self) -> Dropout:
+        """Return a new ``Dropout`` with a generator of its own, seeded by this one's."""
         seed = int(torch.randint(2**62, (), generator=self.generator, device=self.generator.device))
         generator = torch.Generator(self.generator.device).manual_seed(seed)
         return Dropout(self.rates, generator)
 
     def copy(self) -> Dropout:
-        """Make another one, whose noise is the same from here on."""
+        """Return a copy that draws the same masks from here on."""
         return Dropout(self.rates, self.generator.clone_state())
 
     def draw(self, n_rows: int, widths: tuple[int, ...], like: Tensor) -> list[Tensor]:
-        """Draw the masks of a step, (n_rows, n_units) each, which the next call overwrites.
+        """Draw the masks of a step.
 
         Parameters
         ----------
         n_rows : int
-            Rows of the batch.
+            Number of rows of the batch.
         widths : tuple of int
-            Units of each hidden layer.
+            Number of units of each hidden layer.
         like : Tensor
-            Has the type and the device of the masks.
+            Has the dtype and the device of the masks.
+
+        Returns
+        -------
+        list of Tensor of shape (n_rows, n_units)
+            One for each hidden layer. The next call overwrites them.
         """
         if n_rows not in self._masks:
             self._masks[n_rows] = DropoutMasks([self], n_rows, widths, like)
@@ -57,18 +65,18 @@ class Dropout:
 
 
 class DropoutMasks:
-    """Draws the masks of several models for batches of one size, into buffers made once.
+    """Draws the masks of several models for batches of one size, in buffers allocated once.
 
     Parameters
     ----------
     dropouts : sequence of Dropout
-        One for each model. Each draws what it would draw alone.
+        One for each model. Each draws what it would draw for a single model.
     n_rows : int
-        Rows of a batch.
+        Number of rows of a batch.
     widths : tuple of int
-        Units of each hidden layer.
+        Number of units of each hidden layer.
     like : Tensor
-        Has the type and the device of the masks.
+        Has the dtype and the device of the masks.
     """
 
     def __init__(
@@ -77,104 +85,120 @@ class DropoutMasks:
         self._dropouts = dropouts
         self._n_rows = n_rows
         self._widths = widths
-        n = len(dropouts)
-        self._masks = [like.new_empty(n, n_rows, width) for width in widths]
-        self._flat = [each.view(n, -1) for each in self._masks]
-        # Four switches are read off one random number of 64 bits, which takes a third of the time.
+        n_models = len(dropouts)
+        self._masks = [like.new_empty(n_models, n_rows, width) for width in widths]
+        self._flat_masks = [each.view(n_models, -1) for each in self._masks]
+        # One random integer of 64 bits decides on four units, which takes a third of the time of
+        # four integers.
         self._ends = list(accumulate(-(-n_rows * width // 4) for width in widths))
-        self._words = torch.zeros(n, self._ends[-1], dtype=torch.int64)
-        self._rows = list(self._words.unbind(0))
-        starts = [0, *self._ends[:-1]]
-        self._bits = [
-            self._words[:, a:b].view(torch.int16)[:, : n_rows * width]
-            for a, b, width in zip(starts, self._ends, widths, strict=True)
+        self._starts = [0, *self._ends[:-1]]
+        self._random = torch.zeros(n_models, self._ends[-1], dtype=torch.int64)
+        self._random_per_model = list(self._random.unbind(0))
+        self._random_per_layer = [
+            self._random[:, start:end].view(torch.int16)[:, : n_rows * width]
+            for start, end, width in zip(self._starts, self._ends, widths, strict=True)
         ]
-        self._starts = starts
         rates = [each.rates for each in dropouts]
-        self._keeps = [[1 - own[layer] for own in rates] for layer in range(len(widths))]
+        # The probabilities to keep a unit, by layer and model.
+        self._keep = [[1 - model[layer] for model in rates] for layer in range(len(widths))]
 
-    def draw(self, n_own: Sequence[int] | None = None) -> list[Tensor]:
+    def draw(self, n_valid: Sequence[int] | None = None) -> list[Tensor]:
         """Draw the masks of a step.
 
         Parameters
         ----------
-        n_own : sequence of int or None, default=None
-            How many of the rows each model has. Nothing is drawn for the others, which only fill up
-            its batch, and would put its generator ahead of where it is alone. None for all rows.
+        n_valid : sequence of int of length n_models, default=None
+            Number of rows of the batch that are not padding. Nothing is drawn for padding, so that
+            a model has the same masks in a batch of models as in a single fit. None if there is no
+            padding.
 
         Returns
         -------
         list of Tensor of shape (n_models, n_rows, n_units)
-            0 or ``1 / (1 - rate)``. The next call overwrites them.
+            One for each hidden layer, with the values 0 and ``1 / (1 - rate)``. The next call
+            overwrites them.
         """
         if self._masks[0].device.type != "cpu":
-            self._draw_floats(n_own or [self._n_rows] * len(self._dropouts))
+            self._draw_on_device(n_valid or [self._n_rows] * len(self._dropouts))
             return self._masks
-        if n_own is None:
-            for words, each in zip(self._rows, self._dropouts, strict=True):
-                words.random_(-(2**63), None, generator=each.generator)
+        if n_valid is None:
+            for random, each in zip(self._random_per_model, self._dropouts, strict=True):
+                random.random_(-(2**63), None, generator=each.generator)
         else:
-            self._draw_words(n_own)
-        for bits, keeps, flat in zip(self._bits, self._keeps, self._flat, strict=True):
-            if len(set(keeps)) == 1:
-                _switch(bits, keeps[0], flat)
+            self._draw_valid_rows(n_valid)
+        layers = zip(self._random_per_layer, self._keep, self._flat_masks, strict=True)
+        for random, keep, masks in layers:
+            if len(set(keep)) == 1:
+                _write_mask(random, keep[0], masks)
             else:
-                for own_bits, keep, own in zip(bits, keeps, flat, strict=True):
-                    _switch(own_bits, keep, own)
+                for model in zip(random, keep, masks, strict=True):
+                    _write_mask(*model)
         return self._masks
 
-    def _draw_words(self, n_own: Sequence[int]) -> None:
-        for words, each, n in zip(self._rows, self._dropouts, n_own, strict=True):
+    def _draw_valid_rows(self, n_valid: Sequence[int]) -> None:
+        models = zip(self._random_per_model, self._dropouts, n_valid, strict=True)
+        for random, each, n in models:
             for start, width in zip(self._starts, self._widths, strict=True):
-                own = words[start : start + -(-n * width // 4)]
-                own.random_(-(2**63), None, generator=each.generator)
+                values = random[start : start + -(-n * width // 4)]
+                values.random_(-(2**63), None, generator=each.generator)
 
-    def _draw_floats(self, n_own: Sequence[int]) -> None:
-        for masks, keeps in zip(self._masks, self._keeps, strict=True):
-            for own, keep, each, n in zip(masks, keeps, self._dropouts, n_own, strict=True):
-                own[:n].bernoulli_(keep, generator=each.generator)
-                own[n:] = 0
-            if len(set(keeps)) == 1:
-                masks.div_(keeps[0])
+    def _draw_on_device(self, n_valid: Sequence[int]) -> None:
+        for masks, keep in zip(self._masks, self._keep, strict=True):
+            for mask, probability, each, n in zip(
+                masks, keep, self._dropouts, n_valid, strict=True
+            ):
+                mask[:n].bernoulli_(probability, generator=each.generator)
+                mask[n:] = 0
+            if len(set(keep)) == 1:
+                masks.div_(keep[0])
             else:
-                for own, keep in zip(masks, keeps, strict=True):
-                    own.div_(keep)
+                for mask, probability in zip(masks, keep, strict=True):
+                    mask.div_(probability)
 
 
-def _switch(bits: Tensor, keep: float, out: Tensor) -> None:
-    """Write 0 or one over the chance that it is not 0, which is `keep` to 2 ** -17."""
+def _write_mask(random: Tensor, keep: float, out: Tensor) -> None:
+    """Write a mask of zeros and ``1 / keep``, with `keep` rounded to a multiple of 2 ** -16.
+
+    Parameters
+    ----------
+    random : Tensor of dtype int16
+        Uniformly distributed.
+    keep : float
+        Probability to keep a unit, in (0, 1].
+    out : Tensor of the shape of `random`
+    """
     if keep == 1:
         out.fill_(1)
         return
-    # Of the 65,536 values of 16 bits, the lowest are the ones that are kept. Truth as a number is
-    # written in a third of the time of truth as such.
+    # The smallest of the 65,536 values of an int16 keep a unit. A comparison that writes floats
+    # takes a third of the time of one that writes booleans.
     n_kept = min(max(round(keep * 65536), 1), 65535)
-    torch.lt(bits, n_kept - 32768, out=out)
+    torch.lt(random, n_kept - 32768, out=out)
     out.mul_(65536 / n_kept)
 
 
-class NoiseAhead:
-    """The factors of whole steps of several models, drawn some steps ahead.
+class PrefetchedMasks:
+    """Draws the masks of several models for several steps at once, and returns them step by step.
 
-    A GPU takes as long for a call as for a hundred thousand numbers, and a step that is recorded
-    cannot draw without telling the generators at every replay. How far ahead does not depend on
-    how many models there are, so that each has the noise that it would have alone.
+    On a GPU one call takes as long as drawing a hundred thousand values, and a captured step cannot
+    advance a generator at each replay. The number of steps does not depend on the number of
+    models, so that a model has the same masks in a batch of models as in a single fit.
 
     Parameters
     ----------
     dropouts : sequence of Dropout
-        One for each model. All have as many rates as there are layers.
+        One for each model, with a rate for every hidden layer.
     n_rows : int
-        Rows of a batch.
+        Number of rows of a batch.
     widths : tuple of int
-        Units of each hidden layer.
+        Number of units of each hidden layer.
     like : Tensor
-        Has the type and the device of the factors.
+        Has the dtype and the device of the masks.
 
     Attributes
     ----------
-    n_numbers : int
-        Factors of a model in a step.
+    n_values : int
+        Number of values of a model's masks in a step, over all hidden layers.
     """
 
     def __init__(
@@ -182,60 +206,67 @@ class NoiseAhead:
     ):
         self.dropouts = list(dropouts)
         self._ends = list(accumulate(n_rows * width for width in widths))
-        self.n_numbers = self._ends[-1]
-        self._n_steps = _n_steps_ahead(self.n_numbers)
+        self.n_values = self._ends[-1]
+        self._n_steps = _n_prefetched_steps(self.n_values)
         self._like = like
-        self._keeps = 1 - like.new_tensor([each.rates for each in self.dropouts])
+        self._keep = 1 - like.new_tensor([each.rates for each in self.dropouts])
         self._drawn = like.new_empty(0)
-        self._next = self._n_steps
+        self._next_step = self._n_steps
 
-    def next(self) -> Tensor:
-        """Give the factors of the next step, of shape (n_models, n_numbers), layer after layer.
+    def next_step(self) -> Tensor:
+        """Return the masks of the next step.
 
-        What belongs to a layer is (n_rows, n_units), row by row.
+        Returns
+        -------
+        Tensor of shape (n_models, n_values)
+            The masks of all hidden layers, one after the other, each flattened from
+            (n_rows, n_units).
         """
-        if self._next == self._n_steps:
-            self._drawn, self._next = self._draw(), 0
-        self._next += 1
-        return self._drawn[:, self._next - 1]
+        if self._next_step == self._n_steps:
+            self._drawn, self._next_step = self._draw(), 0
+        self._next_step += 1
+        return self._drawn[:, self._next_step - 1]
 
-    def keep(self, places: Sequence[int]) -> None:
-        """Go on with some of the models."""
-        self.dropouts = [self.dropouts[i] for i in places]
-        self._keeps = self._keeps[places]
+    def select(self, models: Sequence[int]) -> None:
+        """Keep the models at the given positions, and remove the others."""
+        self.dropouts = [self.dropouts[i] for i in models]
+        self._keep = self._keep[models]
         if self._drawn.ndim > 1:
-            self._drawn = self._drawn[places]
+            self._drawn = self._drawn[models]
 
-    def of_layers(self, factors: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
-        """Give views of the factors as each layer multiplies with them.
+    def split_layers(self, masks: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
+        """Return views of the masks of each hidden layer.
 
         Parameters
         ----------
-        factors : Tensor of shape (n_models, n_numbers)
-            In memory without gaps.
-        shapes : sequence of shape
-            Of each layer's outputs: (n_rows, n_units) or (n_models, n_rows, n_units).
+        masks : Tensor of shape (n_models, n_values)
+            Contiguous.
+        shapes : sequence of torch.Size
+            The shape of each layer's outputs: (n_rows, n_units) or (n_models, n_rows, n_units).
         """
         bounds = zip([0, *self._ends], self._ends, strict=False)
-        return [factors[:, a:b].view(s) for (a, b), s in zip(bounds, shapes, strict=True)]
+        return [
+            masks[:, start:end].view(shape)
+            for (start, end), shape in zip(bounds, shapes, strict=True)
+        ]
 
     def _draw(self) -> Tensor:
-        drawn = self._like.new_empty(len(self.dropouts), self._n_steps, self.n_numbers)
-        for own, each in zip(drawn, self.dropouts, strict=True):
-            own.uniform_(generator=each.generator)
-        # A uniform number is below 1, so that a rate of 0 keeps every unit.
-        for layer, (begin, end) in enumerate(zip([0, *self._ends], self._ends, strict=False)):
-            part, keep = drawn[:, :, begin:end], self._keeps[:, layer, None, None]
-            torch.lt(part, keep, out=part)
-            part.div_(keep)
+        drawn = self._like.new_empty(len(self.dropouts), self._n_steps, self.n_values)
+        for values, each in zip(drawn, self.dropouts, strict=True):
+            values.uniform_(generator=each.generator)
+        # Uniform values are less than 1, so that a rate of 0 keeps every unit.
+        for layer, (start, end) in enumerate(zip([0, *self._ends], self._ends, strict=False)):
+            masks, keep = drawn[:, :, start:end], self._keep[:, layer, None, None]
+            torch.lt(masks, keep, out=masks)
+            masks.div_(keep)
         return drawn
 
 
-def bytes_ahead(n_rows: int, widths: tuple[int, ...]) -> int:
-    """Tell what ``NoiseAhead`` holds for a model."""
-    n_numbers = n_rows * sum(widths)
-    return 4 * n_numbers * _n_steps_ahead(n_numbers)
+def prefetched_bytes(n_rows: int, widths: tuple[int, ...]) -> int:
+    """Return the memory that ``PrefetchedMasks`` takes per model, in bytes."""
+    n_values = n_rows * sum(widths)
+    return 4 * n_values * _n_prefetched_steps(n_values)
 
 
-def _n_steps_ahead(n_numbers: int) -> int:
-    return max(1, _NUMBERS_AHEAD // n_numbers)
+def _n_prefetched_steps(n_values: int) -> int:
+    return max(1, _PREFETCHED_VALUES // n_values)

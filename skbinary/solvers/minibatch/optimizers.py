@@ -1,4 +1,4 @@
-"""Update rules for flat parameters: small objects, each of them one formula."""
+"""Optimizers: Adam and SGD for parameters in one tensor."""
 
 from __future__ import annotations
 
@@ -8,59 +8,73 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
-# The fused kernel goes over each tensor with one of a GPU's processors for every 65,536 numbers,
-# and over a few dozen tensors in one launch: smaller pieces keep all processors busy.
-_LEAST_NUMBERS, _MOST_PIECES = 2048, 72
+# On a GPU the fused kernel uses one block of threads per 65,536 values of a tensor, and updates a
+# few dozen tensors per launch. Smaller chunks keep all multiprocessors busy.
+_MIN_CHUNK_VALUES, _MAX_CHUNKS = 2048, 72
 
 
-# The kernel that torch.optim.AdamW(fused=True) runs, without what is around it there, which takes
-# ten times as long for a small network. None where torch has it no longer.
+# The kernel that torch.optim.AdamW(fused=True) calls. For a small network the class around it takes
+# ten times as long as the kernel. None if this version of torch has no such kernel.
 fused_adamw: Any = getattr(torch, "_fused_adamw_", None)
 
 
 class Optimizer(Protocol):
-    """A rule that moves parameters against their gradient."""
+    """Updates parameters, given their gradient."""
 
     def update(self, gradient: Tensor, rate: float | Tensor) -> None:
-        """Move the parameters, in place. A rate may be a tensor, so that a GPU can read it."""
+        """Update the parameters in place.
+
+        Parameters
+        ----------
+        gradient : Tensor of the shape of the parameters
+        rate : float or Tensor
+            Learning rate. A captured CUDA graph reads it from a tensor.
+        """
         ...
 
     def tensors(self) -> list[Tensor]:
-        """Give the tensors that ``update`` moves, besides the parameters."""
+        """Return the tensors that ``update`` changes, besides the parameters."""
         ...
 
     def state(self) -> dict[str, Tensor | int]:
-        """Give what the rule remembers between steps."""
+        """Return the state, to resume from."""
         ...
 
     @property
     def settings(self) -> tuple[Any, ...]:
-        """What the rule was made with, besides the parameters."""
+        """The parameters of the constructor between `parameters` and `state`."""
         ...
 
-    def moved(self, parameters: Tensor, rows: Tensor | None = None) -> Self:
-        """Give the same rule for other parameters, with what it remembers of some rows."""
+    def with_parameters(self, parameters: Tensor, models: Tensor | None = None) -> Self:
+        """Return an optimizer of other parameters with the same settings.
+
+        Parameters
+        ----------
+        parameters : Tensor of shape (n_models, n_parameters)
+        models : Tensor of shape (n_models,), default=None
+            Which models of this optimizer they are, to continue with their state.
+        """
         ...
 
 
 class Adam:
-    """Adam with decoupled weight decay.
+    """Adam with decoupled weight decay (AdamW).
 
-    Kingma and Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1; the decay is
-    that of Loshchilov and Hutter, "Decoupled weight decay regularization", 2019, algorithm 2.
+    Kingma and Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1. The weight decay
+    is that of Loshchilov and Hutter, "Decoupled weight decay regularization", 2019, algorithm 2.
 
     Parameters
     ----------
     parameters : Tensor
-        What is moved, in place.
-    betas : tuple of float
-        Decay rates of the averages of the gradient and of its square.
-    epsilon : float
-        Added to the root of the average square, after its bias is corrected, as PyTorch does.
-    weight_decay : float
-        Share of every parameter, times the rate, that is taken off before each step.
-    state : dict or None
-        What ``state`` gave, to go on where an earlier training stopped.
+        The parameters, which are updated in place.
+    betas : tuple of float, default=(0.9, 0.999)
+        Decay rates of the moving averages of the gradient and of its square.
+    epsilon : float, default=1e-8
+        Added to the square root of the bias-corrected average square, as in PyTorch.
+    weight_decay : float, default=0.0
+        Before each step, every parameter is multiplied by ``1 - rate * weight_decay``.
+    state : dict or None, default=None
+        The value of ``state()`` of an earlier training to resume from.
     """
 
     def __init__(
@@ -75,48 +89,49 @@ class Adam:
         self.betas = betas
         self.epsilon = epsilon
         self.weight_decay = weight_decay
-        self._n_plain = n_steps = int(state["n_steps"]) if state else 0
-        self._mean = _restored(state, "mean", parameters)
-        self._square = _restored(state, "square", parameters)
-        self._root = torch.empty_like(parameters)
+        self._n_unfused_steps = n_steps = int(state["n_steps"]) if state else 0
+        self._mean = _restore(state, "mean", parameters)
+        self._square = _restore(state, "square", parameters)
+        self._denominator = torch.empty_like(parameters)
         self._fused = fused_adamw if parameters.device.type in ("cpu", "cuda") else None
         self._step = torch.tensor(float(n_steps), dtype=torch.float32, device=parameters.device)
-        self._piece = _piece_size(parameters)
+        self._chunk_size = _chunk_size(parameters)
         tensors = (parameters, self._mean, self._square)
-        self._moved = [_pieces(each, self._piece) for each in tensors]
-        self._steps = [self._step] * len(self._moved[0])
-        self._gradients: tuple[int, list[Tensor]] = (0, [])
+        self._chunks = [_split_chunks(each, self._chunk_size) for each in tensors]
+        self._steps = [self._step] * len(self._chunks[0])
+        # The address of the last gradient, and its chunks.
+        self._gradient_chunks: tuple[int, list[Tensor]] = (0, [])
 
     def update(self, gradient: Tensor, rate: float | Tensor) -> None:
         if self._fused is None:
-            self._update_plainly(gradient, float(rate))
+            self._update_unfused(gradient, float(rate))
             return
         self._step += 1
         beta_1, beta_2 = self.betas
-        if self._gradients[0] != gradient.data_ptr():
-            self._gradients = (gradient.data_ptr(), _pieces(gradient, self._piece))
-        parameters, mean, square = self._moved
+        if self._gradient_chunks[0] != gradient.data_ptr():
+            self._gradient_chunks = (gradient.data_ptr(), _split_chunks(gradient, self._chunk_size))
+        parameters, mean, square = self._chunks
         self._fused(
-            parameters, self._gradients[1], mean, square, [], self._steps,
+            parameters, self._gradient_chunks[1], mean, square, [], self._steps,
             lr=rate, beta1=beta_1, beta2=beta_2, weight_decay=self.weight_decay,
             eps=self.epsilon, amsgrad=False, maximize=False,
         )  # fmt: skip
 
-    def _update_plainly(self, gradient: Tensor, rate: float) -> None:
+    def _update_unfused(self, gradient: Tensor, rate: float) -> None:
         beta_1, beta_2 = self.betas
-        self._n_plain += 1
-        n_steps = self._n_plain
+        self._n_unfused_steps += 1
+        n_steps = self._n_unfused_steps
         if self.weight_decay:
             self.parameters.mul_(1 - rate * self.weight_decay)
         self._mean.lerp_(gradient, 1 - beta_1)
         self._square.mul_(beta_2).addcmul_(gradient, gradient, value=1 - beta_2)
-        torch.sqrt(self._square, out=self._root)
-        self._root.div_(math.sqrt(1 - beta_2**n_steps)).add_(self.epsilon)
-        scale = rate / (1 - beta_1**n_steps)
-        self.parameters.addcdiv_(self._mean, self._root, value=-scale)
+        torch.sqrt(self._square, out=self._denominator)
+        self._denominator.div_(math.sqrt(1 - beta_2**n_steps)).add_(self.epsilon)
+        step_size = rate / (1 - beta_1**n_steps)
+        self.parameters.addcdiv_(self._mean, self._denominator, value=-step_size)
 
     def state(self) -> dict[str, Tensor | int]:
-        n_steps = self._n_plain if self._fused is None else int(self._step)
+        n_steps = self._n_unfused_steps if self._fused is None else int(self._step)
         return {"n_steps": n_steps, "mean": self._mean, "square": self._square}
 
     def tensors(self) -> list[Tensor]:
@@ -126,28 +141,30 @@ class Adam:
     def settings(self) -> tuple[tuple[float, float], float, float]:
         return self.betas, self.epsilon, self.weight_decay
 
-    def moved(self, parameters: Tensor, rows: Tensor | None = None) -> Adam:
-        return Adam(parameters, *self.settings, _of_rows(self.state(), rows))
+    def with_parameters(self, parameters: Tensor, models: Tensor | None = None) -> Adam:
+        return Adam(parameters, *self.settings, _select_state(self.state(), models))
 
 
 class SGD:
-    """Gradient descent with momentum, as scikit-learn writes it: the velocity holds the rate.
+    """Stochastic gradient descent with momentum, as in scikit-learn's MLPClassifier.
 
-    The momentum of Nesterov is that of Sutskever, Martens, Dahl and Hinton, "On the importance of
+    The learning rate is part of the velocity, ``velocity = momentum * velocity - rate * gradient``,
+    while PyTorch multiplies the velocity by the rate; at a constant rate the steps are the same.
+    Nesterov's momentum is that of Sutskever, Martens, Dahl and Hinton, "On the importance of
     initialization and momentum in deep learning", 2013, equations 3 and 4.
 
     Parameters
     ----------
     parameters : Tensor
-        What is moved, in place.
-    momentum : float
-        Share of the last velocity that is kept.
-    nesterov : bool
-        Whether to look ahead along the velocity.
-    weight_decay : float
-        Share of every parameter, times the rate, that is taken off before each step.
-    state : dict or None
-        What ``state`` gave, to go on where an earlier training stopped.
+        The parameters, which are updated in place.
+    momentum : float, default=0.0
+        Factor of the previous velocity.
+    nesterov : bool, default=False
+        Whether to use Nesterov's momentum.
+    weight_decay : float, default=0.0
+        Before each step, every parameter is multiplied by ``1 - rate * weight_decay``.
+    state : dict or None, default=None
+        The value of ``state()`` of an earlier training to resume from.
     """
 
     def __init__(
@@ -162,7 +179,7 @@ class SGD:
         self.momentum = momentum
         self.nesterov = nesterov
         self.weight_decay = weight_decay
-        self._velocity = _restored(state, "velocity", parameters)
+        self._velocity = _restore(state, "velocity", parameters)
 
     def update(self, gradient: Tensor, rate: float | Tensor) -> None:
         if self.weight_decay:
@@ -184,34 +201,38 @@ class SGD:
     def settings(self) -> tuple[float, bool, float]:
         return self.momentum, self.nesterov, self.weight_decay
 
-    def moved(self, parameters: Tensor, rows: Tensor | None = None) -> SGD:
-        return SGD(parameters, *self.settings, _of_rows(self.state(), rows))
+    def with_parameters(self, parameters: Tensor, models: Tensor | None = None) -> SGD:
+        return SGD(parameters, *self.settings, _select_state(self.state(), models))
 
     def state(self) -> dict[str, Tensor | int]:
         return {"velocity": self._velocity}
 
 
-def _piece_size(parameters: Tensor) -> int:
-    """Tell how many numbers the fused kernel is given at a time."""
-    n_own = parameters.shape[-1]
+def _chunk_size(parameters: Tensor) -> int:
+    """Return the number of values in each tensor that the fused kernel is called with."""
+    n_parameters = parameters.shape[-1]
     if parameters.device.type == "cpu":
-        return n_own  # model by model: there are gaps between them
-    size = parameters.numel() // _MOST_PIECES
-    return min(max(size - size % _LEAST_NUMBERS, _LEAST_NUMBERS), n_own)
+        return n_parameters  # a chunk for each model, since there is padding between models
+    size = parameters.numel() // _MAX_CHUNKS
+    return min(max(size - size % _MIN_CHUNK_VALUES, _MIN_CHUNK_VALUES), n_parameters)
 
 
-def _pieces(tensor: Tensor, size: int) -> list[Tensor]:
-    rows = tensor.unbind(0) if tensor.ndim > 1 else [tensor]
-    return [piece for row in rows for piece in torch.split(row, size)]
+def _split_chunks(tensor: Tensor, size: int) -> list[Tensor]:
+    models = tensor.unbind(0) if tensor.ndim > 1 else [tensor]
+    return [chunk for model in models for chunk in torch.split(model, size)]
 
 
-def _of_rows(state: dict[str, Tensor | int], rows: Tensor | None) -> dict[str, Tensor | int] | None:
-    if rows is None:
+def _select_state(
+    state: dict[str, Tensor | int], models: Tensor | None
+) -> dict[str, Tensor | int] | None:
+    if models is None:
         return None
-    return {name: each[rows] if isinstance(each, Tensor) else each for name, each in state.items()}
+    return {
+        name: each[models] if isinstance(each, Tensor) else each for name, each in state.items()
+    }
 
 
-def _restored(state: dict[str, Tensor | int] | None, name: str, like: Tensor) -> Tensor:
+def _restore(state: dict[str, Tensor | int] | None, name: str, like: Tensor) -> Tensor:
     if not state:
         return torch.zeros_like(like)
     return torch.as_tensor(state[name]).to(like).clone().reshape(like.shape)

@@ -1,7 +1,7 @@
-"""Update rules for models that have settings of their own: all of them are moved at once.
+"""Adam and SGD for a batch of models with different settings or learning rates.
 
-Where an operation on many models takes hardly longer than one on a single model, as on a GPU, the
-settings are columns, and the formulas of ``optimizers`` are written with them.
+All models are updated at once. The formulas are those of ``optimizers``, in which the settings are
+columns of shape (n_models, 1).
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from skbinary.solvers.minibatch import optimizers
 from skbinary.solvers.minibatch.optimizers import SGD, Adam, Optimizer
 
 
-class _OfEach(ABC):
-    """One rule for several models.
+class _PerModelOptimizer(ABC):
+    """An optimizer of a batch of models, each with its own settings.
 
     Parameters
     ----------
     parameters : Tensor of shape (n_models, n_parameters)
-        What is moved, in place.
+        The parameters, which are updated in place.
     settings : sequence of tuple
-        Those of each model's own rule.
-    state : dict of str to Tensor or None
-        What ``state`` gave, of these models.
+        The ``settings`` of each model's optimizer.
+    state : dict of str to Tensor or None, default=None
+        The value of ``state()`` to resume from, for these models.
     """
 
     def __init__(
@@ -43,64 +43,64 @@ class _OfEach(ABC):
 
     @abstractmethod
     def _prepare(self, state: dict[str, Tensor]) -> None:
-        """Lay the settings out as columns, and take up the state or begin anew."""
+        """Convert the settings to columns, and restore or initialize the state."""
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
-        """Give what the rule remembers between steps."""
+        """Return the state, to resume from."""
 
     def tensors(self) -> list[Tensor]:
         return list(self.state().values())
 
-    def moved(self, parameters: Tensor, rows: Tensor | None = None) -> Self:
-        if rows is None:
+    def with_parameters(self, parameters: Tensor, models: Tensor | None = None) -> Self:
+        if models is None:
             return type(self)(parameters, self.settings, self.state())
-        state = {name: each[rows] for name, each in self.state().items()}
-        return type(self)(parameters, [self.settings[i] for i in rows.tolist()], state)
+        state = {name: each[models] for name, each in self.state().items()}
+        return type(self)(parameters, [self.settings[i] for i in models.tolist()], state)
 
 
-class AdamOfEach(_OfEach):
-    """``Adam`` for several models."""
+class PerModelAdam(_PerModelOptimizer):
+    """``Adam`` for a batch of models with different settings."""
 
     def _prepare(self, state: dict[str, Tensor]) -> None:
         parameters = self.parameters
-        exact = full_precision(parameters.device)  # one minus a beta loses digits
+        precision = full_precision(parameters.device)  # 1 - beta loses digits in float32
         rows = [[*betas, epsilon, decay] for betas, epsilon, decay in self.settings]
-        columns = torch.tensor(rows, dtype=exact, device=parameters.device)
+        columns = torch.tensor(rows, dtype=precision, device=parameters.device)
         self._betas = columns[:, :2]
-        self._shares = (1 - self._betas).to(parameters)
-        self._square_kept = columns[:, 1:2].to(parameters)
+        self._one_minus_betas = (1 - self._betas).to(parameters)
+        self._beta_2 = columns[:, 1:2].to(parameters)
         self._epsilon = columns[:, 2:3].to(parameters)
         self._decay = columns[:, 3:].to(parameters) if any(row[3] for row in rows) else None
-        self._powers = state.get("powers", torch.ones_like(self._betas))
+        self._powers = state.get("powers", torch.ones_like(self._betas))  # beta ** n_steps
         self._mean = state.get("mean", torch.zeros_like(parameters))
         self._square = state.get("square", torch.zeros_like(parameters))
-        self._root = torch.empty_like(self._square)
+        self._denominator = torch.empty_like(self._square)
 
     def update(self, gradient: Tensor, rate: float | Tensor) -> None:
-        """Move the parameters, at rates of shape (n_models, 1)."""
+        """Update the parameters, with learning rates of shape (n_models, 1)."""
         self._powers.mul_(self._betas)
         corrections = 1 - self._powers
-        scale = (-rate / corrections[:, :1]).to(gradient)
+        step_size = (-rate / corrections[:, :1]).to(gradient)
         if self._decay is not None:
             self.parameters.mul_((1 - rate * self._decay).to(gradient))
-        self._mean.lerp_(gradient, self._shares[:, :1])
-        self._square.mul_(self._square_kept)
-        torch.mul(gradient, gradient, out=self._root)
-        self._square.addcmul_(self._root, self._shares[:, 1:])
-        torch.sqrt(self._square, out=self._root)
-        self._root.mul_(corrections[:, 1:].rsqrt().to(gradient)).add_(self._epsilon)
-        self.parameters.add_(torch.div(self._mean, self._root, out=self._root).mul_(scale))
+        self._mean.lerp_(gradient, self._one_minus_betas[:, :1])
+        self._square.mul_(self._beta_2)
+        torch.mul(gradient, gradient, out=self._denominator)
+        self._square.addcmul_(self._denominator, self._one_minus_betas[:, 1:])
+        denominator = torch.sqrt(self._square, out=self._denominator)
+        denominator.mul_(corrections[:, 1:].rsqrt().to(gradient)).add_(self._epsilon)
+        self.parameters.add_(torch.div(self._mean, denominator, out=denominator).mul_(step_size))
 
     def state(self) -> dict[str, Any]:
         return {"mean": self._mean, "square": self._square, "powers": self._powers}
 
 
-class FusedAdamOfEach(_OfEach):
-    """``Adam`` for several models on the CPU: one fused call for all that share rate and settings.
+class FusedPerModelAdam(_PerModelOptimizer):
+    """``Adam`` for a batch of models on the CPU: one fused call per rate and settings.
 
-    The CPU is done with one model's numbers before it fetches those of the next, which takes half
-    the time of ``AdamOfEach``.
+    A fused call reads the memory of each model once, which takes half the time of
+    ``PerModelAdam``.
     """
 
     def _prepare(self, state: dict[str, Tensor]) -> None:
@@ -111,83 +111,86 @@ class FusedAdamOfEach(_OfEach):
         self._square = state.get("square", torch.zeros_like(parameters))
         self._rates: list[float] = []
         self._gradient: Tensor | None = None
-        self._calls: list[tuple[float, tuple[Any, ...], list[list[Tensor]]]] = []
+        self._groups: list[tuple[float, tuple[Any, ...], list[list[Tensor]]]] = []
 
     def update(self, gradient: Tensor, rate: float | Tensor) -> None:
-        """Move the parameters, at rates of shape (n_models, 1)."""
+        """Update the parameters, with learning rates of shape (n_models, 1)."""
         n_models = len(self.parameters)
         rates = rate.flatten().tolist() if isinstance(rate, Tensor) else [rate] * n_models
         if rates != self._rates or gradient is not self._gradient:
             self._rates, self._gradient = rates, gradient
-            self._calls = self._grouped(gradient, rates)
+            self._groups = self._group_models(gradient, rates)
         self._steps += 1
-        for each_rate, ((beta_1, beta_2), epsilon, decay), tensors in self._calls:
+        for group_rate, ((beta_1, beta_2), epsilon, decay), tensors in self._groups:
             parameters, gradients, mean, square, steps = tensors
             optimizers.fused_adamw(
                 parameters, gradients, mean, square, [], steps,
-                lr=each_rate, beta1=beta_1, beta2=beta_2, weight_decay=decay, eps=epsilon,
+                lr=group_rate, beta1=beta_1, beta2=beta_2, weight_decay=decay, eps=epsilon,
                 amsgrad=False, maximize=False,
             )  # fmt: skip
 
     def state(self) -> dict[str, Any]:
         return {"mean": self._mean, "square": self._square, "steps": self._steps}
 
-    def _grouped(
+    def _group_models(
         self, gradient: Tensor, rates: Sequence[float]
     ) -> list[tuple[float, tuple[Any, ...], list[list[Tensor]]]]:
+        """Return the tensors of the models with the same rate and settings."""
         groups: dict[tuple[float, tuple[Any, ...]], list[int]] = {}
         for i, key in enumerate(zip(rates, self.settings, strict=True)):
             groups.setdefault(key, []).append(i)
-        columns = (self.parameters, gradient, self._mean, self._square, self._steps)
-        rows = [each.unbind(0) for each in columns]
+        tensors = (self.parameters, gradient, self._mean, self._square, self._steps)
+        rows = [each.unbind(0) for each in tensors]
         return [
             (*key, [[each[i] for i in models] for each in rows]) for key, models in groups.items()
         ]
 
 
-class SGDOfEach(_OfEach):
-    """``SGD`` for several models."""
+class PerModelSGD(_PerModelOptimizer):
+    """``SGD`` for a batch of models with different settings."""
 
     def _prepare(self, state: dict[str, Tensor]) -> None:
         parameters = self.parameters
         columns = parameters.new_tensor([[float(each) for each in row] for row in self.settings])
         self._momentum, self._decay = columns[:, :1], columns[:, 2:]
-        self._looks_ahead = columns[:, 1:2] > 0
-        self._decays = any(decay for *_, decay in self.settings)
-        self._any_looks_ahead = any(nesterov for _, nesterov, _ in self.settings)
+        self._nesterov = columns[:, 1:2] > 0
+        self._any_decay = any(decay for *_, decay in self.settings)
+        self._any_nesterov = any(nesterov for _, nesterov, _ in self.settings)
         self._velocity = state.get("velocity", torch.zeros_like(parameters))
 
     def update(self, gradient: Tensor, rate: float | Tensor) -> None:
-        """Move the parameters, at rates of shape (n_models, 1)."""
+        """Update the parameters, with learning rates of shape (n_models, 1)."""
         if isinstance(rate, Tensor):
             rate = rate.to(gradient)
-        if self._decays:
+        if self._any_decay:
             self.parameters.mul_(1 - rate * self._decay)
         change = gradient * rate
         self._velocity.mul_(self._momentum).sub_(change)
-        if not self._any_looks_ahead:
+        if not self._any_nesterov:
             self.parameters.add_(self._velocity)
             return
-        ahead = self._velocity * self._momentum - change
-        self.parameters.add_(torch.where(self._looks_ahead, ahead, self._velocity))
+        nesterov_step = self._velocity * self._momentum - change
+        self.parameters.add_(torch.where(self._nesterov, nesterov_step, self._velocity))
 
     def state(self) -> dict[str, Any]:
         return {"velocity": self._velocity}
 
 
-def of_each(parameters: Tensor, rules: Sequence[Optimizer]) -> Optimizer:
-    """Give one rule that moves each model as its own would.
+def combine_optimizers(parameters: Tensor, single: Sequence[Optimizer]) -> Optimizer:
+    """Return one optimizer that updates each model as its own optimizer would.
 
     Parameters
     ----------
     parameters : Tensor of shape (n_models, n_parameters)
-    rules : sequence of Adam, or of SGD
-        One for each model, of which the settings count.
+    single : sequence of Adam, or sequence of SGD
+        The optimizer of each model, of which only the settings are used.
     """
-    settings = [each.settings for each in rules]
-    if isinstance(rules[0], Adam):
+    settings = [each.settings for each in single]
+    if isinstance(single[0], Adam):
         is_fused = parameters.device.type == "cpu" and optimizers.fused_adamw is not None
-        return (FusedAdamOfEach if is_fused else AdamOfEach)(parameters, settings)
-    if isinstance(rules[0], SGD):
-        return SGDOfEach(parameters, settings)
-    raise TypeError(f"{type(rules[0]).__name__} must be Adam or SGD to move many models.")
+        return (FusedPerModelAdam if is_fused else PerModelAdam)(parameters, settings)
+    if isinstance(single[0], SGD):
+        return PerModelSGD(parameters, settings)
+    raise TypeError(
+        f"The optimizer of a batch of models must be Adam or SGD, got {type(single[0]).__name__}."
+    )

@@ -1,4 +1,4 @@
-"""Learning rates over time: small objects, each of them one formula."""
+"""Learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -6,46 +6,54 @@ import math
 
 
 class Schedule:
-    """A rate that stays where it is.
+    """A constant learning rate, and the base class of all schedules.
 
     Parameters
     ----------
     initial : float
-        The rate to start with.
+        The initial learning rate.
 
     Attributes
     ----------
     rate : float
-        The rate of the next step.
-    follows_loss : bool
-        Whether it depends on how the training goes. Otherwise two schedules that are made alike
-        stay alike.
-    counts_rows : bool
-        Whether it depends on how many rows were seen.
+        The learning rate of the next step.
+    depends_on_loss : bool
+        Whether the rate depends on the losses. Otherwise two schedules with the same settings have
+        the same rates.
+    depends_on_rows : bool
+        Whether the rate depends on the number of rows seen so far.
     """
 
-    follows_loss = False
-    counts_rows = False
+    depends_on_loss = False
+    depends_on_rows = False
 
     def __init__(self, initial: float):
         self.initial = initial
         self.rate = initial
 
     def after_step(self) -> None:
-        """Take note that a batch is done."""
+        """Update the rate after a step."""
 
     def after_epoch(self, n_seen: int) -> None:
-        """Take note that an epoch is done, and how many rows were seen so far."""
+        """Update the rate after an epoch, given the number of rows seen so far."""
 
-    def plateau(self) -> bool:
-        """Take note that nothing improves any more, and tell whether training shall end."""
+    def on_plateau(self) -> bool:
+        """Update the rate when the loss no longer improves; return whether training stops."""
         return True
 
 
 class InverseScaling(Schedule):
-    """``initial / (1 + rows seen) ** power_t``, as in scikit-learn's MLPClassifier."""
+    """``initial / (1 + rows seen) ** power_t``, as in scikit-learn's MLPClassifier.
 
-    counts_rows = True
+    Parameters
+    ----------
+    initial : float
+        The initial learning rate.
+    power_t : float
+        The exponent, 0 or more.
+    """
+
+    depends_on_rows = True
 
     def __init__(self, initial: float, power_t: float):
         super().__init__(initial)
@@ -56,11 +64,11 @@ class InverseScaling(Schedule):
 
 
 class Adaptive(Schedule):
-    """A fifth of the rate at each plateau until it is 1e-6, as in scikit-learn's MLPClassifier."""
+    """Divides the rate by 5 at each plateau, down to 1e-6, as in scikit-learn's MLPClassifier."""
 
-    follows_loss = True
+    depends_on_loss = True
 
-    def plateau(self) -> bool:
+    def on_plateau(self) -> bool:
         if self.rate <= 1e-6:
             return True
         self.rate /= 5
@@ -68,10 +76,17 @@ class Adaptive(Schedule):
 
 
 class Cosine(Schedule):
-    """``initial / 2 * (1 + cos(pi * epoch / n_epochs))``.
+    """Cosine annealing: ``initial / 2 * (1 + cos(pi * epoch / n_epochs))``.
 
     Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017,
     equation 5, without restarts.
+
+    Parameters
+    ----------
+    initial : float
+        The initial learning rate.
+    n_epochs : int
+        Number of epochs until the rate is zero.
     """
 
     def __init__(self, initial: float, n_epochs: int):
@@ -85,31 +100,39 @@ class Cosine(Schedule):
 
 
 class OneCycle(Schedule):
-    """Up to `initial` over the first 30% of all steps, then down to nearly nothing.
+    """Raises the rate to `initial` over the first 30% of all steps, then lowers it to almost zero.
 
-    Smith and Topin, "Super-convergence", 2018, with cosines and the defaults of PyTorch's
-    ``OneCycleLR``: it starts at 1/25 of the peak and ends at 1/250,000 of it. The momentum
-    stays as it is.
+    Smith and Topin, "Super-convergence: very fast training of neural networks using large learning
+    rates", 2018, with the cosines and defaults of PyTorch's ``OneCycleLR``: the rate starts at 1/25
+    of the peak and ends at 1/250,000 of it. The momentum stays constant.
+
+    Parameters
+    ----------
+    initial : float
+        The peak of the learning rate.
+    n_steps : int
+        Number of all steps.
     """
 
-    _WARM, _START, _END = 0.3, 1 / 25, 1 / 250_000
+    _WARMUP, _START, _END = 0.3, 1 / 25, 1 / 250_000
 
     def __init__(self, initial: float, n_steps: int):
         super().__init__(initial)
-        self._last = max(n_steps - 1, 1)
-        self._peak = self._WARM * n_steps - 1
+        self._last_step = max(n_steps - 1, 1)
+        self._peak_step = self._WARMUP * n_steps - 1
         self._step = 0
-        self.rate = self._rate()
+        self.rate = self._current_rate()
 
     def after_step(self) -> None:
         self._step += 1
-        self.rate = self._rate()
+        self.rate = self._current_rate()
 
-    def _rate(self) -> float:
-        if self._step <= self._peak:
-            return self._between(self._START, 1.0, self._step / self._peak)
-        fall = (self._step - self._peak) / (self._last - self._peak)
-        return self._between(1.0, self._END, min(fall, 1.0))
+    def _current_rate(self) -> float:
+        if self._step <= self._peak_step:
+            return self._interpolate(self._START, 1.0, self._step / self._peak_step)
+        progress = (self._step - self._peak_step) / (self._last_step - self._peak_step)
+        return self._interpolate(1.0, self._END, min(progress, 1.0))
 
-    def _between(self, start: float, end: float, share: float) -> float:
-        return self.initial * (end + (start - end) / 2 * (1 + math.cos(math.pi * share)))
+    def _interpolate(self, start: float, end: float, progress: float) -> float:
+        factor = end + (start - end) / 2 * (1 + math.cos(math.pi * progress))
+        return self.initial * factor

@@ -1,4 +1,4 @@
-"""K models side by side against K models one by one."""
+"""A batch of models against single models."""
 
 from dataclasses import replace
 
@@ -22,15 +22,16 @@ from skbinary.solvers.minibatch.schedules import (
     OneCycle,
     Schedule,
 )
-from skbinary.solvers.minibatch.single import L2Penalty, MiniBatch, MiniBatchSetup
+from skbinary.solvers.minibatch.setup import L2Penalty, MiniBatchSetup
+from skbinary.solvers.minibatch.single import MiniBatch
 from skbinary.solvers.result import DivergedError, StopReason
 from skbinary.solvers.stopping import StoppingCriteria
-from tests.solvers.recorder import Recorder
+from tests.solvers.fake_capture import FakeCapture
 
 N_FEATURES = 6
 
 
-def table(n_rows, seed=0, *, sparse=False, weighted=False, validation=False):
+def make_dataset(n_rows, seed=0, *, sparse=False, weighted=False, validation=False):
     generator = torch.Generator().manual_seed(seed)
     X = torch.randn(n_rows, N_FEATURES, generator=generator)
     target = (X[:, 0] + torch.randn(n_rows, generator=generator) > 0).float()
@@ -41,17 +42,17 @@ def table(n_rows, seed=0, *, sparse=False, weighted=False, validation=False):
         starts = torch.nn.functional.pad((X != 0).sum(1).cumsum(0), (1, 0))
         columns = torch.arange(N_FEATURES).repeat(n_rows)[X.flatten() != 0]
         rows = SparseRows(starts, columns, X.flatten()[X.flatten() != 0], N_FEATURES, torch.float32)
-    held = table(20, seed + 100) if validation else None
-    return Dataset(rows, target, weight, validation=held)
+    validation_set = make_dataset(20, seed + 100) if validation else None
+    return Dataset(rows, target, weight, validation=validation_set)
 
 
 class Case:
-    """A model to train, made anew whenever it is asked for."""
+    """A model to train. Every call makes its parameters and its setup anew."""
 
     def __init__(self, dataset, *, seed=0, criteria=None, **settings):
         self.dataset = dataset
         self.seed = seed
-        self.criteria = criteria or StoppingCriteria(4, 1e-4, 10, monitored="objective")
+        self.criteria = criteria or max_epochs(2)
         self.settings = settings
 
     def architecture(self):
@@ -65,238 +66,232 @@ class Case:
 
     def setup(self, parameters):
         get = self.settings.get
-        rate = get("dropout", 0.0)
         dropout = None
-        if rate:
-            rates = self.architecture().dropout
-            dropout = Dropout(rates, torch.Generator().manual_seed(get("noise", self.seed)))
+        if get("dropout", 0.0):
+            generator = torch.Generator().manual_seed(self.seed)
+            dropout = Dropout(self.architecture().dropout, generator)
         return MiniBatchSetup(
             self.dataset,
-            get("optimizer", Adam)(parameters, *get("rule", ())),
+            get("optimizer", Adam)(parameters, *get("optimizer_settings", ())),
             get("schedule", lambda: Schedule(0.01))(),
             batch_size=get("batch_size", 10),
             l2_penalty=L2Penalty(get("alpha", 1e-3), per_batch=get("per_batch", True)),
             shuffler=np.random.RandomState(self.seed) if get("shuffle", True) else None,
-            shuffle_key=self.seed if get("shared", True) else None,
+            shuffle_key=self.seed if get("has_shuffle_key", True) else None,
             dropout=dropout,
         )
 
-    def alone(self, record=None):
+    def train_single(self, capture=None):
         parameters = self.start()[None].clone()
         model_batch = ModelBatch(self.architecture(), parameters)
-        return train(MiniBatch(model_batch, self.setup(parameters), record=record), self.criteria)
+        solver = MiniBatch(model_batch, self.setup(parameters), capture=capture)
+        return train(solver, self.criteria)
 
 
-def together(cases, record=None):
+def max_epochs(n):
+    return StoppingCriteria(n, 1e-4, 10, monitored="objective")
+
+
+def make_solver(cases, **kwargs):
     starts = [case.start() for case in cases]
     setups = [case.setup(start[None]) for case, start in zip(cases, starts, strict=True)]
-    step = BatchedMiniBatch(cases[0].architecture(), starts, setups, record=record)
-    return train_batch(step, [case.criteria for case in cases])
+    return BatchedMiniBatch(cases[0].architecture(), starts, setups, **kwargs)
 
 
-def assert_equal(cases, rtol=2e-4, record=None):
-    for case, found in zip(cases, together(cases, record), strict=True):
-        # Noise is drawn in another order where steps are recorded.
-        expected = case.alone(record and Recorder())
-        assert found.stop_reason is expected.stop_reason
-        assert found.n_iter == expected.n_iter
-        assert found.best_epoch == expected.best_epoch
-        assert found.state["n_seen"] == expected.state["n_seen"]
-        torch.testing.assert_close(found.parameters, expected.parameters, rtol=rtol, atol=2e-6)
+def train_batched(cases, capture=None):
+    return train_batch(make_solver(cases, capture=capture), [case.criteria for case in cases])
+
+
+def assert_equals_single(cases, rtol=2e-4, capture=None):
+    results = train_batched(cases, capture)
+    for case, result in zip(cases, results, strict=True):
+        # Captured steps draw other dropout masks.
+        expected = case.train_single(capture and FakeCapture())
+        assert result.stop_reason is expected.stop_reason
+        assert result.n_iter == expected.n_iter
+        assert result.best_epoch == expected.best_epoch
+        assert result.state["n_seen"] == expected.state["n_seen"]
+        torch.testing.assert_close(result.parameters, expected.parameters, rtol=rtol, atol=2e-6)
         for name in set(expected.history) - {"seconds"}:
-            np.testing.assert_allclose(found.history[name], expected.history[name], rtol=1e-4)
+            np.testing.assert_allclose(result.history[name], expected.history[name], rtol=1e-4)
+    return results
 
 
-COMMON = table(45)
-RULES = {
-    "rates": [Case(COMMON, schedule=lambda r=r: Schedule(r)) for r in (1e-3, 1e-2, 1e-1, 1e-2)],
-    "alphas": [Case(COMMON, alpha=a) for a in (0.0, 1e-2, 1.0)],
-    "alphas of the whole": [Case(COMMON, alpha=a, per_batch=False) for a in (0.0, 1e-2, 1.0)],
-    "decays": [Case(COMMON, rule=((0.9, 0.999), 1e-8, d)) for d in (0.0, 0.1, 1.0)],
-    "betas": [Case(COMMON, rule=((b, 0.99), 1e-8)) for b in (0.0, 0.5, 0.9)],
-    "sgd": [Case(COMMON, optimizer=SGD, rule=(m, n)) for m in (0.0, 0.9) for n in (False, True)],
-    "seeds": [Case(COMMON, seed=s) for s in (3, 1, 2)],
-    "own shufflers": [Case(COMMON, seed=s, shared=False) for s in (1, 1, 2)],
-    "in order": [Case(COMMON, seed=s, shuffle=False) for s in (1, 2)],
-    "folds": [Case(table(45, seed=s)) for s in (1, 2, 3)],
-    "weights": [Case(table(45, 1, weighted=w)) for w in (True, False)],
-    "weights of the whole": [
-        Case(table(45, s, weighted=True), per_batch=False, alpha=0.1) for s in (1, 2)
+SAME_ROWS = make_dataset(45)
+CASES = {
+    "rates": [Case(SAME_ROWS, schedule=lambda r=r: Schedule(r)) for r in (1e-3, 1e-1, 1e-3)],
+    "penalties per batch": [Case(SAME_ROWS, alpha=a) for a in (0.0, 1.0)],
+    "penalties per epoch": [Case(SAME_ROWS, alpha=a, per_batch=False) for a in (0.0, 1.0)],
+    "settings of adam": [
+        Case(SAME_ROWS, optimizer_settings=((beta, 0.99), 1e-8, decay))
+        for beta, decay in ((0.9, 0.0), (0.0, 1.0))
     ],
-    "sparse": [Case(table(45, s, sparse=True), seed=s) for s in (1, 1, 2)],
-    "linear": [Case(COMMON, hidden=(), alpha=a, per_batch=False) for a in (0.1, 1.0)],
-    "one": [Case(COMMON)],
+    "settings of sgd": [
+        Case(SAME_ROWS, optimizer=SGD, optimizer_settings=settings)
+        for settings in ((0.0, False), (0.9, False), (0.9, True))
+    ],
+    "seeds": [Case(SAME_ROWS, seed=s) for s in (3, 1, 3)],
+    "seeds without shuffle_key": [
+        Case(SAME_ROWS, seed=s, has_shuffle_key=False) for s in (1, 1, 2)
+    ],
+    "no shuffling": [Case(SAME_ROWS, seed=s, shuffle=False) for s in (1, 2)],
+    "folds": [Case(make_dataset(45, seed=s)) for s in (1, 2)],
+    "weights of one model": [Case(make_dataset(45, 1, weighted=w)) for w in (True, False)],
+    "weights and penalties per epoch": [
+        Case(make_dataset(45, s, weighted=True), per_batch=False, alpha=0.1) for s in (1, 2)
+    ],
+    "sparse": [Case(make_dataset(45, s, sparse=True), seed=s) for s in (1, 1, 2)],
+    "linear": [Case(SAME_ROWS, hidden=(), alpha=a, per_batch=False) for a in (0.1, 1.0)],
+    "one model": [Case(SAME_ROWS)],
     "schedules": [
-        Case(COMMON, schedule=make)
-        for make in (
+        Case(SAME_ROWS, schedule=make_schedule)
+        for make_schedule in (
             lambda: Cosine(0.01, 4),
             lambda: OneCycle(0.1, 20),
             lambda: InverseScaling(0.1, 0.5),
-            lambda: OneCycle(0.1, 20),
         )
     ],
-    "dropout": [Case(COMMON, dropout=d, seed=s) for d in (0.2, 0.5) for s in (0, 1)],
-    "dropout and folds": [Case(table(45, n), dropout=0.5, seed=n) for n in (1, 2, 3)],
-    "dropout and folds of several sizes": [
-        Case(table(n, n), dropout=0.5, seed=n) for n in (45, 43, 44)
+    "dropout": [Case(SAME_ROWS, dropout=d, seed=s) for d, s in ((0.2, 0), (0.5, 0), (0.5, 1))],
+    "dropout and folds of different sizes": [
+        Case(make_dataset(n, n), dropout=0.5, seed=n) for n in (45, 43, 44)
     ],
-    "one batch": [Case(table(8, s), seed=s) for s in (0, 1)],
+    "one batch": [Case(make_dataset(8, s), seed=s) for s in (0, 1)],
 }
 
 
-@pytest.mark.parametrize("name", RULES)
-def test_stack_trains_each_model_as_if_it_were_alone(name):
-    assert_equal(RULES[name])
+@pytest.mark.parametrize("name", CASES)
+def test_batched_models_equal_single_models(name):
+    assert_equals_single(CASES[name])
 
 
-@pytest.mark.parametrize("name", RULES)
-def test_stack_recorded_trains_each_model_as_if_it_were_alone(name):
-    recorder = Recorder()
-    assert_equal(RULES[name], record=recorder)
-    # Sparse rows, and a table smaller than a batch, cannot be recorded.
-    n_steps = 0 if name in ("sparse", "one batch") else 20
-    assert (recorder.n_recorded, recorder.n_replayed) == (min(1, n_steps), n_steps)
+@pytest.mark.parametrize(
+    ("name", "n_steps"),
+    [
+        ("rates", 10),
+        ("weights of one model", 10),
+        ("dropout", 10),
+        ("dropout and folds of different sizes", 10),
+        # Sparse rows, and a table smaller than a batch, cannot be captured.
+        ("sparse", 0),
+        ("one batch", 0),
+    ],
+)
+def test_batched_captured_steps_equal_single_models(name, n_steps):
+    capture = FakeCapture()
+    assert_equals_single(CASES[name], capture=capture)
+    assert (capture.n_captured, capture.n_replayed) == (min(1, n_steps), n_steps)
 
 
-def test_stack_recorded_is_recorded_anew_when_more_than_a_third_has_left():
-    recorder = Recorder()
-    criteria_per_model = [
-        StoppingCriteria(n, 1e-4, 10, monitored="objective") for n in (1, 6, 3, 3, 6)
-    ]
+@pytest.mark.parametrize("capture", [None, FakeCapture()])
+def test_batched_finished_models_are_removed_and_the_others_continue(capture):
     cases = [
         Case(
-            COMMON,
-            criteria=criteria,
+            SAME_ROWS,
+            criteria=max_epochs(n),
             dropout=0.3,
             seed=k % 2,
             schedule=lambda k=k: Schedule(0.01 * k),
         )
-        for k, criteria in enumerate(criteria_per_model, start=1)
+        for k, n in enumerate((1, 4, 2, 2, 4), start=1)
     ]
-    assert_equal(cases, record=recorder)
-    # One of five stays where it is, three of five leave.
-    assert recorder.n_recorded == 2
+    results = assert_equals_single(cases, capture=capture)
+    assert [result.n_iter for result in results] == [1, 4, 2, 2, 4]
+    # Captured again when three of five are finished, not when one is.
+    assert capture is None or capture.n_captured == 2
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """Note how many models are scored at once, as on a GPU."""
+def n_selected(monkeypatch):
+    """Select models as on a GPU; return a list with the number of models of each call."""
     counts = []
 
-    def at_once(self, models):
+    def select(self, models):
         counts.append(len(models))
-        return ModelBatch(
-            self.architecture, self.model_batch.parameters[[self._live.index(k) for k in models]]
-        )
+        positions = [self._active.index(k) for k in models]
+        return ModelBatch(self.architecture, self.model_batch.parameters[positions])
 
-    monkeypatch.setattr(BatchedMiniBatch, "select", at_once)
+    monkeypatch.setattr(BatchedMiniBatch, "select", select)
     return counts
 
 
-def test_stack_validated_at_once_has_the_curves_of_each(asked):
-    dataset = table(60, validation=True)
-    criteria_per_model = [
-        StoppingCriteria(8, 1e-4, n, monitored="validation_loss", threshold=t)
+def test_batched_validation_on_the_same_rows_equals_single_models(n_selected):
+    dataset = make_dataset(60, validation=True)
+    criteria = [
+        StoppingCriteria(6, 1e-4, n, monitored="validation_loss", threshold=t)
         for n, t in ((1, 0.3), (9, 0.5))
     ]
-    criteria_per_model.append(
-        StoppingCriteria(
-            8, 1e-4, 9, monitored="validation_score", score=lambda logits: float(logits[0])
-        )
-    )
-    assert_equal(
-        [Case(dataset, seed=s, criteria=criteria) for s, criteria in enumerate(criteria_per_model)]
-    )
-    assert set(asked) == {2}
+    custom = {"monitored": "validation_score", "score": lambda logits: float(logits[0])}
+    criteria.append(StoppingCriteria(6, 1e-4, 9, **custom))
+    assert_equals_single([Case(dataset, seed=s, criteria=each) for s, each in enumerate(criteria)])
+    assert set(n_selected) == {2}  # the model with a custom score is scored by itself
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_stack_members_validated_at_once_have_the_curves_of_each(asked, weighted):
-    whole = table(80, weighted=weighted)
+def test_batched_validation_on_different_folds_equals_single_models(n_selected, weighted):
+    table = make_dataset(80, weighted=weighted)
     if weighted:
-        whole = replace(whole, score_weight=whole.weight.round())
+        table = replace(table, score_weight=table.weight.round())
     cases = []
-    for k, n_held in enumerate((20, 21, 18)):
-        held = torch.arange(80)[k::3][:n_held]
-        train_rows = torch.tensor(sorted(set(range(80)) - set(held.tolist())))
-        dataset = replace(whole.view(train_rows), validation=whole.view(held))
+    for k, n_held_out in enumerate((20, 21, 18)):
+        held_out = torch.arange(80)[k::3][:n_held_out]
+        training = torch.tensor(sorted(set(range(80)) - set(held_out.tolist())))
+        dataset = replace(table.view(training), validation=table.view(held_out))
         criteria = StoppingCriteria(
-            8, 1e-4, 9, monitored="validation_score", threshold=0.3 + k / 10
+            4, 1e-4, 9, monitored="validation_score", threshold=0.3 + k / 10
         )
         cases.append(Case(dataset, seed=k, criteria=criteria, batch_size=21))
-    assert_equal(cases)
-    assert asked == [3] * 8
+    assert_equals_single(cases)
+    assert n_selected == [3] * 4
 
 
-def test_stack_sparse_rows_of_their_own_are_validated_one_by_one(asked):
-    held = [table(n, n, sparse=True) for n in (20, 21)]
-    dataset = table(60, sparse=True)
-    assert_equal([Case(replace(dataset, validation=each), seed=1) for each in held])
-    assert asked == []
+def test_batched_validation_on_different_sparse_rows_is_model_by_model(n_selected):
+    validation_sets = [make_dataset(n, n, sparse=True) for n in (20, 21)]
+    dataset = make_dataset(60, sparse=True)
+    assert_equals_single([Case(replace(dataset, validation=v), seed=1) for v in validation_sets])
+    assert n_selected == []
 
 
-def test_stack_early_stopping_each_model_keeps_its_best_epoch():
-    dataset = table(60, validation=True)
-    criteria_per_model = [
-        StoppingCriteria(40, 1e-4, n, monitored="validation_score") for n in (1, 3, 1, 30)
-    ]
+def test_batched_early_stopping_keeps_the_best_epoch_of_each_model():
+    dataset = make_dataset(60, validation=True)
     cases = [
-        Case(dataset, seed=s, criteria=criteria, schedule=lambda: Schedule(0.05))
-        for s, criteria in enumerate(criteria_per_model)
+        Case(
+            dataset,
+            seed=s,
+            criteria=StoppingCriteria(15, 1e-4, patience, monitored="validation_score"),
+            schedule=lambda: Schedule(0.05),
+        )
+        for s, patience in enumerate((1, 3, 1, 14))
     ]
-    assert_equal(cases, rtol=1e-2)
-    results = together(cases)
+    results = assert_equals_single(cases, rtol=1e-2)
     assert len({result.n_iter for result in results}) > 1
     assert any(result.best_epoch < result.n_iter for result in results)
 
 
-def test_stack_models_that_are_done_leave_and_the_others_go_on():
-    criteria_per_model = [
-        StoppingCriteria(n, 1e-4, 10, monitored="objective") for n in (1, 6, 3, 2, 6)
-    ]
+def test_batched_adaptive_schedules_react_to_the_loss_of_their_model():
+    criteria = StoppingCriteria(12, 1e-1, 1, monitored="objective")
+    sgd = {"optimizer": SGD, "optimizer_settings": (0.9, True)}
     cases = [
-        Case(
-            COMMON,
-            criteria=criteria,
-            dropout=0.3,
-            seed=k % 2,
-            schedule=lambda k=k: Schedule(0.01 * k),
-        )
-        for k, criteria in enumerate(criteria_per_model, start=1)
+        Case(SAME_ROWS, criteria=criteria, schedule=lambda r=r: Adaptive(r), **sgd)
+        for r in (1e-6, 1e-2, 1e-1)
     ]
-    assert_equal(cases)
-    assert [result.n_iter for result in together(cases)] == [1, 6, 3, 2, 6]
+    results = assert_equals_single(cases)
+    assert len({result.history["learning_rate"][-1] for result in results}) == 3
 
 
-def test_stack_adaptive_rates_fall_for_each_model_by_itself():
-    criteria = StoppingCriteria(30, 1e-1, 1, monitored="objective")
+def test_batched_one_model_diverges_and_the_others_continue():
     cases = [
-        Case(
-            COMMON,
-            optimizer=SGD,
-            rule=(0.9, True),
-            criteria=criteria,
-            schedule=lambda r=r: Adaptive(r),
-        )
-        for r in (1e-6, 1e-2, 1e-2, 1e-1)
+        Case(SAME_ROWS, optimizer=SGD, schedule=lambda r=r: Schedule(r)) for r in (0.01, 1e30, 0.1)
     ]
-    assert_equal(cases)
-
-
-def test_stack_one_model_diverges_the_others_go_on():
-    cases = [
-        Case(COMMON, optimizer=SGD, schedule=lambda r=r: Schedule(r)) for r in (0.01, 1e30, 0.1)
-    ]
-    found = together(cases)
-    assert isinstance(found[1], DivergedError)
-    assert "learning rate 1e+30" in str(found[1])
+    results = train_batched(cases)
+    assert isinstance(results[1], DivergedError)
+    assert "learning rate 1e+30" in str(results[1])
     for k in (0, 2):
-        assert found[k].stop_reason is StopReason.MAX_ITER
-        torch.testing.assert_close(found[k].parameters, cases[k].alone().parameters)
+        assert results[k].stop_reason is StopReason.MAX_ITER
+        torch.testing.assert_close(results[k].parameters, cases[k].train_single().parameters)
 
 
-def test_stack_courses_are_not_changed():
-    case = Case(COMMON, dropout=0.5, shared=False)
+def test_batched_setups_are_not_changed():
+    case = Case(SAME_ROWS, dropout=0.5, has_shuffle_key=False)
     setup = case.setup(case.start()[None])
     results = [
         train_batch(
@@ -309,7 +304,7 @@ def test_stack_courses_are_not_changed():
         assert torch.equal(first.parameters, second.parameters)
 
 
-def test_stack_asked_to_stop_raises_at_the_next_step():
+def test_batched_on_step_raises_ends_the_training():
     class StoppedError(Exception):
         pass
 
@@ -320,47 +315,42 @@ def test_stack_asked_to_stop_raises_at_the_next_step():
         if len(steps) == 7:
             raise StoppedError
 
-    case = Case(COMMON)
-    setup = case.setup(case.start()[None])
-    step = BatchedMiniBatch(case.architecture(), [case.start()], [setup], on_step)
+    case = Case(SAME_ROWS)
     with pytest.raises(StoppedError):
-        train_batch(step, [case.criteria])
+        train_batch(make_solver([case], on_step=on_step), [case.criteria])
     assert len(steps) == 7
 
 
-def test_stack_same_batches_are_read_once(monkeypatch):
-    reads = []
+def test_batched_models_with_the_same_batches_fetch_them_once(monkeypatch):
+    fetches = []
     original = DenseRows.batch
     monkeypatch.setattr(
-        DenseRows, "batch", lambda self, index: reads.append(1) or original(self, index)
+        DenseRows, "batch", lambda self, index: fetches.append(1) or original(self, index)
     )
-    together([Case(COMMON, schedule=lambda r=r: Schedule(r)) for r in (0.1, 0.2, 0.3)])
-    assert len(reads) == 4  # once an epoch
+    train_batched([Case(SAME_ROWS, schedule=lambda r=r: Schedule(r)) for r in (0.1, 0.2, 0.3)])
+    assert len(fetches) == 2  # one per epoch
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_stack_epoch_waits_for_the_device_once(monkeypatch, weighted, dropout):
-    dataset = table(45, weighted=weighted)
-    cases = [Case(dataset, dropout=dropout, alpha=a, seed=1) for a in (0.1, 0.2, 0.3)]
-    setups = [case.setup(case.start()[None]) for case in cases]
-    step = BatchedMiniBatch(cases[0].architecture(), [s.start() for s in cases], setups)
-    step.run_epoch()
-    waits = []
+@pytest.mark.parametrize(("weighted", "dropout"), [(False, 0.0), (True, 0.5)])
+def test_batched_epoch_synchronizes_with_the_device_once(monkeypatch, weighted, dropout):
+    dataset = make_dataset(45, weighted=weighted)
+    solver = make_solver([Case(dataset, dropout=dropout, alpha=a, seed=1) for a in (0.1, 0.2, 0.3)])
+    solver.run_epoch()
+    reads = []
     for name in ("item", "tolist", "__float__", "__int__", "__bool__"):
         original = getattr(torch.Tensor, name)
 
         def counted(tensor, original=original):
-            waits.append(1)
+            reads.append(1)
             return original(tensor)
 
         monkeypatch.setattr(torch.Tensor, name, counted)
-    step.run_epoch()
-    assert len(waits) == 1
+    solver.run_epoch()
+    assert len(reads) == 1
 
 
 @pytest.mark.parametrize("n_rates", [1, 3])
-def test_stack_step_moves_models_of_one_rule_at_once(monkeypatch, n_rates):
+def test_batched_step_updates_models_with_the_same_rate_at_once(monkeypatch, n_rates):
     updates, original = [], optimizers.fused_adamw
 
     def counted(*args, **kwargs):
@@ -369,5 +359,5 @@ def test_stack_step_moves_models_of_one_rule_at_once(monkeypatch, n_rates):
 
     monkeypatch.setattr(optimizers, "fused_adamw", counted)
     rates = [10.0 ** -(1 + k % n_rates) for k in range(6)]
-    together([Case(COMMON, schedule=lambda r=r: Schedule(r)) for r in rates])
-    assert len(updates) == n_rates * 5 * 4  # batches and epochs
+    train_batched([Case(SAME_ROWS, schedule=lambda r=r: Schedule(r)) for r in rates])
+    assert len(updates) == n_rates * 5 * 2  # rates, batches and epochs

@@ -1,4 +1,4 @@
-"""A recorded step does what a plain one does."""
+"""A captured step against the step itself."""
 
 import numpy as np
 import pytest
@@ -8,69 +8,72 @@ from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows
 from skbinary.models.architecture import Architecture
 from skbinary.models.batch_of_models import ModelBatch
-from skbinary.solvers.minibatch.cuda_graph import record_on_cuda
+from skbinary.solvers.minibatch.cuda_graph import capture_cuda_graph
 from skbinary.solvers.minibatch.optimizers import SGD, Adam
 from skbinary.solvers.minibatch.schedules import OneCycle
-from skbinary.solvers.minibatch.single import L2Penalty, MiniBatch, MiniBatchSetup
-from tests.solvers.recorder import Recorder
+from skbinary.solvers.minibatch.setup import L2Penalty, MiniBatchSetup
+from skbinary.solvers.minibatch.single import MiniBatch
+from tests.solvers.fake_capture import FakeCapture
 
-MAKE = {"adam": Adam, "sgd": lambda p: SGD(p, 0.9, nesterov=True), "plain sgd": SGD}
+OPTIMIZERS = {"adam": Adam, "nesterov": lambda p: SGD(p, 0.9, nesterov=True), "sgd": SGD}
 
 
-def trained(record, optimizer="adam", *, weighted=False, per_batch=True, device="cpu", n_rows=45):
+def train(capture, optimizer="adam", *, weighted=False, per_batch=True, device="cpu", n_rows=45):
+    """Train for three epochs; return the parameters, the objectives and the optimizer's state."""
     generator = torch.Generator().manual_seed(0)
     X = torch.randn(n_rows, 5, generator=generator).to(device)
     weight = torch.rand(n_rows, generator=generator).to(device) + 0.5 if weighted else None
     dataset = Dataset(DenseRows(X, torch.float32), (X[:, 0] > 0).float(), weight)
     architecture = Architecture(5, (8, 4), "relu")
-    start = torch.randn(1, architecture.n_parameters, generator=generator).to(device)
+    parameters = torch.randn(1, architecture.n_parameters, generator=generator).to(device)
     setup = MiniBatchSetup(
         dataset,
-        MAKE[optimizer](start),
+        OPTIMIZERS[optimizer](parameters),
         OneCycle(0.1, 15),
         batch_size=10,
         l2_penalty=L2Penalty(0.1, per_batch=per_batch),
         shuffler=np.random.RandomState(0),
     )
-    step = MiniBatch(ModelBatch(architecture, start), setup, record=record)
-    losses = [step.run_epoch().objective for _ in range(3)]
-    return start.cpu(), losses, step.state()
+    solver = MiniBatch(ModelBatch(architecture, parameters), setup, capture=capture)
+    objectives = [solver.run_epoch().objective for _ in range(3)]
+    return parameters.cpu(), objectives, solver.state()
 
 
-@pytest.mark.parametrize("optimizer", MAKE)
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("per_batch", [False, True])
-def test_recorded_step_equals_the_plain_one(optimizer, weighted, per_batch):
-    recorder = Recorder()
+@pytest.mark.parametrize(
+    ("optimizer", "weighted", "per_batch"),
+    [("adam", False, True), ("adam", True, False), ("nesterov", True, True), ("sgd", False, False)],
+)
+def test_captured_step_trains_like_the_step_itself(optimizer, weighted, per_batch):
+    capture = FakeCapture()
     settings = {"weighted": weighted, "per_batch": per_batch}
-    plain, losses, state = trained(None, optimizer, **settings)
-    recorded, recorded_losses, recorded_state = trained(recorder, optimizer, **settings)
-    torch.testing.assert_close(recorded, plain, rtol=1e-5, atol=1e-6)
-    assert recorded_losses == pytest.approx(losses, rel=1e-5)
-    assert recorded_state.get("n_steps") == state.get("n_steps")
-    # The fifth batch of an epoch is made up by rows that do not count.
-    assert (recorder.n_recorded, recorder.n_replayed) == (1, 15)
+    expected, expected_objectives, expected_state = train(None, optimizer, **settings)
+    parameters, objectives, state = train(capture, optimizer, **settings)
+    torch.testing.assert_close(parameters, expected, rtol=1e-5, atol=1e-6)
+    assert objectives == pytest.approx(expected_objectives, rel=1e-5)
+    assert state.get("n_steps") == expected_state.get("n_steps")
+    # The fifth batch of an epoch is padded.
+    assert (capture.n_captured, capture.n_replayed) == (1, 15)
 
 
-def test_step_that_cannot_be_recorded_runs_as_it_is():
-    def refuse(function):
+def test_captured_step_when_capture_fails_runs_the_step_itself():
+    def fail(function):
         function()
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    torch.testing.assert_close(trained(refuse)[0], trained(None)[0], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(train(fail)[0], train(None)[0], rtol=1e-5, atol=1e-6)
 
 
-def test_table_smaller_than_a_batch_is_not_recorded():
-    recorder = Recorder()
-    trained(recorder, n_rows=9)
-    assert recorder.n_recorded == 0
+def test_choose_capture_table_smaller_than_a_batch_is_not_captured():
+    capture = FakeCapture()
+    train(capture, n_rows=9)
+    assert capture.n_captured == 0
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch reaches no CUDA device here")
-@pytest.mark.parametrize("optimizer", MAKE)
-def test_graph_on_cuda_equals_the_plain_step(optimizer):
-    recorded, losses, _ = trained(record_on_cuda, optimizer, device="cuda")
-    plain, plain_losses, _ = trained(None, optimizer)
-    torch.testing.assert_close(recorded, plain, rtol=1e-3, atol=1e-4)
-    assert losses == pytest.approx(plain_losses, rel=1e-3)
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is available")
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_captured_step_on_cuda_trains_like_the_step_on_the_cpu(optimizer):
+    parameters, objectives, _ = train(capture_cuda_graph, optimizer, device="cuda")
+    expected, expected_objectives, _ = train(None, optimizer)
+    torch.testing.assert_close(parameters, expected, rtol=1e-3, atol=1e-4)
+    assert objectives == pytest.approx(expected_objectives, rel=1e-3)

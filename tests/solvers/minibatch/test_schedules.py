@@ -1,4 +1,4 @@
-"""Learning rates over time, against torch and scikit-learn's formulas."""
+"""Learning-rate schedules against those of torch and scikit-learn's formulas."""
 
 import pytest
 import torch
@@ -23,30 +23,30 @@ def torch_rates(scheduler_class, n, **settings):
     return rates
 
 
-def test_constant_never_moves():
+def test_schedule_constant_keeps_its_rate():
     schedule = Schedule(0.1)
     schedule.after_step()
     schedule.after_epoch(1000)
     assert schedule.rate == 0.1
-    assert schedule.plateau()
+    assert schedule.on_plateau()
 
 
-def test_inverse_scaling_follows_rows_seen():
+def test_inverse_scaling_depends_on_rows_seen():
     schedule = InverseScaling(0.1, 0.5)
     schedule.after_epoch(99)
     assert schedule.rate == pytest.approx(0.1 / 100**0.5)
 
 
-def test_adaptive_plateau_divides_by_five_until_tiny():
+def test_adaptive_on_plateau_divides_by_five_until_1e_6():
     schedule = Adaptive(0.1)
-    assert not schedule.plateau()
+    assert not schedule.on_plateau()
     assert schedule.rate == pytest.approx(0.02)
-    while not schedule.plateau():
+    while not schedule.on_plateau():
         pass
     assert schedule.rate <= 1e-6
 
 
-def test_cosine_equals_torch():
+def test_cosine_every_epoch_equals_torch():
     schedule, rates = Cosine(0.1, 10), []
     for _ in range(10):
         rates.append(schedule.rate)
@@ -57,14 +57,14 @@ def test_cosine_equals_torch():
 
 
 @pytest.mark.parametrize("n_steps", [10, 57, 200])
-def test_onecycle_equals_torch(n_steps):
+def test_onecycle_every_step_equals_torch(n_steps):
     schedule, rates = OneCycle(0.1, n_steps), []
     for _ in range(n_steps):
         rates.append(schedule.rate)
         schedule.after_step()
     expected = torch_rates(
         torch.optim.lr_scheduler.OneCycleLR,
-        n_steps - 1,  # torch refuses the step after the last one
+        n_steps - 1,  # torch raises for the step after the last one
         max_lr=0.1,
         total_steps=n_steps,
         cycle_momentum=False,
@@ -73,7 +73,7 @@ def test_onecycle_equals_torch(n_steps):
 
 
 @pytest.mark.parametrize("n_steps", [1, 2, 3])
-def test_onecycle_few_steps_stays_within_the_peak(n_steps):
+def test_onecycle_few_steps_stays_below_the_peak(n_steps):
     schedule = OneCycle(0.1, n_steps)
     for _ in range(n_steps + 2):
         assert 0 < schedule.rate <= 0.1

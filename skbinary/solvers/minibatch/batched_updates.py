@@ -1,0 +1,112 @@
+"""Optimizer and learning rates of a batch of models."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Hashable, Sequence
+
+import torch
+from torch import Tensor
+
+from skbinary.runtime.device import full_precision
+from skbinary.solvers.minibatch.optimizers import Optimizer
+from skbinary.solvers.minibatch.per_model_optimizers import combine_optimizers
+from skbinary.solvers.minibatch.schedules import Schedule
+from skbinary.solvers.minibatch.setup import MiniBatchSetup
+
+
+class BatchedUpdates:
+    """Updates a batch of models, with one schedule for all models of the same key.
+
+    Models are known by their numbers, their positions in `setups`.
+
+    Parameters
+    ----------
+    setups : sequence of MiniBatchSetup
+        How each model is trained. They are not changed.
+    keys : sequence of hashable
+        Equal for models with the same optimizer settings and the same learning rates.
+
+    Attributes
+    ----------
+    optimizer : Optimizer
+        Updates all models that are in training.
+    """
+
+    optimizer: Optimizer
+
+    def __init__(self, setups: Sequence[MiniBatchSetup], keys: Sequence[Hashable]):
+        self._setups = setups
+        self._keys = keys
+        self._schedules: dict[Hashable, Schedule] = {}
+        self._n_samples: dict[Hashable, int] = {}
+        for setup, key in zip(setups, keys, strict=True):
+            if key not in self._schedules:
+                self._schedules[key] = copy.copy(setup.schedule)
+                self._n_samples[key] = setup.dataset.n_samples
+        self._is_common = len(set(keys)) == 1
+        self._active: Sequence[int] = ()
+        device = setups[0].dataset.device
+        self._like = torch.empty(0, dtype=full_precision(device), device=device)
+        self._last_rates: tuple[list[float], Tensor] = ([], self._like)
+
+    def set_models(
+        self, active: Sequence[int], parameters: Tensor, kept: Sequence[int] | None
+    ) -> None:
+        """Set the models that are in training.
+
+        Parameters
+        ----------
+        active : sequence of int
+            Their numbers.
+        parameters : Tensor of shape (n_models, n_parameters)
+        kept : sequence of int or None
+            Their positions among the models so far. None for the first call.
+        """
+        keys = {self._keys[k] for k in active}
+        self._schedules = {key: each for key, each in self._schedules.items() if key in keys}
+        self._active = active
+        if kept is not None:
+            models = torch.tensor(kept, device=parameters.device)
+            self.optimizer = self.optimizer.with_parameters(parameters, models)
+        elif self._is_common:
+            self.optimizer = self._setups[0].optimizer.with_parameters(parameters)
+        else:
+            single = [self._setups[k].optimizer for k in active]
+            self.optimizer = combine_optimizers(parameters, single)
+
+    def step(self, gradient: Tensor) -> None:
+        """Update the models, given their gradient of shape (n_models, n_parameters)."""
+        self.optimizer.update(gradient, self.rate())
+        self.after_step()
+
+    def rate(self) -> float | Tensor:
+        """Return the learning rate of all models, or their rates, of shape (n_models, 1).
+
+        The same tensor is returned as long as the rates are the same.
+        """
+        if self._is_common:
+            return self.rate_of(self._active[0])
+        rate_of_key = {key: schedule.rate for key, schedule in self._schedules.items()}
+        rates = [rate_of_key[self._keys[k]] for k in self._active]
+        if self._last_rates[0] != rates:
+            self._last_rates = (rates, self._like.new_tensor(rates)[:, None])
+        return self._last_rates[1]
+
+    def rate_of(self, k: int) -> float:
+        """Return the learning rate of a model's next step."""
+        return self._schedules[self._keys[k]].rate
+
+    def after_step(self) -> None:
+        """Update the learning rates after a step."""
+        for schedule in self._schedules.values():
+            schedule.after_step()
+
+    def after_epoch(self, n_epochs: int) -> None:
+        """Update the learning rates after an epoch, given the number of epochs so far."""
+        for key, schedule in self._schedules.items():
+            schedule.after_epoch(n_epochs * self._n_samples[key])
+
+    def on_plateau(self, k: int) -> bool:
+        """Notify a model's schedule that the loss no longer improves; return whether to stop."""
+        return self._schedules[self._keys[k]].on_plateau()
