@@ -93,9 +93,7 @@ def test_search_computes_the_area_itself(scorer_calls):
         np.testing.assert_allclose(scores(search, part), scores(theirs, part), atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("n_candidates", "n_jobs"), [(1, None), (9, 2), (10, None), (11, 2), (25, None)]
-)
+@pytest.mark.parametrize(("n_candidates", "n_jobs"), [(1, None), (10, 2), (11, None), (25, None)])
 def test_search_scores_each_of_many_models(n_candidates, n_jobs):
     grid = {"C": np.logspace(-4, 4, n_candidates)}
     ours = searched(TorchLogisticClassifier(), grid, n_jobs=n_jobs)
@@ -131,11 +129,11 @@ def test_search_scores_do_not_depend_on_threads(threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        found = searched(TorchLogisticClassifier(), {"C": np.logspace(-4, 4, 25)})
+        found = searched(TorchLogisticClassifier(), {"C": np.logspace(-2, 2, 12)})
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
-    expected = searched(TorchLogisticClassifier(), {"C": np.logspace(-4, 4, 25)})
+    expected = searched(TorchLogisticClassifier(), {"C": np.logspace(-2, 2, 12)})
     assert scores(found).tobytes() == scores(expected).tobytes()
 
 

@@ -418,8 +418,8 @@ def test_other_runtime_error_of_the_training_passes_unchanged(table, monkeypatch
 
 def test_small_logistic_scores_equal_single_fits_to_the_bit(table):
     # Also where tol ends a fit far from an optimum that is far away.
-    grid = {"C": np.logspace(-4, 4, 9), "class_weight": [None, "balanced"]}
-    cv = StratifiedKFold(4, shuffle=True, random_state=0)
+    grid = {"C": np.logspace(-4, 4, 5), "class_weight": [None, "balanced"]}
+    cv = StratifiedKFold(3, shuffle=True, random_state=0)
     ours = VectorizedGridSearchCV(TorchLogisticClassifier(), grid, cv=cv, scoring="neg_log_loss")
     theirs = GridSearchCV(TorchLogisticClassifier(), grid, cv=cv, scoring="neg_log_loss")
     assert np.array_equal(scores(ours.fit(*table)), scores(theirs.fit(*table)))
@@ -693,7 +693,7 @@ class _Checked:
         model = TorchLogisticClassifier()
         yield VectorizedRandomizedSearchCV(model, cls.grid, n_iter=2, cv=2, error_score="raise")
         model = network(max_iter=60, learning_rate_init=0.01)
-        yield VectorizedGridSearchCV(model, {"alpha": [1e-4, 0.1]}, cv=2, error_score="raise")
+        yield VectorizedGridSearchCV(model, {"alpha": [1e-4]}, cv=2, error_score="raise")
 
 
 @parametrize_with_checks(list(_Checked.searches()))
@@ -717,9 +717,9 @@ def test_path_reaches_the_scores_of_grid_search(long_table, pipeline, weighted):
         model = Pipeline([("scale", StandardScaler()), ("clf", model)])
     weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
     fit_params = {f"{name}sample_weight": weight} if weighted else {}
-    grid = {f"{name}C": np.logspace(-4, 4, 9), f"{name}class_weight": [None, "balanced"]}
-    ours = VectorizedGridSearchCV(model, grid, scoring="roc_auc").fit(X, y, **fit_params)
-    theirs = GridSearchCV(model, grid, scoring="roc_auc").fit(X, y, **fit_params)
+    grid = {f"{name}C": np.logspace(-4, 4, 5), f"{name}class_weight": [None, "balanced"]}
+    ours = VectorizedGridSearchCV(model, grid, cv=3, scoring="roc_auc").fit(X, y, **fit_params)
+    theirs = GridSearchCV(model, grid, cv=3, scoring="roc_auc").fit(X, y, **fit_params)
     assert set(ours.cv_results_["fit_mode"]) == {"batched"}
     np.testing.assert_allclose(scores(ours), scores(theirs), atol=1e-6)
     assert ours.best_params_ == theirs.best_params_
