@@ -1,5 +1,6 @@
 """Every public object is documented as numpydoc wants it."""
 
+import doctest
 import enum
 import importlib
 import inspect
@@ -38,6 +39,17 @@ def test_public_object_has_a_complete_docstring(name):
     not_asked = NOT_ASKED_OF_ENUMS if is_enum else NOT_ASKED
     errors = [text for code, text in validate(name)["errors"] if code not in not_asked]
     assert errors == []
+
+
+# pytest collects the examples of public classes in skbinary/__init__.py, but not those of methods.
+@pytest.mark.parametrize("name", skbinary.__all__)
+def test_examples_of_methods_run(name):
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    examples = finder.find(getattr(skbinary, name), name, module=False, globs={})
+    for example in examples:
+        if example.name != name:
+            result = doctest.DocTestRunner().run(example)
+            assert result.failed == 0, example.name
 
 
 # tests/plotting/test_displays.py does so for the displays, which are not fitted.

@@ -1,4 +1,4 @@
-"""Ctrl-C: fit keeps the weights so far, and everything else leaves the estimator as it was."""
+"""Ctrl-C: fit keeps the weights so far, and other methods leave the estimator unchanged."""
 
 import copy
 import inspect
@@ -24,7 +24,7 @@ from skbinary.runtime import warnings as runtime_warnings
 
 X, Y = make_classification(400, 8, flip_y=0.1, random_state=0)
 NETWORK = TorchMLPClassifier((8,), max_iter=20, n_iter_no_change=np.inf, random_state=0)
-N_MOMENTS = 50
+N_MOMENTS = 25
 
 
 class InterruptAt:
@@ -53,12 +53,12 @@ class InterruptAt:
 
     def _on_event(self, frame, event, arg):
         module = frame.f_globals.get("__name__", "")
-        # An interrupt within an import can leave Python's own lock of it taken.
-        spared = ("warnings", "importlib", "_frozen_importlib")
-        if event != "call" or module == __name__ or module.startswith(spared):
+        # An interrupt within an import can leave a lock of Python taken.
+        excluded = ("warnings", "importlib", "_frozen_importlib")
+        if event != "call" or module == __name__ or module.startswith(excluded):
             return
         if frame.f_code.co_flags & inspect.CO_GENERATOR:
-            return  # what is raised while a generator is closed, Python ignores
+            return  # Python ignores exceptions while it closes a generator
         self.n_seen += 1
         if self.came:
             sys.setprofile(None)
@@ -66,32 +66,32 @@ class InterruptAt:
 
 
 def settings_of_the_process():
-    """Return what puts settings back that an interrupt in the middle of a ``finally`` leaves."""
+    """Return a function that restores settings after an interrupt within a ``finally``."""
     config, n_threads = sklearn.get_config(), torch.get_num_threads()
 
-    def put_back():
+    def restore():
         sklearn.set_config(**config)
         threads._STATE.n_threads = None
         interrupts._raises.set(False)
         runtime_warnings._collected.set(None)
         torch.set_num_threads(n_threads)
 
-    return put_back
+    return restore
 
 
 def interruptions(start, act, n_moments=N_MOMENTS):
-    """Interrupt an action at moments that are drawn from all of its calls.
+    """Interrupt an action at random calls of Python functions.
 
     Parameters
     ----------
     start : callable() -> object
-        Makes what is acted on.
+        Makes the object.
     act : callable(object)
 
     Yields
     ------
     thing : object
-        That was acted on.
+        After the action.
     before : dict
         Its state before.
     raised : bool
@@ -100,11 +100,11 @@ def interruptions(start, act, n_moments=N_MOMENTS):
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        act(start())  # what is cached is cached
+        act(start())  # fills caches
         thing = start()
         with InterruptAt() as counter:
             act(thing)
-    put_back = settings_of_the_process()
+    restore = settings_of_the_process()
     for moment in np.random.RandomState(0).randint(1, counter.n_seen + 1, size=n_moments):
         thing = start()
         before = state(thing)
@@ -116,7 +116,7 @@ def interruptions(start, act, n_moments=N_MOMENTS):
                     act(thing)
             except KeyboardInterrupt:
                 raised = True
-        put_back()
+        restore()
         # The number of calls varies a little, and so a late moment may not come.
         if interrupt.came:
             yield thing, before, raised, [str(each.message) for each in caught]
@@ -141,7 +141,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("model", KINDS.values(), ids=KINDS)
-def test_fit_keeps_what_it_has_or_is_as_it_was(model):
+def test_fit_keeps_the_weights_so_far_or_leaves_the_estimator_unchanged(model):
     n_kept = 0
     for own, before, raised, warned in interruptions(lambda: clone(model), lambda m: m.fit(X, Y)):
         if raised:
@@ -155,7 +155,7 @@ def test_fit_keeps_what_it_has_or_is_as_it_was(model):
     assert n_kept >= N_MOMENTS // 10
 
 
-def test_ensemble_that_is_interrupted_has_the_members_so_far():
+def test_interrupted_ensemble_keeps_the_members_so_far():
     model, numbers = KINDS["objective of an ensemble"], set()
     for own, _, raised, _ in interruptions(lambda: clone(model), lambda m: m.fit(X, Y)):
         if raised:
@@ -169,7 +169,7 @@ def test_ensemble_that_is_interrupted_has_the_members_so_far():
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-def test_partial_fit_raises_and_leaves_the_estimator_as_it_was(is_first):
+def test_partial_fit_raises_and_leaves_the_estimator_unchanged(is_first):
     model = TorchMLPClassifier((8,), batch_size=20, random_state=0)
 
     def start():
@@ -201,7 +201,7 @@ SEARCHES = {
 
 
 @pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
-def test_search_raises_and_is_as_it_was(search):
+def test_search_raises_and_is_unchanged(search):
     n_moments = 0
     for own, before, raised, _ in interruptions(lambda: clone(search), lambda s: s.fit(X, Y)):
         n_moments += 1
@@ -210,7 +210,7 @@ def test_search_raises_and_is_as_it_was(search):
     assert n_moments > 0.8 * N_MOMENTS
 
 
-def test_tune_threshold_raises_and_leaves_the_estimator_as_it_was():
+def test_tune_threshold_raises_and_leaves_the_estimator_unchanged():
     model, n_moments = TorchLogisticClassifier().fit(X, Y), 0
     for own, before, raised, _ in interruptions(
         lambda: copy.copy(model), lambda m: m.tune_threshold(X, Y, "f1")
@@ -221,13 +221,13 @@ def test_tune_threshold_raises_and_leaves_the_estimator_as_it_was():
     assert n_moments > 0.8 * N_MOMENTS
 
 
-def test_interrupt_while_a_threshold_is_chosen_keeps_the_trained_model(monkeypatch):
+def test_interrupt_during_the_choice_of_a_threshold_keeps_the_trained_model(monkeypatch):
     from skbinary.estimators import cross_fitting
 
-    def press(*args, **kwargs):
+    def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cross_fitting.Ensemble, "train", press)
+    monkeypatch.setattr(cross_fitting.Ensemble, "train", interrupt)
     with pytest.warns(UserWarning, match=r"threshold was not chosen.*It is 0\.5.*tune_threshold"):
         model = TorchLogisticClassifier(threshold="f1").fit(X, Y)
     assert model.threshold_ == 0.5
@@ -236,7 +236,7 @@ def test_interrupt_while_a_threshold_is_chosen_keeps_the_trained_model(monkeypat
     assert model.threshold_ != 0.5
 
 
-def test_interrupted_ensemble_warns_of_the_interrupt_alone():
+def test_interrupted_ensemble_warns_of_the_interrupt_only():
     def interrupt(model, X, y):
         raise KeyboardInterrupt
 

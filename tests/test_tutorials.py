@@ -15,7 +15,7 @@ from skbinary import TorchLogisticClassifier, TorchMLPClassifier
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread():
-    # The tests run side by side on all cores: loops that share cores wait for each other.
+    # The tests run in parallel on all cores: loops that share cores wait for each other.
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -58,7 +58,7 @@ from skbinary import TorchLogisticClassifier, TorchMLPClassifier
 mpl.use("Agg")
 
 LOGISTIC = TorchLogisticClassifier(random_state=0)
-# As many forgiven epochs as epochs: a fixed number, which ends without a ConvergenceWarning.
+# With a patience of all epochs, max_iter ends the training without a ConvergenceWarning.
 MLP = TorchMLPClassifier(
     (16,),
     learning_rate_init=0.01,
@@ -78,13 +78,13 @@ FOLDS = StratifiedKFold(3)
 
 
 def penalties(model):
-    """Give the name of the penalty parameter, and values from strong to weak."""
+    """Return the name of the penalty parameter, and values from strong to weak."""
     return STRENGTHS[type(model).__name__]
 
 
 @pytest.fixture(scope="module")
 def cancer():
-    """Give standardized rows, and 1 for a malignant tumour."""
+    """Return standardized rows, and 1 for a malignant tumour."""
     X, y = load_breast_cancer(return_X_y=True)
     return StandardScaler().fit_transform(X), 1 - y
 
@@ -102,7 +102,7 @@ def raw_halves():
 
 @pytest.fixture(scope="module")
 def digits():
-    """Give images of 3 and 8 as rows, scaled to [0, 1]."""
+    """Return images of 3 and 8 as rows, scaled to [0, 1]."""
     X, y = load_digits(return_X_y=True)
     kept = np.isin(y, (3, 8))
     return X[kept] / 16, y[kept]
@@ -112,7 +112,7 @@ def digits():
 
 
 @BOTH
-def test_pipeline_with_scaler_learns_what_the_steps_learn_by_hand(model, raw_halves):
+def test_pipeline_with_scaler_equals_the_steps_by_hand(model, raw_halves):
     X_train, X_test, y_train, y_test = raw_halves
     pipeline = make_pipeline(StandardScaler(), clone(model)).fit(X_train, y_train)
     scaler = StandardScaler().fit(X_train)
@@ -146,8 +146,11 @@ def test_column_transformer_of_mixed_columns_feeds_named_features(model, raw_hal
     assert pipeline[-1].feature_names_in_.tolist() == columns.get_feature_names_out().tolist()
 
 
-@BOTH
-@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
+@pytest.mark.parametrize(
+    ("model", "frame"),
+    [(LOGISTIC, pl.DataFrame), (MLP, pd.DataFrame)],
+    ids=["logistic-polars", "mlp-pandas"],
+)
 def test_fit_on_a_data_frame_keeps_the_feature_names(model, frame, cancer):
     X, y = cancer
     names = load_breast_cancer().feature_names.tolist()
@@ -260,7 +263,7 @@ def test_cross_val_predict_gives_the_probabilities_of_held_out_rows(model, cance
 
 
 @BOTH
-def test_learning_curve_with_more_rows_loses_less(model, cancer):
+def test_learning_curve_with_more_rows_has_a_lower_loss(model, cancer):
     sizes, _, held_out = learning_curve(
         model, *cancer, cv=FOLDS, train_sizes=[20, 370], scoring="neg_log_loss", shuffle=True,
         random_state=0,
@@ -283,7 +286,9 @@ def test_learning_curve_by_partial_fit_learns(kind, cancer):
 
 
 @BOTH
-def test_validation_curve_over_the_penalty_fits_closer_when_it_is_weaker(model, cancer):
+def test_validation_curve_over_the_penalty_has_a_lower_training_loss_when_it_is_weaker(
+    model, cancer
+):
     name, values = penalties(model)
     train_scores, test_scores = validation_curve(
         model, *cancer, param_name=name, param_range=values, cv=FOLDS, scoring="neg_log_loss"
@@ -296,8 +301,11 @@ def test_validation_curve_over_the_penalty_fits_closer_when_it_is_weaker(model, 
 # -- probabilities and thresholds -----------------------------------------------------------------
 
 
-@BOTH
-@pytest.mark.parametrize("method", ["sigmoid", "isotonic", "temperature"])
+@pytest.mark.parametrize(
+    ("model", "method"),
+    [(LOGISTIC, "sigmoid"), (MLP, "isotonic"), (MLP, "temperature")],
+    ids=["logistic-sigmoid", "mlp-isotonic", "mlp-temperature"],
+)
 def test_calibrated_classifier_is_calibrated(model, method, halves):
     if method == "temperature" and parse_version(sklearn.__version__) < parse_version("1.8"):
         pytest.skip("temperature scaling came with scikit-learn 1.8")
@@ -313,7 +321,7 @@ def test_calibrated_classifier_is_calibrated(model, method, halves):
 
 
 @BOTH
-def test_tuned_threshold_where_misses_are_dear_finds_more_positives(model, halves):
+def test_tuned_threshold_with_costly_misses_finds_more_positives(model, halves):
     X_train, X_test, y_train, y_test = halves
 
     def gain(y_true, y_pred):
@@ -329,8 +337,7 @@ def test_tuned_threshold_where_misses_are_dear_finds_more_positives(model, halve
     assert recall_score(y_test, tuned.predict(X_test)) > recall_score(y_test, plain.predict(X_test))
 
 
-@BOTH
-@pytest.mark.parametrize("threshold", [0.1, 0.9])
+@pytest.mark.parametrize(("model", "threshold"), [(LOGISTIC, 0.1), (MLP, 0.9)])
 def test_fixed_threshold_classifier_labels_as_the_threshold_of_the_model(model, threshold, halves):
     X_train, X_test, y_train, _ = halves
     fixed = FixedThresholdClassifier(model, threshold=threshold, response_method="predict_proba")
@@ -371,7 +378,7 @@ def test_hard_voting_takes_the_majority(model, halves):
 
 
 @BOTH
-def test_stacking_with_the_model_below_and_on_top_beats_the_tree(model, halves):
+def test_stacking_with_the_model_at_both_levels_beats_the_tree(model, halves):
     X_train, X_test, y_train, y_test = halves
     tree = DecisionTreeClassifier(max_depth=3, random_state=0)
     stack = StackingClassifier(
@@ -393,7 +400,7 @@ def test_bagging_in_two_processes_equals_one(model, halves):
     )
 
     assert one.score(X_test, y_test) > 0.94
-    # The members are compared: their mean is summed in another order in two processes.
+    # The estimators are compared, since two processes sum their mean in another order.
     for here, there in zip(one.estimators_, two.estimators_, strict=True):
         np.testing.assert_array_equal(here.predict_proba(X_test), there.predict_proba(X_test))
 
@@ -430,7 +437,7 @@ def test_bagging_whose_bootstrap_lacks_a_class_fits(model):
         ),
     ],
 )
-def test_weights_that_leave_one_class_fit_as_in_scikit_learn(model):
+def test_fit_with_zero_weights_for_one_class_predicts_the_other(model):
     X = np.random.default_rng(0).standard_normal((60, 3))
     y = np.arange(60) % 2
     probability = clone(model).fit(X, y, sample_weight=1.0 - y).predict_proba(X)[:, 1]
@@ -457,9 +464,8 @@ def test_one_vs_rest_with_class_weights_fits(model):
     assert len(many.estimators_) == len(theirs.estimators_) == 3
 
 
-@BOTH
-@pytest.mark.parametrize("weight", [{0: 1, 7: 2}, {"a": 1}])
-def test_class_weight_without_a_label_is_refused_as_in_scikit_learn(model, halves, weight):
+@pytest.mark.parametrize(("model", "weight"), [(LOGISTIC, {0: 1, 7: 2}), (MLP, {"a": 1})])
+def test_class_weight_without_a_label_raises_as_in_scikit_learn(model, halves, weight):
     X, _, y, _ = halves
     for each in (model, LogisticRegression()):
         with pytest.raises(ValueError, match="are not in class_weight"):
@@ -494,7 +500,7 @@ def test_partial_fit_takes_its_arguments_in_the_order_of_mlp_classifier(model):
 
 
 @BOTH
-def test_ada_boost_of_a_weak_model_fits_closer_than_one(model, halves):
+def test_ada_boost_of_a_weak_model_has_a_higher_training_score(model, halves):
     X_train, X_test, y_train, y_test = halves
     weak = {
         "TorchLogisticClassifier": {"C": 0.01},
@@ -526,12 +532,12 @@ def test_one_vs_rest_on_three_species_fits_each_against_the_others(model):
 
 
 @BOTH
-def test_classifier_chain_tells_the_second_link_the_first_label(model, digits):
+def test_classifier_chain_passes_the_first_label_to_the_second_model(model, digits):
     X, y = digits
     Y = np.column_stack([y == 3, y == 8]).astype(int)
     chain = ClassifierChain(model, order=[0, 1]).fit(X[::2], Y[::2])
 
-    # The second label is the first one's opposite, so the link must be as good.
+    # The second label is the opposite of the first.
     assert chain.estimators_[1].n_features_in_ == X.shape[1] + 1
     assert np.mean(chain.predict(X[1::2]) == Y[1::2]) > 0.95
 
@@ -549,16 +555,16 @@ def test_multi_output_equals_one_model_for_each_label(model):
 
 
 @BOTH
-def test_self_training_labels_rows_and_stays_right(model, halves):
+def test_self_training_labels_rows_correctly(model, halves):
     X_train, X_test, y_train, y_test = halves
     hidden = y_train.copy()
     hidden[np.random.RandomState(0).rand(len(hidden)) < 0.7] = -1
-    taught = SelfTrainingClassifier(model, threshold=0.9).fit(X_train, hidden)
-    added = taught.labeled_iter_ > 0
+    trained = SelfTrainingClassifier(model, threshold=0.9).fit(X_train, hidden)
+    added = trained.labeled_iter_ > 0
 
     assert added.sum() > 100
-    assert np.mean(taught.transduction_[added] == y_train[added]) > 0.97
-    assert taught.score(X_test, y_test) > 0.94
+    assert np.mean(trained.transduction_[added] == y_train[added]) > 0.97
+    assert trained.score(X_test, y_test) > 0.94
 
 
 # -- selection and inspection ---------------------------------------------------------------------
@@ -583,7 +589,7 @@ def test_select_from_model_keeps_the_features_that_logistic_regression_keeps(can
 @BOTH
 def test_permutation_importance_in_two_processes_equals_one(model, cancer):
     X, y = cancer
-    # A column of noise is the one that must not matter.
+    # The last column is noise.
     noise = np.random.RandomState(0).randn(len(X))
     X = np.column_stack([X[:, [7, 21, 24]], noise])
     fitted = clone(model).fit(X, y)
@@ -712,8 +718,7 @@ def test_cross_validation_in_parallel_equals_in_sequence(model, backend, digits)
     np.testing.assert_array_equal(parallel, sequence)
 
 
-@BOTH
-@pytest.mark.parametrize("backend", ["loky", "threading"])
+@pytest.mark.parametrize(("model", "backend"), [(LOGISTIC, "threading"), (MLP, "loky")])
 def test_prediction_in_parallel_equals_in_sequence(model, backend, digits):
     X, y = digits
     fitted = clone(model).fit(X, y)
@@ -729,7 +734,7 @@ def test_prediction_in_parallel_equals_in_sequence(model, backend, digits):
 
 
 @BOTH
-def test_clone_of_a_fitted_model_has_the_parameters_and_nothing_learnt(model, cancer):
+def test_clone_of_a_fitted_model_is_unfitted_with_the_same_parameters(model, cancer):
     fitted = clone(model).set_params(threshold=0.3, class_weight={0: 1, 1: 2}).fit(*cancer)
     copy = clone(fitted)
 

@@ -23,18 +23,18 @@ from skbinary.solvers.minibatch.batched import BatchedMiniBatch
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
 from skbinary.solvers.result import CancelledError, DivergedError, FitResult, StopReason
 
-# Memory that a step of one batch of models goes over: as much as the cache of a few cores holds.
+# Memory that a step of one batch of models reads and writes: the size of the cache of a few cores.
 # Smaller batches spend more time in Python, and two threads wait for each other; larger ones read
 # from main memory.
 _CACHE_BYTES = 8 << 20
 _MAX_MODELS = 64
-# Multiplications in a step of a batch, at least, for threads to gain more than they wait.
+# Minimum number of multiplications in a step of a batch for threads to save time.
 _MIN_PRODUCTS_PER_STEP = 3_500_000
-# So many batches fit into the memory at once, at least. More threads than that may have to wait.
+# Minimum number of batches that fit into the memory at once. More threads may have to wait.
 _MIN_BATCHES_IN_MEMORY = 4
 # The fraction of the free memory that batches take by default.
 _FREE_FRACTION = 0.25
-# A path ends with Hessians of a part of the rows, so it goes on until this fraction of tol.
+# A path uses Hessians of a part of the rows near the optimum, so it ends at this fraction of tol.
 _PATH_TOL_FRACTION = 0.01
 
 
@@ -49,7 +49,7 @@ def train_models(
     Parameters
     ----------
     models : sequence of ModelFit
-        Changed in place: each ends fitted, with an error, or to be fitted alone.
+        Changed in place: each ends fitted, with an error, or marked for a single fit.
     max_bytes : float or None, default=None
         Memory of all batches at once. None for a fraction of the free memory.
     spreads : bool, default=False
@@ -102,8 +102,8 @@ def _split_group(
 ) -> list[list[ModelFit]]:
     """Divide a group into batches of models. Models on the same rows stay together.
 
-    The division depends on the models and the memory alone: products with more models may round
-    differently, and the number of threads must not change a bit.
+    The division depends only on the models and the memory, not on the number of threads: products
+    with more models may round differently, and results must not depend on the threads.
     """
     largest = max(model.n_bytes for model in models)
     per_step = max(model.n_bytes_per_step for model in models)
@@ -114,19 +114,19 @@ def _split_group(
         n_models = min(_MAX_MODELS, _CACHE_BYTES // per_step)
         if spreads:
             n_models = min(n_models, -(-len(models) // _count_batches(models)))
-            n_models = -(-len(models) // -(-len(models) // max(1, n_models)))  # as even as can be
+            n_models = -(-len(models) // -(-len(models) // max(1, n_models)))  # of equal size
     size = int(max(1, min(n_models, max_bytes // largest)))
     batches: list[list[ModelFit]] = [[]]
-    # On a GPU a full batch takes hardly longer than a part of one.
+    # On a GPU the time of a batch hardly depends on its size.
     enough = size / 2 if on_cpu and not spreads else size
-    for own in _same_rows(models):
-        # Few models on the same rows share their batch with others; many have one of their own.
-        if len(batches[-1]) + len(own) > size or len(batches[-1]) >= enough:
+    for group in _grouped_by_rows(models):
+        # Small groups share a batch with others; large ones are batches of their own.
+        if len(batches[-1]) + len(group) > size or len(batches[-1]) >= enough:
             batches.append([])
-        n_own = -(-len(own) // size)
-        bounds = [i * len(own) // n_own for i in range(n_own + 1)]
-        batches[-1] += own[: bounds[1]]
-        batches += [own[a:b] for a, b in pairwise(bounds[1:])]
+        n_batches = -(-len(group) // size)
+        bounds = [i * len(group) // n_batches for i in range(n_batches + 1)]
+        batches[-1] += group[: bounds[1]]
+        batches += [group[a:b] for a, b in pairwise(bounds[1:])]
     return [batch for batch in batches if batch]
 
 
@@ -144,12 +144,13 @@ def _count_batches(models: Sequence[ModelFit]) -> int:
 
 
 def _pay_for_threads(batches: Sequence[Sequence[ModelFit]]) -> bool:
-    """Whether batches do enough in a step for threads not to wait for Python's lock."""
+    """Whether steps of batches take long enough for threads not to wait for Python's lock."""
     products = [sum(model.n_products_per_step for model in batch) for batch in batches]
     return bool(products) and sum(products) >= _MIN_PRODUCTS_PER_STEP * len(products)
 
 
-def _same_rows(models: Sequence[ModelFit]) -> Iterable[list[ModelFit]]:
+def _grouped_by_rows(models: Sequence[ModelFit]) -> Iterable[list[ModelFit]]:
+    """Return the models in groups that are trained on the same rows."""
     rows: dict[int, list[ModelFit]] = {}
     for model in models:
         rows.setdefault(id(model.how.dataset.rows), []).append(model)
@@ -160,7 +161,7 @@ def _train(
     models: Sequence[ModelFit],
     train_batch_of: Callable[[Sequence[ModelFit]], Sequence[FitResult | Exception | None]],
 ) -> list[ModelFit]:
-    """Train a batch of models, in halves if it is out of memory."""
+    """Train a batch of models, or its halves if memory runs out."""
     begin = time.perf_counter()
     try:
         outcomes: Sequence[FitResult | Exception | None] = train_batch_of(models)
@@ -223,12 +224,12 @@ def _train_on_path(
     step = PathNewton(shape, fits[0].dataset, weights, points, pool, on_step)
     try:
         return train_batch(step, [model.criteria for model in models])
-    except DivergedError as error:  # the rows, which all models share, are what diverges
+    except DivergedError as error:  # because of the rows, which all models share
         return [error] * len(models)
 
 
 def bytes_of_rows(models: Sequence[ModelFit]) -> float:
-    """Return the memory of the rows of models, as they were given and as they are trained on."""
+    """Return the memory of the data of models, as it was passed and as they are trained on it."""
     tables = {id(model.data): model.data.train.X for model in models}
     return sum(1.5 * _nbytes(X) for X in tables.values())
 
@@ -244,7 +245,7 @@ def _device_of(models: Sequence[ModelFit]) -> torch.device:
 
 
 def memory_for(models: Sequence[ModelFit], max_bytes: float | None) -> float:
-    """Return the memory for batches and their rows: what is allowed, or a part of what is free."""
+    """Return the memory for batches and rows: the maximum, or a fraction of the free memory."""
     if max_bytes is not None:
         return max_bytes
     return _FREE_FRACTION * free_bytes(_device_of(models))

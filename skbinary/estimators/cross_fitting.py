@@ -1,7 +1,7 @@
-"""Cross-fitting: the models of an ensemble, and those that score the folds they are not trained on.
+"""Cross-fitting: models trained without a fold, whose rows they then score.
 
-Both leave rows out, so that each row is scored by a model that was not trained on it. Those scores
-are what the out-of-fold loss is computed from, and what a threshold is chosen on.
+Those are the members of an ensemble, and additional models that only choose a threshold. The
+out-of-fold loss is computed from these scores, and the threshold is chosen on them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from skbinary.solvers.result import convergence_warning
 from skbinary.thresholds.curve import ThresholdChoice, ThresholdData, choose_threshold
 from skbinary.thresholds.objectives import Objective
 
-# Folds on which a threshold is chosen, where no other rows were held out.
+# Number of folds on which a threshold is chosen if there is no other held-out set.
 _THRESHOLD_FOLDS = 5
 
 
@@ -44,15 +44,15 @@ class Ensemble:
     recipe : Recipe
     data : CheckedData
     chosen : ndarray of int or None
-        Positions of the rows that the fit may use. None for all.
+        Indices of the rows that the fit may use. None for all.
     members : list of ModelFit
         The models whose logits are averaged: one for a single model.
     folds : list of Fold
-        What each member, or each of the fold models, holds out. Empty if nothing is left out.
+        The fold that each member, or each of the fold models, is trained without.
     fold_models : list of ModelFit
-        Models that score the folds they are not trained on, and are then dropped.
+        Additional models that score the folds they are not trained on, for the threshold.
     unscored : list of int
-        Positions of the rows that were held out by models that were not trained.
+        Indices of the rows that were held out by models that were not trained.
     """
 
     recipe: Recipe
@@ -65,28 +65,28 @@ class Ensemble:
 
     @property
     def models(self) -> list[ModelFit]:
-        """All models that are to be trained."""
+        """All models to train."""
         return self.members + self.fold_models
 
     @property
     def needs_fold_models(self) -> bool:
-        """Whether a threshold can only be chosen on the scores of additional models."""
+        """Whether additional models must be trained to choose a threshold."""
         validated = self.members[0].split.dataset.validation is not None
         return not (self.folds or validated)
 
     @property
     def error(self) -> Exception | None:
-        """Why the fit has failed."""
+        """The first error of a model."""
         return next((model.error for model in self.models if model.error is not None), None)
 
     @property
-    def must_fit_alone(self) -> bool:
-        """Whether the solver for batches has left one of the models to its own solver."""
-        return any(model.must_fit_alone for model in self.models)
+    def needs_single_fit(self) -> bool:
+        """Whether a model must be trained singly, since the solver for batches did not converge."""
+        return any(model.needs_single_fit for model in self.models)
 
     @property
     def seconds(self) -> float:
-        """The training time of the models."""
+        """The training time of all models."""
         return sum(model.seconds for model in self.models)
 
     @property
@@ -109,10 +109,10 @@ class Ensemble:
                     raise model.error
         for group in (self.members, self.fold_models):
             for i, model in enumerate(group):
-                if model.must_fit_alone:
-                    group[i] = alone = prepare_model(model.recipe, model.data, fold=model.fold)
-                    alone.train()
-                    if alone.is_interrupted:
+                if model.needs_single_fit:
+                    group[i] = single = prepare_model(model.recipe, model.data, fold=model.fold)
+                    single.train()
+                    if single.is_interrupted:
                         raise KeyboardInterrupt
 
     def keep_trained(self) -> None:
@@ -131,21 +131,21 @@ class Ensemble:
             f"{len(kept)} of {len(self.members)} ensemble members are kept."
         )
         if self.folds:
-            missing = [fold for i, fold in enumerate(self.folds) if i not in kept]
-            self.unscored = [where for fold in missing for where in fold.held_out.tolist()]
+            dropped = [fold for i, fold in enumerate(self.folds) if i not in kept]
+            self.unscored = [index for fold in dropped for index in fold.held_out.tolist()]
             self.folds = [self.folds[i] for i in kept]
         self.members = [self.members[i] for i in kept]
 
     def warn(self) -> None:
-        """Warn of members that did not converge."""
+        """Warn if members did not converge."""
         if len(self.members) == 1:
             self.members[0].warn()
             return
         ended = [(m.result, m.criteria) for m in self.members if m.result is not None]
         unfinished = [each for each in ended if convergence_warning(*each) is not None]
         if unfinished:
-            whose = f" for {len(unfinished)} of {len(self.members)} ensemble members"
-            warn(str(convergence_warning(*unfinished[0], whose)), ConvergenceWarning)
+            suffix = f" for {len(unfinished)} of {len(self.members)} ensemble members"
+            warn(str(convergence_warning(*unfinished[0], suffix)), ConvergenceWarning)
 
     @cached_property
     def state(self) -> FittedState:
@@ -165,7 +165,7 @@ class Ensemble:
         return replace(joined, oof_logits=logits, oof_loss=self._out_of_fold_loss(logits))
 
     def choose(self, objective: Objective) -> ThresholdChoice | None:
-        """Choose a threshold on rows that did not train the model that scores them.
+        """Choose a threshold on held-out rows.
 
         Returns
         -------
@@ -179,53 +179,55 @@ class Ensemble:
         what = "rows" if self.data.groups is None else "groups with a row"
         got = f"{fewest} of the rarer class" if fewest < 2 else "one class where rows are held out"
         warn(
-            f"Choosing a threshold must have two {what} of each class, one to train on and one to "
-            f"choose on, got {got}, so the threshold is 0.5. Pass X_val and y_val, or set a number."
+            f"To choose a threshold, there must be two {what} of each class, one to train on and "
+            f"one to choose on, got {got}. The threshold is 0.5. Pass X_val and y_val, or set "
+            "threshold to a number."
         )
         return None
 
     @cached_property
     def threshold_data(self) -> ThresholdData | None:
-        """Scores of rows by models that were not trained on them, if there are any."""
+        """Held-out rows and their logits, by models that were not trained on them, if any."""
         data, held_out = self.data, self.members[0].split.held_out
         if self.folds:
-            where, logits = (np.concatenate(each) for each in zip(*self._scored(), strict=True))
-            held = _part(data.train, where)
+            folds = zip(*self._scored_folds(), strict=True)
+            indices, logits = (np.concatenate(each) for each in folds)
+            held = _rows_of(data.train, indices)
         elif data.validation is not None:
             held = data.validation
             logits = Scorer.of(self.state).logits(held.X)
         elif held_out is not None:
-            held = _part(data.train, held_out)
+            held = _rows_of(data.train, held_out)
             logits = Scorer.of(self.state).logits(data.train.X[held_out])
         else:
             return None
         positive = self.recipe.positive
         return ThresholdData.from_logits(logits, held.y, held.sample_weight, data.classes, positive)
 
-    def _scored(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.floating]]]:
-        """Return positions of rows, and their logits by the model that held them out."""
+    def _scored_folds(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.floating]]]:
+        """Return the indices of each fold, and its logits by the model trained without it."""
         for fold, model in zip(self.folds, self.fold_models or self.members, strict=True):
             if model.state is None:
-                raise AssertionError("models are scored after they were trained")
+                raise AssertionError("models must be trained before they score rows")
             yield fold.held_out, Scorer.of(model.state).logits(self.data.train.X[fold.held_out])
 
     def _out_of_fold_logits(self, state: FittedState) -> NDArray[np.floating]:
         table = self.data.train
         logits = np.empty(len(table.y))
-        in_no_fold = np.ones(len(table.y), dtype=bool)
-        for where, logit in self._scored():
-            logits[where], in_no_fold[where] = logit, False
-        if in_no_fold.any():  # rows without weight
-            logits[in_no_fold] = Scorer.of(state).logits(table.X[in_no_fold])
+        is_in_no_fold = np.ones(len(table.y), dtype=bool)
+        for indices, fold_logits in self._scored_folds():
+            logits[indices], is_in_no_fold[indices] = fold_logits, False
+        if is_in_no_fold.any():  # rows of weight 0
+            logits[is_in_no_fold] = Scorer.of(state).logits(table.X[is_in_no_fold])
         logits[self.unscored] = np.nan
         return logits
 
     def _out_of_fold_loss(self, logits: NDArray[np.floating]) -> float:
         table = self.data.train
-        known = ~np.isnan(logits)
+        is_scored = ~np.isnan(logits)
         target = encode(table.y, self.data.classes)
-        losses = np.logaddexp(0, logits[known]) - (target * logits)[known]
-        weight = None if table.sample_weight is None else table.sample_weight[known]
+        losses = np.logaddexp(0, logits[is_scored]) - (target * logits)[is_scored]
+        weight = None if table.sample_weight is None else table.sample_weight[is_scored]
         weight = None if weight is None else rescale_extreme_weights(weight)
         return float(np.average(losses, weights=weight))
 
@@ -252,9 +254,9 @@ def plan_batched(
     data : CheckedData
         Shared by several fits.
     chosen : ndarray of int or None, default=None
-        Positions of the rows that the fit may use. None for all.
+        Indices of the rows that the fit may use. None for all.
     chooses_threshold : bool, default=False
-        Whether a threshold will be chosen on rows that were held out.
+        Whether a threshold will be chosen on held-out rows.
     """
     recipe = replace(recipe, n_models=count_models(recipe, data))
     if recipe.n_models > 1:
@@ -273,22 +275,23 @@ def plan_members(
 ) -> Ensemble:
     """Return the networks of an ensemble, ready for training.
 
-    Each leaves out its own fold, or all of them share the validation rows that were given.
+    Each is trained without its own fold, or all of them share the validation set ``X_val``.
     """
     n_models, data = recipe.n_models, with_cache(data)
     ensemble = Ensemble(recipe, data)
     if data.validation is None:
         ensemble.folds = ensemble.candidates.folds(n_models, recipe.draw_seed())
     for k in range(n_models):
-        own = recipe.for_member(recipe.draw_seed())
+        member_recipe = recipe.for_member(recipe.draw_seed())
         fold = ensemble.folds[k] if ensemble.folds else None
-        before = None if previous is None else previous.model(k)
-        ensemble.members.append(prepare_model(own, data, fold=fold, previous=before))
+        start = None if previous is None else previous.model(k)
+        member = prepare_model(member_recipe, data, fold=fold, previous=start)
+        ensemble.members.append(member)
     return ensemble
 
 
 def plan_fold_models(ensemble: Ensemble) -> None:
-    """Add models to a single one, each of which leaves out a fifth of the rows."""
+    """Add models to a single one, each trained without a fifth of the rows."""
     recipe, data, chosen = ensemble.recipe, with_cache(ensemble.data), ensemble.chosen
     candidates = ensemble.candidates
     n_folds = min(_THRESHOLD_FOLDS, candidates.max_folds())
@@ -297,27 +300,28 @@ def plan_fold_models(ensemble: Ensemble) -> None:
     random_state = recipe.fold_random_state
     ensemble.folds = candidates.folds(n_folds, draw_seed(random_state))
     for fold in ensemble.folds:
-        own = recipe.for_fold(draw_seed(random_state))
-        path = path_fit(own, data, chosen, fold)
-        ensemble.fold_models.append(prepare_model(own, data, fold=fold, path=path))
+        fold_recipe = recipe.for_fold(draw_seed(random_state))
+        path = path_fit(fold_recipe, data, chosen, fold)
+        ensemble.fold_models.append(prepare_model(fold_recipe, data, fold=fold, path=path))
 
 
 def count_models(recipe: Recipe, data: CheckedData) -> int:
-    """Return how many models an ensemble can have: each holds out a row of the rarer class."""
-    wanted = recipe.n_models
-    if wanted == 1 or data.validation is not None:
-        return wanted
-    fewest = Ensemble(recipe, data).candidates.max_folds()
-    if fewest >= wanted:
-        return wanted
+    """Return the number of models of an ensemble: each fold needs a row of the rarer class."""
+    n_models = recipe.n_models
+    if n_models == 1 or data.validation is not None:
+        return n_models
+    max_folds = Ensemble(recipe, data).candidates.max_folds()
+    if max_folds >= n_models:
+        return n_models
     what = "rows" if data.groups is None else "groups with a row"
     warn(
-        f"n_members must be at most the number of {what} of the rarer class, {fewest}, got "
-        f"{wanted}. {max(fewest, 1)} are trained."
+        f"n_members must be at most the number of {what} of the rarer class, {max_folds}, got "
+        f"{n_models}. The number of networks is {max(max_folds, 1)}."
     )
-    return max(fewest, 1)
+    return max(max_folds, 1)
 
 
-def _part(table: Table, where: NDArray[np.intp]) -> Table:
+def _rows_of(table: Table, indices: NDArray[np.intp]) -> Table:
+    """Return labels and weights of some rows."""
     weight = table.sample_weight
-    return Table(None, table.y[where], None if weight is None else weight[where])
+    return Table(None, table.y[indices], None if weight is None else weight[indices])

@@ -42,7 +42,7 @@ class Fit:
     previous: FittedState | None = None
 
     def run(self) -> FittedState:
-        """Train, choose the threshold if one is to be chosen, and return the fitted model.
+        """Train, choose the threshold if it is an objective, and return the fitted state.
 
         Raises
         ------
@@ -92,7 +92,7 @@ class Fit:
         return ensemble, interrupted
 
     def _with_threshold(self, ensemble: Ensemble, *, interrupted: bool) -> FittedState:
-        """Choose the threshold of trained models. Ctrl-C leaves it at 0.5."""
+        """Choose the threshold. After Ctrl-C it is 0.5."""
         recipe, state = ensemble.recipe, ensemble.state
         if recipe.objective is None:
             return state
@@ -121,7 +121,7 @@ def with_choice(
     threshold_parameter: object,
     pos_label_parameter: object,
 ) -> FittedState:
-    """Return a fitted model with a chosen threshold, or with 0.5 where none could be chosen."""
+    """Return a fitted state with the chosen threshold, or with 0.5 if none could be chosen."""
     if choice is None:
         return state.with_threshold(0.5, threshold_parameter, pos_label_parameter)
     for text in choice.warnings:

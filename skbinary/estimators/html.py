@@ -1,4 +1,4 @@
-"""How a classifier looks in a notebook, and where its documentation is."""
+"""HTML representation of a fitted classifier in notebooks."""
 
 from __future__ import annotations
 
@@ -13,21 +13,26 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from skbinary.estimators.recipe import MINIBATCH_SOLVERS
-from skbinary.estimators.sparkline import sketch
+from skbinary.estimators.sparkline import draw_losses
 from skbinary.solvers.result import StopReason
 
-# Where the documentation is, for example "https://skbinary.example/stable". Diagrams link to it;
-# with none there are no links.
+# Address of the documentation, for example "https://skbinary.example/stable", to which diagrams
+# link. Without one they have no links.
 SITE = ""
 
-# The attributes in scikit-learn's own table: all but those that the fitted state shows or draws,
-# and those that are costly to build.
+# The attributes in scikit-learn's table: all but those that the fitted state shows or draws, and
+# those that are costly to build.
 _ATTRIBUTES = (
     *("classes_", "coef_", "intercept_", "solver_", "coefs_", "intercepts_", "n_layers_"),
     *("n_outputs_", "out_activation_", "loss_", "best_loss_", "t_"),
     *("oof_decision_function_", "oof_loss_"),
 )
-# The classes are those of scikit-learn's tables, so this one looks like them in every theme.
+# The attributes that the fitted state shows. They are in the table if it cannot be shown.
+_STATE_ATTRIBUTES = (
+    *("device_", "n_members_", "n_iter_", "best_epoch_", "stop_reason_", "threshold_"),
+    *("threshold_interval_", "loss_curve_", "validation_loss_curve_"),
+)
+# The CSS classes of scikit-learn's tables, for the same look in every theme.
 _STATE = (
     '<div class="estimator-table skbinary-state"><details open=""><summary>Fitted state</summary>'
     '<table class="parameters-table" style="max-width:36rem"><tbody>{rows}</tbody></table>'
@@ -40,7 +45,7 @@ _ROW = (
 
 
 def reference_page(estimator: Any) -> dict[str, str]:
-    """Return where scikit-learn's diagrams link to, if this package has a site."""
+    """Return the page that scikit-learn's diagrams link to, if the documentation has an address."""
     name = f"reference/skbinary.{type(estimator).__name__}.html"
     return {"page": f"{SITE.rstrip('/')}/{name}" if SITE else ""}
 
@@ -57,23 +62,24 @@ def with_fitted_state(model: Any, params: Any) -> Any:
 def other_attributes(model: Any, *args: Any, **kwargs: Any) -> Any:
     """Return scikit-learn's table of fitted attributes, without those of the fitted state.
 
-    scikit-learn asks for it since version 1.9.
+    scikit-learn has this table since version 1.9.
     """
     shown: Any = BaseEstimator()
     try:
         vars(shown).update({k: v for k, v in vars(model).items() if not k.startswith("_")})
-        for name in _ATTRIBUTES if fitted_state(model) else ():
+        names = _ATTRIBUTES if fitted_state(model) else (*_ATTRIBUTES, *_STATE_ATTRIBUTES)
+        for name in names if "_state" in vars(model) else ():
             if hasattr(type(model), name) and (value := getattr(model, name, None)) is not None:
                 setattr(shown, name, value)
         attributes = shown._get_fitted_attr_html(*args, **kwargs)
         attributes.estimator_class = type(model)
     except Exception:
-        return {}  # which is no table
+        return {}  # no table
     return attributes
 
 
 def fitted_state(model: Any) -> str:
-    """Give the fitted state of a classifier as HTML.
+    """Return the fitted state of a classifier as HTML.
 
     Parameters
     ----------
@@ -82,78 +88,74 @@ def fitted_state(model: Any) -> str:
     Returns
     -------
     str
-        Empty where it is not fitted, or something about it is odd: a diagram must never fail.
+        Empty if it is not fitted, or after any error: a diagram must never fail.
     """
     try:
         if "_state" not in vars(model):
             return ""
-        training, validation = (
-            _curves(model, "loss_curve_"),
-            _curves(model, "validation_loss_curve_"),
-        )
+        training = _curves(model, "loss_curve_")
+        validation = _curves(model, "validation_loss_curve_")
         kept = np.ravel(model.best_epoch_).astype(int).tolist()
         unit = "iteration" if model.solver not in MINIBATCH_SOLVERS else "epoch"
         rows = [
-            *_minibatch_setup(model, len(max(training, key=len)), kept, unit),
-            *_decision(model),
-            *_losses(training, validation, kept, unit),
+            *_training_rows(model, len(max(training, key=len)), kept, unit),
+            *_threshold_rows(model),
+            *_loss_rows(training, validation, kept, unit),
         ]
-        told = "".join(_ROW.format(html.escape(name), html.escape(text)) for name, text in rows)
-        return _STATE.format(rows=told, picture=sketch(training, validation, kept, unit))
+        table = "".join(_ROW.format(html.escape(name), html.escape(text)) for name, text in rows)
+        return _STATE.format(rows=table, picture=draw_losses(training, validation, kept, unit))
     except Exception:
         return ""
 
 
 def _curves(model: Any, name: str) -> list[list[float]]:
-    """Give a curve of each member, or none at all."""
+    """Return a curve for each ensemble member, or no curves if none was recorded."""
     curves = getattr(model, name)
     if curves is None:
         return []
     return curves if isinstance(model.history_, list) else [curves]
 
 
-def _minibatch_setup(
-    model: Any, n_all: int, kept: list[int], unit: str
-) -> Iterator[tuple[str, str]]:
-    """Tell how the training went."""
+def _training_rows(model: Any, n_all: int, kept: list[int], unit: str) -> Iterator[tuple[str, str]]:
+    """Return the rows of the table about training."""
     yield "device_", str(model.device_)
     n_members = getattr(model, "n_members_", 1)
     if n_members > 1:
         yield "n_members_", str(n_members)
     n_iter = int(np.max(model.n_iter_))
     text = _counted(n_iter, unit)
-    yield "n_iter_", text if n_iter == n_all else f"{text} in the last fit, {n_all} in all"
-    yield "best_epoch_", _span(kept)
+    yield "n_iter_", text if n_iter == n_all else f"{text} in the last fit, {n_all} in total"
+    yield "best_epoch_", _range(kept)
     reasons = model.stop_reason_ if isinstance(model.stop_reason_, list) else [model.stop_reason_]
     counts = Counter(StopReason(each).description for each in reasons if each).most_common()
     if len(counts) == 1:
         yield "stop_reason_", counts[0][0]
-    elif counts:  # a model under training has no reason yet
+    elif counts:  # a model in training has no reason yet
         yield "stop_reason_", " ".join(f"{_counted(n, 'member')}: {text}" for text, n in counts)
 
 
-def _decision(model: Any) -> Iterator[tuple[str, str]]:
-    """Tell the threshold in force."""
-    wanted = model.threshold
+def _threshold_rows(model: Any) -> Iterator[tuple[str, str]]:
+    """Return the rows of the table about the threshold."""
+    parameter = model.threshold
     try:
         threshold = model._threshold_in_force()
     except ValueError:
-        yield "threshold_", f"none yet for {_short(wanted)}, which was set after fit"
+        yield "threshold_", f"not chosen for {_short(parameter)}, which was set after fit"
         return
     interval = getattr(model, "threshold_interval_", None)
     if interval is None or threshold != model.threshold_:
         yield "threshold_", f"{threshold:.4g}"
         return
-    for_what = "" if isinstance(wanted, Real) else f" for {_short(wanted)}"
-    yield "threshold_", f"{threshold:.4g}, chosen{for_what}"
+    objective = "" if isinstance(parameter, Real) else f" for {_short(parameter)}"
+    yield "threshold_", f"{threshold:.4g}, chosen{objective}"
     low, high = interval
     yield "threshold_interval_", f"{low:.4g} to {high:.4g}, in 90% of resamples"
 
 
-def _losses(
+def _loss_rows(
     training: list[list[float]], validation: list[list[float]], kept: list[int], unit: str
 ) -> Iterator[tuple[str, str]]:
-    """Tell the losses at the epochs that were kept."""
+    """Return the rows of the table about the losses at the epochs that were kept."""
     for name, group in (("loss_curve_", training), ("validation_loss_curve_", validation)):
         if group and min(kept) >= 1:
             loss = np.mean([curve[k - 1] for curve, k in zip(group, kept, strict=True)])
@@ -165,12 +167,12 @@ def _counted(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
-def _span(numbers: list[int]) -> str:
+def _range(numbers: list[int]) -> str:
     low, high = min(numbers), max(numbers)
     return f"{low}" if low == high else f"{low} to {high}"
 
 
 def _short(value: Any) -> str:
-    """Give a name, or a representation that is not too long."""
+    """Return the name of a function, or a shortened representation."""
     name = getattr(value, "__name__", None)
     return name if isinstance(name, str) else reprlib.repr(value)

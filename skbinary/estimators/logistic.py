@@ -367,7 +367,7 @@ class TorchLogisticClassifier(SparseCoefMixin, BinaryClassifier):
     def _follows_a_path(self, solver: str) -> bool:
         """Whether a batch of such models may be solved along a path of penalties.
 
-        A path ends at the optimum, so models that are to stop short of it are fitted alone.
+        A path ends at the optimum, so models that may stop before it are fitted singly.
         """
         to_the_end = _ROUNDING_TOL <= self.tol <= _FINE_TOL and self.max_iter >= _ENOUGH_ITERATIONS
         few = self.n_features_in_ <= _LARGEST_SYSTEM

@@ -1,4 +1,4 @@
-"""ModelFit: one model with its rows, ready to be trained, and what became of it."""
+"""ModelFit: one model with its data, ready for training, and its result."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _ENDS_OF_A_PATH = (StopReason.CONVERGED, StopReason.INTERRUPTED)
 
 @dataclass(frozen=True)
 class SingleFit:
-    """A model that is trained by a solver of its own.
+    """A full-batch solver for one model.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class SingleFit:
 
 @dataclass
 class ModelFit:
-    """One model with its rows, ready to be trained, and what became of it.
+    """One model with its data, ready for training, and its result.
 
     Parameters
     ----------
@@ -62,30 +62,30 @@ class ModelFit:
     criteria : StoppingCriteria
         When training stops.
     how : MiniBatchSetup, PathFit or SingleFit
-        What the model is trained on, and how.
+        The rows, and the kind of solver.
     start : Tensor of shape (n_parameters,)
         The parameters to start from.
     split : Split
-        Which rows are the training and the validation set.
+        The training set and the validation set.
     previous : FittedState or None
         The model to continue from.
     fold : Fold or None
-        Which rows are held out, where the caller decides.
+        The rows to hold out, if the caller decides.
     observers : list of Observer
         Notified of every epoch.
 
     Attributes
     ----------
     error : Exception or None
-        Why the model could not be fitted.
+        The error that ended the fit.
     result : FitResult or None
-        What training returned.
+        The result of training.
     state : FittedState or None
         The fitted model.
     seconds : float
-        Its share of the time that its batch of models took.
-    must_fit_alone : bool
-        Whether the solver for batches has left it to its own solver.
+        The training time of its batch, divided by the number of models.
+    needs_single_fit : bool
+        Whether it must be trained singly, since the solver for batches did not converge.
     """
 
     recipe: Recipe
@@ -101,7 +101,7 @@ class ModelFit:
     result: FitResult | None = None
     state: FittedState | None = None
     seconds: float = 0.0
-    must_fit_alone: bool = False
+    needs_single_fit: bool = False
 
     def batch_key(self) -> tuple[Hashable, ...]:
         """Return a key that is equal for models that can be trained in one batch."""
@@ -146,11 +146,11 @@ class ModelFit:
     def is_interrupted(self) -> bool:
         """Whether training was interrupted before its end."""
         if self.result is None:
-            return self.error is None and not self.must_fit_alone
+            return self.error is None and not self.needs_single_fit
         return self.result.stop_reason is StopReason.INTERRUPTED
 
     def train(self) -> None:
-        """Train the model alone, with its own solver.
+        """Train the model singly.
 
         Raises
         ------
@@ -162,10 +162,10 @@ class ModelFit:
         self._keep(result)
 
     def step(self, pool: ThreadPool) -> Solver:
-        """Return the solver's step for this model alone."""
+        """Return the solver for this model."""
         how, recipe = self.how, self.recipe
         if isinstance(how, MiniBatchSetup):
-            # The setup's optimizer moves the very memory of these parameters.
+            # The optimizer of the setup changes these parameters in place.
             model_batch = ModelBatch(recipe.architecture, self.start[None])
             n_seen = 0 if self.previous is None else self.previous.n_seen
             return MiniBatch(model_batch, how, n_seen=n_seen, pool=pool)
@@ -175,12 +175,12 @@ class ModelFit:
         return recipe.full_batch_step(model_batch, how.dataset, pool)
 
     def end(self, outcome: FitResult | Exception, seconds: float) -> None:
-        """Keep what became of the model in a batch."""
+        """Keep the result of training in a batch."""
         self.seconds = seconds
         if isinstance(outcome, Exception):
             self.error = outcome
         elif isinstance(self.how, PathFit) and outcome.stop_reason not in _ENDS_OF_A_PATH:
-            self.must_fit_alone = True
+            self.needs_single_fit = True
         else:
             try:
                 self._keep(outcome)
@@ -196,7 +196,7 @@ class ModelFit:
             warn(message, UserWarning if self.is_interrupted else ConvergenceWarning)
 
     def state_of(self, result: FitResult) -> FittedState:
-        """Return the fitted model that a training result stands for."""
+        """Return the fitted state with the parameters and curves of a result."""
         recipe, previous = self.recipe, self.previous
         weights, biases = recipe.architecture.unpack(result.parameters[None].cpu())
         earlier: Curves = {} if previous is None else previous.curves[0]
@@ -225,7 +225,7 @@ class ModelFit:
 
     def _keep(self, result: FitResult) -> None:
         self.state = self.state_of(result)
-        self.result = result  # last, since a model with a result counts as fitted
+        self.result = result  # last, since a model with a result counts as trained
 
 
 def prepare_model(
@@ -236,18 +236,18 @@ def prepare_model(
     previous: FittedState | None = None,
     path: PathFit | None = None,
 ) -> ModelFit:
-    """Get one model ready for training.
+    """Prepare one model for training.
 
     Parameters
     ----------
     recipe : Recipe
     data : CheckedData
     fold : Fold or None, default=None
-        Which of the rows are held out.
+        The rows to hold out.
     previous : FittedState or None, default=None
         The model to continue from.
     path : PathFit or None, default=None
-        The rows, where the model is solved on a path of penalties.
+        The rows, if the model is solved on a path of penalties.
     """
     start = _start(recipe, previous)
     how: MiniBatchSetup | PathFit | SingleFit
@@ -278,7 +278,7 @@ def _start(recipe: Recipe, previous: FittedState | None) -> Tensor:
 
 
 def _split(recipe: Recipe, data: CheckedData, fold: Fold | None) -> Split:
-    """Put the rows on the device, and set the validation set aside."""
+    """Move the rows to the device, and split them into training and validation set."""
     batches, size = recipe.in_batches, recipe.batch_size
     holds_out = recipe.stops_early and data.validation is None
     held_out = fold
@@ -291,7 +291,7 @@ def _split(recipe: Recipe, data: CheckedData, fold: Fold | None) -> Split:
         device=recipe.device,
         dtype=torch.float32 if batches else full_precision(recipe.device),
         convert=batches,
-        # One batch is the whole objective, in which equal rows can be one row.
+        # A batch of all rows is the objective itself, in which duplicate rows can be merged.
         merge_up_to=size if batches else 0,
         fold=held_out,
         validates=holds_out,
@@ -312,11 +312,11 @@ def _minibatch_setup(
     parameters: Tensor,
     previous: FittedState | None,
 ) -> MiniBatchSetup:
-    """Return how a mini-batch solver trains the parameters."""
+    """Return the setup of a mini-batch solver."""
     batch_size = min(recipe.batch_size, dataset.n_samples)
     rates, dropout = recipe.architecture.dropout, None
     if any(rates):
-        # Different for each call of partial_fit, so that masks are not repeated.
+        # Another seed for each call of partial_fit, so that dropout masks differ.
         seed = recipe.draw_seed() + (0 if previous is None else previous.n_seen)
         dropout = Dropout(rates, generator(seed, dataset.device))
     state = previous.optimizer_state if previous is not None and recipe.is_partial else None
@@ -334,7 +334,7 @@ def _minibatch_setup(
         l2_penalty=replace(
             penalty,
             strength=dataset.penalty(penalty.strength),
-            # With tiny weights, the losses are negligible beside the penalty.
+            # With tiny weights, the losses are negligible compared with the penalty.
             max_strength=max(penalty.strength, 1 / recipe.learning_rate_init),
         ),
         shuffler=shuffler,
@@ -347,7 +347,7 @@ def _minibatch_setup(
 def _compressed(
     recipe: Recipe, data: CheckedData, dataset: Dataset, batch_size: int
 ) -> BatchSource | None:
-    if recipe.is_partial:  # a single pass is over before compression pays
+    if recipe.is_partial:  # compression takes longer than it saves in a single pass
         return None
     width = recipe.architecture.layers[0][1]
     return compressed_rows(data, dataset.rows, width, batch_size)
@@ -374,7 +374,7 @@ def _stopping_criteria(recipe: Recipe, data: CheckedData, split: Split) -> Stopp
 
 
 def _joined(earlier: Curves, new: Curves) -> Curves:
-    """Lay curves end to end, with NaN where one of them has no values."""
+    """Concatenate curves by name, with NaN where one of them has no values."""
     n_earlier, n_new = len(earlier.get("loss", ())), len(new["loss"])
     return {
         name: earlier.get(name, [math.nan] * n_earlier) + new.get(name, [math.nan] * n_new)

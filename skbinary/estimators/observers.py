@@ -1,4 +1,4 @@
-"""Who is notified of a fit: the log, skorch's callbacks and scikit-learn's callbacks."""
+"""Observers of a fit: the log, skorch's callbacks and scikit-learn's callbacks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class FitObservers:
         Raises
         ------
         ValueError
-            If skorch callbacks are given for an ensemble.
+            If there are skorch callbacks and an ensemble.
         """
         if n_models > 1 and self.estimator.callbacks:
             raise ValueError(
@@ -80,7 +80,7 @@ class FitObservers:
     def watch_members(
         self, members: Sequence[ModelFit], trained_state: Callable[[], FittedState]
     ) -> Iterator[None]:
-        """Add the observers of an ensemble, and notify them of its begin and its end.
+        """Add the observers of an ensemble, and notify them when it begins and ends.
 
         Parameters
         ----------
@@ -100,10 +100,10 @@ class FitObservers:
             yield
 
     def _arguments(self) -> dict[str, Any]:
-        """Return what scikit-learn's callbacks are passed."""
+        """Return the arguments of scikit-learn's callbacks."""
         weight = self.data.train.sample_weight
         metadata = None if weight is None else {"sample_weight": weight}
-        # X as it was given: a callback may use its column names or its shape.
+        # The X that was passed to fit: a callback may use its column names or its shape.
         return {"X": self.data.given, "y": self.data.train.y, "metadata": metadata}
 
 

@@ -1,4 +1,4 @@
-"""PathFit: linear models that are weights of the same rows, solved along a path of penalties."""
+"""PathFit: linear models on the same rows with other weights, on a path of penalties."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from skbinary.solvers.full_batch.small_objective import SMALL
 
 @dataclass(frozen=True)
 class PathFit:
-    """A linear model that is solved on a path of penalties, on rows that others share.
+    """A linear model that is solved on a path of penalties, on rows that other models share.
 
     Parameters
     ----------
     dataset : Dataset
         All rows.
     weight : Tensor of shape (n_samples,)
-        Zero for rows that are not in the training set.
+        Weights of the rows: 0 for those that are not in the training set.
     l2 : float
         Strength of the penalty, relative to the mean loss.
     """
@@ -56,14 +56,14 @@ def path_fit(
     data : CheckedData
         All rows.
     chosen : ndarray of int or None
-        Positions of the rows that the fit may use. None for all.
+        Indices of the rows that the fit may use. None for all.
     fold : Fold or None, default=None
-        Which of these are held out.
+        The rows of these to hold out.
 
     Returns
     -------
     PathFit or None
-        None if the model must be solved by its own solver, or is solved faster by it.
+        None if the model must be fitted singly, or if that is faster.
     """
     strength = recipe.path_strength
     if strength is None or (chosen is None and is_small(data.train.X)):
@@ -77,7 +77,7 @@ def path_fit(
 
 
 def is_small(X: Any) -> bool:
-    """Whether linear models on a table are solved one by one."""
+    """Whether linear models on this data are fitted singly, since that is faster."""
     return not sp.issparse(X) and math.prod(np.shape(X)) <= SMALL
 
 
@@ -91,16 +91,16 @@ def _row_weights(
     """Return the weights of all rows, their sum, and the power of two they were divided by."""
     table, classes = data.train, data.classes
     chosen = np.arange(len(table.y)) if chosen is None else chosen
-    labels, given = table.y[chosen], None
+    labels, sample_weight = table.y[chosen], None
     if table.sample_weight is not None:
-        given = check_weight(table.sample_weight[chosen], labels)
+        sample_weight = check_weight(table.sample_weight[chosen], labels)
     if not 0 < np.count_nonzero(labels == classes[1]) < len(labels):
-        find_classes(recipe.estimator_name, labels)  # raises, and names the class that is there
-    per_class = compute_class_weights(recipe.class_weight, classes, labels, given)
+        find_classes(recipe.estimator_name, labels)  # raises an error that names the class
+    per_class = compute_class_weights(recipe.class_weight, classes, labels, sample_weight)
     used = chosen if fold is None else fold.train
     weight = per_class[encode(table.y[used], classes).astype(np.intp)]
     factors = [weight] if table.sample_weight is None else [weight, table.sample_weight[used]]
     weight, exponent = scale_weights(*factors)
-    # A row that was drawn twice counts twice.
-    counted = np.bincount(used, weight, len(table.y))
-    return as_tensor(counted).to(dataset.target), float(weight.sum()), exponent
+    # A row that is in the training set twice counts twice.
+    row_weight = np.bincount(used, weight, len(table.y))
+    return as_tensor(row_weight).to(dataset.target), float(weight.sum()), exponent

@@ -27,8 +27,8 @@ from skbinary.thresholds.decision import positive_index
 from skbinary.thresholds.objectives import Objective, parse_threshold
 
 MINIBATCH_SOLVERS = ("adam", "sgd")
-# From so many rows on early_stopping="auto" stops early: there it improves log loss and ROC AUC on
-# the tables of docs/quality.md. With fewer rows it improves the log loss alone.
+# Minimum number of rows for early_stopping="auto" to stop early: it then improves log loss and ROC
+# AUC on the tables of docs/quality.md. With fewer rows it improves the log loss only.
 ENOUGH_ROWS = 1000
 # What n_iter_no_change="auto" means: scikit-learn's patience, and with early_stopping="auto" that
 # of a single network and of each network of an ensemble. On the tables of docs/quality.md more does
@@ -66,7 +66,7 @@ class Recipe:
         Penalty on the weights, for mini-batch solvers.
     path_strength : float or None
         Strength of the penalty, if a batch of such models may be solved along one path of
-        penalties. None if every model must be solved by its own solver.
+        penalties. None if every model must be fitted singly.
     random_state : RandomState or None
         None where nothing is random.
     fold_random_state : RandomState
@@ -74,7 +74,7 @@ class Recipe:
     n_models : int
         Number of networks of an ensemble. 1 for a single model.
     batch_size : int
-        Rows of a batch, where there are as many.
+        Number of rows of a batch, if there are as many.
     is_auto_batch_size : bool
         Whether the parameter says ``"auto"``.
     shuffle : bool
@@ -92,18 +92,18 @@ class Recipe:
     ensemble_patience : float
         The same for each network of an ensemble.
     auto_patience : float
-        Patience where nothing is validated.
+        Patience without a validation set.
     validation_fraction : float
     scorer : callable or None
         What early stopping monitors. None for the loss.
     objective : Objective or None
-        What the threshold is chosen for. None if it is a number.
+        Objective that the threshold is chosen for. None if it is a number.
     threshold : float
         The decision threshold while training.
     positive : int
         Index of the label that the threshold refers to.
     threshold_parameter, pos_label_parameter : object
-        The parameters as they were given.
+        The parameters of the estimator.
     is_partial : bool
         Whether this is one pass of ``partial_fit``.
     """
@@ -157,7 +157,7 @@ class Recipe:
         return self._for_one(seed, stops_early=early, patience=self.ensemble_patience)
 
     def for_fold(self, seed: int) -> Recipe:
-        """Return the recipe of a model that scores the fold it is not trained on."""
+        """Return the recipe of a model that is trained without a fold, to choose a threshold."""
         return self._for_one(seed, stops_early=False, patience=self.auto_patience, scorer=None)
 
     def _for_one(self, seed: int, **changes: Any) -> Recipe:
@@ -202,10 +202,34 @@ def make_recipe(
     ValueError
         If parameters contradict each other or the data.
     """
-    objective = parse_threshold(estimator.threshold)
-    positive = positive_index(estimator.pos_label, data.classes)
-    if not isinstance(objective, float) and data.validation is not None:
-        _check_can_choose(data)
+    threshold = _threshold_fields(estimator, data)
+    stopping = _stopping_fields(estimator, data, solver, is_partial=is_partial)
+    random_state = _random_state(estimator.random_state) if is_random else None
+    is_auto_batch_size = estimator.batch_size == "auto"
+    return Recipe(
+        estimator_name=type(estimator).__name__,
+        device=resolve_device(estimator.device, data.given),
+        solver=solver,
+        path_strength=None if stopping["stops_early"] else path_strength,
+        random_state=random_state,
+        fold_random_state=_fold_random_state(random_state, estimator.random_state),
+        n_models=n_models,
+        batch_size=_AUTO_BATCH_SIZE if is_auto_batch_size else int(estimator.batch_size),
+        is_auto_batch_size=is_auto_batch_size,
+        shuffle=estimator.shuffle,
+        learning_rate_init=estimator.learning_rate_init,
+        class_weight=estimator.class_weight,
+        is_partial=is_partial,
+        **stopping,
+        **threshold,
+        **makers,
+    )
+
+
+def _stopping_fields(
+    estimator: Any, data: CheckedData, solver: str, *, is_partial: bool
+) -> dict[str, Any]:
+    """Return the fields that say when training stops."""
     scorer = check_monitor(estimator.monitor)
     early = _stops_early(estimator, data, solver, scorer, is_partial=is_partial)
     if scorer is not None and not (early or is_partial) and data.validation is None:
@@ -213,39 +237,34 @@ def make_recipe(
             f"monitor must have validation rows, got monitor={estimator.monitor!r} with "
             "early_stopping=False and no X_val. Set early_stopping=True, or pass X_val and y_val."
         )
-    random_state = _random_state(estimator.random_state) if is_random else None
     max_iter = 1 if is_partial else estimator.max_iter
-    auto = estimator.batch_size == "auto"
-    return Recipe(
-        estimator_name=type(estimator).__name__,
-        device=resolve_device(estimator.device, data.given),
-        solver=solver,
-        path_strength=None if early else path_strength,
-        random_state=random_state,
-        fold_random_state=_fold_random_state(random_state, estimator.random_state),
-        n_models=n_models,
-        batch_size=_AUTO_BATCH_SIZE if auto else int(estimator.batch_size),
-        is_auto_batch_size=auto,
-        shuffle=estimator.shuffle,
-        learning_rate_init=estimator.learning_rate_init,
-        class_weight=estimator.class_weight,
-        max_iter=max_iter,
-        tol=estimator.tol,
-        early_stopping=estimator.early_stopping,
-        stops_early=early,
-        patience=_patience(estimator, max_iter, _LONG_PATIENCE if early else _USUAL_PATIENCE),
-        ensemble_patience=_patience(estimator, max_iter, _ENSEMBLE_PATIENCE),
-        auto_patience=_patience(estimator, max_iter, _USUAL_PATIENCE),
-        validation_fraction=estimator.validation_fraction,
-        scorer=scorer,
-        objective=None if isinstance(objective, float) else objective,
-        threshold=objective if isinstance(objective, float) else _USUAL_THRESHOLD,
-        positive=positive,
-        threshold_parameter=estimator.threshold,
-        pos_label_parameter=estimator.pos_label,
-        is_partial=is_partial,
-        **makers,
-    )
+    return {
+        "max_iter": max_iter,
+        "tol": estimator.tol,
+        "early_stopping": estimator.early_stopping,
+        "stops_early": early,
+        "patience": _patience(estimator, max_iter, _LONG_PATIENCE if early else _USUAL_PATIENCE),
+        "ensemble_patience": _patience(estimator, max_iter, _ENSEMBLE_PATIENCE),
+        "auto_patience": _patience(estimator, max_iter, _USUAL_PATIENCE),
+        "validation_fraction": estimator.validation_fraction,
+        "scorer": scorer,
+    }
+
+
+def _threshold_fields(estimator: Any, data: CheckedData) -> dict[str, Any]:
+    """Return the fields that say what the threshold is, or what it is chosen for."""
+    parsed = parse_threshold(estimator.threshold)
+    is_number = isinstance(parsed, float)
+    positive = positive_index(estimator.pos_label, data.classes)
+    if not is_number and data.validation is not None:
+        _check_can_choose(data)
+    return {
+        "objective": None if is_number else parsed,
+        "threshold": parsed if is_number else _USUAL_THRESHOLD,
+        "positive": positive,
+        "threshold_parameter": estimator.threshold,
+        "pos_label_parameter": estimator.pos_label,
+    }
 
 
 def _stops_early(
@@ -254,13 +273,13 @@ def _stops_early(
     """Whether validation rows decide when to stop. ``"auto"`` depends on the data."""
     if estimator.early_stopping != "auto":
         return bool(estimator.early_stopping)
-    asked = scorer is not None or data.validation is not None
-    enough = len(data.train.y) >= ENOUGH_ROWS or asked
-    return solver in MINIBATCH_SOLVERS and not is_partial and enough
+    is_requested = scorer is not None or data.validation is not None
+    is_useful = is_requested or len(data.train.y) >= ENOUGH_ROWS
+    return solver in MINIBATCH_SOLVERS and not is_partial and is_useful
 
 
 def _patience(estimator: Any, max_iter: int, auto: int) -> float:
-    """Return after how many epochs without improvement training stops."""
+    """Return the number of epochs without improvement before training stops."""
     if estimator.n_iter_no_change != "auto":
         return float(estimator.n_iter_no_change)
     patience = auto if estimator.early_stopping == "auto" else _USUAL_PATIENCE
@@ -269,29 +288,29 @@ def _patience(estimator: Any, max_iter: int, auto: int) -> float:
     return min(patience, max_iter - 1)
 
 
-def _random_state(given: Any) -> np.random.RandomState:
+def _random_state(parameter: Any) -> np.random.RandomState:
     """Return the random state of a fit. None means fresh random numbers.
 
-    They do not come from NumPy's global state, which a fit leaves as it is.
+    They do not come from NumPy's global state, which a fit does not change.
     """
-    if given is None:
+    if parameter is None:
         return np.random.RandomState(np.random.default_rng().integers(2**32))
-    return check_random_state(given)
+    return check_random_state(parameter)
 
 
-def _fold_random_state(random_state: Any, given: Any) -> np.random.RandomState:
+def _fold_random_state(random_state: Any, parameter: Any) -> np.random.RandomState:
     """Return the random state for the folds on which a threshold is chosen.
 
-    It is a copy, so that a fit ends with the same weights as with a number as threshold. Where
-    nothing about a fit is random, its threshold is not, either.
+    It is a copy, so that a fit ends with the same weights as with a number as threshold. If a fit
+    draws no random numbers, its threshold is not random, either.
     """
     if random_state is None:
-        return copy.deepcopy(check_random_state(0 if given is None else given))
+        return copy.deepcopy(check_random_state(0 if parameter is None else parameter))
     return copy.deepcopy(random_state)
 
 
 def _check_can_choose(data: CheckedData) -> None:
-    """Check that a threshold can be chosen on the validation rows that were given."""
+    """Check that a threshold can be chosen on the validation set ``X_val``, if there is one."""
     validation = data.validation
     if validation is None:
         return

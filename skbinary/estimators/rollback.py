@@ -12,9 +12,9 @@ from skbinary.runtime.memory import is_out_of_memory, out_of_memory
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
-# Arguments that other libraries take in fit, and what to write instead.
+# Arguments of fit in other libraries, and what to write instead.
 _NAMES_ELSEWHERE = {
-    "eval_set": "Validation rows are given to fit as X_val and y_val: write "
+    "eval_set": "Pass the validation set as X_val and y_val: write "
     "fit(X, y, X_val=X_val, y_val=y_val).",
     "eval_sample_weight": "Write fit(X, y, X_val=X_val, y_val=y_val, sample_weight_val=weights).",
     "validation_split": "Set the parameters early_stopping=True and validation_fraction.",
@@ -30,12 +30,12 @@ _NAMES_ELSEWHERE["X_val"] = _NAMES_ELSEWHERE["y_val"] = _NAMES_ELSEWHERE["eval_s
 def unchanged_on_error(method: _Method) -> _Method:
     """Decorate a method of an estimator so that an error leaves the estimator unchanged.
 
-    The estimator's attributes are restored when `method` raises anything. The method runs with the
-    default settings of torch and NumPy, and if memory runs out, the error says what to do about it.
+    The estimator's attributes are restored if `method` raises. The method runs with the default
+    settings of torch and NumPy, and if memory runs out, the error says what to do.
     """
-    known = inspect.signature(method).parameters.values()
-    takes_any = any(each.kind is each.VAR_KEYWORD for each in known)
-    names = {each.name for each in known}
+    parameters = inspect.signature(method).parameters.values()
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters)
+    names = {each.name for each in parameters}
 
     @functools.wraps(method)
     def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -57,7 +57,7 @@ def unchanged_on_error(method: _Method) -> _Method:
 
 
 def _unknown_argument(estimator: Any, method: str, name: str) -> str:
-    """Return what to do with an argument that a method does not take."""
+    """Return the message for an argument that a method does not take."""
     advice = _NAMES_ELSEWHERE.get(name, "Leave it out.")
     if name in estimator._get_param_names():
         advice = f"It is a parameter of the estimator: write set_params({name}=...)."

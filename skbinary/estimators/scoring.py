@@ -1,4 +1,4 @@
-"""Logits, probabilities and labels of rows: the only place where they are computed."""
+"""Scorer: the only place where logits and probabilities are computed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from skbinary.runtime.warnings import warn
 # A single row is scored without a thread pool if it takes at most so many multiplications.
 # Measured with MKL: torch multiplies matrices of twice this size on the calling thread.
 _QUICK_PRODUCTS = 1 << 13
-# Writes what logits, of shape (n_rows, n_models), stand for into an array of as many rows.
+# Writes a function of logits, of shape (n_rows, n_models), into an array of as many rows.
 Writer = Callable[[NDArray[np.floating], NDArray[np.floating]], None]
 
 
@@ -44,7 +44,7 @@ def write_probabilities(logits: NDArray[np.floating], out: NDArray[np.floating])
 
 
 def write_probability_of(positive: int) -> Writer:
-    """Return what writes the probability of one class.
+    """Return the function that writes the probability of one class.
 
     Parameters
     ----------
@@ -79,9 +79,9 @@ class Scorer:
     biases : sequence of ndarray of shape (n_out,) or (n_models, n_out)
         Biases of each layer, or none. An ensemble's logit is the mean of those of its models.
     activation : str
-        Name of the function of the hidden layers.
+        Name of the activation function of the hidden layers.
     device : str
-        Where to compute: on the CPU if it is not available.
+        Device to compute on: the CPU if it is not available.
     """
 
     def __init__(
@@ -113,17 +113,17 @@ class Scorer:
     def scores(
         self, rows: Any, write: Writer, n_columns: int, *, exact: bool = False
     ) -> tuple[NDArray[np.floating], bool]:
-        """Compute logits chunk by chunk, and write what becomes of them into a new array.
+        """Compute logits chunk by chunk, and write a function of them into a new array.
 
         Parameters
         ----------
         rows : ndarray, CSR matrix or tensor of shape (n_samples, n_features)
             Checked. float32 rows are scored in float32, all others in float64.
         write : callable(logits, out)
-            Writes to `out`, of shape (n_rows, n_columns), what `logits` stand for.
+            Writes a function of `logits` into `out`, of shape (n_rows, n_columns).
         n_columns : int
         exact : bool, default=False
-            Whether to compute in float64 in any case, as is done where float32 overflows.
+            Whether to compute in float64 in any case. This is done if float32 overflows.
 
         Returns
         -------
@@ -135,9 +135,9 @@ class Scorer:
         single = is_single_precision(rows) and not exact
         dtype = torch.float32 if single else torch.float64
         if dtype == torch.float64 and full_precision(device) != dtype:
-            device = torch.device("cpu")  # where float64 is
+            device = torch.device("cpu")  # which has float64
         kind = np.float32 if single else np.float64
-        # NumPy casts small arrays, and torch adopts them, in half the time of ``Tensor.to``.
+        # Casting small arrays in NumPy takes half the time of ``Tensor.to``.
         weights = [as_tensor(_cast(each, kind), device) for each in self.weights]
         biases = [as_tensor(_cast(each, kind), device) for each in self.biases]
         out = np.empty((rows.shape[0], n_columns), dtype=kind)
@@ -151,7 +151,7 @@ class Scorer:
         if _is_quick(rows, weights, device):
             is_finite = score_chunk(as_rows(rows, device, dtype, convert=False), slice(0, 1))
         else:
-            # Also for a single chunk: a small product that threads share waits for all of them.
+            # Also for a single chunk: torch's own threads would slow down a small product.
             with ThreadPool.on(device) as pool:
                 placed = as_rows(rows, device, dtype, convert=False)
                 chunks = row_chunks(len(out), sum(each[..., 0].numel() for each in weights), device)
@@ -164,7 +164,7 @@ class Scorer:
 
 
 def _is_quick(rows: Any, weights: Sequence[Tensor], device: torch.device) -> bool:
-    """Whether there is a single row, and so few products that torch starts no threads."""
+    """Whether there is a single row, and too few products for torch to start threads."""
     if rows.shape[0] > 1 or type(rows) is not np.ndarray or device.type != "cpu":
         return False
     return sum(each.numel() for each in weights) <= _QUICK_PRODUCTS
@@ -182,19 +182,19 @@ def available_device(name: str) -> torch.device:
 def logits_of(states: Sequence[FittedState], rows: Any) -> NDArray[np.floating]:
     """Return the logits of several models on the same rows.
 
-    Linear models share one product, so that the rows are read once.
+    Linear models share one matrix product, so that the rows are read once.
 
     Parameters
     ----------
     states : sequence of FittedState
-        Fitted on rows of one kind.
+        Fitted to data of the same type.
     rows : ndarray, CSR matrix or tensor of shape (n_samples, n_features)
         Checked, and finite.
 
     Returns
     -------
     ndarray of shape (n_models, n_samples)
-        Up to rounding those of ``decision_function``.
+        Equal to ``decision_function`` up to rounding.
     """
     first = states[0]
     if len(states) == 1 or not all(len(s.weights) == 1 and s.n_models == 1 for s in states):

@@ -1,4 +1,4 @@
-"""A small picture of the loss over the epochs, as SVG that stands alone."""
+"""Loss curves as a small SVG picture, for notebooks."""
 
 from __future__ import annotations
 
@@ -9,53 +9,53 @@ from itertools import groupby
 
 Curve = Sequence[float]
 
-# Vermilion and blue that colour-blind people tell apart, and that are seen on light and on dark.
-# The dashes tell the curves apart in grey.
+# Blue and vermilion are distinct for colour-blind people, on light and on dark backgrounds. The
+# dashes distinguish the curves in greyscale.
 _TRAINING = 'stroke="#0072B2"'
 _VALIDATION = 'stroke="#D55E00" stroke-dasharray="4 2.5"'
 _KEPT = "#D55E00"
 _WIDTH, _HEIGHT = 320, 160
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 310, 24, 128
-# Beyond so many powers of ten a linear axis shows little but the first epochs.
+# If the losses span more powers of ten than this, a linear axis shows only the first epochs.
 _DECADES = 1.5
-_MARGIN = 0.05  # between the curves and the frame, as a share of what they span
-# A picture this small shows no more of them: 250 points lie beside each other.
-_MOST_MEMBERS, _MOST_POINTS, _MOST_OF_A_LINE = 16, 1600, 250
+_MARGIN = 0.05  # between the curves and the frame, as a fraction of the range of the losses
+# The picture is 252 pixels wide between the axes, and more curves or points are not distinct.
+_MAX_MEMBERS, _MAX_POINTS, _MAX_POINTS_PER_CURVE = 16, 1600, 250
 _STYLE = "max-width:100%;height:auto;display:block;margin:0.4em auto 0;font-family:monospace"
 
 
-def sketch(
+def draw_losses(
     training: Sequence[Curve], validation: Sequence[Curve], kept: Sequence[int], unit: str
 ) -> str:
-    """Draw the loss.
+    """Draw loss curves.
 
-    It has no ids, so that several of them do not disturb each other on a page.
+    The picture has no ids, which would have to be unique on a page.
 
     Parameters
     ----------
     training, validation : sequence of sequence of float
-        A curve of each member. No validation curves where nothing was held out.
+        A curve for each ensemble member. No validation curves without a validation set.
     kept : sequence of int
         The epoch of each member, counted from 1, whose weights were kept.
-    unit : str
-        What a step along the curves is called.
+    unit : {"epoch", "iteration"}
+        Unit of the horizontal axis.
 
     Returns
     -------
     str
-        An ``svg`` element, or nothing where there is nothing to draw.
+        An ``svg`` element, or an empty string if there is nothing to draw.
     """
-    groups = [curves[:_MOST_MEMBERS] for curves in (training, validation)]
+    groups = [curves[:_MAX_MEMBERS] for curves in (training, validation)]
     losses = [v for curves in groups for curve in curves for v in curve if math.isfinite(v)]
     if not losses:
         return ""
     n_epochs = max(len(curve) for curves in groups for curve in curves)
     axes = _Axes(losses, n_epochs)
     width = 0.7 if len(training) > 1 else 1.8 if n_epochs > 1 else 5
-    most = min(_MOST_OF_A_LINE, _MOST_POINTS // sum(map(len, groups)))
+    n_points = min(_MAX_POINTS_PER_CURVE, _MAX_POINTS // sum(map(len, groups)))
     lines = [
-        f'<path d="{axes.path(curve, most)}" fill="none" {look} stroke-width="{width}"/>'
-        for curves, look in zip(groups, (_TRAINING, _VALIDATION), strict=True)
+        f'<path d="{axes.path(curve, n_points)}" fill="none" {style} stroke-width="{width}"/>'
+        for curves, style in zip(groups, (_TRAINING, _VALIDATION), strict=True)
         for curve in curves
     ]
     marks = axes.marks(groups[1] or groups[0], kept, 3 if len(training) == 1 else 1.8)
@@ -65,18 +65,18 @@ def sketch(
         f'<svg role="img" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" '
         f'style="{_STYLE}" font-size="11" fill="currentColor" stroke-linecap="round" '
         f'stroke-linejoin="round"><title>{html.escape(title)}</title>'
-        f"<desc>{html.escape(_told(training, validation, kept, unit))}</desc>"
+        f"<desc>{html.escape(_description(training, validation, kept, unit))}</desc>"
         f"{''.join(drawn)}</svg>"
     )
 
 
 class _Axes:
-    """Where numbers lie in the picture.
+    """The axes of the picture, and the positions of losses and epochs.
 
     Parameters
     ----------
     losses : list of float
-        All that are drawn.
+        All losses that are drawn.
     n_epochs : int
     """
 
@@ -93,29 +93,29 @@ class _Axes:
         return math.log10(loss) if self.is_log else loss
 
     def x(self, epoch: int) -> float:
-        share = (epoch - 1) / (self.n_epochs - 1) if self.n_epochs > 1 else 0.5
-        return _LEFT + share * (_RIGHT - _LEFT)
+        fraction = (epoch - 1) / (self.n_epochs - 1) if self.n_epochs > 1 else 0.5
+        return _LEFT + fraction * (_RIGHT - _LEFT)
 
     def y(self, loss: float) -> float:
-        span = self.high - self.low
-        share = (self._scaled(loss) - self.low) / span if span > 0 else 0.5
-        return _BOTTOM - share * (_BOTTOM - _TOP)
+        height = self.high - self.low
+        fraction = (self._scaled(loss) - self.low) / height if height > 0 else 0.5
+        return _BOTTOM - fraction * (_BOTTOM - _TOP)
 
-    def path(self, curve: Curve, most: int) -> str:
-        """Give what draws a curve, with gaps where it is not finite."""
-        stride = max(1, math.ceil((len(curve) - 1) / most))
+    def path(self, curve: Curve, n_points: int) -> str:
+        """Return the path of a curve, with gaps where it is not finite."""
+        stride = max(1, math.ceil((len(curve) - 1) / n_points))
         epochs = sorted({*range(1, len(curve) + 1, stride), len(curve)})
         runs = groupby(epochs, lambda epoch: math.isfinite(curve[epoch - 1]))
-        pieces = ["L".join(self._points(curve, run)) for is_finite, run in runs if is_finite]
-        # A piece of one point is a dot: a line of no length, with round ends.
-        return "".join(f"M{each}" if "L" in each else f"M{each}h0" for each in pieces)
+        lines = ["L".join(self._points(curve, run)) for is_finite, run in runs if is_finite]
+        # A line of one point is a dot: it has no length, and round ends.
+        return "".join(f"M{each}" if "L" in each else f"M{each}h0" for each in lines)
 
     def _points(self, curve: Curve, epochs: Iterator[int]) -> Iterator[str]:
         for epoch in epochs:
             yield f"{self.x(epoch):.1f} {self.y(curve[epoch - 1]):.1f}"
 
     def marks(self, curves: Sequence[Curve], kept: Sequence[int], radius: float) -> list[str]:
-        """Mark the epochs that were kept."""
+        """Return the marks of the epochs that were kept."""
         drawn = []
         for curve, epoch in zip(curves, kept, strict=False):
             if 1 <= epoch <= len(curve) and math.isfinite(curve[epoch - 1]):
@@ -127,7 +127,7 @@ class _Axes:
         return drawn
 
     def frame(self, unit: str) -> Iterator[str]:
-        """Draw the axes and their numbers."""
+        """Return the lines and labels of the axes."""
         yield f'<path d="M{_LEFT} {_TOP}V{_BOTTOM}H{_RIGHT}" fill="none" {_FAINT} opacity="0.6"/>'
         for tick, label in self.ticks:
             y = self.y(tick)
@@ -147,8 +147,8 @@ _FAINT = 'stroke="currentColor" stroke-width="1"'
 def _legend(has_validation: bool, has_marks: bool) -> Iterator[str]:
     entries = [("training", _TRAINING)] + [("validation", _VALIDATION)] * has_validation
     x = _LEFT
-    for label, look in entries:
-        yield f'<path d="M{x} 10h16" fill="none" {look} stroke-width="1.8"/>'
+    for label, style in entries:
+        yield f'<path d="M{x} 10h16" fill="none" {style} stroke-width="1.8"/>'
         yield f'<text x="{x + 21}" y="13.5">{label}</text>'
         x += 30 + 7 * len(label)
     if has_marks:
@@ -157,7 +157,7 @@ def _legend(has_validation: bool, has_marks: bool) -> Iterator[str]:
 
 
 def _steps(low: float, high: float) -> list[tuple[float, str]]:
-    """Give a few round numbers between two others."""
+    """Return a few round numbers between two others, with their labels."""
     if not high > low:
         return [(low, f"{low:.3g}")]
     rough = (high - low) / 4
@@ -165,15 +165,15 @@ def _steps(low: float, high: float) -> list[tuple[float, str]]:
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough)
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [(i * step, _told_number(i * step, digits)) for i in range(first, last + 1)]
+    return [(i * step, _tick_label(i * step, digits)) for i in range(first, last + 1)]
 
 
-def _told_number(value: float, digits: int) -> str:
+def _tick_label(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if digits < 6 and abs(value) < 1e5 else f"{value:.3g}"
 
 
 def _decades(low: float, high: float) -> list[tuple[float, str]]:
-    """Give a few powers of ten between two numbers, with a half or two where they are near."""
+    """Return powers of ten between two numbers, and 2 and 5 times them if those are few."""
     first, last = math.ceil(math.log10(low)), math.floor(math.log10(high))
     stride = math.ceil((last - first + 1) / 5)
     ticks = [10.0**k for k in range(first, last + 1, stride)]
@@ -182,21 +182,20 @@ def _decades(low: float, high: float) -> list[tuple[float, str]]:
     return [(tick, f"{tick:.3g}") for tick in ticks if low <= tick <= high]
 
 
-def _told(
+def _description(
     training: Sequence[Curve], validation: Sequence[Curve], kept: Sequence[int], unit: str
 ) -> str:
-    """Say what is drawn, for those who do not see it."""
-    said = [f"{len(training)} members."] if len(training) > 1 else []
+    """Describe the picture, for screen readers."""
+    sentences = [f"{len(training)} ensemble members."] if len(training) > 1 else []
     for name, curves in (("Training", training), ("Validation", validation)):
         if curves:
-            ends = (_mean([curve[at] for curve in curves if curve]) for at in (0, -1))
-            start, end = ends
-            said.append(f"{name} loss from {start:.3g} to {end:.3g}.")
+            start, end = (_mean([curve[i] for curve in curves if curve]) for i in (0, -1))
+            sentences.append(f"{name} loss from {start:.3g} to {end:.3g}.")
     if kept:
         first, last = min(kept), max(kept)
         which = f"{first}" if first == last else f"{first} to {last}"
-        said.append(f"The weights of {unit} {which} were kept.")
-    return " ".join(said)
+        sentences.append(f"The weights of {unit} {which} were kept.")
+    return " ".join(sentences)
 
 
 def _mean(values: Sequence[float]) -> float:

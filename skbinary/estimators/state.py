@@ -19,26 +19,26 @@ Curves = dict[str, list[float]]
 class FittedState:
     """Everything that a fit has learned.
 
-    One model, or an ensemble of K models of one shape. Nothing in it is changed in place: a new
-    threshold, for example, makes a new state.
+    One model, or an ensemble of K models of one shape. It is immutable: a new threshold, for
+    example, makes a new state.
 
     Parameters
     ----------
     classes : ndarray of shape (2,)
-        The labels, sorted.
+        The labels in sorted order.
     weights : tuple of ndarray of shape (n_in, n_out) or (n_models, n_in, n_out)
         Weights of each layer, the last of which gives the logit. Those of a linear model may be a
         sparse matrix.
     biases : tuple of ndarray of shape (n_out,) or (n_models, n_out)
         Biases of each layer. Empty without intercepts.
     activation : str
-        Name of the function of the hidden layers.
+        Name of the activation function of the hidden layers.
     dropout : tuple of float
         Dropout rate of each hidden layer in training.
     solver : str
         The solver that was used, never ``"auto"``.
     device : str
-        Where the model was trained.
+        Device that the model was trained on.
     curves : tuple of dict of list of float
         The curves of each model: ``loss``, ``objective``, ``learning_rate``, ``seconds`` and so on.
     n_iter : tuple of int
@@ -46,25 +46,25 @@ class FittedState:
     best_epoch : tuple of int
         The epoch, counted from 1 over all fits, whose weights were kept, for each model.
     stop_reason : tuple of str or None
-        Why the training of each model ended. None while it is under way.
+        Why training of each model stopped. None during training.
     stopped_early : bool
         Whether validation rows decided when to stop.
     n_seen : int
-        Training rows seen by the mini-batch solvers: the most of any model.
+        Number of training rows that a mini-batch solver has seen: the maximum over the models.
     threshold : float
         The decision threshold.
     threshold_parameter, pos_label_parameter : object
         The parameters ``threshold`` and ``pos_label`` for which the threshold was set.
     threshold_curve : dict of ndarray or None
-        All thresholds that were compared, if one was chosen.
+        The thresholds that were compared, if one was chosen for an objective.
     threshold_interval : tuple of (float, float) or None
-        Where the choice falls in 90% of bootstrap resamples.
+        Interval that contains the chosen threshold in 90% of bootstrap resamples.
     oof_logits : ndarray of shape (n_samples,) or None
         The logit of each training row by the ensemble member that was not trained on it.
     oof_loss : float or None
-        Their mean log loss, in nats.
+        Their mean log loss, in nats per unit of weight.
     optimizer_state : dict or None
-        What the optimizer keeps between calls of ``partial_fit``.
+        State of the optimizer between calls of ``partial_fit``.
     """
 
     classes: NDArray[np.generic]
@@ -103,11 +103,11 @@ class FittedState:
 
     @property
     def layers(self) -> list[tuple[int, int]]:
-        """Inputs and outputs of each layer."""
+        """Number of inputs and of outputs of each layer."""
         return [(each.shape[-2], each.shape[-1]) for each in self.weights]
 
     def model(self, k: int) -> FittedState:
-        """Return one model of an ensemble, without what belongs to the ensemble as a whole."""
+        """Return one model of an ensemble, without threshold and out-of-fold logits."""
         return replace(
             self,
             weights=tuple(each[k] for each in self.weights),
@@ -153,11 +153,11 @@ class FittedState:
         ]
 
     def dense_weights(self) -> tuple[NDArray[Any], ...]:
-        """Return the weights as arrays, also where they are a sparse matrix."""
+        """Return the weights as arrays, also if they are a sparse matrix."""
         return tuple(each.toarray() if sp.issparse(each) else each for each in self.weights)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields by their names, which is what files hold."""
+        """Return the fields by name, for pickles."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 

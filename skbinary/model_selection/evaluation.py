@@ -139,7 +139,7 @@ class Evaluation:
         return [job for job in jobs.values() if self._plan_job(job)]
 
     def _plan_job(self, job: Job) -> bool:
-        """Get the models of a job ready for training, and return whether there are any."""
+        """Prepare the models of a job for training, and return whether there are any."""
         with collecting() as collected:
             try:
                 with one_torch_thread():
@@ -229,7 +229,7 @@ class Evaluation:
     def _fitted_tasks(self, job: Job) -> list[tuple[Task, Job, float]]:
         """Return the tasks of a trained job that can be scored, each with its fit time."""
         ensemble = job.ensemble
-        if ensemble.error is None and ensemble.must_fit_alone:
+        if ensemble.error is None and ensemble.needs_single_fit:
             self._single_tasks.update(job.tasks)
             return []
         error = ensemble.error

@@ -335,10 +335,7 @@ def test_set_callbacks_on_an_old_scikit_learn_raises():
     )
 
 
-X_VAL = (
-    "Validation rows are given to fit as X_val and y_val: write fit(X, y, X_val=X_val, "
-    "y_val=y_val)."
-)
+X_VAL = "Pass the validation set as X_val and y_val: write fit(X, y, X_val=X_val, y_val=y_val)."
 
 
 @pytest.mark.parametrize(

@@ -126,8 +126,8 @@ def test_compressed_products_equal_those_of_the_dense_table(n_models, own_rows, 
     generator = torch.Generator().manual_seed(0)
     width, size, n_features = 9, 300, table.shape[1]
     gap = 2 * width if aligned else 1
-    room = torch.randn(n_models, n_features * width + gap, generator=generator)
-    weights = room[:, : n_features * width].view(n_models, n_features, width)
+    memory = torch.randn(n_models, n_features * width + gap, generator=generator)
+    weights = memory[:, : n_features * width].view(n_models, n_features, width)
     bias = torch.randn(n_models, 1, width, generator=generator)
     orders = [torch.randperm(N_ROWS, generator=generator) for _ in range(n_models)]
     where = torch.stack(orders if own_rows else orders[:1])

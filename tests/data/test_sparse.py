@@ -56,7 +56,7 @@ def test_sparse_container_is_unchanged(make):
 
 @pytest.fixture
 def dense_rows(monkeypatch):
-    """Count the rows of every piece of a sparse table that is made dense, in short spans.
+    """Count the rows of every chunk of a sparse table that is made dense, in small chunks.
 
     Products of all pairs of rows, or of columns, are square, and dense by nature.
     """

@@ -1,4 +1,4 @@
-"""Members: several networks that leave out a fold each, and are one classifier."""
+"""An ensemble of K networks, each trained without its own fold."""
 
 import pickle
 import warnings
@@ -32,14 +32,14 @@ X, Y = make_classification(400, 8, n_informative=5, flip_y=0.2, random_state=0)
 
 
 def members(n_members=3, **params):
-    """Make a small classifier of several members."""
+    """Make a small ensemble."""
     params = {"max_iter": 12, "batch_size": 50, "random_state": 0, **params}
     return TorchMLPClassifier((6,), n_members=n_members, **params)
 
 
 @pytest.fixture
 def folds(monkeypatch):
-    """Give the folds of every fit."""
+    """Return the folds of every fit."""
     made, original = [], SplittableRows.folds
 
     def noted(*args):
@@ -51,8 +51,8 @@ def folds(monkeypatch):
 
 
 @pytest.fixture
-def stacks(monkeypatch):
-    """Count the models of every stack."""
+def batch_sizes(monkeypatch):
+    """Count the models of every batch."""
     sizes, original = [], BatchedMiniBatch.__init__
 
     def noted(self, architecture, starts, *args, **kwargs):
@@ -68,14 +68,14 @@ def logits_of(member, rows):
     return (hidden @ member["coefs_1"].astype(float) + member["intercepts_1"])[:, 0]
 
 
-def test_logit_is_the_mean_of_the_members():
+def test_logit_is_the_mean_of_the_ensemble_members():
     model = members().fit(X, Y)
     each = [logits_of(member, X) for member in model.members_]
     assert_allclose(model.decision_function(X), np.mean(each, axis=0), atol=1e-10)
     assert np.ptp(each, axis=0).max() > 0.1
 
 
-def test_attributes_have_a_leading_member_axis():
+def test_fitted_attributes_have_a_leading_member_axis():
     model = members().fit(X, Y)
     assert [each.shape for each in model.coefs_] == [(3, 8, 6), (3, 6, 1)]
     assert [each.shape for each in model.intercepts_] == [(3, 6), (3, 1)]
@@ -85,7 +85,7 @@ def test_attributes_have_a_leading_member_axis():
         assert epoch == 1 + int(np.argmin(curve))
 
 
-def test_one_member_is_a_usual_classifier():
+def test_n_members_1_is_a_single_network():
     model = members(1).fit(X, Y)
     assert model.coefs_[0].shape == (8, 6)
     assert isinstance(model.loss_curve_[0], float)
@@ -93,11 +93,16 @@ def test_one_member_is_a_usual_classifier():
     assert_array_equal(model.members_[0]["coefs_0"], model.coefs_[0])
 
 
-@pytest.mark.parametrize("n_rows", [400, 389])  # folds of one size, and of two
-@pytest.mark.parametrize("weighs", [False, True])
-@pytest.mark.parametrize("solver", ["adam", "sgd"])
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_member_is_a_fit_on_the_rows_outside_of_its_fold(n_rows, weighs, solver, dropout, folds):
+@pytest.mark.parametrize(
+    ("n_rows", "weighs", "solver", "dropout"),
+    [
+        (400, False, "adam", 0.3),
+        (400, True, "sgd", 0.0),
+        (389, True, "adam", 0.0),  # folds of two sizes
+        (389, False, "sgd", 0.3),
+    ],
+)
+def test_ensemble_member_equals_a_fit_without_its_fold(n_rows, weighs, solver, dropout, folds):
     rows, labels = X[:n_rows], Y[:n_rows]
     weight = np.random.default_rng(0).uniform(0.5, 2, n_rows) if weighs else None
     settings = {"solver": solver, "learning_rate": "invscaling" if solver == "sgd" else "constant"}
@@ -116,7 +121,7 @@ def test_member_is_a_fit_on_the_rows_outside_of_its_fold(n_rows, weighs, solver,
         assert_allclose(model.validation_loss_curve_[k], alone.validation_loss_curve_, atol=1e-6)
 
 
-def test_every_row_is_left_out_by_one_member_of_its_own(folds):
+def test_every_row_is_left_out_by_one_ensemble_member(folds):
     model = members(7).fit(X, Y)
     own = np.concatenate([fold.held_out for fold in folds[0]])
     assert_array_equal(np.sort(own), np.arange(len(Y)))
@@ -128,17 +133,17 @@ def test_every_row_is_left_out_by_one_member_of_its_own(folds):
         assert_allclose(model.oof_decision_function_[fold.held_out], expected, atol=1e-10)
 
 
-def test_members_share_stacks_though_their_folds_differ_by_a_row(stacks, folds):
+def test_ensemble_with_folds_of_two_sizes_trains_one_batch(batch_sizes, folds):
     members(7, early_stopping=True).fit(X[:389], Y[:389])
     assert len({len(fold.train) for fold in folds[0]}) == 2
-    assert sum(stacks) == 7
-    assert len(stacks) == 1
+    assert sum(batch_sizes) == 7
+    assert len(batch_sizes) == 1
 
 
 @pytest.mark.parametrize(
     ("hidden", "sizes"), [((4,), [8]), ((100, 80), [4, 4]), ((150, 130), [2] * 4)]
 )
-def test_members_are_cut_into_stacks_by_their_size_whatever_the_number_of_threads(
+def test_ensemble_is_split_into_batches_by_size_for_any_number_of_threads(
     hidden, sizes, monkeypatch
 ):
     original, found = batching._train_minibatches, []
@@ -160,7 +165,7 @@ def test_members_are_cut_into_stacks_by_their_size_whatever_the_number_of_thread
         torch.set_num_threads(before)
 
 
-def test_no_label_reaches_the_logit_of_its_own_row(monkeypatch, folds):
+def test_out_of_fold_logit_does_not_depend_on_the_label_of_its_row(monkeypatch, folds):
     members().fit(X, Y)
     fixed, y = folds[0], Y.copy()
     monkeypatch.setattr(SplittableRows, "folds", lambda *args: fixed)
@@ -180,13 +185,13 @@ def test_oof_loss_is_the_weighted_log_loss():
     assert model.oof_loss_ == pytest.approx(log_loss(Y, probability, sample_weight=weight))
 
 
-def test_rows_without_weight_are_scored_by_all():
+def test_out_of_fold_logit_of_a_row_without_weight_is_the_mean():
     weight = np.r_[np.zeros(30), np.ones(len(Y) - 30)]
     model = members().fit(X, Y, weight)
     assert_allclose(model.oof_decision_function_[:30], model.decision_function(X[:30]), atol=1e-12)
 
 
-def test_given_validation_rows_are_shared():
+def test_validation_set_is_shared_by_the_ensemble_members():
     model = members().fit(X[:300], Y[:300], X_val=X[300:], y_val=Y[300:])
     assert not hasattr(model, "oof_decision_function_")
     assert len(model.validation_loss_curve_) == 3
@@ -194,15 +199,16 @@ def test_given_validation_rows_are_shared():
 
 
 @pytest.mark.parametrize(("n_rare", "n_members"), [(2, 2), (1, 1)])
-def test_fewer_rare_rows_than_members_is_fewer_members(n_rare, n_members):
+def test_fewer_rare_rows_than_n_members_warns_and_trains_fewer(n_rare, n_members):
     y = (np.arange(100) < n_rare).astype(int)
-    with pytest.warns(UserWarning, match=rf"rarer class, {n_rare}, got 5\. {n_members} "):
+    message = rf"rarer class, {n_rare}, got 5\. The number of networks is {n_members}\.$"
+    with pytest.warns(UserWarning, match=message):
         model = members(5).fit(X[:100], y)
     assert model.n_members_ == n_members
     assert model.predict_proba(X).shape == (400, 2)
 
 
-def test_members_pickle_and_clone():
+def test_ensemble_pickles_and_clones():
     model = members().fit(X, Y)
     again = pickle.loads(pickle.dumps(model))
     assert_array_equal(again.decision_function(X), model.decision_function(X))
@@ -210,7 +216,7 @@ def test_members_pickle_and_clone():
     assert_array_equal(fitted.oof_decision_function_, model.oof_decision_function_)
 
 
-def test_warm_start_goes_on_with_every_member():
+def test_warm_start_continues_every_ensemble_member():
     model = members(warm_start=True, early_stopping=False, max_iter=2, n_iter_no_change=2)
     first = [member["coefs_0"].copy() for member in model.fit(X, Y).members_]
     losses = [curve[-1] for curve in model.loss_curve_]
@@ -221,7 +227,7 @@ def test_warm_start_goes_on_with_every_member():
         assert not np.array_equal(model.members_[k]["coefs_0"], first[k])
 
 
-def test_warm_start_with_another_count_of_members_is_told():
+def test_warm_start_with_another_n_members_raises():
     model = members(warm_start=True).fit(X, Y).set_params(n_members=2)
     with pytest.raises(ValueError, match=r"n_members must be 3 to continue .* got 2"):
         model.fit(X, Y)
@@ -240,12 +246,12 @@ def test_module_and_net_predict_without_dropout():
     model = members(dropout=0.5).fit(X, Y)
     assert not any(each.training for each in model.module_.modules())
     net = model.net_
-    for _ in range(2):  # also once they were asked before
+    for _ in range(2):  # also after a first prediction
         assert_allclose(net.predict_proba(X), model.predict_proba(X), atol=1e-5)
         assert not any(each.training for each in net.module_.modules())
 
 
-def test_net_goes_on_training_with_dropout_and_predicts_without():
+def test_net_trains_with_dropout_and_predicts_without():
     net = members(dropout=0.5).fit(X, Y).net_
     before = net.predict_proba(X)
     net.partial_fit(X, Y)
@@ -263,20 +269,20 @@ def test_module_has_contiguous_parameters_with_memory_of_their_own():
         assert each.untyped_storage().nbytes() == each.nbytes
 
 
-def test_members_without_stopping_train_all_epochs():
+def test_ensemble_without_early_stopping_trains_all_epochs():
     model = members(early_stopping=False, max_iter=5, n_iter_no_change=5).fit(X, Y)
     assert [len(curve) for curve in model.loss_curve_] == [5, 5, 5]
     assert model.validation_loss_curve_ is None
     assert len(model.oof_decision_function_) == 400
 
 
-def test_members_of_lbfgs_are_trained_beside_each_other():
+def test_ensemble_with_lbfgs_trains():
     model = members(solver="lbfgs", max_iter=30).fit(X, Y)
     assert model.coefs_[0].shape == (3, 8, 6)
     assert model.oof_loss_ < 0.8
 
 
-def test_members_on_a_gpu_are_one_stack(monkeypatch):
+def test_ensemble_on_a_gpu_is_one_batch(monkeypatch):
     planned, original = [], batching._split_group
     monkeypatch.setattr(
         batching,
@@ -288,8 +294,8 @@ def test_members_on_a_gpu_are_one_stack(monkeypatch):
     on_gpu = [replace(m, recipe=replace(m.recipe, device=torch.device("cuda"))) for m in models]
     for spreads in (False, True):
         assert [len(each) for each in original(on_gpu, 1e9, spreads=spreads)] == [8]
-    room = 5 * max(model.n_bytes for model in on_gpu)
-    assert [len(each) for each in original(on_gpu, room, spreads=False)] == [5, 3]
+    max_bytes = 5 * max(model.n_bytes for model in on_gpu)
+    assert [len(each) for each in original(on_gpu, max_bytes, spreads=False)] == [5, 3]
 
 
 @pytest.mark.gpu
@@ -315,16 +321,16 @@ def n_missed(history):
     return missed
 
 
-@pytest.mark.parametrize("given", [{}, {"X_val": X[300:], "y_val": Y[300:]}])
 @pytest.mark.parametrize(
-    ("params", "patience"),
+    ("params", "patience", "given"),
     [
-        ({}, 5),
-        ({"n_iter_no_change": 7}, 7),
-        ({"early_stopping": True}, 10),
+        ({}, 5, {}),
+        ({}, 5, {"X_val": X[300:], "y_val": Y[300:]}),
+        ({"n_iter_no_change": 7}, 7, {}),
+        ({"early_stopping": True}, 10, {"X_val": X[300:], "y_val": Y[300:]}),
     ],
 )
-def test_members_left_to_themselves_forgive_five_epochs(params, patience, given):
+def test_ensemble_members_have_a_patience_of_five_epochs_by_default(params, patience, given):
     rows = slice(300) if given else slice(None)
     model = members(learning_rate_init=0.02, max_iter=200).set_params(**params)
     model.fit(X[rows], Y[rows], **given)
@@ -332,7 +338,7 @@ def test_members_left_to_themselves_forgive_five_epochs(params, patience, given)
 
 
 @pytest.mark.parametrize("patience", [10, np.inf])
-def test_members_with_a_patience_of_all_epochs_train_for_all_of_them(patience):
+def test_ensemble_with_a_patience_of_all_epochs_trains_all_epochs(patience):
     model = members(max_iter=10, n_iter_no_change=patience)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -340,18 +346,18 @@ def test_members_with_a_patience_of_all_epochs_train_for_all_of_them(patience):
     assert [len(history["loss"]) for history in model.history_] == [10] * 3
 
 
-def test_members_in_a_search_score_as_alone(stacks):
+def test_ensembles_in_a_search_score_as_single_fits(batch_sizes):
     grid = {"alpha": [1e-4, 1.0], "learning_rate_init": [1e-3, 1e-2]}
     ours = VectorizedGridSearchCV(members(), grid, cv=3, scoring="neg_log_loss", refit=False)
     ours.fit(X, Y)
-    assert sum(stacks) == 4 * 3 * 3
+    assert sum(batch_sizes) == 4 * 3 * 3
     assert ours.cv_results_["fit_mode"].tolist() == ["batched"] * 4
     theirs = GridSearchCV(members(), grid, cv=3, scoring="neg_log_loss", refit=False).fit(X, Y)
     name = "mean_test_score"
     assert_allclose(ours.cv_results_[name], theirs.cv_results_[name], atol=1e-9)
 
 
-def test_rows_are_held_once(monkeypatch):
+def test_ensemble_members_share_the_memory_of_the_rows(monkeypatch):
     seen, original = [], BatchedMiniBatch.__init__
 
     def noted(self, architecture, starts, setups, *args, **kwargs):
@@ -364,17 +370,17 @@ def test_rows_are_held_once(monkeypatch):
     assert len(set(seen)) == 1
 
 
-def test_callbacks_with_members_are_told():
+def test_callbacks_with_n_members_raise():
     with pytest.raises(ValueError, match="callbacks must be None with n_members above 1"):
         members(callbacks=[EpochTimer()]).fit(X, Y)
 
 
-def test_no_members_is_told():
+def test_n_members_0_raises():
     with pytest.raises(ValueError, match="'n_members' parameter of TorchMLPClassifier must be an"):
         members(0).fit(X, Y)
 
 
-def test_partial_fit_with_members_is_not_there():
+def test_partial_fit_with_n_members_is_unavailable():
     with pytest.raises(AttributeError) as caught:
         members(2).partial_fit(X, Y)
     assert "n_members=1" in str(caught.value.__cause__ or caught.value)

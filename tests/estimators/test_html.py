@@ -1,8 +1,9 @@
-"""How the classifiers look in a notebook, and where their diagrams link to."""
+"""The HTML of estimators in a notebook, and its links to the reference."""
 
 import re
 import subprocess
 import sys
+from copy import copy
 from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
@@ -20,13 +21,14 @@ from sklearn.utils import estimator_html_repr
 from sklearn.utils.fixes import parse_version
 
 from skbinary import (
+    StopReason,
     TorchLogisticClassifier,
     TorchMLPClassifier,
     VectorizedGridSearchCV,
     VectorizedRandomizedSearchCV,
 )
 from skbinary.estimators import html as html_state
-from skbinary.estimators.sparkline import sketch
+from skbinary.estimators.sparkline import draw_losses
 
 STATE = "<summary>Fitted state</summary>"
 X, Y = make_classification(200, n_features=5, random_state=0)
@@ -41,12 +43,12 @@ def network(**parameters):
 
 
 @pytest.fixture(scope="module")
-def plain():
+def fitted():
     return network(early_stopping=True).fit(X, Y)
 
 
 @pytest.fixture(scope="module")
-def crowd():
+def ensemble():
     return network(n_members=3, threshold={"recall": 0.9}).fit(X, Y)
 
 
@@ -62,7 +64,7 @@ FITTED = [
 
 
 class _Reader(HTMLParser):
-    """Reads the fitted state as a user does: its rows."""
+    """Read the cells of the tables in a page."""
 
     def __init__(self):
         super().__init__()
@@ -106,37 +108,44 @@ def picture_in(text):
     return ElementTree.fromstring(svg)
 
 
-# -- what it says -------------------------------------------------------------------------------
+# -- the fitted state ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("model", FITTED, ids=lambda m: type(m).__name__)
 def test_fitted_classifier_shows_parameters_state_and_curve(model):
-    told = clone(model).fit(X, Y)._repr_html_()
-    assert told.count("<summary>Parameters</summary>") == 1
-    assert told.count(STATE) == 1
-    assert told.count("<svg role") == 1
-    assert told.index("Parameters</summary>") < told.index(STATE)
+    own = clone(model).fit(X, Y)
+    page = own._repr_html_()
+    assert page.count("<summary>Parameters</summary>") == 1
+    assert page.count(STATE) == 1
+    assert page.count("<svg role") == 1
+    assert page.index("Parameters</summary>") < page.index(STATE)
+    # The state can stand in any page: it has no ids, scripts or resources.
+    state = state_of(own)
+    reader = read(state)
+    assert reader.ids == []
+    assert not {"script", "style", "link", "img", "use", "a"} & set(reader.tags)
+    assert not re.search(r"https?:|url\(|\son\w+=", state)
 
 
 @pytest.mark.parametrize(
     "model", [TorchLogisticClassifier(), network()], ids=lambda m: type(m).__name__
 )
-def test_classifier_that_is_not_fitted_shows_its_parameters_alone(model):
-    told = model._repr_html_()
-    assert "<summary>Parameters</summary>" in told
-    assert STATE not in told
-    assert "<svg role" not in told
+def test_unfitted_classifier_shows_its_parameters_only(model):
+    page = model._repr_html_()
+    assert "<summary>Parameters</summary>" in page
+    assert STATE not in page
+    assert "<svg role" not in page
 
 
-def test_state_tells_how_the_training_went(plain):
-    rows, kept = rows_of(plain), plain.best_epoch_
-    assert rows["device_"] == plain.device_
-    assert rows["n_iter_"] == f"{plain.n_iter_} epochs"
+def test_state_shows_the_results_of_training(fitted):
+    rows, kept = rows_of(fitted), fitted.best_epoch_
+    assert rows["device_"] == fitted.device_
+    assert rows["n_iter_"] == f"{fitted.n_iter_} epochs"
     assert rows["best_epoch_"] == str(kept)
-    assert rows["stop_reason_"] == plain.stop_reason_
+    assert rows["stop_reason_"] == fitted.stop_reason_.description
     assert rows["threshold_"] == "0.5"
-    assert rows["loss_curve_"] == f"{plain.loss_curve_[kept - 1]:.4g} at epoch {kept}"
-    expected = f"{plain.validation_loss_curve_[kept - 1]:.4g} at epoch {kept}"
+    assert rows["loss_curve_"] == f"{fitted.loss_curve_[kept - 1]:.4g} at epoch {kept}"
+    expected = f"{fitted.validation_loss_curve_[kept - 1]:.4g} at epoch {kept}"
     assert rows["validation_loss_curve_"] == expected
 
 
@@ -147,63 +156,65 @@ def test_state_of_full_batch_solver_counts_iterations():
     assert "validation_loss_curve_" not in rows
 
 
-def test_state_of_members_tells_their_count_spans_and_averages(crowd):
-    rows = rows_of(crowd)
-    losses = [c[k - 1] for c, k in zip(crowd.loss_curve_, crowd.best_epoch_, strict=True)]
+def test_state_of_an_ensemble_shows_its_size_and_averages(ensemble):
+    rows = rows_of(ensemble)
+    losses = [c[k - 1] for c, k in zip(ensemble.loss_curve_, ensemble.best_epoch_, strict=True)]
     assert rows["n_members_"] == "3"
     assert rows["loss_curve_"] == f"{np.mean(losses):.4g} at the best epochs, on average"
-    assert rows["stop_reason_"] == "max_iter was reached"
+    assert rows["stop_reason_"] == StopReason.MAX_ITER.description
 
 
-def test_state_of_members_that_stopped_for_several_reasons_counts_them(crowd):
-    model = clone(crowd).fit(X, Y)
-    model.stop_reason_ = ["a", "b", "a"]
-    assert rows_of(model)["stop_reason_"] == "2 members: a; 1 member: b"
+def test_state_of_an_ensemble_counts_the_stop_reasons(ensemble):
+    model = copy(ensemble)
+    model._state = replace(ensemble._state, stop_reason=("max_iter", "callback", "max_iter"))
+    assert rows_of(model)["stop_reason_"] == (
+        f"2 members: {StopReason.MAX_ITER.description} 1 member: {StopReason.CALLBACK.description}"
+    )
 
 
-def test_state_of_chosen_threshold_tells_what_for_and_how_sure(crowd):
-    rows, (low, high) = rows_of(crowd), crowd.threshold_interval_
-    assert rows["threshold_"] == f"{crowd.threshold_:.4g}, chosen for {{'recall': 0.9}}"
+def test_state_of_a_chosen_threshold_shows_objective_and_interval(ensemble):
+    rows, (low, high) = rows_of(ensemble), ensemble.threshold_interval_
+    assert rows["threshold_"] == f"{ensemble.threshold_:.4g}, chosen for {{'recall': 0.9}}"
     assert rows["threshold_interval_"] == f"{low:.4g} to {high:.4g}, in 90% of resamples"
 
 
-def test_state_of_tuned_threshold_tells_that_it_was_chosen(plain):
-    model = clone(plain).fit(X, Y).tune_threshold(X, Y, "f1")
+def test_state_of_a_tuned_threshold_says_chosen(fitted):
+    model = copy(fitted).tune_threshold(X, Y, "f1")
     assert rows_of(model)["threshold_"] == f"{model.threshold_:.4g}, chosen"
 
 
-def test_state_tells_the_threshold_that_was_set_after_fit(crowd):
-    model = clone(crowd).fit(X, Y).set_params(threshold=0.25)
+def test_state_shows_a_threshold_set_after_fit(ensemble):
+    model = copy(ensemble).set_params(threshold=0.25)
     rows = rows_of(model)
     assert rows["threshold_"] == "0.25"
     assert "threshold_interval_" not in rows
 
 
-def test_state_tells_that_an_objective_set_after_fit_is_not_in_force(crowd):
-    model = clone(crowd).fit(X, Y).set_params(threshold="f1")
-    assert rows_of(model)["threshold_"] == "none yet for 'f1', which was set after fit"
+def test_state_of_an_objective_set_after_fit_says_not_chosen(ensemble):
+    model = copy(ensemble).set_params(threshold="f1")
+    assert rows_of(model)["threshold_"] == "not chosen for 'f1', which was set after fit"
 
 
-def test_state_tells_a_metric_of_ones_own_by_its_name():
+def test_state_of_a_callable_objective_shows_its_name():
     def right(y_true, y_pred, *, sample_weight=None):
         return float(np.mean(y_true == y_pred))
 
     assert rows_of(network(threshold=right).fit(X, Y))["threshold_"].endswith("chosen for right")
 
 
-def test_state_after_partial_fit_tells_both_counts():
+def test_state_after_partial_fit_shows_both_counts():
     model = network()
     for _ in range(3):
         model.partial_fit(X, Y, classes=[0, 1])
-    assert rows_of(model)["n_iter_"] == "1 epoch in the last fit, 3 in all"
+    assert rows_of(model)["n_iter_"] == "1 epoch in the last fit, 3 in total"
 
 
 # -- where it is shown --------------------------------------------------------------------------
 
 
-def test_pipeline_shows_the_state_of_its_classifier(plain):
-    told = make_pipeline(StandardScaler(), clone(plain)).fit(X, Y)._repr_html_()
-    assert told.count(STATE) == told.count("<svg role") == 1
+def test_pipeline_shows_the_state_of_its_classifier(fitted):
+    page = make_pipeline(StandardScaler(), clone(fitted)).fit(X, Y)._repr_html_()
+    assert page.count(STATE) == page.count("<svg role") == 1
 
 
 @pytest.mark.parametrize("kind", SEARCHES)
@@ -222,30 +233,30 @@ def test_search_shows_the_state_of_its_best_classifier(kind):
         lambda m: StackingClassifier([("a", m), ("b", clone(m))], cv=2),
     ],
 )
-def test_other_estimators_around_a_classifier_are_shown(make):
+def test_meta_estimator_of_a_classifier_is_shown(make):
     assert "TorchLogisticClassifier" in make(TorchLogisticClassifier()).fit(X, Y)._repr_html_()
 
 
-def test_estimator_html_repr_shows_the_state(plain):
-    assert STATE in estimator_html_repr(plain)
-    assert STATE in plain._repr_mimebundle_()["text/html"]
+def test_estimator_html_repr_shows_the_state(fitted):
+    assert STATE in estimator_html_repr(fitted)
+    assert STATE in fitted._repr_mimebundle_()["text/html"]
 
 
 @pytest.mark.skipif(not SHOWS_ATTRIBUTES, reason="scikit-learn shows them from 1.9 on")
-def test_table_of_attributes_leaves_out_what_the_state_tells(plain):
-    told = plain._repr_html_()
-    cells = read(told).cells
-    for name in rows_of(plain):
+def test_table_of_attributes_omits_those_of_the_state(fitted):
+    page = fitted._repr_html_()
+    cells = read(page).cells
+    for name in rows_of(fitted):
         assert sum(cell.strip() == name for cell in cells) == 1
     assert sum(cell.strip() == "coefs_" for cell in cells) == 1
 
 
 @pytest.mark.skipif(not SHOWS_ATTRIBUTES, reason="scikit-learn shows them from 1.9 on")
-def test_table_of_attributes_of_an_odd_model_is_whole(plain):
-    model = clone(plain).fit(X, Y)
-    model.best_epoch_ = "odd"
+def test_table_of_attributes_of_an_invalid_state_shows_the_other_attributes(fitted):
+    model = copy(fitted)
+    model._state = replace(fitted._state, best_epoch="text")
     assert state_of(model) == ""
-    assert any(cell.strip() == "device_" for cell in read(model._repr_html_()).cells)
+    assert any(cell.strip() == "n_features_in_" for cell in read(model._repr_html_()).cells)
 
 
 def test_picture_loads_neither_skorch_nor_matplotlib():
@@ -259,7 +270,7 @@ def test_picture_loads_neither_skorch_nor_matplotlib():
     assert (answer.stdout.strip(), answer.stderr) == ("[]", "")
 
 
-# -- it never fails, and never breaks out -------------------------------------------------------
+# -- invalid states and markup -------------------------------------------------------
 
 
 def deletions(model):
@@ -273,21 +284,21 @@ def test_model_without_an_attribute_is_shown(name):
     assert "<summary>Parameters</summary>" in model._repr_html_()
 
 
-@pytest.mark.parametrize("value", [None, "odd", [], {}, 7, [None], [[]], np.zeros((2, 2))])
 @pytest.mark.parametrize("name", ["curves", "best_epoch", "n_iter", "threshold", "weights"])
-def test_model_with_an_odd_attribute_is_shown(name, value):
-    model = network(early_stopping=True).fit(X, Y)
-    model._state = replace(model._state, **{name: value})
-    assert "<summary>Parameters</summary>" in model._repr_html_()
+def test_model_with_an_invalid_attribute_is_shown(fitted, name):
+    model = copy(fitted)
+    for value in (None, "text", [], {}, 7, [None], [[]], np.zeros((2, 2))):
+        model._state = replace(fitted._state, **{name: value})
+        assert "<summary>Parameters</summary>" in model._repr_html_()
 
 
-def test_model_with_an_odd_parameter_is_shown(plain):
-    model = clone(plain).fit(X, Y)
+def test_model_with_an_invalid_parameter_is_shown(fitted):
+    model = copy(fitted)
     model.threshold, model.solver = [0.1, 0.2], None
     assert "<summary>Parameters</summary>" in model._repr_html_()
 
 
-def test_texts_are_escaped(plain):
+def test_state_escapes_markup(fitted):
     class Odd:
         def __repr__(self):
             return "<script>repr"
@@ -296,7 +307,7 @@ def test_texts_are_escaped(plain):
         """Be no metric at all."""
 
     metric.__name__ = "<script>name"
-    model = clone(plain).fit(X, Y)
+    model = copy(fitted)
     odd = {"device": "<script>device & 'more'", "threshold_interval": (0.1, 0.2)}
     model._state = replace(model._state, **odd)
     for odd in (Odd(), metric):
@@ -308,28 +319,19 @@ def test_texts_are_escaped(plain):
         assert "<script>" not in state_of(model)
 
 
-@pytest.mark.parametrize("model", FITTED, ids=lambda m: type(m).__name__)
-def test_state_has_no_ids_scripts_or_resources(model):
-    told = state_of(clone(model).fit(X, Y))
-    reader = read(told)
-    assert reader.ids == []
-    assert not {"script", "style", "link", "img", "use", "a"} & set(reader.tags)
-    assert not re.search(r"https?:|url\(|\son\w+=", told)
+def test_state_is_balanced_markup(ensemble):
+    ElementTree.fromstring(state_of(ensemble))  # which reads no other
 
 
-def test_state_is_balanced_markup(crowd):
-    ElementTree.fromstring(state_of(crowd))  # which reads no other
-
-
-def test_display_of_text_shows_text(plain):
+def test_display_of_text_shows_text(fitted):
     with sklearn.config_context(display="text"):
-        assert "text/html" not in plain._repr_mimebundle_()
+        assert "text/html" not in fitted._repr_mimebundle_()
 
 
-def test_showing_a_model_changes_nothing(plain):
-    before = dict(vars(plain))
-    plain._repr_html_()
-    assert vars(plain) == before
+def test_repr_html_leaves_the_model_unchanged(fitted):
+    before = dict(vars(fitted))
+    fitted._repr_html_()
+    assert vars(fitted) == before
 
 
 # -- the picture --------------------------------------------------------------------------------
@@ -339,24 +341,24 @@ def lines_in(svg):
     return [each for each in svg.iter("path") if each.get("stroke", "").startswith("#")]
 
 
-def test_picture_says_what_it_shows(plain):
-    svg = picture_in(state_of(plain))
+def test_picture_has_a_title_and_a_description(fitted):
+    svg = picture_in(state_of(fitted))
     assert svg.get("role") == "img"
     assert svg[0].tag == "title"
-    assert svg[0].text == f"Loss over {plain.n_iter_} epochs"
+    assert svg[0].text == f"Loss over {fitted.n_iter_} epochs"
     assert svg[1].tag == "desc"
-    assert f"The weights of epoch {plain.best_epoch_} were kept." in svg[1].text
+    assert f"The weights of epoch {fitted.best_epoch_} were kept." in svg[1].text
 
 
-def test_picture_of_members_has_a_line_for_each(crowd):
-    svg = picture_in(state_of(crowd))
+def test_picture_of_an_ensemble_has_a_line_for_each_member(ensemble):
+    svg = picture_in(state_of(ensemble))
     thin = [each for each in lines_in(svg) if each.get("stroke-width") == "0.7"]
     assert len(thin) == 2 * 3
-    assert "3 members." in svg[1].text
+    assert "3 ensemble members." in svg[1].text
 
 
 def test_picture_marks_the_best_epoch_on_the_validation_curve():
-    svg = ElementTree.fromstring(sketch([[3.0, 2.0, 1.0]], [[3.0, 1.5, 2.5]], [2], "epoch"))
+    svg = ElementTree.fromstring(draw_losses([[3.0, 2.0, 1.0]], [[3.0, 1.5, 2.5]], [2], "epoch"))
     mark = next(each for each in svg.iter("circle") if each.get("r") == "3")
     dashed = next(each for each in lines_in(svg) if each.get("stroke-dasharray"))
     assert f"L{mark.get('cx')} {mark.get('cy')}L" in dashed.get("d")
@@ -364,12 +366,12 @@ def test_picture_marks_the_best_epoch_on_the_validation_curve():
 
 @pytest.mark.parametrize(("last", "is_log"), [(0.5, False), (0.001, True), (0.0, False)])
 def test_picture_is_logarithmic_over_decades(last, is_log):
-    assert ("log scale" in sketch([[1.0, 0.9, last]], [], [3], "epoch")) == is_log
+    assert ("log scale" in draw_losses([[1.0, 0.9, last]], [], [3], "epoch")) == is_log
 
 
 @pytest.mark.parametrize("curve", [[], [NAN], [float("inf"), NAN]])
 def test_picture_of_nothing_finite_is_none(curve):
-    assert sketch([curve], [], [1], "epoch") == ""
+    assert draw_losses([curve], [], [1], "epoch") == ""
 
 
 @pytest.mark.parametrize(
@@ -389,7 +391,7 @@ def test_picture_of_nothing_finite_is_none(curve):
     ids=lambda curve: f"{curve[0]} to {curve[-1]}",
 )
 def test_picture_of_any_curve_is_small_and_inside_its_frame(curve):
-    text = sketch([curve], [], [len(curve)], "iteration")
+    text = draw_losses([curve], [], [len(curve)], "iteration")
     svg = ElementTree.fromstring(text)
     assert len(text) < 10_000
     assert "nan" not in text.replace("nan to", "").lower()
@@ -399,13 +401,13 @@ def test_picture_of_any_curve_is_small_and_inside_its_frame(curve):
             assert 0 <= float(y) <= 160
 
 
-def test_picture_of_many_members_stays_small():
+def test_picture_of_a_large_ensemble_stays_small():
     curves = [list(np.geomspace(1, 0.3, 5000)) for _ in range(300)]
-    assert len(sketch(curves, curves, [5000] * 300, "epoch")) < 40_000
+    assert len(draw_losses(curves, curves, [5000] * 300, "epoch")) < 40_000
 
 
 def test_picture_has_gaps_where_a_curve_is_not_finite():
-    svg = ElementTree.fromstring(sketch([[0.5, 0.4, NAN, 0.3]], [], [4], "epoch"))
+    svg = ElementTree.fromstring(draw_losses([[0.5, 0.4, NAN, 0.3]], [], [4], "epoch"))
     assert lines_in(svg)[0].get("d").count("M") == 2
 
 
@@ -427,8 +429,12 @@ def test_without_a_site_there_is_no_link(model, monkeypatch):
     assert "href" not in model._repr_html_()
 
 
-@pytest.mark.parametrize("address", ["https://site.example/dev", "https://site.example/dev/"])
-@pytest.mark.parametrize("model", ALL_KINDS, ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize(
+    ("model", "address"),
+    list(
+        zip(ALL_KINDS, ["https://site.example/dev", "https://site.example/dev/"] * 2, strict=True)
+    ),
+)
 def test_with_a_site_the_diagram_links_to_the_reference(model, address, monkeypatch):
     monkeypatch.setattr(html_state, "SITE", address)
     page = f"https://site.example/dev/reference/skbinary.{type(model).__name__}.html"
@@ -436,7 +442,7 @@ def test_with_a_site_the_diagram_links_to_the_reference(model, address, monkeypa
     assert f'href="{page}' in model._repr_html_()
 
 
-def test_classes_of_others_do_not_link_to_the_site(monkeypatch):
+def test_subclass_outside_the_package_has_no_link(monkeypatch):
     class Mine(TorchLogisticClassifier):
         """A class of somebody else."""
 
@@ -444,6 +450,6 @@ def test_classes_of_others_do_not_link_to_the_site(monkeypatch):
     assert Mine()._get_doc_link() == ""
 
 
-def test_scikit_learn_without_these_hooks_would_show_no_less(plain, monkeypatch):
+def test_repr_html_without_hooks_of_scikit_learn_shows_the_state(fitted, monkeypatch):
     monkeypatch.delattr(BaseEstimator, "_get_fitted_attr_html", raising=False)
-    assert STATE in plain._repr_html_()
+    assert STATE in fitted._repr_html_()

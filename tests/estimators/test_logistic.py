@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from itertools import cycle
 
 import numpy as np
 import pytest
@@ -32,19 +33,19 @@ def peer_of(**params):
 
 @pytest.mark.parametrize("solver", FULL_BATCH)
 @pytest.mark.parametrize(
-    "params",
+    ("params", "weighted", "sparse"),
     [
-        {},
-        {"C": 0.01},
-        {"C": 100.0},
-        {"fit_intercept": False},
-        {"class_weight": "balanced"},
-        {"class_weight": {0: 3.0}},
+        ({}, False, False),
+        ({}, True, True),
+        ({"C": 0.01}, False, True),
+        ({"C": 100.0}, True, False),
+        ({"fit_intercept": False}, False, False),
+        ({"fit_intercept": False}, True, True),
+        ({"class_weight": "balanced"}, True, False),
+        ({"class_weight": {0: 3.0}}, False, True),
     ],
     ids=str,
 )
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("sparse", [False, True])
 def test_optimum_equals_logistic_regression(data, solver, params, weighted, sparse):
     X, y = data
     weight = np.random.default_rng(0).uniform(0, 2, len(y)) if weighted else None
@@ -95,7 +96,7 @@ def test_auto_solver_suits_the_width(n_features, solver):
     assert TorchLogisticClassifier(max_iter=1000).fit(X, y).solver_ == solver
 
 
-def test_auto_solver_few_rows_is_newton_in_their_space():
+def test_auto_solver_few_rows_is_dual_newton():
     X, y = make_classification(60, 2000, random_state=0)
     model = TorchLogisticClassifier(tol=1e-10).fit(X, y)
     peer = LogisticRegression(tol=1e-10, max_iter=10000).fit(X, y)
@@ -136,7 +137,7 @@ def test_columns_permuted_permutes_coef(data):
     np.testing.assert_allclose(permuted.coef_, model.coef_[:, order], rtol=1e-8)
 
 
-def test_warm_start_goes_on_from_the_optimum(data):
+def test_warm_start_continues_from_the_optimum(data):
     X, y = data
     model = TorchLogisticClassifier(solver="lbfgs", warm_start=True, max_iter=1000, tol=1e-6)
     cold = model.fit(X, y).n_iter_[0]
@@ -184,10 +185,17 @@ def test_predict_threshold_at_the_ends(data, threshold, share):
     assert model.predict(X, threshold=threshold).mean() == share
 
 
-@pytest.mark.parametrize("sparse", [False, True])
-@pytest.mark.parametrize("l1_ratio", [0.3, 1.0])
-@pytest.mark.parametrize("C", [0.02, 1.0])
-@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize(
+    ("sparse", "l1_ratio", "C", "fit_intercept"),
+    [
+        (False, 0.3, 0.02, True),
+        (False, 1.0, 1.0, False),
+        (False, 0.3, 1.0, False),
+        (True, 1.0, 0.02, True),
+        (True, 0.3, 1.0, True),
+        (True, 1.0, 0.02, False),
+    ],
+)
 def test_elastic_net_equals_saga(sparse, l1_ratio, C, fit_intercept):
     X, y = make_classification(300, 12, n_informative=4, flip_y=0.2, random_state=0)
     params = {"C": C, "l1_ratio": l1_ratio, "fit_intercept": fit_intercept}
@@ -225,7 +233,7 @@ def test_elastic_net_strong_penalty_leaves_the_intercept_only(data):
     assert model.intercept_[0] == pytest.approx(np.log(y.mean() / (1 - y.mean())))
 
 
-def test_elastic_net_with_another_solver_says_so(data):
+def test_elastic_net_with_another_solver_raises(data):
     X, y = data
     message = (
         "solver must be 'auto' or 'prox-newton' with an l1_ratio above 0, got 'lbfgs' with "
@@ -239,9 +247,11 @@ def test_elastic_net_with_another_solver_says_so(data):
 PEER_SOLVERS = ["liblinear", "newton-cd", "newton-cg", "sag", "saga"]
 
 
-@pytest.mark.parametrize("solver", PEER_SOLVERS)
-@pytest.mark.parametrize(("n_features", "used"), [(12, "newton-cholesky"), (501, "lbfgs")])
-def test_solver_named_as_in_scikit_learn_does_what_auto_does(solver, n_features, used):
+@pytest.mark.parametrize(
+    ("solver", "n_features", "used"),
+    [*((each, 12, "newton-cholesky") for each in PEER_SOLVERS), ("saga", 501, "lbfgs")],
+)
+def test_solver_of_scikit_learn_equals_auto(solver, n_features, used):
     X, y = make_classification(600, n_features, flip_y=0.2, random_state=0)
     model = TorchLogisticClassifier(solver=solver, max_iter=1000).fit(X, y)
     auto = TorchLogisticClassifier(max_iter=1000).fit(X, y)
@@ -253,7 +263,7 @@ def test_solver_named_as_in_scikit_learn_does_what_auto_does(solver, n_features,
     ("solver", "l1_ratio"),
     [("liblinear", 1.0), ("saga", 0.5), ("saga", 1.0), ("newton-cd", 0.5)],
 )
-def test_solver_named_as_in_scikit_learn_takes_its_l1_ratios(solver, l1_ratio):
+def test_solver_of_scikit_learn_accepts_its_l1_ratios(solver, l1_ratio):
     X, y = make_classification(300, 12, n_informative=4, flip_y=0.2, random_state=0)
     model = TorchLogisticClassifier(solver=solver, l1_ratio=l1_ratio, C=0.02).fit(X, y)
     assert model.solver_ == "prox-newton"
@@ -263,7 +273,7 @@ def test_solver_named_as_in_scikit_learn_takes_its_l1_ratios(solver, l1_ratio):
 @pytest.mark.parametrize(
     ("solver", "l1_ratio"), [("liblinear", 0.5), ("sag", 1.0), ("newton-cg", 0.5)]
 )
-def test_solver_named_as_in_scikit_learn_refuses_its_l1_ratios(solver, l1_ratio, data):
+def test_solver_of_scikit_learn_rejects_other_l1_ratios(solver, l1_ratio, data):
     with pytest.raises(ValueError, match="l1_ratio above 0") as caught:
         TorchLogisticClassifier(solver=solver, l1_ratio=l1_ratio).fit(*data)
     assert str(caught.value) == (
@@ -280,7 +290,7 @@ def test_solver_of_scikit_learn_is_accepted_whatever_its_name(data):
     assert np.all(search.cv_results_["mean_test_score"] > 0.9)
 
 
-def test_partial_fit_with_a_solver_of_scikit_learn_says_that_it_has_no_batches(data):
+def test_partial_fit_with_a_full_batch_solver_of_scikit_learn_is_unavailable(data):
     with pytest.raises(AttributeError, match="partial_fit") as caught:
         TorchLogisticClassifier(solver="saga").partial_fit(*data)
     assert str(caught.value.__cause__) == (
@@ -289,7 +299,7 @@ def test_partial_fit_with_a_solver_of_scikit_learn_says_that_it_has_no_batches(d
     )
 
 
-def test_sparsify_keeps_all_that_a_fitted_model_does(data):
+def test_sparsify_changes_no_prediction(data):
     X, y = data
     model = TorchLogisticClassifier(l1_ratio=1.0, C=0.1, warm_start=True, tol=1e-10).fit(X, y)
     peer = LogisticRegression(l1_ratio=1.0, C=0.1, solver="saga").fit(X, y).sparsify()
@@ -307,7 +317,7 @@ def test_sparsify_keeps_all_that_a_fitted_model_does(data):
     assert "stop_reason_" in model._repr_html_()
     assert model.densify() is model
     np.testing.assert_array_equal(model.coef_, dense)
-    model.sparsify().fit(X, y)  # goes on from the optimum, where there is nothing left to do
+    model.sparsify().fit(X, y)  # continues from the optimum
     assert model.n_iter_[0] == 1
     np.testing.assert_allclose(model.coef_, dense, atol=1e-8)
 
@@ -322,7 +332,7 @@ def test_sparsify_between_calls_of_partial_fit_changes_nothing(data):
 
 
 @pytest.mark.parametrize("method", ["sparsify", "densify"])
-def test_sparsify_before_fit_says_that_it_is_not_fitted(method):
+def test_sparsify_before_fit_raises(method):
     with pytest.raises(NotFittedError, match="must be fitted before"):
         getattr(TorchLogisticClassifier(), method)()
 
@@ -333,6 +343,15 @@ def test_elastic_net_no_coefficient_enters_and_no_intercept_gives_zeros(data):
     assert np.all(model.coef_ == 0)
     assert model.stop_reason_ == "converged"
     np.testing.assert_array_equal(model.predict_proba(X), 0.5)
+
+
+SOLVERS = [{}, {"solver": "lbfgs"}, {"l1_ratio": 0.5}]
+FLAGS = [(False, True), (True, False), (True, True), (False, False)]
+
+
+def in_turns(cases):
+    """Return each case with two flags, whose four pairs take turns."""
+    return [(case, *pair) for case, pair in zip(cases, cycle(FLAGS), strict=False)]
 
 
 DEGENERATE = {
@@ -346,12 +365,12 @@ DEGENERATE = {
 }
 
 
-@pytest.mark.parametrize("name", DEGENERATE)
-@pytest.mark.parametrize("sparse", [False, True])
-@pytest.mark.parametrize("fit_intercept", [False, True])
-@pytest.mark.parametrize("settings", [{}, {"solver": "lbfgs"}, {"l1_ratio": 1e-12}], ids=str)
+@pytest.mark.parametrize("settings", SOLVERS, ids=str)
+@pytest.mark.parametrize(("name", "sparse", "fit_intercept"), in_turns(DEGENERATE))
 def test_fit_degenerate_table_equals_logistic_regression(name, sparse, fit_intercept, settings):
     X = DEGENERATE[name]
+    if "l1_ratio" in settings:
+        settings = {"l1_ratio": 1e-12}
     y = np.arange(len(X)) % 2
     model = TorchLogisticClassifier(tol=1e-10, fit_intercept=fit_intercept, **settings)
     model.fit(sp.csr_array(X) if sparse else X, y)
@@ -371,12 +390,10 @@ def test_search_rows_of_zeros_score_as_chance(sparse, settings):
     assert np.all(search.best_estimator_.coef_ == 0)
 
 
-@pytest.mark.parametrize("size", [1e155, 1e200, 1e300, 1.7e308])
-@pytest.mark.parametrize("shape", [(60, 3), (60, 80)])
-@pytest.mark.parametrize("sparse", [False, True])
-@pytest.mark.parametrize("settings", [{}, {"solver": "lbfgs"}, {"l1_ratio": 0.5}], ids=str)
-def test_fit_squares_that_overflow_say_to_scale(size, shape, sparse, settings):
-    X = np.random.default_rng(0).standard_normal(shape)
+@pytest.mark.parametrize("settings", SOLVERS, ids=str)
+@pytest.mark.parametrize(("size", "sparse", "is_wide"), in_turns([1e155, 1e200, 1e300, 1.7e308]))
+def test_fit_squares_that_overflow_raises_with_advice(size, sparse, is_wide, settings):
+    X = np.random.default_rng(0).standard_normal((60, 80 if is_wide else 3))
     X[::5, :2] = size
     model = TorchLogisticClassifier(**settings)
     with pytest.raises(DivergedError) as caught:
@@ -390,7 +407,7 @@ def test_fit_squares_that_overflow_say_to_scale(size, shape, sparse, settings):
 
 
 @pytest.mark.parametrize("n_rows", [60, 30_000])
-def test_search_squares_that_overflow_give_nan_where_that_is_asked_for(n_rows):
+def test_search_squares_that_overflow_fail_every_fit(n_rows):
     X = np.random.default_rng(0).standard_normal((n_rows, 3))
     X[::5, 0] = 1e300
     search = VectorizedGridSearchCV(
@@ -400,9 +417,10 @@ def test_search_squares_that_overflow_give_nan_where_that_is_asked_for(n_rows):
         search.fit(X, np.arange(n_rows) % 2)  # all of them have failed
 
 
-@pytest.mark.parametrize("sparse", [False, True])
-@pytest.mark.parametrize("shape", [(200, 5), (40, 60), (3000, 40)])
-@pytest.mark.parametrize("settings", [{}, {"solver": "lbfgs"}, {"l1_ratio": 0.5}], ids=str)
+@pytest.mark.parametrize(
+    ("shape", "sparse"), [((200, 5), True), ((40, 60), False), ((1000, 30), False)]
+)
+@pytest.mark.parametrize("settings", SOLVERS, ids=str)
 def test_fit_without_tol_converges_and_does_not_warn(shape, sparse, settings):
     X, y = make_classification(*shape, flip_y=0.2, random_state=0)
     model = TorchLogisticClassifier(tol=0, max_iter=1000, **settings)
@@ -424,7 +442,7 @@ def test_search_without_tol_does_not_warn(data):
 
 
 def with_time_stamps(n_rows=400):
-    """Rows of which one column is a time in milliseconds, and the same with it centered."""
+    """Return rows in which one column is a time in milliseconds, and the rows with it centered."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n_rows, 6))
     y = (X[:, 0] + rng.standard_normal(n_rows) > 0).astype(int)
@@ -434,8 +452,9 @@ def with_time_stamps(n_rows=400):
     return stamps, X, y
 
 
-@pytest.mark.parametrize("C", [1.0, np.inf])
-@pytest.mark.parametrize("kind", ["array", "float32", "memmap"])
+@pytest.mark.parametrize(
+    ("kind", "C"), [("array", np.inf), ("float32", 1.0), ("memmap", np.inf), ("memmap", 1.0)]
+)
 @pytest.mark.parametrize(
     "settings",
     [{}, {"l1_ratio": 0.5}, {"l1_ratio": 1.0}, {"solver": "lbfgs", "max_iter": 1000}],
@@ -463,12 +482,13 @@ def test_fit_column_far_from_zero_equals_the_centered_one(settings, kind, C, tmp
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
-@pytest.mark.parametrize("offset", [1e6, 1e9, 1e12])
-@pytest.mark.parametrize("shape", [(200, 4), (30, 50)])
-@pytest.mark.parametrize("settings", [{}, {"l1_ratio": 0.5}, {"solver": "lbfgs"}], ids=str)
+@pytest.mark.parametrize(
+    ("shape", "offset"), [((200, 4), 1e6), ((200, 4), 1e12), ((30, 50), 1e9), ((30, 50), 1e12)]
+)
+@pytest.mark.parametrize("settings", SOLVERS, ids=str)
 def test_fit_all_columns_far_from_zero_equals_the_centered_ones(settings, shape, offset):
     X, y = make_classification(*shape, flip_y=0.2, random_state=0)
-    X = (X + offset) - offset  # what is left of the digits
+    X = (X + offset) - offset  # the digits that the offset leaves
     model = TorchLogisticClassifier(tol=1e-7, max_iter=1000, **settings).fit(X + offset, y)
     peer = TorchLogisticClassifier(tol=1e-7, max_iter=1000, **settings).fit(X, y)
     np.testing.assert_allclose(model.coef_, peer.coef_, atol=1e-4)
@@ -488,13 +508,13 @@ def test_search_column_far_from_zero_has_the_scores_of_the_centered_one(n_rows):
     np.testing.assert_allclose(of_stamps.cv_results_["mean_test_score"], expected, rtol=1e-4)
 
 
-def test_warm_start_column_far_from_zero_goes_on_from_the_optimum():
+def test_warm_start_column_far_from_zero_continues_from_the_optimum():
     stamps, _, y = with_time_stamps()
     model = TorchLogisticClassifier(solver="lbfgs", warm_start=True, max_iter=1000).fit(stamps, y)
     assert model.fit(stamps, y).n_iter_[0] <= 2
 
 
-def test_early_stopping_column_far_from_zero_validates_on_the_rows_as_they_are():
+def test_early_stopping_column_far_from_zero_validates_on_the_original_rows():
     stamps, _, y = with_time_stamps()
     model = TorchLogisticClassifier(solver="lbfgs", early_stopping=True, monitor="loss")
     model.fit(stamps[:300], y[:300], X_val=stamps[300:], y_val=y[300:])
@@ -503,7 +523,7 @@ def test_early_stopping_column_far_from_zero_validates_on_the_rows_as_they_are()
 
 
 @pytest.mark.parametrize("far", [1e5, -30.0])
-@pytest.mark.parametrize("settings", [{}, {"solver": "lbfgs"}, {"l1_ratio": 0.5}], ids=str)
+@pytest.mark.parametrize("settings", SOLVERS, ids=str)
 def test_warm_start_from_a_bad_solution_reaches_the_optimum(settings, far):
     X, y = make_classification(400, 5, flip_y=0.2, random_state=0)
     params = {"tol": 1e-8, "max_iter": 300, **settings}

@@ -117,7 +117,7 @@ def test_early_stopping_restores_the_best_weights(data):
     assert model.best_loss_ is None
 
 
-def test_validation_rows_without_early_stopping_are_only_watched(data):
+def test_validation_set_without_early_stopping_changes_no_weights(data):
     X, y = data
     params = {"max_iter": 5, "n_iter_no_change": 5, "random_state": 0, "early_stopping": False}
     watched = TorchMLPClassifier(**params).fit(X, y, X_val=X[:50], y_val=y[:50])
@@ -151,7 +151,7 @@ def test_dropout_is_off_when_scoring(data):
     model = TorchMLPClassifier(dropout=0.5, max_iter=5, n_iter_no_change=5, random_state=0)
     model.fit(X, y)
     np.testing.assert_array_equal(model.predict_proba(X), model.predict_proba(X))
-    # The running loss of a thinned network is above that of the whole one.
+    # The training loss is computed with dropout, and so above that of the predictions.
     assert log_loss(y, model.predict_proba(X)) < model.loss_
 
 
@@ -190,7 +190,7 @@ def test_partial_fit_follows_mlp_classifier(data):
     assert model.t_ == peer.t_
 
 
-def test_partial_fit_batch_of_one_class_is_learnt_from(data):
+def test_partial_fit_on_one_class_raises_its_probability(data):
     X, y = data
     model = TorchMLPClassifier((5,), random_state=0).partial_fit(X, y, classes=[0, 1])
     before = model.predict_proba(X[y == 1])[:, 1].mean()
@@ -199,7 +199,7 @@ def test_partial_fit_batch_of_one_class_is_learnt_from(data):
     assert model.predict_proba(X[y == 1])[:, 1].mean() > before
 
 
-def test_warm_start_goes_on_with_weights_and_curves(data):
+def test_warm_start_continues_weights_and_curves(data):
     X, y = data
     model = TorchMLPClassifier(warm_start=True, max_iter=4, n_iter_no_change=4, random_state=0)
     first = model.fit(X, y).loss_
@@ -217,7 +217,7 @@ def test_warm_start_other_layers_is_an_error(data):
         model.set_params(hidden_layer_sizes=(6,)).fit(X, y)
 
 
-# The last step takes these weights to where float32 overflows in the logits alone.
+# After the last step the weights are finite in float32, and the logits overflow.
 OVERSHOOTING = {
     "activation": "leaky_relu",
     "weight_decay": 1e10,
@@ -249,14 +249,14 @@ def test_fit_validation_loss_that_is_not_finite_diverges():
         TorchMLPClassifier((4, 4), **OVERSHOOTING).fit(X, y, X_val=X, y_val=y)
 
 
-def test_fit_members_whose_logits_overflow_diverge():
+def test_fit_ensemble_whose_logits_overflow_diverges():
     with pytest.raises(DivergedError, match="must stay"):
         TorchMLPClassifier((4, 4), n_members=2, early_stopping=False, **OVERSHOOTING).fit(
             *ten_rows()
         )
 
 
-def test_partial_fit_logits_that_overflow_diverges_and_changes_nothing():
+def test_partial_fit_logits_that_overflow_diverges_and_keeps_the_model():
     X, y = ten_rows()
     model = TorchMLPClassifier((4, 4), learning_rate_init=0.01, random_state=0)
     before = model.partial_fit(X, y, classes=[0, 1]).predict_proba(X)
@@ -281,9 +281,9 @@ def test_search_logits_that_overflow_score_nan():
 def test_logit_bound_of_random_weights_holds_for_all_rows(activation, fit_intercept):
     shape = Architecture(5, (7, 3), activation, fit_intercept=fit_intercept)
     generator = torch.Generator().manual_seed(0)
-    stack = ModelBatch(shape, 3 * torch.randn(2, shape.n_parameters, generator=generator))
+    models = ModelBatch(shape, 3 * torch.randn(2, shape.n_parameters, generator=generator))
     rows = 2 * torch.rand(1000, 5, generator=generator) - 1
-    assert float(stack.logits(DenseBatch(rows)).abs().max()) <= stack.logit_bound()
+    assert float(models.logits(DenseBatch(rows)).abs().max()) <= models.logit_bound()
 
 
 def test_scores_that_overflow_in_float32_are_those_of_float64():
@@ -324,7 +324,7 @@ def test_patience_is_the_number_given(n_iter_no_change, early_stopping, patience
 
 
 @pytest.mark.parametrize("kind", [TorchMLPClassifier, TorchLogisticClassifier])
-def test_patience_without_end_trains_for_all_epochs_and_does_not_warn(kind):
+def test_infinite_patience_trains_all_epochs_and_does_not_warn(kind):
     X, y = make_classification(1200, flip_y=0.3, random_state=0)
     model = kind(solver="adam", max_iter=40, n_iter_no_change=np.inf, early_stopping=True)
     with warnings.catch_warnings():

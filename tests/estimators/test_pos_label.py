@@ -197,7 +197,7 @@ def test_fit_string_labels_with_a_positive_majority_warns():
         (SWAPPED, {"threshold": "f1"}),
     ],
 )
-def test_fit_other_labels_warn_of_nothing(y, params):
+def test_fit_other_labels_does_not_warn(y, params):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fitted(MODELS["logistic"], y, **params)
@@ -217,5 +217,5 @@ def test_fit_one_positive_row_warns_and_keeps_the_default(model, n_rows):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         one = clone(model).set_params(threshold={"recall": 0.9}).fit(X[:n_rows], y)
-    assert any("must have two rows of each class" in str(each.message) for each in caught)
+    assert any("must be two rows of each class" in str(each.message) for each in caught)
     assert one.threshold_ == 0.5

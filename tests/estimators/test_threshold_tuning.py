@@ -219,11 +219,16 @@ def test_tune_threshold_error_leaves_the_model_unchanged(objective, rows, messag
 
 
 @pytest.mark.parametrize(
-    "threshold",
-    ["f2", "roc_auc", {"recal": 0.9}, {"recall": 2}, {"cost_fp": 1}, {"cost_fp": 0, "cost_fn": 0}],
-    ids=str,
+    ("kind", "threshold"),
+    [
+        (TorchLogisticClassifier, "f2"),
+        (TorchLogisticClassifier, "roc_auc"),
+        (TorchLogisticClassifier, {"recal": 0.9}),
+        (TorchMLPClassifier, {"recall": 2}),
+        (TorchMLPClassifier, {"cost_fp": 1}),
+        (TorchMLPClassifier, {"cost_fp": 0, "cost_fn": 0}),
+    ],
 )
-@pytest.mark.parametrize("kind", [TorchLogisticClassifier, TorchMLPClassifier])
 def test_fit_bad_objective_is_an_error_before_training(kind, threshold):
     model = kind(threshold=threshold)
     with pytest.raises(ValueError, match="threshold"):
@@ -232,7 +237,7 @@ def test_fit_bad_objective_is_an_error_before_training(kind, threshold):
 
 
 def test_fit_one_row_of_a_class_warns_and_keeps_the_default():
-    with pytest.warns(UserWarning, match="must have two rows of each class"):
+    with pytest.warns(UserWarning, match="must be two rows of each class"):
         model = TorchLogisticClassifier(threshold="f1").fit(X[:20], np.arange(20) == 3)
     assert model.threshold_ == 0.5
     assert not hasattr(model, "threshold_curve_")

@@ -98,7 +98,7 @@ def test_train_converged_solver_stops_at_once():
 def test_train_no_improvement_stops_after_patience():
     losses = [1.0, 0.5] + [0.5] * 20
     result = train(ScriptedSolver(losses), StoppingCriteria(22, 1e-4, 3, monitored="objective"))
-    # scikit-learn forgives n_iter_no_change epochs and stops at the next one.
+    # scikit-learn tolerates n_iter_no_change epochs and stops at the next one.
     assert result.n_iter == 2 + 3 + 1
     assert result.stop_reason is StopReason.TRAINING_LOSS
 
