@@ -22,8 +22,8 @@ from skbinary.runtime.device import full_precision, is_available
 from skbinary.runtime.threads import ThreadPool
 from skbinary.runtime.warnings import warn
 
-# Up to this number of products a single row is scored without a thread pool. torch 2.13 with MKL
-# starts no other thread for twice as many.
+# A single row is scored without a thread pool if it takes at most so many multiplications.
+# Measured with MKL: torch multiplies matrices of twice this size on the calling thread.
 _QUICK_PRODUCTS = 1 << 13
 # Writes a function of logits, of shape (n_rows, n_models), into an array of as many rows.
 Writer = Callable[[NDArray[np.floating], NDArray[np.floating]], None]

@@ -1,8 +1,9 @@
 """A batch of models of one architecture: parameters, logits and gradient.
 
 The parameters of all models are one tensor of shape (n_models, n_parameters), and so is their
-gradient, so that an optimizer step is a few operations, however many layers there are. The
-weights and biases of a layer are views of it. A linear model is a network without hidden layers.
+gradient, so that an optimizer step takes a few operations, however many layers there are. The
+weights and biases of a layer are views of the parameters. A linear model is a network without
+hidden layers.
 """
 
 from __future__ import annotations

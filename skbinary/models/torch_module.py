@@ -24,7 +24,7 @@ class LogitModule(nn.Sequential):
     """A network that returns logits: linear layers, activations and dropout.
 
     The input, a tensor of shape (n_samples, ...), is flattened to (n_samples, n_features) in C
-    order. The output has the shape (n_samples,): logits of the positive class.
+    order. The output has the shape (n_samples,): the logits of the positive class.
     """
 
     def forward(self, X: Tensor) -> Tensor:

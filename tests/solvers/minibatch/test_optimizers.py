@@ -135,8 +135,8 @@ def train_three_models(name, dtype, n_steps=6):
     for step, gradient in enumerate(make_gradients(n_steps)):
         rates = torch.tensor([0.1, 0.01, 0.05], dtype=dtype)[:, None] / (step + 1)
         gradients = (single * gradient).to(dtype)
-        for each, own, rate in zip(singles, gradients, rates, strict=True):
-            each.update(own, float(rate))
+        for each, own_gradient, rate in zip(singles, gradients, rates, strict=True):
+            each.update(own_gradient, float(rate))
         if step < n_steps - 1:
             optimizer.update(gradients, rates)
     remaining = batched[kept]
