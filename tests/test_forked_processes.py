@@ -14,14 +14,7 @@ import torch._dynamo  # torch's optimizers import it, and it registers filters a
 from sklearn.base import clone
 from skorch.callbacks import Callback
 
-from tests.every_solver import (
-    FORKED,
-    QUIET,
-    SCORES,
-    learned,
-    network,
-    table,
-)
+from tests.every_solver import FORKED, QUIET, SCORES, learned, network, table
 
 pytestmark = QUIET
 

@@ -16,17 +16,8 @@ import torch
 import torch._dynamo  # torch's optimizers import it, and it registers filters and loggers
 from sklearn.base import clone
 
-from skbinary import (
-    TorchMLPClassifier,
-)
-from tests.every_solver import (
-    BOTH,
-    MODELS,
-    QUIET,
-    SCORES,
-    WITH_BATCHES,
-    assert_same_fit,
-)
+from skbinary import TorchMLPClassifier
+from tests.every_solver import BOTH, MODELS, QUIET, SCORES, WITH_BATCHES, assert_same_fit
 
 pytestmark = QUIET
 

@@ -12,10 +12,7 @@ import torch
 import torch._dynamo  # torch's optimizers import it, and it registers filters and loggers
 from sklearn.base import clone
 
-from skbinary import (
-    TorchLogisticClassifier,
-    TorchMLPClassifier,
-)
+from skbinary import TorchLogisticClassifier, TorchMLPClassifier
 from tests.every_solver import (
     EVERY,
     MODELS,

@@ -16,10 +16,7 @@ import torch._dynamo  # torch's optimizers import it, and it registers filters a
 from sklearn.base import clone
 from skorch.callbacks import Callback
 
-from skbinary import (
-    TorchLogisticClassifier,
-    TorchMLPClassifier,
-)
+from skbinary import TorchLogisticClassifier, TorchMLPClassifier
 from tests.every_solver import (
     BOTH,
     BOTH_KINDS,

@@ -77,10 +77,7 @@ WITH_LABELS = {
     "partial_fit": (lambda m, y: m.partial_fit(X, y), "y"),
     "validate": (lambda m, y: m.fit(X, Y, X_val=X, y_val=y), "y_val"),
     "tune_threshold": (lambda m, y: m.tune_threshold(X, y, "f1"), "y"),
-    "search": (
-        lambda m, y: VectorizedGridSearchCV(m, {"max_iter": [2, 3]}, cv=2).fit(X, y),
-        "y",
-    ),
+    "search": (lambda m, y: VectorizedGridSearchCV(m, {"max_iter": [2, 3]}, cv=2).fit(X, y), "y"),
 }
 WITH_WEIGHTS = {
     "weight fit": (lambda m, weight: m.fit(X, Y, weight), "sample_weight"),

@@ -59,10 +59,7 @@ PREDICT_DATA = {
             "Feature names must be in the same order as they were in fit.\n"
         ),
     ),
-    "no rows": (
-        X[:0],
-        whole(EMPTY.format("sample", (0, 3))),
-    ),
+    "no rows": (X[:0], whole(EMPTY.format("sample", (0, 3)))),
     "one row without its second dimension": (
         X[0],
         starts("Expected 2D array, got 1D array instead:"),

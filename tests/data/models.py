@@ -12,10 +12,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
-from skbinary import (
-    TorchLogisticClassifier,
-    TorchMLPClassifier,
-)
+from skbinary import TorchLogisticClassifier, TorchMLPClassifier
 
 QUIET = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),

@@ -10,9 +10,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from skbinary import (
-    PiecewiseLinearEncoder,
-)
+from skbinary import PiecewiseLinearEncoder
 from tests.data.models import (
     DENSE,
     FLAGS,

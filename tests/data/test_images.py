@@ -6,17 +6,8 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
-from skbinary import (
-    TorchLogisticClassifier,
-)
-from tests.data.models import (
-    QUIET,
-    WITH_BATCHES,
-    Y,
-    by_name,
-    fitted,
-    weights_of,
-)
+from skbinary import TorchLogisticClassifier
+from tests.data.models import QUIET, WITH_BATCHES, Y, by_name, fitted, weights_of
 
 pytestmark = QUIET
 

@@ -10,9 +10,7 @@ from sklearn.base import clone
 from sklearn.exceptions import DataConversionWarning
 from sklearn.linear_model import LogisticRegression
 
-from skbinary import (
-    TorchLogisticClassifier,
-)
+from skbinary import TorchLogisticClassifier
 from tests.data.models import (
     FULL_BATCH,
     LABELS,

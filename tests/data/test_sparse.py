@@ -8,9 +8,7 @@ from scipy import sparse
 from sklearn.base import clone
 from skorch.callbacks import GradientNormClipping
 
-from skbinary import (
-    TorchLogisticClassifier,
-)
+from skbinary import TorchLogisticClassifier
 from skbinary.runtime import chunks
 from tests.data.models import (
     FULL_BATCH,

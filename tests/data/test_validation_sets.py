@@ -16,10 +16,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
-from skbinary import (
-    TorchLogisticClassifier,
-    TorchMLPClassifier,
-)
+from skbinary import TorchLogisticClassifier, TorchMLPClassifier
 from skbinary.data.scales import scale_difference
 from skbinary.runtime import chunks
 from tests.data.models import (

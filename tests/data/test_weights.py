@@ -7,10 +7,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
-from skbinary import (
-    TorchLogisticClassifier,
-    TorchMLPClassifier,
-)
+from skbinary import TorchLogisticClassifier, TorchMLPClassifier
 from tests.data.models import (
     FULL_BATCH,
     HOLED,

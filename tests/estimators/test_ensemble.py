@@ -16,11 +16,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import scale
 from skorch.callbacks import EpochTimer
 
-from skbinary import (
-    TorchLogisticClassifier,
-    TorchMLPClassifier,
-    VectorizedGridSearchCV,
-)
+from skbinary import TorchLogisticClassifier, TorchMLPClassifier, VectorizedGridSearchCV
 from skbinary.data.folds import SplittableRows
 from skbinary.estimators import batching
 from skbinary.solvers.minibatch import cuda_graph

@@ -5,10 +5,7 @@ import pytest
 from scipy.stats import loguniform
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score, f1_score
-from sklearn.model_selection import (
-    ParameterGrid,
-    ParameterSampler,
-)
+from sklearn.model_selection import ParameterGrid, ParameterSampler
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback

@@ -4,18 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
-from sklearn.exceptions import (
-    NotFittedError,
-)
+from sklearn.exceptions import NotFittedError
 
-from tests.model_selection.searches import (
-    BOTH,
-    LOGISTIC,
-    MLP,
-    NOT_CONVERGED,
-    PENALTIES,
-    STRENGTHS,
-)
+from tests.model_selection.searches import BOTH, LOGISTIC, MLP, NOT_CONVERGED, PENALTIES, STRENGTHS
 
 pytestmark = NOT_CONVERGED
 

@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.exceptions import (
-    FitFailedWarning,
-)
+from sklearn.exceptions import FitFailedWarning
 
 from tests.model_selection.searches import (
     BOTH,

@@ -5,13 +5,9 @@ import pandas as pd
 import pytest
 import sklearn
 from sklearn.base import clone
-from sklearn.exceptions import (
-    UnsetMetadataPassedError,
-)
+from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.metrics import accuracy_score, log_loss, make_scorer
-from sklearn.model_selection import (
-    GroupKFold,
-)
+from sklearn.model_selection import GroupKFold
 
 from tests.model_selection.searches import (
     BOTH,

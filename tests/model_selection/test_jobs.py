@@ -32,10 +32,7 @@ def test_two_jobs_give_the_scores_of_one(model, grid, pre_dispatch, search_for, 
         ).fit(*table)
 
     np.testing.assert_allclose(
-        two.cv_results_["mean_test_score"],
-        one.cv_results_["mean_test_score"],
-        rtol=0,
-        atol=1e-6,
+        two.cv_results_["mean_test_score"], one.cv_results_["mean_test_score"], rtol=0, atol=1e-6
     )
 
 

@@ -4,12 +4,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from tests.model_selection.searches import (
-    LOGISTIC,
-    NOT_CONVERGED,
-    PREDICTIONS,
-    STRENGTHS,
-)
+from tests.model_selection.searches import LOGISTIC, NOT_CONVERGED, PREDICTIONS, STRENGTHS
 
 pytestmark = NOT_CONVERGED
 

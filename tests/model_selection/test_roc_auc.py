@@ -9,11 +9,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import get_scorer, make_scorer, roc_auc_score
 from sklearn.model_selection import GridSearchCV, PredefinedSplit
 
-from skbinary import (
-    TorchLogisticClassifier,
-    TorchMLPClassifier,
-    VectorizedGridSearchCV,
-)
+from skbinary import TorchLogisticClassifier, TorchMLPClassifier, VectorizedGridSearchCV
 from skbinary.data import validation
 from skbinary.data.batches import DenseBatch
 from skbinary.estimators import base

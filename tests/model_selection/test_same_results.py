@@ -11,11 +11,7 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skbinary import (
-    TorchLogisticClassifier,
-    VectorizedGridSearchCV,
-    VectorizedRandomizedSearchCV,
-)
+from skbinary import TorchLogisticClassifier, VectorizedGridSearchCV, VectorizedRandomizedSearchCV
 from tests.model_selection.searches import (
     FOLDS,
     LOGISTIC,

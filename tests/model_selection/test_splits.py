@@ -2,12 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.model_selection import (
-    GroupKFold,
-    PredefinedSplit,
-    ShuffleSplit,
-    StratifiedKFold,
-)
+from sklearn.model_selection import GroupKFold, PredefinedSplit, ShuffleSplit, StratifiedKFold
 
 from tests.model_selection.searches import (
     BOTH,
