@@ -32,7 +32,7 @@ ESTIMATORS = [
     TorchMLPClassifier(),
     TorchMLPClassifier(solver="sgd", learning_rate="adaptive", learning_rate_init=0.1),
     TorchMLPClassifier(solver="lbfgs", activation="tanh"),
-    TorchMLPClassifier((9, 5), "gelu", class_weight="balanced", learning_rate="onecycle"),
+    TorchMLPClassifier((20, 10), "gelu", class_weight="balanced", learning_rate="onecycle"),
     TorchMLPClassifier(early_stopping=True, dropout=0.1, weight_decay=0.01, monitor="neg_log_loss"),
     TorchMLPClassifier(n_members=2, threshold={"cost_fp": 1, "cost_fn": 2}),
 ]

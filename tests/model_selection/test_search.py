@@ -364,6 +364,17 @@ def test_search_continues_after_one_memory_error(table, monkeypatch, place, erro
     assert 0 < search.best_score_ <= 1
 
 
+def test_scorer_out_of_memory_with_error_score_raise_raises_with_advice(table):
+    def full(estimator, X, y):
+        raise FULL
+
+    search = VectorizedGridSearchCV(
+        network(), {"alpha": [1.0]}, cv=2, scoring=full, error_score="raise"
+    )
+    with pytest.raises(MemoryError, match="must fit into the memory of the device"):
+        search.fit(*table)
+
+
 def test_candidate_out_of_memory_raises_with_advice(table, monkeypatch):
     def full(*args, **kwargs):
         raise FULL
