@@ -34,7 +34,9 @@ def public_names():
 
 
 @pytest.mark.parametrize("name", sorted(set(public_names())))
-def test_public_object_has_a_complete_docstring(name):
+def test_public_object_has_a_complete_docstring(name, monkeypatch):
+    # numpydoc reads the source, which is not in the module that public classes name.
+    monkeypatch.setattr(skbinary.StopReason, "__module__", "skbinary.solvers.result")
     is_enum = isinstance(getattr(skbinary, name.split(".")[1]), enum.EnumType)
     not_asked = NOT_ASKED_OF_ENUMS if is_enum else NOT_ASKED
     errors = [text for code, text in validate(name)["errors"] if code not in not_asked]
@@ -66,10 +68,11 @@ def test_class_documents_every_parameter_and_fitted_attribute(name):
     else:
         model = kind(early_stopping=True, solver="adam", random_state=0)
     model.fit([[0.0], [1.0], [2.0], [3.0]] * 5, [0, 0, 1, 1] * 5)
-    text = kind.__doc__
-    fitted = [key for key in vars(model) if key.endswith("_") and not key.startswith("_")]
+    text = inspect.getdoc(kind)
+    names = [key for key in dir(model) if key.endswith("_") and not key.startswith("_")]
+    fitted = [key for key in names if hasattr(model, key)]
     for key in [*model.get_params(deep=False), *fitted]:
-        assert f"\n    {key} : " in text
+        assert f"\n{key} : " in text
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What all displays have in common."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -54,7 +55,7 @@ def test_display_documents_every_parameter_and_attribute(kind):
     attributes = [name for name in vars(display) if name not in parameters]
     assert all(name.endswith("_") for name in attributes)
     for name in [*parameters, *attributes]:
-        assert f"\n    {name} : " in kind.__doc__
+        assert f"\n{name} : " in inspect.getdoc(kind)
 
 
 @pytest.mark.parametrize("kind", DISPLAYS)
