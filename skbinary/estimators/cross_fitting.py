@@ -297,7 +297,7 @@ def plan_fold_models(ensemble: Ensemble) -> None:
     n_folds = min(_THRESHOLD_FOLDS, candidates.max_folds())
     if n_folds < 2:
         return
-    random_state = recipe.fold_random_state
+    random_state = recipe.fold_random_state()
     ensemble.folds = candidates.folds(n_folds, draw_seed(random_state))
     for fold in ensemble.folds:
         fold_recipe = recipe.for_fold(draw_seed(random_state))

@@ -69,7 +69,7 @@ class Recipe:
         penalties. None if every model must be fitted singly.
     random_state : RandomState or None
         None where nothing is random.
-    fold_random_state : RandomState
+    fold_random_state : callable() -> RandomState
         Draws the folds on which a threshold is chosen. Independent of what `random_state` draws.
     n_models : int
         Number of networks of an ensemble. 1 for a single model.
@@ -119,7 +119,7 @@ class Recipe:
     l2_penalty: L2Penalty
     path_strength: float | None
     random_state: Any
-    fold_random_state: Any
+    fold_random_state: Callable[[], np.random.RandomState]
     n_models: int
     batch_size: int
     is_auto_batch_size: bool
@@ -298,15 +298,23 @@ def _random_state(parameter: Any) -> np.random.RandomState:
     return check_random_state(parameter)
 
 
-def _fold_random_state(random_state: Any, parameter: Any) -> np.random.RandomState:
-    """Return the random state for the folds on which a threshold is chosen.
+def _fold_random_state(random_state: Any, parameter: Any) -> Callable[[], np.random.RandomState]:
+    """Return what makes the random state for the folds on which a threshold is chosen.
 
     It is a copy, so that a fit ends with the same weights as with a number as threshold. If a fit
-    draws no random numbers, its threshold is not random, either.
+    draws no random numbers, its threshold is not random, either. Most fits need no such folds, and
+    a copy takes as long as the rest of a recipe.
     """
-    if random_state is None:
-        return copy.deepcopy(check_random_state(0 if parameter is None else parameter))
-    return copy.deepcopy(random_state)
+    before = None if random_state is None else random_state.get_state()
+
+    def make() -> np.random.RandomState:
+        if before is None:
+            return copy.deepcopy(check_random_state(0 if parameter is None else parameter))
+        copied = np.random.RandomState()
+        copied.set_state(before)
+        return copied
+
+    return make
 
 
 def _check_can_choose(data: CheckedData) -> None:
