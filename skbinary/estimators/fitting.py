@@ -63,8 +63,6 @@ class Fit:
         ensemble, interrupted = train(recipe)
         if interrupted and (recipe.is_partial or interrupts_are_raised()):
             raise KeyboardInterrupt
-        if recipe.objective is None:
-            return ensemble.state
         return self._with_threshold(ensemble, interrupted=interrupted)
 
     def _train_single(self, recipe: Recipe) -> tuple[Ensemble, bool]:
@@ -92,7 +90,7 @@ class Fit:
         return ensemble, interrupted
 
     def _with_threshold(self, ensemble: Ensemble, *, interrupted: bool) -> FittedState:
-        """Choose the threshold. After Ctrl-C it is 0.5."""
+        """Choose the threshold if there is an objective. After Ctrl-C it is 0.5."""
         recipe, state = ensemble.recipe, ensemble.state
         if recipe.objective is None:
             return state

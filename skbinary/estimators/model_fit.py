@@ -130,8 +130,8 @@ class ModelFit:
     @property
     def n_products_per_step(self) -> int:
         """Multiplications by weights in the forward pass of a step."""
-        is_batch = isinstance(self.how, MiniBatchSetup)
-        size = self.how.batch_size if is_batch else self.how.dataset.n_samples  # type: ignore[union-attr]
+        how = self.how
+        size = how.batch_size if isinstance(how, MiniBatchSetup) else how.dataset.n_samples
         return size * self.recipe.architecture.n_weights
 
     @property
