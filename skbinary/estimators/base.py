@@ -41,7 +41,7 @@ from skbinary.estimators.scoring import (
 )
 from skbinary.estimators.state import Curves, FittedState, per_model
 from skbinary.estimators.views import as_module, as_net, net_settings
-from skbinary.models.torch_module import LogitModule, MeanLogitModule
+from skbinary.models.torch_module import EnsembleModule, LogitModule
 from skbinary.runtime.defaults import default_settings
 from skbinary.runtime.memory import is_out_of_memory, out_of_memory
 from skbinary.runtime.threads import one_torch_thread
@@ -352,8 +352,8 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples,)
-            The natural logarithm of the odds of ``classes_[1]``. For an ensemble, the mean of its
-            members' logits.
+            The natural logarithm of the odds of ``classes_[1]``. For an ensemble, that of its
+            members' mean probability, divided by ``temperature_``.
 
         Examples
         --------
@@ -558,7 +558,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
 
     @property
     @one_torch_thread()
-    def module_(self) -> LogitModule | MeanLogitModule:
+    def module_(self) -> LogitModule | EnsembleModule:
         """The fitted model as a torch module that returns logits, built on each access."""
         with default_settings():
             return as_module(self._fitted())

@@ -21,6 +21,7 @@ from skbinary.data.folds import Fold, SplittableRows
 from skbinary.data.labels import encode
 from skbinary.data.weights import rescale_extreme_weights
 from skbinary.estimators.batching import train_models
+from skbinary.estimators.calibration import fit_temperature
 from skbinary.estimators.model_fit import ModelFit, prepare_model
 from skbinary.estimators.path_fit import path_fit
 from skbinary.estimators.recipe import Recipe, draw_seed
@@ -46,7 +47,7 @@ class Ensemble:
     chosen : ndarray of int or None
         Indices of the rows that the fit may use. None for all.
     members : list of ModelFit
-        The models whose logits are averaged: one for a single model.
+        The models whose probabilities are averaged: one for a single model.
     folds : list of Fold
         The fold that each member, or each of the fold models, is trained without.
     fold_models : list of ModelFit
@@ -159,10 +160,19 @@ class Ensemble:
             threshold_parameter=recipe.threshold_parameter,
             pos_label_parameter=recipe.pos_label_parameter,
         )
-        if recipe.n_models == 1 or not self.folds:
+        if recipe.n_models == 1:
             return joined
+        validation = self.data.validation
+        if not self.folds:
+            if not recipe.calibrates or validation is None:
+                return joined
+            logits = Scorer.of(joined).logits(validation.X)
+            return replace(joined, temperature=self._temperature(logits, validation))
         logits = self._out_of_fold_logits(joined)
-        return replace(joined, oof_logits=logits, oof_loss=self._out_of_fold_loss(logits))
+        temperature = self._temperature(logits, self.data.train) if recipe.calibrates else 1.0
+        logits /= temperature
+        loss = self._out_of_fold_loss(logits)
+        return replace(joined, oof_logits=logits, oof_loss=loss, temperature=temperature)
 
     def choose(self, objective: Objective) -> ThresholdChoice | None:
         """Choose a threshold on held-out rows.
@@ -192,6 +202,7 @@ class Ensemble:
         if self.folds:
             folds = zip(*self._scored_folds(), strict=True)
             indices, logits = (np.concatenate(each) for each in folds)
+            logits = logits / self.state.temperature
             held = _rows_of(data.train, indices)
         elif data.validation is not None:
             held = data.validation
@@ -221,6 +232,11 @@ class Ensemble:
             logits[is_in_no_fold] = Scorer.of(state).logits(table.X[is_in_no_fold])
         logits[self.unscored] = np.nan
         return logits
+
+    def _temperature(self, logits: NDArray[np.floating], table: Table) -> float:
+        """Return the temperature for the logits of rows that were not trained on."""
+        weight = None if table.sample_weight is None else rescale_extreme_weights(table.sample_weight)
+        return fit_temperature(logits, encode(table.y, self.data.classes), weight)
 
     def _out_of_fold_loss(self, logits: NDArray[np.floating]) -> float:
         table = self.data.train

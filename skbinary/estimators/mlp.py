@@ -189,9 +189,18 @@ class TorchMLPClassifier(BinaryClassifier):
         depend on it.
     n_members : int, default=1
         Number of networks. Above 1, an ensemble of K networks, each trained without its own fold
-        (K-fold bagging): a network stops early on its fold, and the logit of the ensemble is the
-        mean of the networks' logits. With ``X_val`` all networks are trained on all of `X`, and
-        stop early on ``X_val``. Mini-batch solvers train all networks in one batch of models.
+        (K-fold bagging): a network stops early on its fold, and the probability of the ensemble
+        is the mean of the networks' probabilities. With ``X_val`` all networks are trained on all
+        of `X`, and stop early on ``X_val``. Mini-batch solvers train all networks in one batch of
+        models.
+    calibrate : bool or "auto", default="auto"
+        Whether the logits of an ensemble are divided by one temperature that lowers their log
+        loss, fitted on the out-of-fold logits, or on ``X_val``. With few rows it stays near 1. A
+        single network is not calibrated.
+    weight_average : float, default=0.0
+        Decay of an exponential moving average of the weights over the steps, in [0, 1). The
+        averaged weights are validated and kept; 0 keeps those of the last step. Mini-batch solvers
+        only.
     device : str or torch.device, default="auto"
         Device to train on. ``"auto"`` is the device of `X` if it is a tensor, else the first
         available of CUDA, MPS, XPU and CPU.
@@ -210,6 +219,9 @@ class TorchMLPClassifier(BinaryClassifier):
         member.
     n_members_ : int
         Number of ensemble members, at most the number of samples of the rarer class.
+    temperature_ : float
+        The logits of an ensemble are divided by it, so that its probabilities are calibrated: 1
+        for a single network and with ``calibrate=False``.
     oof_decision_function_ : ndarray of shape (n_samples,)
         Out-of-fold logits: of each training sample by the ensemble member that was not trained on
         it. Only for ensembles without ``X_val``.
@@ -338,6 +350,8 @@ class TorchMLPClassifier(BinaryClassifier):
         "threshold": "no_validation",  # by hand, since it may be no number
         "pos_label": [Real, str, "boolean", None],
         "n_members": [Interval(Integral, 1, None, closed="left")],
+        "calibrate": ["boolean", StrOptions({"auto"})],
+        "weight_average": [Interval(Real, 0, 1, closed="left")],
         "device": [str, torch.device],
         "callbacks": [list, tuple, None],
     }
@@ -378,6 +392,8 @@ class TorchMLPClassifier(BinaryClassifier):
         threshold: Threshold = 0.5,
         pos_label: PosLabel = None,
         n_members: int = 1,
+        calibrate: bool | Literal["auto"] = "auto",
+        weight_average: float = 0.0,
         device: Device = "auto",
         callbacks: SkorchCallbacks = None,
     ):
@@ -411,6 +427,8 @@ class TorchMLPClassifier(BinaryClassifier):
         self.threshold = threshold
         self.pos_label = pos_label
         self.n_members = n_members
+        self.calibrate = calibrate
+        self.weight_average = weight_average
         self.device = device
         self.callbacks = callbacks
 
@@ -434,6 +452,8 @@ class TorchMLPClassifier(BinaryClassifier):
             solver=self.solver,
             is_partial=is_partial,
             n_models=self.n_members,
+            calibrates=self.calibrate is not False,
+            weight_average=self.weight_average,
             architecture=Architecture(self.n_features_in_, hidden, self.activation, dropout),
             initial_parameters=draw_initial_parameters,
             full_batch_step=self._lbfgs_step,
@@ -443,7 +463,7 @@ class TorchMLPClassifier(BinaryClassifier):
         )
 
     def _check_lbfgs(self) -> None:
-        for name in ("dropout", "weight_decay"):
+        for name in ("dropout", "weight_decay", "weight_average"):
             if np.any(np.asarray(getattr(self, name)) != 0):
                 raise ValueError(
                     f"{name} must be 0 with solver='lbfgs', which lowers a fixed objective, got "
@@ -489,7 +509,7 @@ class TorchMLPClassifier(BinaryClassifier):
 
     @property
     def n_members_(self) -> int:
-        """Number of networks whose logits are averaged."""
+        """Number of networks whose probabilities are averaged."""
         return self._fitted().n_models
 
     @property
@@ -504,6 +524,11 @@ class TorchMLPClassifier(BinaryClassifier):
             curves = {name: np.array(curve) for name, curve in one.curves[0].items()}
             members.append(arrays | curves)
         return members
+
+    @property
+    def temperature_(self) -> float:
+        """The temperature that the logits of an ensemble are divided by."""
+        return self._fitted().temperature
 
     @property
     def oof_decision_function_(self) -> NDArray[np.floating]:

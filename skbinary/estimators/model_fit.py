@@ -115,6 +115,7 @@ class ModelFit:
         return (
             "minibatch", shape, str(recipe.device), type(how.dataset.rows), how.n_batches,
             how.batch_size, type(how.optimizer), how.dropout is None, how.l2_penalty.per_batch,
+            how.weight_average > 0,
         )  # fmt: skip
 
     @property
@@ -168,7 +169,8 @@ class ModelFit:
             # The optimizer of the setup changes these parameters in place.
             model_batch = ModelBatch(recipe.architecture, self.start[None])
             n_seen = 0 if self.previous is None else self.previous.n_seen
-            return MiniBatch(model_batch, how, n_seen=n_seen, pool=pool)
+            earlier = self.previous.optimizer_state if self.previous and recipe.is_partial else None
+            return MiniBatch(model_batch, how, n_seen=n_seen, earlier=earlier, pool=pool)
         like = how.dataset.target
         parameters = self.start[None].to(device=like.device, dtype=like.dtype).clone()
         model_batch = ModelBatch(recipe.architecture, parameters)
@@ -341,6 +343,7 @@ def _minibatch_setup(
         shuffle_key=shuffle_key,
         dropout=dropout,
         compressed=_compressed(recipe, data, dataset, batch_size),
+        weight_average=recipe.weight_average,
     )
 
 

@@ -73,12 +73,16 @@ class Recipe:
         Draws the folds on which a threshold is chosen. Independent of what `random_state` draws.
     n_models : int
         Number of networks of an ensemble. 1 for a single model.
+    calibrates : bool
+        Whether the temperature of an ensemble is fitted.
     batch_size : int
         Number of rows of a batch, if there are as many.
     is_auto_batch_size : bool
         Whether the parameter says ``"auto"``.
     shuffle : bool
     learning_rate_init : float
+    weight_average : float
+        Decay of the moving average of the weights. 0 for none.
     class_weight : dict, "balanced" or None
     max_iter : int
         Maximum number of epochs or iterations.
@@ -121,10 +125,12 @@ class Recipe:
     random_state: Any
     fold_random_state: Callable[[], np.random.RandomState]
     n_models: int
+    calibrates: bool
     batch_size: int
     is_auto_batch_size: bool
     shuffle: bool
     learning_rate_init: float
+    weight_average: float
     class_weight: Any
     max_iter: int
     tol: float
@@ -178,6 +184,8 @@ def make_recipe(
     is_partial: bool,
     is_random: bool = True,
     n_models: int = 1,
+    calibrates: bool = False,
+    weight_average: float = 0.0,
     path_strength: float | None = None,
     **makers: Any,
 ) -> Recipe:
@@ -194,7 +202,7 @@ def make_recipe(
         Whether this is one pass of ``partial_fit``.
     is_random : bool, default=True
         Whether the fit draws random numbers.
-    n_models, path_strength, **makers
+    n_models, calibrates, weight_average, path_strength, **makers
         Fields of the recipe.
 
     Raises
@@ -214,10 +222,12 @@ def make_recipe(
         random_state=random_state,
         fold_random_state=_fold_random_state(random_state, estimator.random_state),
         n_models=n_models,
+        calibrates=calibrates,
         batch_size=_AUTO_BATCH_SIZE if is_auto_batch_size else int(estimator.batch_size),
         is_auto_batch_size=is_auto_batch_size,
         shuffle=estimator.shuffle,
         learning_rate_init=estimator.learning_rate_init,
+        weight_average=weight_average,
         class_weight=estimator.class_weight,
         is_partial=is_partial,
         **stopping,

@@ -16,6 +16,7 @@ from skbinary.data.containers import is_single_precision
 from skbinary.data.conversion import as_rows, as_tensor
 from skbinary.data.rows import Rows
 from skbinary.estimators.state import FittedState
+from skbinary.models.ensemble import combine_logits
 from skbinary.models.forward_backward import compute_logits
 from skbinary.runtime.chunks import row_chunks
 from skbinary.runtime.device import full_precision, is_available
@@ -77,11 +78,13 @@ class Scorer:
     weights : sequence of ndarray of shape (n_in, n_out) or (n_models, n_in, n_out)
         Weights of each layer.
     biases : sequence of ndarray of shape (n_out,) or (n_models, n_out)
-        Biases of each layer, or none. An ensemble's logit is the mean of those of its models.
+        Biases of each layer, or none.
     activation : str
         Name of the activation function of the hidden layers.
     device : str
         Device to compute on: the CPU if it is not available.
+    temperature : float, default=1.0
+        The logits are divided by it. An ensemble's logit is that of its mean probability.
     """
 
     def __init__(
@@ -90,17 +93,20 @@ class Scorer:
         biases: Sequence[NDArray[Any]],
         activation: str,
         device: str,
+        temperature: float = 1.0,
     ):
         self.weights = weights
         is_ensemble = weights[0].ndim == 3
         self.biases = [each[:, None] for each in biases] if is_ensemble else biases
         self.activation = activation
         self.device = device
+        self.temperature = temperature
 
     @classmethod
     def of(cls, state: FittedState) -> Scorer:
         """Return the scorer of a fitted model."""
-        return cls(state.dense_weights(), state.biases, state.activation, state.device)
+        weights = state.dense_weights()
+        return cls(weights, state.biases, state.activation, state.device, state.temperature)
 
     @property
     def is_linear(self) -> bool:
@@ -144,7 +150,11 @@ class Scorer:
 
         def score_chunk(placed: Rows, chunk: slice) -> bool:
             logits = compute_logits(placed.batch(chunk), weights, biases, self.activation)
-            array = (logits.mean(0) if logits.ndim == 3 else logits).cpu().numpy()
+            if logits.ndim == 3:
+                logits = combine_logits(logits)
+            if self.temperature != 1:
+                logits /= self.temperature
+            array = logits.cpu().numpy()
             write(array, out[chunk])
             return bool(np.isfinite(array).all())
 

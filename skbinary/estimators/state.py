@@ -63,6 +63,8 @@ class FittedState:
         The logit of each training row by the ensemble member that was not trained on it.
     oof_loss : float or None
         Their mean log loss, in nats per unit of weight.
+    temperature : float
+        The logits of an ensemble are divided by it.
     optimizer_state : dict or None
         State of the optimizer between calls of ``partial_fit``.
     """
@@ -87,6 +89,7 @@ class FittedState:
     threshold_interval: tuple[float, float] | None = None
     oof_logits: NDArray[np.floating] | None = None
     oof_loss: float | None = None
+    temperature: float = 1.0
     optimizer_state: dict[str, Any] | None = None
 
     @property
@@ -120,6 +123,7 @@ class FittedState:
             threshold_interval=None,
             oof_logits=None,
             oof_loss=None,
+            temperature=1.0,
         )
 
     def with_threshold(

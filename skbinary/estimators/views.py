@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from skbinary.estimators.state import FittedState
-from skbinary.models.torch_module import LogitModule, MeanLogitModule, build_module
+from skbinary.models.torch_module import EnsembleModule, LogitModule, build_module
 
 if TYPE_CHECKING:
     from skbinary.callbacks.skorch_net import BinaryNet
 
 
-def as_module(state: FittedState) -> LogitModule | MeanLogitModule:
+def as_module(state: FittedState) -> LogitModule | EnsembleModule:
     """Build a torch module that returns the logit, in evaluation mode.
 
     Its parameters are contiguous and share no memory: some file formats, such as safetensors,
@@ -22,7 +22,7 @@ def as_module(state: FittedState) -> LogitModule | MeanLogitModule:
     """
     if state.n_models > 1:
         modules = [_module_of(state.model(k)) for k in range(state.n_models)]
-        return MeanLogitModule(modules).eval()
+        return EnsembleModule(modules, state.temperature).eval()
     return _module_of(state)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from skbinary.models.architecture import Architecture
+from skbinary.models.ensemble import combine_logits
 
 _LAYERS: dict[str, type[nn.Module]] = {
     "identity": nn.Identity,
@@ -34,14 +35,24 @@ class LogitModule(nn.Sequential):
         return outputs[:, 0]
 
 
-class MeanLogitModule(nn.ModuleList):
-    """An ensemble of logit modules, which returns their mean logits.
+class EnsembleModule(nn.ModuleList):
+    """An ensemble of logit modules, which returns the logit of their mean probability.
 
     The input is a tensor of shape (n_samples, ...), the output one of shape (n_samples,).
+
+    Parameters
+    ----------
+    members : iterable of LogitModule
+    temperature : float, default=1.0
+        The logit is divided by it.
     """
 
+    def __init__(self, members: Iterable[nn.Module], temperature: float = 1.0):
+        super().__init__(members)
+        self.temperature = temperature
+
     def forward(self, X: Tensor) -> Tensor:
-        return torch.stack([member(X) for member in self]).mean(0)
+        return combine_logits(torch.stack([member(X) for member in self])) / self.temperature
 
 
 def build_module(

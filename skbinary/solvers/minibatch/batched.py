@@ -24,6 +24,7 @@ from skbinary.solvers.minibatch.cuda_graph import (
     choose_capture,
 )
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
+from skbinary.solvers.minibatch.weight_average import WeightAverage
 from skbinary.solvers.result import Progress
 
 # A captured step is captured again, without the finished models, when more than this fraction of
@@ -46,7 +47,8 @@ class BatchedMiniBatch:
         The parameters from which the training of each model starts.
     setups : sequence of MiniBatchSetup
         How each model is trained. They are not changed. All have the same number of batches,
-        batch size and class of optimizer, and either all have dropout or none has.
+        batch size and class of optimizer. Either all have dropout or none has, and either all have
+        a moving average of the weights or none has.
     on_step : callable or None, default=None
         Called before every step. An exception that it raises ends the training.
     capture : Capture or None, default=None
@@ -88,6 +90,7 @@ class BatchedMiniBatch:
         )
         self._updates = BatchedUpdates(setups, update_keys)
         self._finished: set[int] = set()
+        self._average: WeightAverage | None = None
         self._set_parameters(torch.stack([starts[k] for k in self._active]))
 
     def start(self) -> None:
@@ -99,14 +102,21 @@ class BatchedMiniBatch:
         rates = [self._updates.rate_of(k) for k in self._active]
         targets, weights = self._data.targets(), self._weights.of_epoch(self._data.order_of)
         n, size = self._n_rows, self._batch_size
+        if self._average is not None:
+            self._average.start_epoch()
         chunks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
         for i, batch in enumerate(self._data.batches()):
             self.on_step()
             target, scale = targets[..., chunks[i]], weights.scales[i]
             self._step(batch, target, scale, weights.l2_strengths[i], chunks[i])
+            if self._average is not None:
+                self._average.update()
         self._n_epochs += 1
         self._updates.after_epoch(self._n_epochs)
-        return dict(zip(self._active, self._progress(targets, weights, rates), strict=True))
+        progress = self._progress(targets, weights, rates)
+        if self._average is not None:
+            self._average.end_epoch()
+        return dict(zip(self._active, progress, strict=True))
 
     def solver_of(self, k: int) -> _SolverView:
         """Return a view of one model as a solver of its own."""
@@ -155,6 +165,11 @@ class BatchedMiniBatch:
         self._dropout.set_models(self._active, parameters)
         self._updates.set_models(self._active, parameters, kept)
         self._captured: CapturedStep | None = None
+        if self._average is not None and kept is not None:
+            self._average.select(parameters, kept)
+        elif self.setups[0].weight_average:
+            decays = [self.setups[k].weight_average for k in self._active]
+            self._average = WeightAverage(parameters, decays)
 
     def _step(
         self,

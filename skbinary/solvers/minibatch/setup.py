@@ -71,6 +71,8 @@ class MiniBatchSetup:
         Draws the dropout masks.
     compressed : BatchSource or None, default=None
         The rows in a form in which batches are multiplied faster.
+    weight_average : float, default=0.0
+        Decay of the moving average of the weights, which is validated and kept. 0 for none.
     """
 
     dataset: Dataset
@@ -82,6 +84,7 @@ class MiniBatchSetup:
     shuffle_key: object = None
     dropout: Dropout | None = None
     compressed: BatchSource | None = None
+    weight_average: float = 0.0
 
     @property
     def rows(self) -> BatchSource:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import torch
@@ -23,6 +23,7 @@ from skbinary.solvers.minibatch.cuda_graph import (
 from skbinary.solvers.minibatch.dropout import PrefetchedMasks
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
 from skbinary.solvers.minibatch.sharded_gradient import BatchSlice, ShardedGradient
+from skbinary.solvers.minibatch.weight_average import WeightAverage
 from skbinary.solvers.result import Progress
 
 
@@ -53,6 +54,8 @@ class MiniBatch:
         How the model is trained. Its optimizer updates the parameters of `model_batch`.
     n_seen : int, default=0
         Number of rows seen in earlier trainings that this one continues.
+    earlier : mapping or None, default=None
+        The ``state()`` of a training that this one continues.
     pool : ThreadPool or None, default=None
         The threads that share large steps. None for one thread.
     capture : Capture or None, default=None
@@ -71,6 +74,7 @@ class MiniBatch:
         setup: MiniBatchSetup,
         *,
         n_seen: int = 0,
+        earlier: Mapping[str, Any] | None = None,
         pool: ThreadPool | None = None,
         capture: Capture | None = None,
     ):
@@ -97,6 +101,16 @@ class MiniBatch:
         self._penalized_gradient = model_batch.gradient[:, :n_weights]
         self._gradient = ShardedGradient(model_batch, setup.dropout, pool or ThreadPool(1))
         self._captured: CapturedStep | None = None
+        self._average: WeightAverage | None = None
+        if setup.weight_average:
+            parameters, earlier = model_batch.parameters, earlier or {}
+            trained = earlier.get("trained_weights")
+            self._average = WeightAverage(
+                parameters,
+                [setup.weight_average],
+                None if trained is None else torch.as_tensor(trained).to(parameters)[None],
+                n_steps=int(earlier.get("n_averaged", 0)),
+            )
 
     @property
     def n_batches(self) -> int:
@@ -114,6 +128,8 @@ class MiniBatch:
         order = self._padded_order if self._is_captured else self._order
         order = order.to(self.dataset.device)
         target = self.dataset.target[order]
+        if self._average is not None:
+            self._average.start_epoch()
         self._run_steps(order, target)
         self.n_seen += n
         self.schedule.after_epoch(self.n_seen)
@@ -124,6 +140,8 @@ class MiniBatch:
         precision = full_precision(order.device)
         sums = (losses.sum(dtype=precision), self._penalized.square().sum(dtype=precision))
         total, squares = torch.stack(sums).tolist()  # the only synchronization with the device
+        if self._average is not None:
+            self._average.end_epoch()
         # A penalty per batch is counted once for each batch of the epoch.
         n_penalties = self.n_batches if self.l2_penalty.per_batch else 1
         penalty = self.l2_penalty.strength / 2 * squares * n_penalties
@@ -136,7 +154,11 @@ class MiniBatch:
 
     def state(self) -> dict[str, Any]:
         """Return the state of the optimizer and the number of rows seen, to resume from."""
-        return {**self.optimizer.state(), "n_seen": self.n_seen}
+        state = {**self.optimizer.state(), "n_seen": self.n_seen}
+        if self._average is not None:
+            state["trained_weights"] = self._average.trained[0]
+            state["n_averaged"] = self._average.n_steps
+        return state
 
     def _run_steps(self, order: Tensor, target: Tensor) -> None:
         """Make a step for each batch, and keep the logits before it."""
@@ -148,6 +170,8 @@ class MiniBatch:
             for batch in self.setup.rows.batch(fetched).split(size):
                 self._step(batch, next(slices))
                 self.schedule.after_step()
+                if self._average is not None:
+                    self._average.update()
 
     @property
     def _is_captured(self) -> bool:

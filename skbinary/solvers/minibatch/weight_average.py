@@ -1,0 +1,67 @@
+"""Exponential moving averages of the weights of a batch of models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class WeightAverage:
+    """Averages the weights of models over the steps of training.
+
+    After step t an average moves towards the weights by ``1 - min(decay, (1 + t) / (10 + t))``, so
+    that the first steps, which change the weights most, are soon forgotten.
+
+    Between epochs the parameters hold the averages, which are validated and kept; within an epoch
+    they hold the weights that are trained.
+
+    Parameters
+    ----------
+    parameters : Tensor of shape (n_models, n_parameters)
+        The parameters of the models, which are changed in place.
+    decays : sequence of float
+        The decay of each model, in (0, 1).
+    trained : Tensor of the shape of `parameters` or None, default=None
+        The weights to go on from, if `parameters` holds their averages.
+    n_steps : int, default=0
+        Number of steps so far.
+    """
+
+    def __init__(
+        self,
+        parameters: Tensor,
+        decays: Sequence[float],
+        trained: Tensor | None = None,
+        n_steps: int = 0,
+    ):
+        self.n_steps = n_steps
+        self._decays = parameters.new_tensor(decays)[:, None]
+        self._set_parameters(parameters, parameters if trained is None else trained)
+
+    def start_epoch(self) -> None:
+        """Replace the averages in the parameters by the weights that are trained."""
+        self._parameters.copy_(self.trained)
+
+    def update(self) -> None:
+        """Update the averages after a step."""
+        self.n_steps += 1
+        decays = self._decays.clamp(max=(1 + self.n_steps) / (10 + self.n_steps))
+        self._average.lerp_(self._parameters, 1 - decays)
+
+    def end_epoch(self) -> None:
+        """Replace the weights in the parameters by their averages."""
+        self.trained.copy_(self._parameters)
+        self._parameters.copy_(self._average)
+
+    def select(self, parameters: Tensor, kept: Sequence[int]) -> None:
+        """Keep some models, by their positions, whose averages are now in `parameters`."""
+        index = torch.tensor(kept, device=parameters.device)
+        self._decays = self._decays[index]
+        self._set_parameters(parameters, self.trained[index])
+
+    def _set_parameters(self, parameters: Tensor, trained: Tensor) -> None:
+        self._parameters = parameters
+        self._average = parameters.clone()
+        self.trained = trained.clone()
