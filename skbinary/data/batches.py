@@ -30,6 +30,14 @@ class CapturableInput(LayerInput, Protocol):
     def with_tensors(self, tensors: Sequence[Tensor]) -> CapturableInput: ...
 
 
+class EmbeddableInput(LayerInput, Protocol):
+    """A layer input some of whose features can be embedded."""
+
+    def columns(self, index: Tensor) -> Tensor:
+        """Return columns, of shape (n_rows, n_columns) or (n_models, n_rows, n_columns)."""
+        ...
+
+
 class SplittableInput(LayerInput, Protocol):
     """The rows of a step, which can be split between threads."""
 
@@ -86,6 +94,9 @@ class DenseBatch:
 
     def split(self, n_rows: int) -> list[DenseBatch]:
         return [DenseBatch(values) for values in torch.split(self.values, n_rows)]
+
+    def columns(self, index: Tensor) -> Tensor:
+        return torch.index_select(self.values, -1, index)
 
     def __matmul__(self, weights: Tensor) -> Tensor:
         return self.values @ weights
@@ -288,6 +299,14 @@ class SharedBatch:
         ]
         models = [models for models, _ in self.batches]
         return SharedBatch(list(zip(models, batches, strict=True)))
+
+    def columns(self, index: Tensor) -> Tensor:
+        parts = []
+        for models, batch in self.batches:
+            values = cast(EmbeddableInput, batch).columns(index)
+            n_models = models.stop - models.start
+            parts.append(values.expand(n_models, *values.shape) if values.ndim == 2 else values)
+        return torch.cat(parts)
 
     @property
     def _capturable(self) -> list[CapturableInput]:

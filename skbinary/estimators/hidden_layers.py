@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from skbinary.models.architecture import Architecture
+from skbinary.models.periodic_embedding import draw_embedding_parameters
 
 
 def draw_initial_parameters(architecture: Architecture, random_state: Any) -> Tensor:
@@ -20,7 +21,10 @@ def draw_initial_parameters(architecture: Architecture, random_state: Any) -> Te
         bound = math.sqrt(factor / (n_in + n_out))
         weights.append(torch.as_tensor(random_state.uniform(-bound, bound, (n_in, n_out))))
         biases.append(torch.as_tensor(random_state.uniform(-bound, bound, n_out)))
-    return architecture.pack(weights, biases)
+    embedding: list[Tensor] = []
+    if architecture.embedding is not None:
+        embedding = draw_embedding_parameters(architecture.embedding, random_state)
+    return architecture.pack(weights, biases, embedding)
 
 
 def is_torch_module(value: Any) -> bool:

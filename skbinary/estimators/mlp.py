@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import (
@@ -19,6 +20,7 @@ from sklearn.utils._param_validation import (
 from torch import Tensor
 
 from skbinary.data.checked import CheckedData
+from skbinary.data.conversion import as_tensor
 from skbinary.data.dataset import Dataset
 from skbinary.estimators.base import BinaryClassifier
 from skbinary.estimators.hidden_layers import (
@@ -41,6 +43,7 @@ from skbinary.estimators.parameter_types import (
 from skbinary.estimators.recipe import Recipe, make_recipe
 from skbinary.models.architecture import Architecture
 from skbinary.models.batch_of_models import ModelBatch
+from skbinary.models.periodic_embedding import PeriodicEmbedding, continuous_columns
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.lbfgs import LBFGS
 from skbinary.solvers.full_batch.objective import NetworkObjective
@@ -197,6 +200,12 @@ class TorchMLPClassifier(BinaryClassifier):
         Whether the logits of an ensemble are divided by one temperature that lowers their log
         loss, fitted on the out-of-fold logits, or on ``X_val``. With few rows it stays near 1. A
         single network is not calibrated.
+    numeric_embedding : {"periodic"} or None, default=None
+        Embedding of numerical features in front of the first layer. ``"periodic"`` adds trained
+        functions ``cos(2 * pi * f * x + p)`` of each numerical feature, with 16 frequencies that
+        are reduced to 4 inputs, which helps where the target depends on a feature in a way that
+        is not smooth. Features must be standardized and dense. A feature is numerical if more than
+        half of its training values lie strictly between its minimum and maximum.
     weight_average : float, default=0.0
         Decay of an exponential moving average of the weights over the steps, in [0, 1). The
         averaged weights are validated and kept; 0 keeps those of the last step. Mini-batch solvers
@@ -351,6 +360,7 @@ class TorchMLPClassifier(BinaryClassifier):
         "pos_label": [Real, str, "boolean", None],
         "n_members": [Interval(Integral, 1, None, closed="left")],
         "calibrate": ["boolean", StrOptions({"auto"})],
+        "numeric_embedding": [StrOptions({"periodic"}), None],
         "weight_average": [Interval(Real, 0, 1, closed="left")],
         "device": [str, torch.device],
         "callbacks": [list, tuple, None],
@@ -393,6 +403,7 @@ class TorchMLPClassifier(BinaryClassifier):
         pos_label: PosLabel = None,
         n_members: int = 1,
         calibrate: bool | Literal["auto"] = "auto",
+        numeric_embedding: Literal["periodic"] | None = None,
         weight_average: float = 0.0,
         device: Device = "auto",
         callbacks: SkorchCallbacks = None,
@@ -428,6 +439,7 @@ class TorchMLPClassifier(BinaryClassifier):
         self.pos_label = pos_label
         self.n_members = n_members
         self.calibrate = calibrate
+        self.numeric_embedding = numeric_embedding
         self.weight_average = weight_average
         self.device = device
         self.callbacks = callbacks
@@ -454,13 +466,34 @@ class TorchMLPClassifier(BinaryClassifier):
             n_models=self.n_members,
             calibrates=self.calibrate is not False,
             weight_average=self.weight_average,
-            architecture=Architecture(self.n_features_in_, hidden, self.activation, dropout),
+            architecture=Architecture(
+                self.n_features_in_,
+                hidden,
+                self.activation,
+                dropout,
+                embedding=self._embedding(data, is_partial=is_partial),
+            ),
             initial_parameters=draw_initial_parameters,
             full_batch_step=self._lbfgs_step,
             optimizer=self._optimizer,
             schedule=self._schedule,
             l2_penalty=L2Penalty(self.alpha, per_batch=True),
         )
+
+    def _embedding(self, data: CheckedData, *, is_partial: bool) -> PeriodicEmbedding | None:
+        if self.numeric_embedding is None:
+            return None
+        X = data.train.X
+        if sp.issparse(X):
+            raise ValueError(
+                "X must be dense with numeric_embedding='periodic', got a sparse matrix. Pass "
+                "X.toarray(), or set numeric_embedding=None."
+            )
+        previous = self.__dict__.get("_state")
+        if previous is not None and (is_partial or self.warm_start):
+            return previous.architecture.embedding
+        columns = continuous_columns(as_tensor(X))
+        return PeriodicEmbedding(columns) if columns else None
 
     def _check_lbfgs(self) -> None:
         for name in ("dropout", "weight_decay", "weight_average"):

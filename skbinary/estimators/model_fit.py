@@ -23,6 +23,7 @@ from skbinary.data.rows import BatchSource
 from skbinary.estimators.path_fit import PathFit
 from skbinary.estimators.recipe import Recipe
 from skbinary.estimators.state import Curves, FittedState
+from skbinary.models.architecture import Architecture
 from skbinary.models.batch_of_models import ModelBatch
 from skbinary.runtime.device import full_precision, generator
 from skbinary.runtime.memory import is_out_of_memory
@@ -126,6 +127,8 @@ class ModelFit:
             return 8 * 20 * architecture.n_parameters  # with the changes that L-BFGS keeps
         # Value, gradient and two averages; value and error of each unit.
         units = self.how.batch_size * sum(architecture.hidden)
+        if architecture.embedding is not None:  # angles, waves and their errors
+            units += self.how.batch_size * sum(map(math.prod, architecture.embedding.shapes[:1])) * 2
         return 4 * (4 * architecture.n_parameters + 2 * units)
 
     @property
@@ -200,7 +203,8 @@ class ModelFit:
     def state_of(self, result: FitResult) -> FittedState:
         """Return the fitted state with the parameters and curves of a result."""
         recipe, previous = self.recipe, self.previous
-        weights, biases = recipe.architecture.unpack(result.parameters[None].cpu())
+        architecture, parameters = recipe.architecture, result.parameters[None].cpu()
+        weights, biases = architecture.unpack(parameters)
         earlier: Curves = {} if previous is None else previous.curves[0]
         reason = result.stop_reason
         n_seen = int(result.state.get("n_seen", 0))
@@ -222,6 +226,7 @@ class ModelFit:
             threshold=recipe.threshold,
             threshold_parameter=recipe.threshold_parameter,
             pos_label_parameter=recipe.pos_label_parameter,
+            embedding=_embedding_state(architecture, parameters),
             optimizer_state={k: _plain(v) for k, v in result.state.items()} if keeps else None,
         )
 
@@ -270,13 +275,15 @@ def _start(recipe: Recipe, previous: FittedState | None) -> Tensor:
     architecture = recipe.architecture
     if previous is None:
         return recipe.initial_parameters(architecture, recipe.random_state)
-    if previous.layers != architecture.layers:
+    if previous.layers != architecture.layers or previous.architecture.embedding != architecture.embedding:
         raise ValueError(
             f"Layers must have the shapes {previous.layers} to continue from the last fit, got "
             f"{architecture.layers}. Set warm_start=False to start anew."
         )
     weights, biases = map(as_tensor, previous.dense_weights()), map(as_tensor, previous.biases)
-    return architecture.pack(weights, biases)
+    embedding = previous.embedding or {}
+    others = [as_tensor(each) for name, each in embedding.items() if name != "columns"]
+    return architecture.pack(weights, biases, others)
 
 
 def _split(recipe: Recipe, data: CheckedData, fold: Fold | None) -> Split:
@@ -350,6 +357,8 @@ def _minibatch_setup(
 def _compressed(
     recipe: Recipe, data: CheckedData, dataset: Dataset, batch_size: int
 ) -> BatchSource | None:
+    if recipe.architecture.embedding is not None:  # which reads single columns
+        return None
     if recipe.is_partial:  # compression takes longer than it saves in a single pass
         return None
     width = recipe.architecture.layers[0][1]
@@ -374,6 +383,20 @@ def _stopping_criteria(recipe: Recipe, data: CheckedData, split: Split) -> Stopp
         positive=recipe.positive,
         score=score,
     )
+
+
+def _embedding_state(
+    architecture: Architecture, parameters: Tensor
+) -> dict[str, NDArray[Any]] | None:
+    views, embedding = architecture.unpack_embedding(parameters), architecture.embedding
+    if views is None or embedding is None:
+        return None
+    return {
+        "columns": np.array(embedding.columns),
+        "frequencies": _array(views.frequencies[0]),
+        "phases": _array(views.phases[0]),
+        "maps": _array(views.maps[0]),
+    }
 
 
 def _joined(earlier: Curves, new: Curves) -> Curves:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,8 @@ from skbinary.data.conversion import as_rows, as_tensor
 from skbinary.data.rows import Rows
 from skbinary.estimators.state import FittedState
 from skbinary.models.ensemble import combine_logits
-from skbinary.models.forward_backward import compute_logits
+from skbinary.models.forward_backward import Network
+from skbinary.models.periodic_embedding import EmbeddingParameters
 from skbinary.runtime.chunks import row_chunks
 from skbinary.runtime.device import full_precision, is_available
 from skbinary.runtime.threads import ThreadPool
@@ -85,6 +87,8 @@ class Scorer:
         Device to compute on: the CPU if it is not available.
     temperature : float, default=1.0
         The logits are divided by it. An ensemble's logit is that of its mean probability.
+    embedding : dict of ndarray or None, default=None
+        Columns, frequencies, phases and linear maps of a periodic embedding.
     """
 
     def __init__(
@@ -94,6 +98,7 @@ class Scorer:
         activation: str,
         device: str,
         temperature: float = 1.0,
+        embedding: dict[str, NDArray[Any]] | None = None,
     ):
         self.weights = weights
         is_ensemble = weights[0].ndim == 3
@@ -101,12 +106,20 @@ class Scorer:
         self.activation = activation
         self.device = device
         self.temperature = temperature
+        self.embedding = embedding
 
     @classmethod
     def of(cls, state: FittedState) -> Scorer:
         """Return the scorer of a fitted model."""
         weights = state.dense_weights()
-        return cls(weights, state.biases, state.activation, state.device, state.temperature)
+        return cls(
+            weights,
+            state.biases,
+            state.activation,
+            state.device,
+            state.temperature,
+            state.embedding,
+        )
 
     @property
     def is_linear(self) -> bool:
@@ -146,10 +159,16 @@ class Scorer:
         # Casting small arrays in NumPy takes half the time of ``Tensor.to``.
         weights = [as_tensor(_cast(each, kind), device) for each in self.weights]
         biases = [as_tensor(_cast(each, kind), device) for each in self.biases]
+        network = Network(weights, biases, self.activation)
+        if self.embedding is not None:
+            names = ("frequencies", "phases", "maps")
+            tensors = [as_tensor(_cast(self.embedding[name], kind), device) for name in names]
+            columns = self.embedding["columns"].tolist()
+            network = replace(network, columns=columns, embedding=EmbeddingParameters(*tensors))
         out = np.empty((rows.shape[0], n_columns), dtype=kind)
 
         def score_chunk(placed: Rows, chunk: slice) -> bool:
-            logits = compute_logits(placed.batch(chunk), weights, biases, self.activation)
+            logits = network.logits(placed.batch(chunk))
             if logits.ndim == 3:
                 logits = combine_logits(logits)
             if self.temperature != 1:

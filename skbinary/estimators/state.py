@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from skbinary.models.architecture import Architecture
+from skbinary.models.periodic_embedding import PeriodicEmbedding
 
 Curves = dict[str, list[float]]
 
@@ -65,6 +66,10 @@ class FittedState:
         Their mean log loss, in nats per unit of weight.
     temperature : float
         The logits of an ensemble are divided by it.
+    embedding : dict of ndarray or None
+        Periodic embedding of numerical features: ``columns`` of shape (n_columns,), and for each
+        model ``frequencies`` and ``phases`` of shape (n_columns, n_frequencies) and ``maps`` of
+        shape (n_columns, n_frequencies, n_outputs).
     optimizer_state : dict or None
         State of the optimizer between calls of ``partial_fit``.
     """
@@ -90,6 +95,7 @@ class FittedState:
     oof_logits: NDArray[np.floating] | None = None
     oof_loss: float | None = None
     temperature: float = 1.0
+    embedding: dict[str, NDArray[Any]] | None = None
     optimizer_state: dict[str, Any] | None = None
 
     @property
@@ -99,10 +105,16 @@ class FittedState:
     @property
     def architecture(self) -> Architecture:
         """The shape of each model."""
-        (n_features, _), *hidden = self.layers
+        (n_inputs, _), *hidden = self.layers
         widths = tuple(n_in for n_in, _ in hidden)
-        has_biases = bool(self.biases)
-        return Architecture(n_features, widths, self.activation, self.dropout, has_biases)
+        has_biases, embedding = bool(self.biases), None
+        if self.embedding is not None:
+            columns = tuple(self.embedding["columns"].tolist())
+            embedding = PeriodicEmbedding(columns, *self.embedding["maps"].shape[-2:])
+            n_inputs -= embedding.width
+        return Architecture(
+            n_inputs, widths, self.activation, self.dropout, has_biases, embedding
+        )
 
     @property
     def layers(self) -> list[tuple[int, int]]:
@@ -124,6 +136,7 @@ class FittedState:
             oof_logits=None,
             oof_loss=None,
             temperature=1.0,
+            embedding=map_embedding([self.embedding], lambda arrays: arrays[0][k]),
         )
 
     def with_threshold(
@@ -170,6 +183,19 @@ def per_model(values: Sequence[Any]) -> Any:
     return values[0] if len(values) == 1 else list(values)
 
 
+def map_embedding(
+    embeddings: Sequence[dict[str, NDArray[Any]] | None],
+    function: Callable[[Sequence[NDArray[Any]]], NDArray[Any]],
+) -> dict[str, NDArray[Any]] | None:
+    """Make one embedding of several, which have the same columns, or return None without any."""
+    first = embeddings[0]
+    if first is None:
+        return None
+    names = (name for name in first if name != "columns")
+    arrays = {name: [each[name] for each in embeddings if each] for name in names}
+    return {"columns": first["columns"], **{k: function(v) for k, v in arrays.items()}}
+
+
 def join_models(states: Sequence[FittedState]) -> FittedState:
     """Return an ensemble of fitted models of one shape."""
     first = states[0]
@@ -182,4 +208,5 @@ def join_models(states: Sequence[FittedState]) -> FittedState:
         best_epoch=tuple(s.best_epoch[0] for s in states),
         stop_reason=tuple(s.stop_reason[0] for s in states),
         n_seen=max(s.n_seen for s in states),
+        embedding=map_embedding([s.embedding for s in states], np.stack),
     )

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from skbinary.estimators.state import FittedState
+from skbinary.models.periodic_embedding import EmbeddingParameters
 from skbinary.models.torch_module import EnsembleModule, LogitModule, build_module
 
 if TYPE_CHECKING:
@@ -27,10 +28,13 @@ def as_module(state: FittedState) -> LogitModule | EnsembleModule:
 
 
 def _module_of(state: FittedState) -> LogitModule:
+    names, arrays = ("frequencies", "phases", "maps"), state.embedding
+    embedding = arrays and EmbeddingParameters(*(torch.tensor(arrays[name]) for name in names))
     return build_module(
         state.architecture,
         [torch.tensor(np.ascontiguousarray(each.T)).mT for each in state.dense_weights()],
         [torch.tensor(each[None]) for each in state.biases],
+        embedding,
     )
 
 

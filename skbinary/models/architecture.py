@@ -9,6 +9,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from skbinary.models.periodic_embedding import EmbeddingParameters, PeriodicEmbedding
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -27,6 +29,9 @@ class Architecture:
         training.
     fit_intercept : bool, default=True
         Whether the layers have biases.
+    embedding : PeriodicEmbedding or None, default=None
+        Embedding of numerical features, whose outputs stand beside all features in the input of
+        the first layer.
     """
 
     n_features: int
@@ -34,25 +39,34 @@ class Architecture:
     activation: str = "identity"
     dropout: tuple[float, ...] = ()
     fit_intercept: bool = True
+    embedding: PeriodicEmbedding | None = None
 
     @property
     def layers(self) -> list[tuple[int, int]]:
         """Number of inputs and outputs of each layer; the output of the last is the logit."""
-        widths = (self.n_features, *self.hidden, 1)
+        n_embedded = 0 if self.embedding is None else self.embedding.width
+        widths = (self.n_features + n_embedded, *self.hidden, 1)
         return list(pairwise(widths))
 
     @property
     def n_weights(self) -> int:
-        """Number of parameters that are penalized: all but the biases."""
+        """Number of weights of the layers, which are penalized."""
         return sum(n_in * n_out for n_in, n_out in self.layers)
 
     @property
     def n_parameters(self) -> int:
         """Number of parameters of one model."""
-        return self.n_weights + self.fit_intercept * sum(n_out for _, n_out in self.layers)
+        n_biases = self.fit_intercept * sum(n_out for _, n_out in self.layers)
+        n_embedding = 0 if self.embedding is None else self.embedding.n_parameters
+        return self.n_weights + n_biases + n_embedding
 
-    def pack(self, weights: Iterable[Tensor], biases: Iterable[Tensor]) -> Tensor:
-        """Concatenate the parameters of one model: all weights, then all biases.
+    def pack(
+        self,
+        weights: Iterable[Tensor],
+        biases: Iterable[Tensor],
+        embedding: Iterable[Tensor] = (),
+    ) -> Tensor:
+        """Concatenate the parameters of one model: weights, biases, and those of the embedding.
 
         Parameters
         ----------
@@ -60,6 +74,8 @@ class Architecture:
             One for each layer.
         biases : iterable of Tensor of shape (n_out,)
             One for each layer. Ignored without intercepts.
+        embedding : iterable of Tensor, default=()
+            Frequencies, phases and linear maps, if there is an embedding.
 
         Returns
         -------
@@ -68,7 +84,7 @@ class Architecture:
         flat = [each.reshape(-1) for each in weights]
         if self.fit_intercept:
             flat += [each.reshape(-1) for each in biases]
-        return torch.cat(flat)
+        return torch.cat([*flat, *(each.reshape(-1) for each in embedding)])
 
     def unpack(self, flat: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return views of the weights and the biases in `flat`.
@@ -87,9 +103,16 @@ class Architecture:
         if self.fit_intercept:
             shapes += [(1, n_out) for _, n_out in self.layers]
         sizes = [n_in * n_out for n_in, n_out in shapes]
+        flat = flat[:, : sum(sizes)]
         views = [
             layer.view(-1, *shape)
             for layer, shape in zip(torch.split(flat, sizes, dim=1), shapes, strict=True)
         ]
         n_layers = len(self.layers)
         return views[:n_layers], views[n_layers:]
+
+    def unpack_embedding(self, flat: Tensor) -> EmbeddingParameters | None:
+        """Return views of the parameters of the embedding in `flat`, or None without one."""
+        if self.embedding is None:
+            return None
+        return self.embedding.unpack(flat[:, self.n_parameters - self.embedding.n_parameters :])

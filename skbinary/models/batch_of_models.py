@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from skbinary.data.batches import Batch
 from skbinary.models.architecture import Architecture
-from skbinary.models.forward_backward import ForwardBackward, Masks, compute_logits
+from skbinary.models.forward_backward import ForwardBackward, Masks, Network
 
 _ALIGNMENT = 64  # bytes; torch aligns its allocations to as many
 
@@ -61,6 +62,8 @@ class ModelBatch:
         Views of the parameters, one for each layer.
     biases : list of Tensor of shape (n_models, 1, n_out)
         Views of the parameters, one for each layer. Empty without intercepts.
+    embedding : EmbeddingParameters or None
+        Views of the parameters of the embedding, if there is one.
     """
 
     def __init__(self, architecture: Architecture, parameters: Tensor):
@@ -69,6 +72,7 @@ class ModelBatch:
         n_models, stride = parameters.shape[0], parameters.stride(0)
         self.gradient = parameters.new_zeros(n_models, stride)[:, : parameters.shape[1]]
         self.weights, self.biases = architecture.unpack(parameters)
+        self.embedding = architecture.unpack_embedding(parameters)
         self._buffers: dict[int, ForwardBackward] = {}
 
     @property
@@ -81,6 +85,9 @@ class ModelBatch:
         For a row with larger features, multiply the bound by the largest absolute feature.
         """
         bound = self.weights[0].new_ones(self.n_models, 1, self.architecture.n_features).double()
+        if self.embedding is not None:  # a cosine is at most 1
+            maps = self.embedding.maps.double().abs().sum(dim=-2)
+            bound = torch.cat([bound, maps.flatten(1)[:, None]], dim=-1)
         for i, weights in enumerate(self.weights):
             bound = bound @ weights.double().abs()
             if self.biases:
@@ -100,8 +107,14 @@ class ModelBatch:
         -------
         Tensor of shape (n_models, n_rows)
         """
-        activation = self.architecture.activation
-        return compute_logits(batch, self.weights, self.biases, activation)[..., 0]
+        network = Network(
+            self.weights,
+            self.biases,
+            self.architecture.activation,
+            self.architecture.embedding and self.architecture.embedding.columns,
+            self.embedding,
+        )
+        return network.logits(batch)[..., 0]
 
     def buffers_for(self, n_rows: int) -> ForwardBackward:
         """Return the buffers for batches of `n_rows` rows, which are allocated once."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from skbinary.data.batches import Batch, LayerInput
+from skbinary.data.batches import Batch, EmbeddableInput, LayerInput
 from skbinary.models.activations import ACTIVATIONS
 from skbinary.models.architecture import Architecture
+from skbinary.models.periodic_embedding import EmbeddedInput, EmbeddingParameters, embed
 
 # The dropout mask of each hidden layer, or None without dropout.
 Masks = Sequence[Tensor] | None
@@ -66,6 +69,7 @@ class ForwardBackward:
         self._dropped = self._outputs if in_place else []
         self._transposed_dropped = self._transposed_outputs if in_place else []
         self._masks: Masks = None
+        self._embedded = self._embedded_input(gradient)
         self._logits, self._residual = self._allocate(1), self._allocate(1)
         self._flat_logits, self._flat_residual = self._logits[..., 0], self._residual[..., 0]
         self._transposed_residual = self._residual.mT
@@ -121,6 +125,8 @@ class ForwardBackward:
         if masks is not None and not self._dropped:
             self._dropped = self._allocate_hidden()
             self._transposed_dropped = [each.mT for each in self._dropped]
+        if self._embedded is not None:
+            batch = self._embedded.set_batch(cast(EmbeddableInput, batch))
         inputs: LayerInput | Tensor = batch
         for i, outputs in enumerate(self._outputs):
             self._layer(inputs, i, outputs)
@@ -177,6 +183,8 @@ class ForwardBackward:
         Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors",
         1986.
         """
+        if self._embedded is not None:
+            batch = self._embedded
         outputs, transposed_outputs = self._outputs, self._transposed_outputs
         if self._masks is not None:
             outputs, transposed_outputs = self._dropped, self._transposed_dropped
@@ -204,6 +212,21 @@ class ForwardBackward:
                     previous.mul_(self._masks[i - 1])
                 self._activation.backward_(previous, self._saved[i - 1])
                 delta = previous
+        if self._embedded is not None:
+            self._embedded.backward(delta, self._weights[0])
+
+    def _embedded_input(self, gradient: Tensor) -> EmbeddedInput | None:
+        """Return the input of the first layer if features are embedded."""
+        architecture = self._architecture
+        if architecture.embedding is None:
+            return None
+        views = [architecture.unpack_embedding(each) for each in (self._parameters, gradient)]
+        parameters, gradients = (cast(EmbeddingParameters, each) for each in views)
+        if self._is_single:
+            parameters, gradients = parameters.single(), gradients.single()
+        return EmbeddedInput(
+            architecture.embedding, architecture.n_features, parameters, gradients, self._n_rows
+        )
 
     def _views(self, flat: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return views of the weights and the biases, without the leading axis for one model."""
@@ -220,30 +243,57 @@ class ForwardBackward:
         return buffer[0] if self._is_single else buffer
 
 
-def compute_logits(
-    batch: Batch, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str
-) -> Tensor:
-    """Compute the logits of rows, without dropout.
+@dataclass(frozen=True)
+class Network:
+    """The weights of one model, or of several models of one shape, to compute logits with.
 
     Parameters
     ----------
-    batch : Batch of shape (n_rows, n_features) or (n_models, n_rows, n_features)
     weights : sequence of Tensor of shape (n_in, n_out) or (n_models, n_in, n_out)
         One for each layer.
     biases : sequence of Tensor of shape (n_out,) or (n_models, 1, n_out)
         One for each layer. Empty without intercepts.
     activation : str
         A key of ``ACTIVATIONS``.
-
-    Returns
-    -------
-    Tensor of shape (n_rows, 1) or (n_models, n_rows, 1)
+    columns : sequence of int or None, default=None
+        The features that are embedded.
+    embedding : EmbeddingParameters or None, default=None
+        Their embedding.
     """
-    outputs = batch @ weights[0]
-    for i in range(1, len(weights) + 1):
-        if biases:
-            outputs = outputs.add_(biases[i - 1])
-        if i < len(weights):
-            ACTIVATIONS[activation].apply_(outputs)
-            outputs = outputs @ weights[i]
-    return outputs
+
+    weights: Sequence[Tensor]
+    biases: Sequence[Tensor]
+    activation: str
+    columns: Sequence[int] | None = None
+    embedding: EmbeddingParameters | None = None
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Compute the logits of rows, without dropout.
+
+        Parameters
+        ----------
+        batch : Batch of shape (n_rows, n_features) or (n_models, n_rows, n_features)
+
+        Returns
+        -------
+        Tensor of shape (n_rows, 1) or (n_models, n_rows, 1)
+        """
+        weights, biases = self.weights, self.biases
+        outputs = self._first_products(batch)
+        for i in range(1, len(weights) + 1):
+            if biases:
+                outputs = outputs.add_(biases[i - 1])
+            if i < len(weights):
+                ACTIVATIONS[self.activation].apply_(outputs)
+                outputs = outputs @ weights[i]
+        return outputs
+
+    def _first_products(self, batch: Batch) -> Tensor:
+        """Return the products of the rows, and of their embedding, with the first weights."""
+        weights = self.weights[0]
+        if self.embedding is None:
+            return batch @ weights
+        n = batch.shape[-1]
+        values = cast(EmbeddableInput, batch).columns(torch.tensor(self.columns).to(weights.device))
+        embedded = embed(values, self.embedding)
+        return (batch @ weights[..., :n, :]).add_(embedded @ weights[..., n:, :])

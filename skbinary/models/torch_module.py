@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from skbinary.models.architecture import Architecture
 from skbinary.models.ensemble import combine_logits
+from skbinary.models.periodic_embedding import EmbeddingParameters, embed
 
 _LAYERS: dict[str, type[nn.Module]] = {
     "identity": nn.Identity,
@@ -35,6 +36,35 @@ class LogitModule(nn.Sequential):
         return outputs[:, 0]
 
 
+class PeriodicLayer(nn.Module):
+    """Appends the periodic embedding of some features to all features.
+
+    The input is a tensor of shape (n_samples, n_features), the output one of shape
+    (n_samples, n_features + n_outputs).
+
+    Parameters
+    ----------
+    columns : sequence of int
+        The features that are embedded.
+    parameters : EmbeddingParameters
+        Frequencies, phases and linear maps, as a single model has them.
+    """
+
+    columns: Tensor
+
+    def __init__(self, columns: Sequence[int], parameters: EmbeddingParameters):
+        super().__init__()
+        self.register_buffer("columns", torch.tensor(columns))
+        self.frequencies = nn.Parameter(parameters.frequencies)
+        self.phases = nn.Parameter(parameters.phases)
+        self.maps = nn.Parameter(parameters.maps)
+
+    def forward(self, X: Tensor) -> Tensor:
+        values = torch.index_select(X, 1, self.columns)
+        parameters = EmbeddingParameters(self.frequencies, self.phases, self.maps)
+        return torch.cat([X, embed(values, parameters)], dim=1)
+
+
 class EnsembleModule(nn.ModuleList):
     """An ensemble of logit modules, which returns the logit of their mean probability.
 
@@ -56,7 +86,10 @@ class EnsembleModule(nn.ModuleList):
 
 
 def build_module(
-    architecture: Architecture, weights: Sequence[Tensor], biases: Sequence[Tensor]
+    architecture: Architecture,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    embedding: EmbeddingParameters | None = None,
 ) -> LogitModule:
     """Build a module whose parameters are views of the given tensors.
 
@@ -68,6 +101,8 @@ def build_module(
         One for each layer. The module's ``weight`` is its transpose, on the same memory.
     biases : sequence of Tensor of shape (1, n_out)
         One for each layer. Empty without intercepts.
+    embedding : EmbeddingParameters or None, default=None
+        The parameters of the embedding, if there is one.
 
     Returns
     -------
@@ -75,6 +110,10 @@ def build_module(
         In evaluation mode.
     """
     layers: list[nn.Module] = []
+    if architecture.embedding is not None:
+        if embedding is None:
+            raise AssertionError("an architecture with an embedding has its parameters")
+        layers.append(PeriodicLayer(architecture.embedding.columns, embedding))
     for i, (n_in, n_out) in enumerate(architecture.layers):
         # On the meta device no weights are drawn, which would advance the global random state.
         linear = nn.Linear(n_in, n_out, bias=bool(biases), device=torch.device("meta"))
