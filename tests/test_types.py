@@ -92,7 +92,7 @@ reveal_type(model.best_epoch_)  # int | list[int]
 reveal_type(model.stop_reason_)  # StopReason | list[StopReason]
 reveal_type(model.history_)  # dict[str, list[float]] | list[dict[str, list[float]]]
 reveal_type(model.device_)  # str
-reveal_type(model.module_)  # LogitModule | MeanLogitModule
+reveal_type(model.module_)  # LogitModule | EnsembleModule
 reveal_type(model.net_)  # BinaryNet
 reveal_type(model.n_features_in_)  # int
 reveal_type(model.feature_names_in_)  # ndarray

@@ -165,6 +165,7 @@ class SkorchCallbacks:
             model_batch.architecture,
             [w[0] for w in model_batch.weights],
             [b[0] for b in model_batch.biases],
+            model_batch.embedding and model_batch.embedding.single(),
         )
         batch_size = run.solver.batch_size if isinstance(run.solver, MiniBatch) else -1
         return build_net(

@@ -36,8 +36,13 @@ class BatchNotifier:
         self.net = net
         self.run = run
         self.pull_learning_rate = pull_learning_rate
-        weights, biases = run.model_batch.architecture.unpack(run.model_batch.gradient)
+        architecture, gradient = run.model_batch.architecture, run.model_batch.gradient
+        weights, biases = architecture.unpack(gradient)
+        embedding = architecture.unpack_embedding(gradient)
+        # In the order of the module's parameters.
         self._gradients: list[Tensor] = []
+        if embedding is not None:
+            self._gradients += embedding.single().tensors()
         for i, weight in enumerate(weights):
             self._gradients.append(weight[0].mT)
             if biases:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset as TorchDataset
 
 from skbinary.data.containers import check_sparse
-from skbinary.models.torch_module import LogitModule, MeanLogitModule
+from skbinary.models.torch_module import EnsembleModule, LogitModule
 from skbinary.runtime.chunks import row_chunks
 from skbinary.runtime.defaults import default_settings
 from skbinary.thresholds.decision import label_logits
@@ -106,7 +106,7 @@ class BinaryNet(ClassifierMixin, NeuralNet):
 
 
 def build_net(
-    module: LogitModule | MeanLogitModule,
+    module: LogitModule | EnsembleModule,
     classes: NDArray[np.generic],
     threshold: float,
     positive: int = 1,
@@ -119,7 +119,7 @@ def build_net(
 
     Parameters
     ----------
-    module : LogitModule or MeanLogitModule
+    module : LogitModule or EnsembleModule
         Used without a copy.
     classes : ndarray of shape (2,)
         The labels, sorted.

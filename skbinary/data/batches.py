@@ -190,6 +190,9 @@ class SparseBatch:
     def __len__(self) -> int:
         return int(self.shape[0])
 
+    def columns(self, index: Tensor) -> Tensor:
+        return torch.index_select(self.dense(), -1, index)
+
     def __matmul__(self, weights: Tensor) -> Tensor:
         return _multiply(self.values, weights)
 

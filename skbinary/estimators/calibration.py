@@ -31,19 +31,20 @@ def fit_temperature(
     target : ndarray of shape (n_samples,)
         1 for the positive class, else 0.
     weight : ndarray of shape (n_samples,) or None, default=None
-        Weights of the rows, which are scaled to a mean of 1.
+        Weights of the rows, which are scaled to a mean of 1. Rows of weight 0 are ignored.
 
     Returns
     -------
     float
         The temperature, above 0. Above 1 the logits are too far from 0.
     """
-    is_known = np.isfinite(logits)
-    z, y = logits[is_known].astype(np.float64), target[is_known]
-    w = np.ones_like(z) if weight is None else weight[is_known].astype(np.float64)
-    if not len(z) or not w.sum() > 0:
+    weight = np.ones(len(logits)) if weight is None else weight
+    is_used = np.isfinite(logits) & (weight > 0)
+    z, y, w = (each[is_used].astype(np.float64) for each in (logits, target, weight))
+    if not len(z):
         return 1.0
-    w = w * (len(z) / w.sum())
+    w = w / w.max()  # whose sum neither overflows nor is rounded to zero
+    w /= w.mean()
     precision = _PRIOR_DEVIATION**-2
     factor = 1.0
     # Newton's method: the objective is strictly convex in the factor.

@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skbinary.data.checked import CheckedData, Table, with_cache
 from skbinary.data.folds import Fold, SplittableRows
 from skbinary.data.labels import encode
-from skbinary.data.weights import rescale_extreme_weights
+from skbinary.data.weights import compute_class_weights, rescale_extreme_weights, scale_weights
 from skbinary.estimators.batching import train_models
 from skbinary.estimators.calibration import fit_temperature
 from skbinary.estimators.model_fit import ModelFit, prepare_model
@@ -162,14 +162,16 @@ class Ensemble:
         )
         if recipe.n_models == 1:
             return joined
+        # A single network that is left after an interrupt is not calibrated.
+        calibrates = recipe.calibrates and joined.n_models > 1
         validation = self.data.validation
         if not self.folds:
-            if not recipe.calibrates or validation is None:
+            if not calibrates or validation is None:
                 return joined
             logits = Scorer.of(joined).logits(validation.X)
             return replace(joined, temperature=self._temperature(logits, validation))
         logits = self._out_of_fold_logits(joined)
-        temperature = self._temperature(logits, self.data.train) if recipe.calibrates else 1.0
+        temperature = self._temperature(logits, self.data.train) if calibrates else 1.0
         logits /= temperature
         loss = self._out_of_fold_loss(logits)
         return replace(joined, oof_logits=logits, oof_loss=loss, temperature=temperature)
@@ -234,9 +236,19 @@ class Ensemble:
         return logits
 
     def _temperature(self, logits: NDArray[np.floating], table: Table) -> float:
-        """Return the temperature for the logits of rows that were not trained on."""
-        weight = None if table.sample_weight is None else rescale_extreme_weights(table.sample_weight)
-        return fit_temperature(logits, encode(table.y, self.data.classes), weight)
+        """Return the temperature for the logits of rows that were not trained on.
+
+        Class weights count, as in the loss that was minimized: without them it would not only
+        scale the logits, but also make up for the shift that class weights bring about.
+        """
+        train, classes = self.data.train, self.data.classes
+        class_weights = compute_class_weights(
+            self.recipe.class_weight, classes, train.y, train.sample_weight
+        )
+        target = encode(table.y, classes)
+        factors = () if table.sample_weight is None else (table.sample_weight,)
+        weight, _ = scale_weights(class_weights[target.astype(np.intp)], *factors)
+        return fit_temperature(logits, target, weight)
 
     def _out_of_fold_loss(self, logits: NDArray[np.floating]) -> float:
         table = self.data.train

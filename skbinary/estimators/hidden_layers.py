@@ -1,4 +1,4 @@
-"""Hidden layers of a network from the parameters: widths, dropout rates, initial weights."""
+"""Layers of a network from the parameters: widths, dropout rates, embedding, initial weights."""
 
 from __future__ import annotations
 
@@ -6,15 +6,27 @@ import math
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from skbinary.data.checked import CheckedData, cached
+from skbinary.data.containers import is_single_precision
+from skbinary.data.conversion import as_rows
 from skbinary.models.architecture import Architecture
-from skbinary.models.periodic_embedding import draw_embedding_parameters
+from skbinary.models.periodic_embedding import (
+    PeriodicEmbedding,
+    continuous_columns,
+    draw_embedding_parameters,
+)
+from skbinary.runtime.device import full_precision
 
 
 def draw_initial_parameters(architecture: Architecture, random_state: Any) -> Tensor:
-    """Draw weights and biases as scikit-learn's MLPClassifier does, in the same order."""
+    """Draw weights and biases as scikit-learn's MLPClassifier does, in the same order.
+
+    The parameters of an embedding are drawn after them.
+    """
     weights, biases = [], []
     factor = 2 if architecture.activation == "logistic" else 6
     for n_in, n_out in architecture.layers:
@@ -25,6 +37,32 @@ def draw_initial_parameters(architecture: Architecture, random_state: Any) -> Te
     if architecture.embedding is not None:
         embedding = draw_embedding_parameters(architecture.embedding, random_state)
     return architecture.pack(weights, biases, embedding)
+
+
+def periodic_embedding(data: CheckedData) -> PeriodicEmbedding | None:
+    """Return the embedding of the numerical features of training data, or None without any.
+
+    Raises
+    ------
+    ValueError
+        If the rows are sparse.
+    """
+    X, weight = data.train.X, data.train.sample_weight
+    if sp.issparse(X):
+        raise ValueError(
+            "X must be dense with numeric_embedding='periodic', got a sparse matrix. Pass "
+            "X.toarray(), or set numeric_embedding=None."
+        )
+
+    def build() -> PeriodicEmbedding | None:
+        device = X.device if isinstance(X, Tensor) else torch.device("cpu")
+        dtype = torch.float32 if is_single_precision(X) else full_precision(device)
+        rows = as_rows(X, device, dtype, convert=False)
+        is_used = None if weight is None else torch.from_numpy(weight > 0).to(device)
+        columns = continuous_columns(rows, is_used)
+        return PeriodicEmbedding(columns) if columns else None
+
+    return cached(data, "periodic embedding", build)
 
 
 def is_torch_module(value: Any) -> bool:

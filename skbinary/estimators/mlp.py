@@ -8,7 +8,6 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import (
@@ -20,7 +19,6 @@ from sklearn.utils._param_validation import (
 from torch import Tensor
 
 from skbinary.data.checked import CheckedData
-from skbinary.data.conversion import as_tensor
 from skbinary.data.dataset import Dataset
 from skbinary.estimators.base import BinaryClassifier
 from skbinary.estimators.hidden_layers import (
@@ -28,6 +26,7 @@ from skbinary.estimators.hidden_layers import (
     dropout_rates,
     hidden_widths,
     is_torch_module,
+    periodic_embedding,
 )
 from skbinary.estimators.parameter_types import (
     BatchSize,
@@ -41,9 +40,10 @@ from skbinary.estimators.parameter_types import (
     Threshold,
 )
 from skbinary.estimators.recipe import Recipe, make_recipe
+from skbinary.estimators.state import FittedState
 from skbinary.models.architecture import Architecture
 from skbinary.models.batch_of_models import ModelBatch
-from skbinary.models.periodic_embedding import PeriodicEmbedding, continuous_columns
+from skbinary.models.periodic_embedding import PeriodicEmbedding
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.lbfgs import LBFGS
 from skbinary.solvers.full_batch.objective import NetworkObjective
@@ -223,6 +223,11 @@ class TorchMLPClassifier(BinaryClassifier):
         Weights of each layer.
     intercepts_ : list of ndarray of shape (n_out,) or (n_members, n_out)
         Biases of each layer.
+    embedding_ : dict of ndarray or None
+        The embedding of numerical features: their indices (``"columns"``), and the
+        ``"frequencies"`` and ``"phases"`` of shape (n_columns, 16) and ``"maps"`` of shape
+        (n_columns, 16, 4), for ensembles with a leading axis of n_members. The outputs follow the
+        features in the input of the first layer. None if no feature is embedded.
     members_ : list of dict of ndarray
         Weights (``"coefs_0"``, ...), biases (``"intercepts_0"``, ...) and curves of each ensemble
         member.
@@ -483,24 +488,21 @@ class TorchMLPClassifier(BinaryClassifier):
     def _embedding(self, data: CheckedData, *, is_partial: bool) -> PeriodicEmbedding | None:
         if self.numeric_embedding is None:
             return None
-        X = data.train.X
-        if sp.issparse(X):
-            raise ValueError(
-                "X must be dense with numeric_embedding='periodic', got a sparse matrix. Pass "
-                "X.toarray(), or set numeric_embedding=None."
-            )
-        previous = self.__dict__.get("_state")
-        if previous is not None and (is_partial or self.warm_start):
-            return previous.architecture.embedding
-        columns = continuous_columns(as_tensor(X))
-        return PeriodicEmbedding(columns) if columns else None
+        embedding = periodic_embedding(data)
+        previous: FittedState | None = self.__dict__.get("_state")
+        if previous is None or not (is_partial or self.warm_start):
+            return embedding
+        # The first fit decides which features are embedded.
+        earlier = previous.architecture.embedding
+        return embedding if earlier is None and not is_partial else earlier
 
     def _check_lbfgs(self) -> None:
         for name in ("dropout", "weight_decay", "weight_average"):
             if np.any(np.asarray(getattr(self, name)) != 0):
+                other = "" if name == "weight_average" else ", or alpha"
                 raise ValueError(
                     f"{name} must be 0 with solver='lbfgs', which lowers a fixed objective, got "
-                    f"{getattr(self, name)!r}. Use solver='adam', or alpha."
+                    f"{getattr(self, name)!r}. Use solver='adam'{other}."
                 )
 
     def _lbfgs_step(self, model_batch: ModelBatch, dataset: Dataset, pool: ThreadPool) -> Solver:
@@ -539,6 +541,11 @@ class TorchMLPClassifier(BinaryClassifier):
     def intercepts_(self) -> list[NDArray[np.floating]]:
         """Biases of each layer."""
         return list(self._fitted().biases)
+
+    @property
+    def embedding_(self) -> dict[str, NDArray[Any]] | None:
+        """Periodic embedding of numerical features, or None if none is embedded."""
+        return self._fitted().embedding
 
     @property
     def n_members_(self) -> int:

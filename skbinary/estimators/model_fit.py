@@ -127,16 +127,18 @@ class ModelFit:
             return 8 * 20 * architecture.n_parameters  # with the changes that L-BFGS keeps
         # Value, gradient and two averages; value and error of each unit.
         units = self.how.batch_size * sum(architecture.hidden)
-        if architecture.embedding is not None:  # angles, waves and their errors
-            units += self.how.batch_size * sum(map(math.prod, architecture.embedding.shapes[:1])) * 2
-        return 4 * (4 * architecture.n_parameters + 2 * units)
+        # Angle, cosine and error of each wave of an embedding, and its outputs.
+        waves = self.how.batch_size * architecture.n_waves
+        # A moving average keeps the average and the trained weights besides the parameters.
+        n_copies = 6 if self.how.weight_average else 4
+        return 4 * (n_copies * architecture.n_parameters + 2 * units + 4 * waves)
 
     @property
     def n_products_per_step(self) -> int:
         """Multiplications by weights in the forward pass of a step."""
         how = self.how
         size = how.batch_size if isinstance(how, MiniBatchSetup) else how.dataset.n_samples
-        return size * self.recipe.architecture.n_weights
+        return size * self.recipe.architecture.n_products
 
     @property
     def n_bytes(self) -> int:
@@ -275,7 +277,14 @@ def _start(recipe: Recipe, previous: FittedState | None) -> Tensor:
     architecture = recipe.architecture
     if previous is None:
         return recipe.initial_parameters(architecture, recipe.random_state)
-    if previous.layers != architecture.layers or previous.architecture.embedding != architecture.embedding:
+    old, new = previous.architecture.embedding, architecture.embedding
+    if old != new:
+        n_old, n_new = (0 if each is None else len(each.columns) for each in (old, new))
+        raise ValueError(
+            f"numeric_embedding must embed {n_old} features, as in the last fit, to continue from "
+            f"it, got {n_new}. Set warm_start=False to start anew."
+        )
+    if previous.layers != architecture.layers:
         raise ValueError(
             f"Layers must have the shapes {previous.layers} to continue from the last fit, got "
             f"{architecture.layers}. Set warm_start=False to start anew."

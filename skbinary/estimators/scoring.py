@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit
-from torch import Tensor
 
 from skbinary.data.containers import is_single_precision
 from skbinary.data.conversion import as_rows, as_tensor
@@ -122,8 +120,14 @@ class Scorer:
         )
 
     @property
+    def values_per_row(self) -> int:
+        """Number of values that are computed with for each row."""
+        n_inputs = sum(each[..., 0].size for each in self.weights)
+        return n_inputs + (0 if self.embedding is None else self.embedding["phases"].size)
+
+    @property
     def is_linear(self) -> bool:
-        return len(self.weights) == 1
+        return len(self.weights) == 1 and self.weights[0].ndim == 2
 
     def logits(self, rows: Any) -> NDArray[np.floating]:
         """Return the logits of checked rows, an array of shape (n_samples,)."""
@@ -159,12 +163,9 @@ class Scorer:
         # Casting small arrays in NumPy takes half the time of ``Tensor.to``.
         weights = [as_tensor(_cast(each, kind), device) for each in self.weights]
         biases = [as_tensor(_cast(each, kind), device) for each in self.biases]
-        network = Network(weights, biases, self.activation)
-        if self.embedding is not None:
-            names = ("frequencies", "phases", "maps")
-            tensors = [as_tensor(_cast(self.embedding[name], kind), device) for name in names]
-            columns = self.embedding["columns"].tolist()
-            network = replace(network, columns=columns, embedding=EmbeddingParameters(*tensors))
+        embedding = self._embedding(kind, device)
+        columns = () if self.embedding is None else self.embedding["columns"].tolist()
+        network = Network(weights, biases, self.activation, columns, embedding)
         out = np.empty((rows.shape[0], n_columns), dtype=kind)
 
         def score_chunk(placed: Rows, chunk: slice) -> bool:
@@ -177,13 +178,13 @@ class Scorer:
             write(array, out[chunk])
             return bool(np.isfinite(array).all())
 
-        if _is_quick(rows, weights, device):
+        if self._is_quick(rows, device):
             is_finite = score_chunk(as_rows(rows, device, dtype, convert=False), slice(0, 1))
         else:
             # Also for a single chunk: torch's own threads would slow down a small product.
             with ThreadPool.on(device) as pool:
                 placed = as_rows(rows, device, dtype, convert=False)
-                chunks = row_chunks(len(out), sum(each[..., 0].numel() for each in weights), device)
+                chunks = row_chunks(len(out), self.values_per_row, device)
                 is_finite = all(list(pool.map(partial(score_chunk, placed), chunks)))
         if single and not is_finite:
             out, is_finite = self.scores(rows, write, n_columns, exact=True)
@@ -191,12 +192,25 @@ class Scorer:
                 out = out.astype(kind)
         return out, is_finite
 
+    def _is_quick(self, rows: Any, device: torch.device) -> bool:
+        """Whether there is a single row, and too few products for torch to start threads."""
+        if rows.shape[0] > 1 or type(rows) is not np.ndarray or device.type != "cpu":
+            return False
+        matrices = [*self.weights, *([] if self.embedding is None else [self.embedding["maps"]])]
+        return sum(each.size for each in matrices) <= _QUICK_PRODUCTS
 
-def _is_quick(rows: Any, weights: Sequence[Tensor], device: torch.device) -> bool:
-    """Whether there is a single row, and too few products for torch to start threads."""
-    if rows.shape[0] > 1 or type(rows) is not np.ndarray or device.type != "cpu":
-        return False
-    return sum(each.numel() for each in weights) <= _QUICK_PRODUCTS
+    def _embedding(
+        self, kind: type[np.floating], device: torch.device
+    ) -> EmbeddingParameters | None:
+        if self.embedding is None:
+            return None
+        names = ("frequencies", "phases", "maps")
+        arrays = (_cast(self.embedding[name], kind) for name in names)
+        return EmbeddingParameters(*(as_tensor(each, device) for each in arrays))
+
+
+def _is_linear(state: FittedState) -> bool:
+    return len(state.weights) == state.n_models == 1 and state.embedding is None
 
 
 def available_device(name: str) -> torch.device:
@@ -211,7 +225,7 @@ def available_device(name: str) -> torch.device:
 def logits_of(states: Sequence[FittedState], rows: Any) -> NDArray[np.floating]:
     """Return the logits of several models on the same rows.
 
-    Linear models share one matrix product, so that the rows are read once.
+    Linear models of the features share one matrix product, so that the rows are read once.
 
     Parameters
     ----------
@@ -226,7 +240,7 @@ def logits_of(states: Sequence[FittedState], rows: Any) -> NDArray[np.floating]:
         Equal to ``decision_function`` up to rounding.
     """
     first = states[0]
-    if len(states) == 1 or not all(len(s.weights) == 1 and s.n_models == 1 for s in states):
+    if len(states) == 1 or not all(_is_linear(state) for state in states):
         return np.stack([Scorer.of(state).logits(rows) for state in states])
     columns = np.concatenate([state.dense_weights()[0] for state in states], axis=1)
     constants = np.concatenate([s.biases[0] if s.biases else np.zeros(1) for s in states])

@@ -112,9 +112,7 @@ class FittedState:
             columns = tuple(self.embedding["columns"].tolist())
             embedding = PeriodicEmbedding(columns, *self.embedding["maps"].shape[-2:])
             n_inputs -= embedding.width
-        return Architecture(
-            n_inputs, widths, self.activation, self.dropout, has_biases, embedding
-        )
+        return Architecture(n_inputs, widths, self.activation, self.dropout, has_biases, embedding)
 
     @property
     def layers(self) -> list[tuple[int, int]]:

@@ -28,8 +28,10 @@ def as_module(state: FittedState) -> LogitModule | EnsembleModule:
 
 
 def _module_of(state: FittedState) -> LogitModule:
-    names, arrays = ("frequencies", "phases", "maps"), state.embedding
-    embedding = arrays and EmbeddingParameters(*(torch.tensor(arrays[name]) for name in names))
+    embedding, arrays = None, state.embedding
+    if arrays is not None:
+        names = ("frequencies", "phases", "maps")
+        embedding = EmbeddingParameters(*(torch.tensor(arrays[name]) for name in names))
     return build_module(
         state.architecture,
         [torch.tensor(np.ascontiguousarray(each.T)).mT for each in state.dense_weights()],

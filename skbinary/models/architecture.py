@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,6 +11,9 @@ import torch
 from torch import Tensor
 
 from skbinary.models.periodic_embedding import EmbeddingParameters, PeriodicEmbedding
+
+# A cosine takes about as long as this many multiplications of a matrix product.
+_PRODUCTS_PER_COSINE = 16
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,22 @@ class Architecture:
         n_biases = self.fit_intercept * sum(n_out for _, n_out in self.layers)
         n_embedding = 0 if self.embedding is None else self.embedding.n_parameters
         return self.n_weights + n_biases + n_embedding
+
+    @property
+    def n_waves(self) -> int:
+        """Number of cosines that the embedding computes for each row."""
+        return 0 if self.embedding is None else math.prod(self.embedding.shapes[0])
+
+    @property
+    def values_per_row(self) -> int:
+        """Number of values of one row inside one model: its embedding and its hidden units."""
+        return self.n_waves + sum(self.hidden)
+
+    @property
+    def n_products(self) -> int:
+        """Multiplications for each row in the forward pass of one model."""
+        n_outputs = 0 if self.embedding is None else self.embedding.n_outputs
+        return self.n_weights + self.n_waves * (n_outputs + _PRODUCTS_PER_COSINE)
 
     def pack(
         self,

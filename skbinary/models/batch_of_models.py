@@ -107,13 +107,9 @@ class ModelBatch:
         -------
         Tensor of shape (n_models, n_rows)
         """
-        network = Network(
-            self.weights,
-            self.biases,
-            self.architecture.activation,
-            self.architecture.embedding and self.architecture.embedding.columns,
-            self.embedding,
-        )
+        embedding, activation = self.architecture.embedding, self.architecture.activation
+        columns = () if embedding is None else embedding.columns
+        network = Network(self.weights, self.biases, activation, columns, self.embedding)
         return network.logits(batch)[..., 0]
 
     def buffers_for(self, n_rows: int) -> ForwardBackward:

@@ -255,7 +255,7 @@ class Network:
         One for each layer. Empty without intercepts.
     activation : str
         A key of ``ACTIVATIONS``.
-    columns : sequence of int or None, default=None
+    columns : sequence of int, default=()
         The features that are embedded.
     embedding : EmbeddingParameters or None, default=None
         Their embedding.
@@ -264,7 +264,7 @@ class Network:
     weights: Sequence[Tensor]
     biases: Sequence[Tensor]
     activation: str
-    columns: Sequence[int] | None = None
+    columns: Sequence[int] = ()
     embedding: EmbeddingParameters | None = None
 
     def logits(self, batch: Batch) -> Tensor:
@@ -294,6 +294,6 @@ class Network:
         if self.embedding is None:
             return batch @ weights
         n = batch.shape[-1]
-        values = cast(EmbeddableInput, batch).columns(torch.tensor(self.columns).to(weights.device))
-        embedded = embed(values, self.embedding)
+        index = torch.tensor(self.columns, device=weights.device)
+        embedded = embed(cast(EmbeddableInput, batch).columns(index), self.embedding)
         return (batch @ weights[..., :n, :]).add_(embedded @ weights[..., n:, :])

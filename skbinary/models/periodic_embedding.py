@@ -10,6 +10,7 @@ Default: Strong Pre-Tuned MLPs and Boosted Trees on Tabular Data", 2024.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from skbinary.data.batches import EmbeddableInput, LayerInput
+from skbinary.data.rows import Rows
 
 _TWO_PI = 2 * math.pi
 _FREQUENCY_DEVIATION = 0.3
@@ -80,7 +82,11 @@ class EmbeddingParameters:
 
     def single(self) -> EmbeddingParameters:
         """Return the parameters of the only model, without the leading axis."""
-        return EmbeddingParameters(self.frequencies[0], self.phases[0], self.maps[0])
+        return EmbeddingParameters(*(each[0] for each in self.tensors()))
+
+    def tensors(self) -> list[Tensor]:
+        """Return frequencies, phases and linear maps, in this order."""
+        return [self.frequencies, self.phases, self.maps]
 
 
 def embed(values: Tensor, parameters: EmbeddingParameters) -> Tensor:
@@ -204,7 +210,7 @@ class EmbeddedInput:
         gradient.frequencies.copy_(torch.bmm(turns, self._errors).view(*lead, -1)).neg_()
 
 
-def continuous_columns(values: Tensor) -> tuple[int, ...]:
+def continuous_columns(rows: Rows, is_used: Tensor | None = None) -> tuple[int, ...]:
     """Return the columns of which more than half the values lie strictly between the extremes.
 
     Those are numbers with many values: not one-hot columns, flags, or the bins of a piecewise
@@ -212,10 +218,26 @@ def continuous_columns(values: Tensor) -> tuple[int, ...]:
 
     Parameters
     ----------
-    values : Tensor of shape (n_rows, n_features)
+    rows : Rows of shape (n_samples, n_features)
+        Dense, or memory-mapped.
+    is_used : Tensor of bool of shape (n_samples,) or None, default=None
+        The rows that count. None for all.
     """
-    between = (values > values.amin(dim=0)) & (values < values.amax(dim=0))
-    return tuple(torch.nonzero(2 * between.sum(dim=0) > len(values))[:, 0].tolist())
+
+    def chunks() -> Iterator[Tensor]:
+        for chunk in rows.chunks():
+            values = rows.batch(chunk).values
+            values = values if is_used is None else values[is_used[chunk]]
+            if len(values):
+                yield values
+
+    low = torch.stack([values.amin(dim=0) for values in chunks()]).amin(dim=0)
+    high = torch.stack([values.amax(dim=0) for values in chunks()]).amax(dim=0)
+    n_between, n_rows = torch.zeros_like(low, dtype=torch.int64), 0
+    for values in chunks():
+        n_between += ((values > low) & (values < high)).sum(dim=0)
+        n_rows += len(values)
+    return tuple(torch.nonzero(2 * n_between > n_rows)[:, 0].tolist())
 
 
 def draw_embedding_parameters(embedding: PeriodicEmbedding, random_state: Any) -> list[Tensor]:

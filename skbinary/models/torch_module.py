@@ -54,7 +54,7 @@ class PeriodicLayer(nn.Module):
 
     def __init__(self, columns: Sequence[int], parameters: EmbeddingParameters):
         super().__init__()
-        self.register_buffer("columns", torch.tensor(columns))
+        self.register_buffer("columns", torch.tensor(columns, device=parameters.maps.device))
         self.frequencies = nn.Parameter(parameters.frequencies)
         self.phases = nn.Parameter(parameters.phases)
         self.maps = nn.Parameter(parameters.maps)

@@ -157,8 +157,8 @@ class _ValidationRows:
         """Return the logits of the rows, of shape (n_models, n_rows)."""
         n_rows = self.target.shape[-1]
         logits = self.target.new_empty(model_batch.n_models, n_rows)
-        n_hidden = model_batch.n_models * sum(model_batch.architecture.hidden)
-        for chunk in row_chunks(n_rows, self.values_per_row + n_hidden, logits.device):
+        n_inside = model_batch.n_models * model_batch.architecture.values_per_row
+        for chunk in row_chunks(n_rows, self.values_per_row + n_inside, logits.device):
             logits[:, chunk] = model_batch.logits(self.batch(chunk))
         return logits
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import expit, logit
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, make_classification
 from sklearn.metrics import log_loss
@@ -64,11 +65,14 @@ def logits_of(member, rows):
     return (hidden @ member["coefs_1"].astype(float) + member["intercepts_1"])[:, 0]
 
 
-def test_logit_is_the_mean_of_the_ensemble_members():
+def test_logit_is_that_of_the_mean_probability_divided_by_the_temperature():
     model = ensemble().fit(X, Y)
     each = [logits_of(member, X) for member in model.members_]
-    assert_allclose(model.decision_function(X), np.mean(each, axis=0), atol=1e-10)
+    expected = logit(expit(each).mean(axis=0)) / model.temperature_
+    assert_allclose(model.decision_function(X), expected, atol=1e-10)
+    assert_allclose(model.predict_proba(X)[:, 1], expit(expected), atol=1e-10)
     assert np.ptp(each, axis=0).max() > 0.1
+    assert model.temperature_ != 1
 
 
 def test_fitted_attributes_have_a_leading_member_axis():
@@ -125,7 +129,7 @@ def test_every_row_is_left_out_by_one_ensemble_member(folds):
         assert not np.intersect1d(fold.train, fold.held_out).size
         assert np.isin(fold.held_out, fold.held_out).all()
         assert Y[fold.held_out].mean() == pytest.approx(Y.mean(), abs=0.02)
-        expected = logits_of(member, X[fold.held_out])
+        expected = logits_of(member, X[fold.held_out]) / model.temperature_
         assert_allclose(model.oof_decision_function_[fold.held_out], expected, atol=1e-10)
 
 
@@ -167,8 +171,10 @@ def test_out_of_fold_logit_does_not_depend_on_the_label_of_its_row(monkeypatch, 
     monkeypatch.setattr(SplittableRows, "folds", lambda *args: fixed)
     rows = fixed[1].held_out
     y[rows] = 1 - y[rows]
-    after = ensemble(early_stopping=False).fit(X, y)
-    before = ensemble(early_stopping=False).fit(X, Y)
+    # The temperature, which scales all logits, is fitted to the labels of all rows.
+    params = {"early_stopping": False, "calibrate": False}
+    after = ensemble(**params).fit(X, y)
+    before = ensemble(**params).fit(X, Y)
     same = before.oof_decision_function_ == after.oof_decision_function_
     assert same[rows].all()
     assert not same[np.setdiff1d(np.arange(len(Y)), rows)].any()
@@ -181,7 +187,7 @@ def test_oof_loss_is_the_weighted_log_loss():
     assert model.oof_loss_ == pytest.approx(log_loss(Y, probability, sample_weight=weight))
 
 
-def test_out_of_fold_logit_of_a_row_without_weight_is_the_mean():
+def test_out_of_fold_logit_of_a_row_without_weight_is_that_of_the_ensemble():
     weight = np.r_[np.zeros(30), np.ones(len(Y) - 30)]
     model = ensemble().fit(X, Y, weight)
     assert_allclose(model.oof_decision_function_[:30], model.decision_function(X[:30]), atol=1e-12)
@@ -229,7 +235,7 @@ def test_warm_start_with_another_n_members_raises():
         model.fit(X, Y)
 
 
-def test_module_and_net_give_the_mean():
+def test_module_and_net_give_the_logit_of_the_ensemble():
     model = ensemble().fit(X, Y)
     rows = X[:20].astype(np.float32)
     with torch.no_grad():

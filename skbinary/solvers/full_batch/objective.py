@@ -437,8 +437,8 @@ class NetworkObjective:
         return float(loss), model_batch.gradient[0].clone()
 
     def _chunks(self) -> list[slice]:
-        # The hidden layers take memory, too, and sparse rows take hardly any.
-        values_per_row = sum(self.model_batch.architecture.hidden)
+        # The layers take memory, too, and sparse rows take hardly any.
+        values_per_row = self.model_batch.architecture.values_per_row
         if not isinstance(self.dataset.rows, SparseRows):
             values_per_row += self.dataset.n_features
         return row_chunks(self.dataset.n_samples, values_per_row, self.dataset.device)

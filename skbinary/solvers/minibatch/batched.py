@@ -24,7 +24,7 @@ from skbinary.solvers.minibatch.cuda_graph import (
     choose_capture,
 )
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
-from skbinary.solvers.minibatch.weight_average import WeightAverage
+from skbinary.solvers.minibatch.weight_average import WeightAverage, training_weights
 from skbinary.solvers.result import Progress
 
 # A captured step is captured again, without the finished models, when more than this fraction of
@@ -102,20 +102,17 @@ class BatchedMiniBatch:
         rates = [self._updates.rate_of(k) for k in self._active]
         targets, weights = self._data.targets(), self._weights.of_epoch(self._data.order_of)
         n, size = self._n_rows, self._batch_size
-        if self._average is not None:
-            self._average.start_epoch()
         chunks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
-        for i, batch in enumerate(self._data.batches()):
-            self.on_step()
-            target, scale = targets[..., chunks[i]], weights.scales[i]
-            self._step(batch, target, scale, weights.l2_strengths[i], chunks[i])
-            if self._average is not None:
-                self._average.update()
-        self._n_epochs += 1
-        self._updates.after_epoch(self._n_epochs)
-        progress = self._progress(targets, weights, rates)
-        if self._average is not None:
-            self._average.end_epoch()
+        with training_weights(self._average):
+            for i, batch in enumerate(self._data.batches()):
+                self.on_step()
+                target, scale = targets[..., chunks[i]], weights.scales[i]
+                self._step(batch, target, scale, weights.l2_strengths[i], chunks[i])
+                if self._average is not None:
+                    self._average.update()
+            self._n_epochs += 1
+            self._updates.after_epoch(self._n_epochs)
+            progress = self._progress(targets, weights, rates)
         return dict(zip(self._active, progress, strict=True))
 
     def solver_of(self, k: int) -> _SolverView:

@@ -93,7 +93,7 @@ class ShardedGradient:
         # The size alone decides, so that the sums do not depend on the number of threads.
         if self.model_batch.parameters.device.type != "cpu":
             return 1
-        n_products = n_rows * self.model_batch.architecture.n_weights
+        n_products = n_rows * self.model_batch.architecture.n_products
         return max(1, min(n_products // _MIN_SHARD_PRODUCTS, n_rows // _MIN_SHARD_ROWS))
 
     def _models_of_shards(self, n_shards: int) -> list[tuple[ModelBatch, Dropout | None]]:

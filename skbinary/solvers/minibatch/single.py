@@ -23,7 +23,7 @@ from skbinary.solvers.minibatch.cuda_graph import (
 from skbinary.solvers.minibatch.dropout import PrefetchedMasks
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
 from skbinary.solvers.minibatch.sharded_gradient import BatchSlice, ShardedGradient
-from skbinary.solvers.minibatch.weight_average import WeightAverage
+from skbinary.solvers.minibatch.weight_average import WeightAverage, training_weights
 from skbinary.solvers.result import Progress
 
 
@@ -128,20 +128,18 @@ class MiniBatch:
         order = self._padded_order if self._is_captured else self._order
         order = order.to(self.dataset.device)
         target = self.dataset.target[order]
-        if self._average is not None:
-            self._average.start_epoch()
-        self._run_steps(order, target)
+        precision = full_precision(order.device)
+        with training_weights(self._average):
+            self._run_steps(order, target)
+            square = self._penalized.square().sum(dtype=precision)
         self.n_seen += n
         self.schedule.after_epoch(self.n_seen)
         logits = self._logits[:n]
         losses = functional.softplus(logits).addcmul_(target[:n], logits, value=-1)
         if self.dataset.weight is not None:
             losses *= self.dataset.weight[order[:n]]
-        precision = full_precision(order.device)
-        sums = (losses.sum(dtype=precision), self._penalized.square().sum(dtype=precision))
+        sums = (losses.sum(dtype=precision), square)
         total, squares = torch.stack(sums).tolist()  # the only synchronization with the device
-        if self._average is not None:
-            self._average.end_epoch()
         # A penalty per batch is counted once for each batch of the epoch.
         n_penalties = self.n_batches if self.l2_penalty.per_batch else 1
         penalty = self.l2_penalty.strength / 2 * squares * n_penalties

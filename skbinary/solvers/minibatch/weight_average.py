@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -14,8 +15,8 @@ class WeightAverage:
     After step t an average moves towards the weights by ``1 - min(decay, (1 + t) / (10 + t))``, so
     that the first steps, which change the weights most, are soon forgotten.
 
-    Between epochs the parameters hold the averages, which are validated and kept; within an epoch
-    they hold the weights that are trained.
+    Between epochs the parameters hold the averages, which are validated and kept. Within an epoch
+    they hold the weights that are trained, which callbacks see after a batch.
 
     Parameters
     ----------
@@ -40,20 +41,27 @@ class WeightAverage:
         self._decays = parameters.new_tensor(decays)[:, None]
         self._set_parameters(parameters, parameters if trained is None else trained)
 
-    def start_epoch(self) -> None:
-        """Replace the averages in the parameters by the weights that are trained."""
-        self._parameters.copy_(self.trained)
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Put the weights that are trained into the parameters, and afterwards their averages.
+
+        The averages are put back also if training is interrupted.
+        """
+        # A callback may have changed parameters between epochs, which are then trained from there.
+        is_unchanged = self._parameters == self._average
+        self._average.copy_(self._parameters)
+        torch.where(is_unchanged, self.trained, self._parameters, out=self._parameters)
+        try:
+            yield
+        finally:
+            self.trained.copy_(self._parameters)
+            self._parameters.copy_(self._average)
 
     def update(self) -> None:
         """Update the averages after a step."""
         self.n_steps += 1
         decays = self._decays.clamp(max=(1 + self.n_steps) / (10 + self.n_steps))
         self._average.lerp_(self._parameters, 1 - decays)
-
-    def end_epoch(self) -> None:
-        """Replace the weights in the parameters by their averages."""
-        self.trained.copy_(self._parameters)
-        self._parameters.copy_(self._average)
 
     def select(self, parameters: Tensor, kept: Sequence[int]) -> None:
         """Keep some models, by their positions, whose averages are now in `parameters`."""
@@ -65,3 +73,8 @@ class WeightAverage:
         self._parameters = parameters
         self._average = parameters.clone()
         self.trained = trained.clone()
+
+
+def training_weights(average: WeightAverage | None) -> AbstractContextManager[None]:
+    """Return a context in which the parameters hold the weights that are trained."""
+    return nullcontext() if average is None else average.training()
