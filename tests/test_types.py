@@ -81,6 +81,8 @@ reveal_type(model.out_activation_)  # str
 reveal_type(model.loss_)  # float
 reveal_type(model.best_loss_)  # float | None
 reveal_type(model.t_)  # int
+reveal_type(model.temperature_)  # float
+reveal_type(model.embedding_)  # dict[str, ndarray] | None
 reveal_type(model.threshold_)  # float
 reveal_type(model.threshold_curve_)  # dict[str, ndarray]
 reveal_type(model.threshold_interval_)  # tuple[float, float]

@@ -10,6 +10,7 @@ from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows, SparseRows
 from skbinary.models.architecture import Architecture
 from skbinary.models.batch_of_models import ModelBatch
+from skbinary.models.periodic_embedding import PeriodicEmbedding
 from skbinary.solvers.loop import train, train_batch
 from skbinary.solvers.minibatch import optimizers
 from skbinary.solvers.minibatch.batched import BatchedMiniBatch
@@ -29,6 +30,7 @@ from skbinary.solvers.stopping import StoppingCriteria
 from tests.solvers.fake_capture import FakeCapture
 
 N_FEATURES = 6
+EMBEDDING = PeriodicEmbedding((0, 2), n_frequencies=3, n_outputs=2)
 
 
 def make_dataset(n_rows, seed=0, *, sparse=False, weighted=False, validation=False):
@@ -58,7 +60,8 @@ class Case:
     def architecture(self):
         hidden = self.settings.get("hidden", (5, 4))
         rate = self.settings.get("dropout", 0.0)
-        return Architecture(N_FEATURES, hidden, "relu", (rate,) * len(hidden))
+        embedding = self.settings.get("embedding")
+        return Architecture(N_FEATURES, hidden, "relu", (rate,) * len(hidden), embedding=embedding)
 
     def start(self):
         size = self.architecture().n_parameters
@@ -79,6 +82,7 @@ class Case:
             shuffler=np.random.RandomState(self.seed) if get("shuffle", True) else None,
             shuffle_key=self.seed if get("has_shuffle_key", True) else None,
             dropout=dropout,
+            weight_average=get("weight_average", 0.0),
         )
 
     def train_single(self, capture=None):
@@ -155,6 +159,17 @@ CASES = {
     "dropout and folds of different sizes": [
         Case(make_dataset(n, n), dropout=0.5, seed=n) for n in (45, 43, 44)
     ],
+    "weight averages": [Case(SAME_ROWS, seed=s, weight_average=a) for s, a in ((0, 0.5), (1, 0.9))],
+    "embedding": [Case(SAME_ROWS, seed=s, embedding=EMBEDDING) for s in (1, 2)],
+    "embedding and folds": [Case(make_dataset(45, s), embedding=EMBEDDING) for s in (1, 2)],
+    "embedding and shared folds": [
+        Case(table, seed=s, embedding=EMBEDDING)
+        for table, seeds in ((SAME_ROWS, (1, 1)), (make_dataset(45, 1), (2,)))
+        for s in seeds
+    ],
+    "embedding of a linear model": [
+        Case(SAME_ROWS, hidden=(), alpha=a, embedding=EMBEDDING) for a in (0.1, 1.0)
+    ],
     "one batch": [Case(make_dataset(8, s), seed=s) for s in (0, 1)],
 }
 
@@ -171,6 +186,9 @@ def test_batched_models_equal_single_models(name):
         ("weights of one model", 10),
         ("dropout", 10),
         ("dropout and folds of different sizes", 10),
+        ("weight averages", 10),
+        ("embedding", 10),
+        ("embedding and shared folds", 10),
         # Sparse rows, and a table smaller than a batch, cannot be captured.
         ("sparse", 0),
         ("one batch", 0),
