@@ -123,7 +123,8 @@ def test_weight_average_after_an_interrupted_epoch_is_in_the_parameters():
             average.update()
             raise KeyboardInterrupt
 
-    pytest.raises(KeyboardInterrupt, interrupted_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_epoch()
     # The decay of the first step is 2 / 11.
     torch.testing.assert_close(parameters, torch.full((1, 2), 9.0))
     assert average.trained.tolist() == [[11.0, 11.0]]
