@@ -35,6 +35,8 @@ ESTIMATORS = [
     TorchMLPClassifier((20, 10), "gelu", class_weight="balanced", learning_rate="onecycle"),
     TorchMLPClassifier(early_stopping=True, dropout=0.1, weight_decay=0.01, monitor="neg_log_loss"),
     TorchMLPClassifier(n_members=2, threshold={"cost_fp": 1, "cost_fn": 2}),
+    TorchMLPClassifier(n_members=2, weight_average=0.9),
+    TorchMLPClassifier(numeric_embedding="periodic"),
 ]
 
 

@@ -603,7 +603,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         return files.to_pickle(super().__getstate__())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(files.from_pickle(type(self).__name__, state))
+        super().__setstate__(files.from_pickle(type(self), state))
 
     @classmethod
     @functools.cache

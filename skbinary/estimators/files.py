@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import warnings
 from dataclasses import MISSING, fields
 from typing import Any
@@ -38,15 +40,16 @@ def to_pickle(attributes: dict[str, Any]) -> dict[str, Any]:
     return attributes
 
 
-def from_pickle(estimator_name: str, attributes: dict[str, Any]) -> dict[str, Any]:
+def from_pickle(kind: type, attributes: dict[str, Any]) -> dict[str, Any]:
     """Return the attributes of an estimator from plain data.
 
-    Fields of the fitted state that this version does not know are left out.
+    Fields of the fitted state that this version does not know are left out, and parameters that
+    the other version did not have get their defaults.
 
     Parameters
     ----------
-    estimator_name : str
-        Name of the estimator's class, for messages.
+    kind : type
+        The estimator's class.
     attributes : dict
         What ``to_pickle`` returned, perhaps in another version.
 
@@ -65,7 +68,7 @@ def from_pickle(estimator_name: str, attributes: dict[str, Any]) -> dict[str, An
     if version != __version__:
         warnings.warn(
             VersionWarning(
-                estimator_name=estimator_name,
+                estimator_name=kind.__name__,
                 current_sklearn_version=__version__,
                 original_sklearn_version=version,
             ),
@@ -73,8 +76,15 @@ def from_pickle(estimator_name: str, attributes: dict[str, Any]) -> dict[str, An
         )
     state = attributes.get("_state")
     if isinstance(state, dict):
-        attributes["_state"] = _fitted_state(estimator_name, state, version)
-    return attributes
+        attributes["_state"] = _fitted_state(kind.__name__, state, version)
+    return attributes | {k: v for k, v in _defaults(kind).items() if k not in attributes}
+
+
+@functools.cache
+def _defaults(kind: type) -> dict[str, Any]:
+    """Return the default of each parameter."""
+    parameters = inspect.signature(kind).parameters.values()
+    return {each.name: each.default for each in parameters if each.default is not each.empty}
 
 
 def _fitted_state(estimator_name: str, values: dict[str, Any], version: str) -> FittedState:

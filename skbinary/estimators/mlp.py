@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import (
     Interval,
     InvalidParameterError,
@@ -457,6 +458,11 @@ class TorchMLPClassifier(BinaryClassifier):
                 "yours with skorch.NeuralNetBinaryClassifier."
             )
         super()._validate_params()
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self.numeric_embedding is None
+        return tags
 
     def _recipe(self, data: CheckedData, *, is_partial: bool) -> Recipe:
         hidden = hidden_widths(self.hidden_layer_sizes)

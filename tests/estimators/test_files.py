@@ -152,7 +152,7 @@ def test_unknown_fields_of_a_newer_version_are_ignored():
     model = fitted("network")
     attributes = model.__getstate__()
     attributes["_skbinary_version"] = "99.0"
-    attributes["_state"]["temperature"] = 1.5
+    attributes["_state"]["calibrator"] = "isotonic"
     with pytest.warns(InconsistentVersionWarning, match="by skbinary 99.0 and"):
         other = pickle.loads(pickle.dumps(_Pickled(type(model), attributes)))
     np.testing.assert_array_equal(other.predict(X), model.predict(X))
@@ -163,6 +163,25 @@ def test_missing_field_that_has_a_default_is_filled_in():
     other = pickle.loads(pickle.dumps(changed(model, oof_loss=None)))
     assert not hasattr(other, "oof_loss_")
     np.testing.assert_array_equal(other.predict(X), model.predict(X))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.InconsistentVersionWarning")
+@pytest.mark.parametrize("name", ["network", "ensemble"])
+def test_parameters_and_fields_that_an_earlier_version_did_not_have_get_their_defaults(name):
+    model = clone(MODELS[name])
+    if name == "ensemble":
+        model.set_params(calibrate=False)
+    model.fit(X, Y)
+    attributes = model.__getstate__() | {"_skbinary_version": "0.0.1"}
+    for parameter in ("calibrate", "numeric_embedding", "weight_average"):
+        del attributes[parameter]
+    for field in ("temperature", "embedding"):
+        del attributes["_state"][field]
+    other = pickle.loads(pickle.dumps(_Pickled(type(model), attributes)))
+    np.testing.assert_array_equal(other.predict_proba(X), model.predict_proba(X))
+    assert (other.temperature_, other.embedding_) == (1, None)
+    assert other.get_params() == clone(other).get_params() == clone(MODELS[name]).get_params()
+    assert "numeric_embedding" in other._repr_html_()
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.InconsistentVersionWarning")

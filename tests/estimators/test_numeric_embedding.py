@@ -389,18 +389,6 @@ def test_pickle_gives_the_same_model(n_members):
     assert clone(loaded).get_params() == model.get_params()
 
 
-def test_state_of_an_earlier_version_without_the_new_fields_loads():
-    model = network(numeric_embedding=None, n_members=2, calibrate=False).fit(X, Y)
-    attributes = model.__getstate__()
-    for name in ("embedding", "temperature"):
-        del attributes["_state"][name]
-    loaded = TorchMLPClassifier.__new__(TorchMLPClassifier)
-    loaded.__setstate__(attributes)
-    assert loaded.temperature_ == 1
-    assert loaded.embedding_ is None
-    assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
-
-
 def test_html_shows_the_parameter():
     assert "numeric_embedding" in network().fit(X, Y)._repr_html_()
 

@@ -104,6 +104,8 @@ COMPARISONS = {
     "mlp-batch-size": Comparison(MLP, {"batch_size": [16, 50, "auto"]}),
     "mlp-shuffle": Comparison(MLP, {"shuffle": [True, False]}),
     "mlp-weight-decay": Comparison(MLP, {"weight_decay": [0.0, 0.1], "beta_1": [0.5, 0.9]}),
+    "mlp-weight-average": Comparison(MLP, {"weight_average": [0.0, 0.5, 0.9]}),
+    "mlp-embedding": Comparison(MLP, {"numeric_embedding": [None, "periodic"]}),
     "mlp-random-state": Comparison(MLP, {"random_state": [0, 1, 2]}),
     "mlp-max-iter": Comparison(MLP, {"max_iter": [1, 4, 7]}, scoring=WITH_LENGTH),
     "mlp-stopping": Comparison(
