@@ -26,6 +26,9 @@ MODELS = {
     "mlp-lbfgs": TorchMLPClassifier((8,), solver="lbfgs", max_iter=20, random_state=0),
     "mlp-dropout": TorchMLPClassifier((8, 4), dropout=0.2, max_iter=5, random_state=0),
     "mlp-stopped": TorchMLPClassifier((8,), early_stopping=True, max_iter=5, random_state=0),
+    "mlp-embedding": TorchMLPClassifier(
+        (8,), numeric_embedding="periodic", weight_average=0.9, max_iter=5, random_state=0
+    ),
 }
 EVERY = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
 BOTH_KINDS = [MODELS["logistic-newton"], MODELS["mlp-adam"]]
@@ -75,6 +78,10 @@ WITH_DROPOUT = {
     "objective": network(threshold="f1"),
     "ensemble and objective": network((128, 64), n_members=4, threshold={"recall": 0.8}),
     "large batches": network((200, 100), batch_size=2500),
+    "ensemble with embeddings": network(
+        (128, 64), n_members=4, numeric_embedding="periodic", weight_average=0.9
+    ),
+    "embedding": network((64,), numeric_embedding="periodic", batch_size=2500),
     "encoder": make_pipeline(PiecewiseLinearEncoder(), network((64,), n_members=4)),
     "search": search(),
     "search of large networks": search(hidden=(128, 64)),

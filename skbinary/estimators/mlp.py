@@ -165,8 +165,8 @@ class TorchMLPClassifier(BinaryClassifier):
         Dropout rate of the hidden layers in training, in [0, 1): one for all hidden layers, or one
         for each. Mini-batch solvers only.
     weight_decay : float, default=0.0
-        Decoupled weight decay (AdamW) of all weights and biases, 0 or more. Mini-batch solvers
-        only.
+        Decoupled weight decay (AdamW) of all weights and biases, and of the parameters of an
+        embedding, 0 or more. Mini-batch solvers only.
     class_weight : dict, "balanced" or None, default=None
         Class weights as ``{label: weight}``. ``"balanced"`` gives both classes the same total
         weight. None gives both classes weight 1. Class weights multiply ``sample_weight``.
@@ -198,19 +198,19 @@ class TorchMLPClassifier(BinaryClassifier):
         of `X`, and stop early on ``X_val``. Mini-batch solvers train all networks in one batch of
         models.
     calibrate : bool or "auto", default="auto"
-        Whether the logits of an ensemble are divided by one temperature that lowers their log
+        Whether the logits of an ensemble are divided by one temperature that minimizes their log
         loss, fitted on the out-of-fold logits, or on ``X_val``. With few rows it stays near 1. A
-        single network is not calibrated.
+        single network is not calibrated. ``"auto"`` is True.
     numeric_embedding : {"periodic"} or None, default=None
-        Embedding of numerical features in front of the first layer. ``"periodic"`` adds trained
-        functions ``cos(2 * pi * f * x + p)`` of each numerical feature, with 16 frequencies that
-        are reduced to 4 inputs, which helps where the target depends on a feature in a way that
-        is not smooth. Features must be standardized and dense. A feature is numerical if more than
-        half of its training values lie strictly between its minimum and maximum.
+        Embedding of numerical features. ``"periodic"`` adds four inputs to the first layer for
+        each numerical feature x: linear combinations of 16 waves ``cos(2 * pi * f * x + p)`` with
+        trained frequencies and phases. It helps where the target rises and falls several times
+        along a feature. `X` must be dense and should be standardized. A feature is numerical if
+        more than half of its training values lie strictly between its minimum and maximum;
+        ``partial_fit`` looks at the first batch.
     weight_average : float, default=0.0
         Decay of an exponential moving average of the weights over the steps, in [0, 1). The
-        averaged weights are validated and kept; 0 keeps those of the last step. Mini-batch solvers
-        only.
+        averages are validated and kept. 0 keeps the weights themselves. Mini-batch solvers only.
     device : str or torch.device, default="auto"
         Device to train on. ``"auto"`` is the device of `X` if it is a tensor, else the first
         available of CUDA, MPS, XPU and CPU.
@@ -235,11 +235,11 @@ class TorchMLPClassifier(BinaryClassifier):
     n_members_ : int
         Number of ensemble members, at most the number of samples of the rarer class.
     temperature_ : float
-        The logits of an ensemble are divided by it, so that its probabilities are calibrated: 1
-        for a single network and with ``calibrate=False``.
+        The logit of an ensemble's mean probability is divided by it, so that its probabilities
+        are calibrated: 1 for a single network and with ``calibrate=False``.
     oof_decision_function_ : ndarray of shape (n_samples,)
         Out-of-fold logits: of each training sample by the ensemble member that was not trained on
-        it. Only for ensembles without ``X_val``.
+        it, divided by ``temperature_``. Only for ensembles without ``X_val``.
     oof_loss_ : float
         Mean log loss of the out-of-fold logits, in nats per unit of weight. Only for ensembles
         without ``X_val``.
@@ -318,7 +318,11 @@ class TorchMLPClassifier(BinaryClassifier):
     -----
     Mini-batch solvers train in float32; ``"lbfgs"`` computes in float64 if the device supports it.
     The initial weights are drawn as in equation 16 of Glorot and Bengio, "Understanding the
-    difficulty of training deep feedforward neural networks", 2010.
+    difficulty of training deep feedforward neural networks", 2010. The temperature is that of Guo
+    et al., "On Calibration of Modern Neural Networks", 2017. Periodic embeddings are those of
+    Gorishniy, Rubachev and Babenko, "On Embeddings for Numerical Features in Tabular Deep
+    Learning", 2022, in the form of Holzmüller, Grinsztajn and Steinwart, "Better by Default:
+    Strong Pre-Tuned MLPs and Boosted Trees on Tabular Data", 2024.
 
     Examples
     --------

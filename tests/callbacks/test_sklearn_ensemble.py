@@ -8,6 +8,7 @@ import pytest
 import sklearn
 import torch
 from numpy.testing import assert_array_equal
+from scipy.special import expit, logit
 from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
@@ -101,7 +102,8 @@ def test_callback_receives_each_member_as_an_estimator_and_then_the_ensemble(thr
     recorder = Recorder()
     model = fit(ensemble(threshold=threshold).set_callbacks(recorder), X, Y)
     logits = [recorder.models[(("ensemble member", k),)].decision_function(X) for k in range(3)]
-    np.testing.assert_allclose(np.mean(logits, axis=0), model.decision_function(X), rtol=1e-6)
+    combined = logit(expit(logits).mean(axis=0)) / model.temperature_
+    np.testing.assert_allclose(combined, model.decision_function(X), rtol=1e-6)
     assert_array_equal(recorder.models[()].decision_function(X), model.decision_function(X))
 
 
