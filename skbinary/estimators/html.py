@@ -29,7 +29,8 @@ _ATTRIBUTES = (
 )
 # The attributes that the fitted state shows. They are in the table if it cannot be shown.
 _STATE_ATTRIBUTES = (
-    *("device_", "n_members_", "n_iter_", "best_epoch_", "stop_reason_", "threshold_"),
+    *("device_", "n_members_", "temperature_", "n_iter_", "best_epoch_", "stop_reason_"),
+    *("threshold_",),
     *("threshold_interval_", "loss_curve_", "validation_loss_curve_"),
 )
 # The CSS classes of scikit-learn's tables, for the same look in every theme.
@@ -122,6 +123,10 @@ def _training_rows(model: Any, n_all: int, kept: list[int], unit: str) -> Iterat
     n_members = getattr(model, "n_members_", 1)
     if n_members > 1:
         yield "n_members_", str(n_members)
+        yield "temperature_", f"{model.temperature_:.4g}"
+    embedding = getattr(model, "embedding_", None)
+    if embedding is not None:
+        yield "embedding_", f"{len(embedding['columns'])} of {model.n_features_in_} features"
     n_iter = int(np.max(model.n_iter_))
     text = _counted(n_iter, unit)
     yield "n_iter_", text if n_iter == n_all else f"{text} in the last fit, {n_all} in total"

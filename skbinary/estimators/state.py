@@ -61,11 +61,12 @@ class FittedState:
     threshold_interval : tuple of (float, float) or None
         Interval that contains the chosen threshold in 90% of bootstrap resamples.
     oof_logits : ndarray of shape (n_samples,) or None
-        The logit of each training row by the ensemble member that was not trained on it.
+        The logit of each training row by the ensemble member that was not trained on it, divided
+        by the temperature.
     oof_loss : float or None
         Their mean log loss, in nats per unit of weight.
     temperature : float
-        The logits of an ensemble are divided by it.
+        The logits of an ensemble are divided by it. 1 for a single model.
     embedding : dict of ndarray or None
         Periodic embedding of numerical features: ``columns`` of shape (n_columns,), and for each
         model ``frequencies`` and ``phases`` of shape (n_columns, n_frequencies) and ``maps`` of

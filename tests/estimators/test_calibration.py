@@ -232,6 +232,12 @@ def test_pickle_keeps_the_temperature():
     assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
 
 
+def test_html_shows_the_temperature_of_an_ensemble():
+    model = overfitted().fit(X, Y)
+    assert f">{model.temperature_:.4g}<" in model._repr_html_()
+    assert "temperature_" not in ensemble(1).fit(X, Y)._repr_html_().split("Fitted state")[1]
+
+
 def test_module_and_net_have_the_temperature():
     model = overfitted().fit(X, Y)
     rows = X.astype(np.float32)

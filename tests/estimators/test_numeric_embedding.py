@@ -389,8 +389,10 @@ def test_pickle_gives_the_same_model(n_members):
     assert clone(loaded).get_params() == model.get_params()
 
 
-def test_html_shows_the_parameter():
-    assert "numeric_embedding" in network().fit(X, Y)._repr_html_()
+def test_html_shows_the_number_of_embedded_features():
+    text = network().fit(X, Y)._repr_html_()
+    assert "numeric_embedding" in text
+    assert "4 of 6 features" in text
 
 
 def test_module_and_net_give_the_logits():
