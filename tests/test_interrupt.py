@@ -134,6 +134,9 @@ KINDS = {
     "ensemble on all rows": TorchMLPClassifier(
         (4,), solver="lbfgs", max_iter=8, n_members=2, random_state=0
     ),
+    "average and embedding": clone(NETWORK).set_params(
+        weight_average=0.9, numeric_embedding="periodic"
+    ),
     "objective": clone(NETWORK).set_params(threshold="f1"),
     "objective of an ensemble": clone(NETWORK).set_params(n_members=3, threshold={"recall": 0.9}),
     "objective of a linear model": TorchLogisticClassifier(threshold="f1"),
@@ -252,3 +255,8 @@ def test_interrupted_ensemble_warns_of_the_interrupt_only():
     logit = model.oof_decision_function_[known]
     expected = np.mean(np.logaddexp(0, logit) - Y[known] * logit)
     assert model.oof_loss_ == pytest.approx(expected)
+    # A single network is not calibrated.
+    assert (model.n_members_, model.temperature_) == (1, 1)
+    with torch.no_grad():
+        found = model.module_.double()(torch.as_tensor(X)).numpy()
+    np.testing.assert_allclose(found, model.decision_function(X), rtol=1e-9, atol=1e-9)

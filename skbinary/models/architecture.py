@@ -13,7 +13,7 @@ from torch import Tensor
 from skbinary.models.periodic_embedding import EmbeddingParameters, PeriodicEmbedding
 
 # A cosine takes about as long as this many multiplications of a matrix product.
-_PRODUCTS_PER_COSINE = 16
+_PRODUCTS_PER_COSINE = 64
 
 
 @dataclass(frozen=True)

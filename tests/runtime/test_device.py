@@ -442,6 +442,19 @@ def test_network_on_cuda_has_the_loss_curve_of_the_cpu(cuda, model, kind):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_embedding_and_weight_average_on_cuda_have_the_curves_of_the_cpu(cuda, n_members):
+    params = {"numeric_embedding": "periodic", "weight_average": 0.9, "n_members": n_members}
+    model = clone(NETWORKS["adam"]).set_params(**params, n_iter_no_change=np.inf)
+    on_gpu, on_cpu = fitted(model, cuda), fitted(model, "cpu")
+    assert_allclose(on_gpu.loss_curve_, on_cpu.loss_curve_, atol=1e-3)
+    assert on_gpu.temperature_ == pytest.approx(on_cpu.temperature_, abs=1e-2)
+    on_tensor = clone(model).fit(torch.tensor(X, device=cuda), Y)
+    assert_array_equal(on_tensor.embedding_["columns"], on_cpu.embedding_["columns"])
+    assert_allclose(on_gpu.predict_proba(X), on_cpu.predict_proba(X), atol=0.01)
+
+
+@pytest.mark.gpu
 def test_network_on_cuda_with_validation_rows_has_the_curves_of_the_cpu(cuda):
     validation = {"X_val": X[400:], "y_val": Y[400:]}
     on_gpu, on_cpu = (

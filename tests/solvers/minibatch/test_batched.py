@@ -349,10 +349,17 @@ def test_batched_models_with_the_same_batches_fetch_them_once(monkeypatch):
     assert len(fetches) == 2  # one per epoch
 
 
-@pytest.mark.parametrize(("weighted", "dropout"), [(False, 0.0), (True, 0.5)])
-def test_batched_epoch_synchronizes_with_the_device_once(monkeypatch, weighted, dropout):
+@pytest.mark.parametrize(
+    ("weighted", "settings"),
+    [
+        (False, {}),
+        (True, {"dropout": 0.5}),
+        (False, {"weight_average": 0.9, "embedding": EMBEDDING}),
+    ],
+)
+def test_batched_epoch_synchronizes_with_the_device_once(monkeypatch, weighted, settings):
     dataset = make_dataset(45, weighted=weighted)
-    solver = make_solver([Case(dataset, dropout=dropout, alpha=a, seed=1) for a in (0.1, 0.2, 0.3)])
+    solver = make_solver([Case(dataset, alpha=a, seed=1, **settings) for a in (0.1, 0.2, 0.3)])
     solver.run_epoch()
     reads = []
     for name in ("item", "tolist", "__float__", "__int__", "__bool__"):
