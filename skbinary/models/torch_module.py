@@ -74,12 +74,15 @@ class EnsembleModule(nn.ModuleList):
     ----------
     members : iterable of LogitModule
     temperature : float, default=1.0
-        The logit is divided by it.
+        The logit is divided by it. A buffer, so that ``state_dict`` has it.
     """
+
+    temperature: Tensor
 
     def __init__(self, members: Iterable[nn.Module], temperature: float = 1.0):
         super().__init__(members)
-        self.temperature = temperature
+        # Not float64, which some devices do not have.
+        self.register_buffer("temperature", torch.tensor(temperature, dtype=torch.float32))
 
     def forward(self, X: Tensor) -> Tensor:
         return combine_logits(torch.stack([member(X) for member in self])) / self.temperature
