@@ -64,6 +64,11 @@ class PeriodicLayer(nn.Module):
         parameters = EmbeddingParameters(self.frequencies, self.phases, self.maps)
         return torch.cat([X, embed(values, parameters)], dim=1)
 
+    def extra_repr(self) -> str:
+        """Return the shape of the embedding."""
+        n_columns, n_frequencies, n_outputs = self.maps.shape
+        return f"n_columns={n_columns}, n_frequencies={n_frequencies}, n_outputs={n_outputs}"
+
 
 class EnsembleModule(nn.ModuleList):
     """An ensemble of logit modules, which returns the logit of their mean probability.
