@@ -15,6 +15,11 @@ from skbinary.estimators.cross_fitting import (
     plan_members,
     plan_single,
 )
+from skbinary.estimators.epoch_choice import (
+    plan_epoch_models,
+    train_epoch_models,
+    with_chosen_epochs,
+)
 from skbinary.estimators.observers import FitObservers
 from skbinary.estimators.recipe import Recipe
 from skbinary.estimators.state import FittedState
@@ -58,12 +63,20 @@ class Fit:
                 f"{n_models}. Set warm_start=False to start anew."
             )
         recipe = replace(self.recipe, n_models=n_models)
+        if n_models == 1 and self.previous is None:
+            recipe = self._with_chosen_epochs(recipe)
         self.observers.begin(n_models, recipe.max_iter)
         train = self._train_members if n_models > 1 else self._train_single
         ensemble, interrupted = train(recipe)
         if interrupted and (recipe.is_partial or interrupts_are_raised()):
             raise KeyboardInterrupt
         return self._with_threshold(ensemble, interrupted=interrupted)
+
+    def _with_chosen_epochs(self, recipe: Recipe) -> Recipe:
+        """Choose the number of epochs by cross-validation, if the recipe says so."""
+        models = plan_epoch_models(recipe, self.data)
+        train_epoch_models(models)
+        return with_chosen_epochs(recipe, models)
 
     def _train_single(self, recipe: Recipe) -> tuple[Ensemble, bool]:
         """Train one model, and return whether training was interrupted."""

@@ -209,6 +209,8 @@ class ModelFit:
         weights, biases = architecture.unpack(parameters)
         earlier: Curves = {} if previous is None else previous.curves[0]
         reason = result.stop_reason
+        if reason is StopReason.MAX_ITER and recipe.epochs_are_chosen:
+            reason = StopReason.CROSS_VALIDATION
         n_seen = int(result.state.get("n_seen", 0))
         keeps = recipe.is_partial
         return FittedState(

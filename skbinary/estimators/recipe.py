@@ -91,8 +91,14 @@ class Recipe:
         The parameter.
     stops_early : bool
         Whether validation rows decide when to stop.
+    chooses_epochs : bool
+        Whether cross-validation chooses the number of epochs, at most `max_iter`.
+    epochs_are_chosen : bool
+        Whether cross-validation has chosen `max_iter`.
     patience : float
         Epochs without improvement before training stops.
+    validated_patience : float
+        The same for a single network with a validation set.
     ensemble_patience : float
         The same for each network of an ensemble.
     auto_patience : float
@@ -136,7 +142,10 @@ class Recipe:
     tol: float
     early_stopping: bool | str
     stops_early: bool
+    chooses_epochs: bool
+    epochs_are_chosen: bool
     patience: float
+    validated_patience: float
     ensemble_patience: float
     auto_patience: float
     validation_fraction: float
@@ -161,6 +170,12 @@ class Recipe:
         """Return the recipe of one network of an ensemble."""
         early = self.in_batches if self.early_stopping == "auto" else bool(self.early_stopping)
         return self._for_one(seed, stops_early=early, patience=self.ensemble_patience)
+
+    def for_epoch_choice(self, seed: int) -> Recipe:
+        """Return the recipe of a model that is trained without a fold, to choose the epochs."""
+        return self._for_one(
+            seed, stops_early=True, chooses_epochs=False, patience=self.validated_patience
+        )
 
     def for_fold(self, seed: int) -> Recipe:
         """Return the recipe of a model that is trained without a fold, to choose a threshold."""
@@ -248,14 +263,21 @@ def _stopping_fields(
             "early_stopping=False and no X_val. Set early_stopping=True, or pass X_val and y_val."
         )
     max_iter = 1 if is_partial else estimator.max_iter
+    validated_patience = _patience(estimator, max_iter, _LONG_PATIENCE)
+    usual_patience = _patience(estimator, max_iter, _USUAL_PATIENCE)
+    # Fewer rows than are enough for a validation set.
+    has_few_rows = estimator.early_stopping == "auto" and not early and data.validation is None
     return {
         "max_iter": max_iter,
         "tol": estimator.tol,
         "early_stopping": estimator.early_stopping,
         "stops_early": early,
-        "patience": _patience(estimator, max_iter, _LONG_PATIENCE if early else _USUAL_PATIENCE),
+        "chooses_epochs": has_few_rows and solver in MINIBATCH_SOLVERS and not is_partial,
+        "epochs_are_chosen": False,
+        "patience": validated_patience if early else usual_patience,
+        "validated_patience": validated_patience,
         "ensemble_patience": _patience(estimator, max_iter, _ENSEMBLE_PATIENCE),
-        "auto_patience": _patience(estimator, max_iter, _USUAL_PATIENCE),
+        "auto_patience": usual_patience,
         "validation_fraction": estimator.validation_fraction,
         "scorer": scorer,
     }

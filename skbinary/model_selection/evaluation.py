@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import cached_property
@@ -19,7 +19,12 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from skbinary.callbacks.sklearn import format_task_line, task_callbacks
 from skbinary.estimators.batching import bytes_of_rows, memory_for, train_models
-from skbinary.estimators.cross_fitting import Ensemble, plan_batched
+from skbinary.estimators.cross_fitting import plan_batched
+from skbinary.estimators.epoch_choice import (
+    plan_epoch_models,
+    train_epoch_models,
+    with_chosen_epochs,
+)
 from skbinary.estimators.model_fit import ModelFit
 from skbinary.estimators.path_fit import is_small
 from skbinary.estimators.recipe import MINIBATCH_SOLVERS
@@ -136,25 +141,23 @@ class Evaluation:
                 continue
             key = (preparation, candidate.training_key)
             jobs.setdefault(key, Job(own, candidate)).tasks.append(task)
-        return [job for job in jobs.values() if self._plan_job(job)]
+        planned = [job for job in jobs.values() if self._try(job, self._plan_epochs)]
+        # A few models of each job choose the number of epochs, all of them in batches.
+        train_epoch_models([model for job in planned for model in job.epoch_models])
+        return [job for job in planned if self._try(job, self._plan_models)]
 
-    def _plan_job(self, job: Job) -> bool:
-        """Prepare the models of a job for training, and return whether there are any."""
+    def _try(self, job: Job, plan: Callable[[Job], bool]) -> bool:
+        """Prepare models of a job, and return whether it can be trained in batches."""
         with collecting() as collected:
             try:
                 with one_torch_thread():
-                    ensemble = self._ensemble(job)
+                    is_planned = plan(job)
             except Exception as error:
                 for task in job.tasks:
                     self._keep_failure(task, error)
                 return False
-        if ensemble is None:
-            self._single_tasks.update(job.tasks)
-            return False
-        job.ensemble = ensemble
-        job.split.n_jobs += 1
         self._warnings.add(job.tasks, collected)
-        return True
+        return is_planned
 
     def _prepare(self, candidate: PipelineCandidate, split: int) -> PreparedSplit | Exception:
         """Fit the transformers of a candidate, or return the error."""
@@ -165,8 +168,8 @@ class Evaluation:
             return error
         return prepared
 
-    def _ensemble(self, job: Job) -> Ensemble | None:
-        """Return the models of a job, or None if it must be fitted singly."""
+    def _plan_epochs(self, job: Job) -> bool:
+        """Prepare the models of a job that choose the number of epochs, if it needs them."""
         split, candidate = job.split, job.candidate
         classifier = job.classifier = clone(candidate.validated_classifier)
         is_linear = not candidate.pipelines and classifier.solver not in MINIBATCH_SOLVERS
@@ -175,10 +178,22 @@ class Evaluation:
             rows = replace(self._all_rows, train=split.train)
         else:
             rows = split.rows
-        chooses = any(self._has_objective(task) for task in job.tasks)
         classifier.__dict__.update(rows.feature_attributes)
-        recipe = classifier._recipe(rows.data, is_partial=False)
-        return plan_batched(recipe, rows.data, chosen=rows.train, chooses_threshold=chooses)
+        job.rows, job.recipe = rows, classifier._recipe(rows.data, is_partial=False)
+        job.epoch_models = plan_epoch_models(job.recipe, rows.data, rows.train)
+        return True
+
+    def _plan_models(self, job: Job) -> bool:
+        """Prepare the models of a job, or have it fitted singly."""
+        chooses = any(self._has_objective(task) for task in job.tasks)
+        recipe, rows = with_chosen_epochs(job.recipe, job.epoch_models), job.rows
+        ensemble = plan_batched(recipe, rows.data, chosen=rows.train, chooses_threshold=chooses)
+        if ensemble is None:
+            self._single_tasks.update(job.tasks)
+            return False
+        job.ensemble = ensemble
+        job.split.n_jobs += 1
+        return True
 
     def _has_objective(self, task: Task) -> bool:
         """Whether the threshold of a candidate is chosen for an objective."""
@@ -240,7 +255,8 @@ class Evaluation:
             except Exception as raised:
                 error = raised
         self._warnings.add(job.tasks, collected)
-        seconds = ensemble.seconds / len(job.tasks) + job.split.seconds / max(1, job.split.n_jobs)
+        seconds = ensemble.seconds + sum(model.seconds for model in job.epoch_models)
+        seconds = seconds / len(job.tasks) + job.split.seconds / max(1, job.split.n_jobs)
         if error is None:
             return [(task, job, seconds) for task in job.tasks]
         for task in job.tasks:

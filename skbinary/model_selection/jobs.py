@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 from skbinary.estimators.base import BinaryClassifier
 from skbinary.estimators.cross_fitting import Ensemble
 from skbinary.estimators.fitting import with_choice
+from skbinary.estimators.model_fit import ModelFit
+from skbinary.estimators.recipe import Recipe
 from skbinary.model_selection.candidates import PipelineCandidate
-from skbinary.model_selection.splits import PreparedSplit
+from skbinary.model_selection.splits import PreparedSplit, SharedRows
 from skbinary.thresholds.objectives import parse_threshold
 
 
@@ -37,6 +39,12 @@ class Job:
     ----------
     classifier : BinaryClassifier
         The classifier, fitted after training.
+    recipe : Recipe
+        What its parameters mean to the solvers.
+    rows : SharedRows
+        The rows that it is trained on.
+    epoch_models : list of ModelFit
+        Models that choose the number of epochs.
     ensemble : Ensemble
         The models that are trained for it.
     """
@@ -45,6 +53,9 @@ class Job:
     candidate: PipelineCandidate
     tasks: list[Task] = field(default_factory=list)
     classifier: BinaryClassifier = field(init=False)
+    recipe: Recipe = field(init=False)
+    rows: SharedRows = field(init=False)
+    epoch_models: list[ModelFit] = field(default_factory=list)
     ensemble: Ensemble = field(init=False)
 
     def finish(self) -> None:

@@ -34,6 +34,8 @@ class StopReason(enum.StrEnum):
         The objective no longer decreases.
     LINE_SEARCH : ``"line_search"``
         No step along the search direction lowers the objective in floating point.
+    CROSS_VALIDATION : ``"cross_validation"``
+        The number of epochs that cross-validation chose was reached.
     MAX_ITER : ``"max_iter"``
         ``max_iter`` was reached.
     MAX_FUN : ``"max_fun"``
@@ -62,6 +64,7 @@ class StopReason(enum.StrEnum):
     VALIDATION_SCORE = "validation_score"
     OBJECTIVE = "objective"
     LINE_SEARCH = "line_search"
+    CROSS_VALIDATION = "cross_validation"
     MAX_ITER = "max_iter"
     MAX_FUN = "max_fun"
     CALLBACK = "callback"
@@ -86,6 +89,7 @@ _DESCRIPTIONS = {
     StopReason.LINE_SEARCH: (
         "No step along the search direction lowers the objective in floating point."
     ),
+    StopReason.CROSS_VALIDATION: "The number of epochs that cross-validation chose was reached.",
     StopReason.MAX_ITER: "max_iter was reached.",
     StopReason.MAX_FUN: "max_fun was reached.",
     StopReason.CALLBACK: "A callback stopped the training.",
