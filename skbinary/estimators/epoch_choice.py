@@ -1,4 +1,4 @@
-"""The number of epochs for few rows: chosen by cross-validation, so that all rows are trained on."""
+"""The number of epochs with few rows: chosen by cross-validation, to train on all rows."""
 
 from __future__ import annotations
 
