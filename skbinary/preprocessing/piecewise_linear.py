@@ -32,12 +32,14 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     n_bins : int, default=8
-        Number of bins of each feature, at least 2, with quantiles as edges. A feature has fewer
-        bins if quantiles are equal, and none if it has at most this many distinct values.
+        Number of bins of each feature, at least 2, with quantiles as edges. A value of more than
+        ``1 / n_bins`` of the samples, such as a zero that stands for "none", gets bins to its
+        neighbors, and the quantiles are those of the other samples. A feature with at most this
+        many distinct values has a bin between each two of them, and one with two values has none.
 
     Attributes
     ----------
-    bin_edges_ : list of ndarray of shape (n_bins + 1,)
+    bin_edges_ : list of ndarray of shape (n_edges,)
         The bin edges of each feature. Empty for features without bins.
     mean_ : ndarray of shape (n_features,)
         Mean of each feature.
@@ -191,9 +193,17 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         return checked
 
     def _find_edges(self, column: NDArray[np.float64]) -> NDArray[np.float64]:
-        if len(np.unique(column)) <= self.n_bins:
+        values, counts = np.unique(column, return_counts=True)
+        if len(values) <= 2:
             return np.empty(0)
-        return np.unique(np.quantile(column, np.linspace(0, 1, self.n_bins + 1)))
+        if len(values) <= self.n_bins:
+            return values
+        is_frequent = counts > len(column) / self.n_bins
+        frequent = np.flatnonzero(is_frequent)
+        neighbors = np.clip(frequent[:, None] + [-1, 0, 1], 0, len(values) - 1)
+        others = np.repeat(values[~is_frequent], counts[~is_frequent])
+        quantiles = np.quantile(others, np.linspace(0, 1, self.n_bins + 1))
+        return np.unique([*quantiles, *values[neighbors].ravel()])
 
     def _bin_features(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return one feature per bin, which rises from 0 to 1 within the bin."""

@@ -35,9 +35,9 @@ def by_hand(X, n_bins):
     for column in X.T:
         z = (column - column.mean()) / column.std()
         bounded.append([each / (1 + each**2 / 9) ** 0.5 for each in z])
-        if len(set(column)) <= n_bins:
-            continue
         edges = [np.quantile(column, k / n_bins) for k in range(n_bins + 1)]
+        if len(set(column)) <= n_bins:
+            edges = sorted(set(column))
         for a, b in itertools.pairwise(edges):
             rising = np.array([min(max((x - a) / (b - a), 0), 1) for x in column])
             bins.append((rising - rising.mean()) / (rising.std() + 1e-3) / 2)
@@ -47,7 +47,7 @@ def by_hand(X, n_bins):
 @pytest.mark.parametrize("n_bins", [4, 8])
 def test_encoder_transform_equals_the_formula(X, n_bins):
     found = PiecewiseLinearEncoder(n_bins).fit_transform(X)
-    assert found.shape == (200, 3 + 2 * n_bins)
+    assert found.shape == (200, 3 + 2 * n_bins + 2)
     np.testing.assert_allclose(found, by_hand(X, n_bins), rtol=1e-10, atol=1e-12)
 
 
@@ -61,11 +61,24 @@ def test_encoder_new_rows_are_bounded(X):
     np.testing.assert_allclose(far[1, 3:], seen[:, 3:].min(axis=0))
 
 
-def test_encoder_equal_quantiles_make_fewer_bins():
-    column = np.r_[np.zeros(90), np.arange(1.0, 31.0)][:, None]
+def test_encoder_frequent_value_gets_bins_of_its_own():
+    column = np.r_[np.zeros(90), np.arange(1.0, 22.0), np.arange(-9.0, 0.0)][:, None]
     encoder = PiecewiseLinearEncoder(n_bins=4).fit(column)
-    np.testing.assert_array_equal(encoder.bin_edges_[0], [0.0, 0.25, 30.0])
-    assert encoder.transform(column).shape == (120, 3)
+    quantiles = np.quantile(column[column != 0], [0, 0.25, 0.5, 0.75, 1])
+    np.testing.assert_array_equal(encoder.bin_edges_[0], np.unique([*quantiles, -1, 0, 1]))
+
+
+def test_encoder_frequent_values_do_not_move_the_quantiles_of_the_others():
+    column = np.r_[np.zeros(30), np.ones(30), np.full(30, 2.0), np.arange(3, 13.0)][:, None]
+    encoder = PiecewiseLinearEncoder(n_bins=4).fit(column)
+    expected = [0.0, 1.0, 2.0, 3.0, 5.25, 7.5, 9.75, 12.0]
+    np.testing.assert_array_equal(encoder.bin_edges_[0], expected)
+
+
+def test_encoder_few_values_are_the_edges():
+    column = np.array([3.0, 1.0, 1.0, 7.0, 3.0])[:, None]
+    assert PiecewiseLinearEncoder().fit(column).bin_edges_[0].tolist() == [1.0, 3.0, 7.0]
+    assert PiecewiseLinearEncoder().fit(column > 2).bin_edges_[0].size == 0
 
 
 def test_encoder_constant_features_are_zero():
@@ -89,9 +102,9 @@ def test_encoder_keeps_the_precision_and_leaves_x_unchanged(X, dtype):
 def test_encoder_get_feature_names_out_names_the_bins(X):
     frame = pytest.importorskip("pandas").DataFrame(X, columns=["age", "sum", "count"])
     encoder = PiecewiseLinearEncoder(n_bins=3).set_output(transform="pandas")
-    # "count" has three distinct values, so it has no bins.
     expected = ["age", "sum", "count"]
     expected += [f"{name}_bin{i}" for name in ("age", "sum") for i in range(3)]
+    expected += ["count_bin0", "count_bin1"]  # between three distinct values
     assert list(encoder.fit_transform(frame).columns) == expected
 
 
