@@ -1,0 +1,522 @@
+"""Encoding of data frames with numbers, gaps, categories and dates."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.preprocessing import TargetEncoder
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._set_output import _get_output_config
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
+
+from skbinary.data.labels import check_labels, encode
+from skbinary.preprocessing.columns import Column, Table, read_column, read_table
+from skbinary.preprocessing.piecewise_linear import PiecewiseLinearEncoder
+from skbinary.runtime.defaults import default_settings
+
+_N_FOLDS = 5  # of the target encoding, as in scikit-learn's TargetEncoder
+_SMOOTH: Any = "auto"
+_MAX_DENSITY = 0.3
+_ONE_HOT_SCALE = 1.0
+_MIN_WORDS = 4
+_IDENTIFIER = 0.95
+_NUMERIC = ("number", "date")
+_DROPPED = ("constant", "missing", "identifier")
+
+# What is looked up for a category, and for all others.
+_Lookup = tuple[dict[str | None, Any], Any]
+
+
+class TabularEncoder(TransformerMixin, BaseEstimator):
+    """Encode a data frame with numbers, gaps, categories and dates for a classifier.
+
+    The columns may hold numbers, booleans, strings, categories, dates and durations, with missing
+    values. The output is numeric and finite, of a scale that suits networks and linear models.
+
+    - Numbers, booleans and durations (in seconds): missing values become the median, with a column
+      "missing" of 0 and 1 if there were any in ``fit``. ``PiecewiseLinearEncoder`` encodes the
+      result.
+    - Dates: days since 1970, month, day of the month, day of the week and hour, as far as they
+      vary, encoded like numbers. Times are taken as they are displayed, without their time zone.
+    - Strings and categories with at most `max_categories` values: one-hot. Values that are rarer
+      than `min_frequency` share one column, as do values that are unknown in ``transform``.
+      Missing values are a category.
+    - Strings and categories with more values: the smoothed share of the positive class for each
+      value, encoded like a number. ``fit_transform`` cross-fits it, as scikit-learn's
+      ``TargetEncoder`` does, so ``fit_transform(X, y)`` differs from ``fit(X, y).transform(X)``.
+      Without `y`, the most frequent values are one-hot.
+
+    Dropped are columns that are constant or entirely missing, and columns of strings that are
+    nearly all distinct, such as names and identifiers. Text is an error.
+
+    Parameters
+    ----------
+    categorical_features : "from_dtype" or array-like of str, int or bool, default="from_dtype"
+        Columns of numbers that are categories, such as codes: names, positions, or one boolean for
+        each column. Columns of strings or of a categorical dtype always are. With "from_dtype",
+        they are the only ones.
+    n_bins : int, default=8
+        Number of bins of ``PiecewiseLinearEncoder``.
+    max_categories : int, default=40
+        Largest number of categories of a column that is one-hot encoded.
+    min_frequency : int or float, default=10
+        A category with fewer rows, or a smaller fraction of the rows, is infrequent.
+    sparse_output : bool or "auto", default="auto"
+        Whether the output is sparse. "auto" chooses sparse output if fewer than 30% of the values
+        are nonzero. Data frames, which ``set_output`` asks for, are dense.
+    dtype : {numpy.float32, numpy.float64}, default=numpy.float32
+        Type of the output. The classifiers train in this precision.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the folds of the cross-fitted target encoding.
+
+    Attributes
+    ----------
+    column_kinds_ : dict of str to str
+        How each column is encoded: "number", "date", "one-hot" or "target", or why it is dropped:
+        "constant", "missing" or "identifier". Keys are positions if `X` has no column names.
+    numeric_encoder_ : PiecewiseLinearEncoder or None
+        The encoder of numbers, dates and target encodings. None if there are none.
+    n_features_in_ : int
+        Number of columns seen during ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if all of them are strings.
+
+    See Also
+    --------
+    PiecewiseLinearEncoder : Encodes numbers only.
+    sklearn.preprocessing.TargetEncoder : Encodes categories by the mean of the target.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skbinary import TabularEncoder, TorchLogisticClassifier
+    >>> X = pd.DataFrame({"age": [25, None, 47, 61], "city": ["Oslo", "Rome", "Oslo", None]})
+    >>> y = ["no", "no", "yes", "yes"]
+    >>> model = make_pipeline(TabularEncoder(), TorchLogisticClassifier()).fit(X, y)
+    >>> model.predict(pd.DataFrame({"age": [58], "city": ["Kyiv"]}))
+    array(['yes'], dtype='<U3')
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "categorical_features": ["array-like", StrOptions({"from_dtype"})],
+        "n_bins": [Interval(Integral, 2, None, closed="left")],
+        "max_categories": [Interval(Integral, 2, None, closed="left")],
+        "min_frequency": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(Real, 0, 1, closed="neither"),
+        ],
+        "sparse_output": ["boolean", StrOptions({"auto"})],
+        "dtype": [Options(type, {np.float32, np.float64}), StrOptions({"float32", "float64"})],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        categorical_features: Any = "from_dtype",
+        *,
+        n_bins: int = 8,
+        max_categories: int = 40,
+        min_frequency: float = 10,
+        sparse_output: bool | str = "auto",
+        dtype: Any = np.float32,
+        random_state: Any = None,
+    ):
+        self.categorical_features = categorical_features
+        self.n_bins = n_bins
+        self.max_categories = max_categories
+        self.min_frequency = min_frequency
+        self.sparse_output = sparse_output
+        self.dtype = dtype
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn how to encode each column.
+
+        Parameters
+        ----------
+        X : data frame or array-like of shape (n_samples, n_features)
+            Numbers, booleans, strings, categories, dates and durations. A data frame of pandas or
+            polars, an array, or a list of rows.
+        y : array-like of shape (n_samples,), default=None
+            Labels of two classes. They are used for columns with more than `max_categories`
+            categories only.
+
+        Returns
+        -------
+        self : TabularEncoder
+            The fitted encoder.
+
+        Examples
+        --------
+        >>> from skbinary import TabularEncoder
+        >>> X = [[1.0, "a", None], [2.0, "b", None], [4.0, "b", None]]
+        >>> TabularEncoder().fit(X).column_kinds_
+        {0: 'number', 1: 'one-hot', 2: 'missing'}
+        """
+        with default_settings():
+            self._fit(X, y)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X: Any, y: Any = None) -> Any:
+        """Learn how to encode each column, and encode the columns.
+
+        Parameters
+        ----------
+        X : data frame or array-like of shape (n_samples, n_features)
+            As in ``fit``.
+        y : array-like of shape (n_samples,), default=None
+            As in ``fit``.
+
+        Returns
+        -------
+        ndarray, sparse array or data frame of shape (n_samples, n_features_out)
+            The encoded columns. Target encodings are cross-fitted: those of a row are computed
+            from other rows.
+
+        Examples
+        --------
+        >>> from skbinary import TabularEncoder
+        >>> TabularEncoder().fit_transform([[1.0], [2.0], [None]]).round(2)
+        array([[-1.13,  0.  ],
+               [ 1.13,  0.  ],
+               [ 0.  ,  1.  ]], dtype=float32)
+        """
+        with default_settings():
+            columns, numbers = self._fit(X, y)
+            return self._assemble(columns, numbers)
+
+    def transform(self, X: Any) -> Any:
+        """Encode the columns of X.
+
+        Parameters
+        ----------
+        X : data frame or array-like of shape (n_samples, n_features)
+            The columns of ``fit``. Those of a data frame may be in another order.
+
+        Returns
+        -------
+        ndarray, sparse array or data frame of shape (n_samples, n_features_out)
+            First numbers, parts of dates and target encodings, encoded by
+            ``PiecewiseLinearEncoder``, then columns "missing", then categories.
+
+        Examples
+        --------
+        >>> from skbinary import TabularEncoder
+        >>> encoder = TabularEncoder().fit([["a"], ["b"], ["b"], [None]])
+        >>> encoder.transform([["b"], ["a"], [None], ["new"]])
+        array([[0., 1., 0.],
+               [1., 0., 0.],
+               [0., 0., 1.],
+               [0., 0., 0.]], dtype=float32)
+        """
+        check_is_fitted(self)
+        with default_settings():
+            columns = self._read(X)
+            numbers = [
+                *_impute(columns, self._medians),
+                *(_look_up(columns[i], each) for i, each in self._target_encodings.items()),
+            ]
+            return self._assemble(columns, numbers)
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Return the names of the output features.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Names of the columns. None uses ``feature_names_in_``, or x0, x1, ...
+
+        Returns
+        -------
+        ndarray of str of shape (n_features_out,)
+            For each column its name, with the part of a date, the bin, the category, "infrequent"
+            or "missing" appended.
+
+        Examples
+        --------
+        >>> from skbinary import TabularEncoder
+        >>> encoder = TabularEncoder().fit([[1.0, "a"], [2.0, "b"], [4.0, None]])
+        >>> print(*encoder.get_feature_names_out(["size", "kind"]))
+        size kind_a kind_b kind_missing
+        """
+        check_is_fitted(self)
+        inputs = _check_feature_names_in(self, input_features)
+        numbers = [f"{inputs[i]}_{part}" if part else inputs[i] for i, part in self._medians]
+        numbers += [inputs[i] for i in self._target_encodings]
+        names: list[str] = []
+        if self.numeric_encoder_ is not None:
+            names += list(self.numeric_encoder_.get_feature_names_out(numbers))
+        names += [f"{inputs[i]}_missing" for i in self._gaps]
+        for i, (positions, other) in self._one_hot.items():
+            names += [f"{inputs[i]}_{'missing' if each is None else each}" for each in positions]
+            names += [f"{inputs[i]}_infrequent"] if other >= 0 else []
+        return np.array(_make_distinct(names), dtype=object)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    def _fit(self, X: Any, y: Any) -> tuple[dict[int, Column], list[NDArray[np.float64]]]:
+        """Set the fitted attributes, and return the columns and the numbers to encode."""
+        table = read_table(X, self)
+        declared = self._find_declared(table)
+        columns = {
+            i: read_column(each, name, as_category=i in declared)
+            for i, (each, name) in enumerate(zip(table.columns, table.names, strict=True))
+        }
+        kinds = {
+            i: self._choose_kind(column, table.names[i], y is not None)
+            for i, column in columns.items()
+        }
+        medians = _find_medians(columns)
+        gaps = [
+            i for i, kind in kinds.items() if kind in _NUMERIC and columns[i].is_missing().any()
+        ]
+        one_hot = {
+            i: self._find_categories(columns[i]) for i, kind in kinds.items() if kind == "one-hot"
+        }
+        targets = [i for i, kind in kinds.items() if kind == "target"]
+        encodings, encoded = self._fit_targets([columns[i] for i in targets], table, y)
+        numbers = [*_impute(columns, medians), *encoded]
+        if not numbers and not gaps and not one_hot:
+            raise ValueError(
+                "X must have a column with two different values that are not nearly all distinct "
+                f"strings, got n_samples={table.n_samples} and columns of these kinds: "
+                f"{', '.join(sorted(set(kinds.values())))}. Pass more rows or other columns."
+            )
+        encoder = PiecewiseLinearEncoder(self.n_bins) if numbers else None
+        if encoder is not None:
+            encoder.fit(np.column_stack(numbers))
+        # Nothing was set before, so that an error leaves the encoder as it was.
+        validate_data(self, table.X, skip_check_array=True)
+        self.column_kinds_ = {table.names[i]: kind for i, kind in kinds.items()}
+        self.numeric_encoder_ = encoder
+        self._kinds = {i: columns[i].kind for i, kind in kinds.items() if kind not in _DROPPED}
+        self._medians, self._gaps, self._one_hot = medians, gaps, one_hot
+        self._target_encodings = dict(zip(targets, encodings, strict=True))
+        return columns, numbers
+
+    def _read(self, X: Any) -> dict[int, Column]:
+        """Read the columns of new rows that are not dropped."""
+        table = read_table(X, self, getattr(self, "feature_names_in_", None))
+        validate_data(self, table.X, skip_check_array=True, reset=False)
+        columns = {}
+        for i, kind in self._kinds.items():
+            name = table.names[i]
+            column = read_column(table.columns[i], name, as_category=kind == "category")
+            if column.kind not in (kind, "missing"):
+                raise ValueError(
+                    f"Column {name!r} of X must hold {_PLURAL[kind]}, as in fit, got "
+                    f"{_PLURAL[column.kind]}. Convert the column."
+                )
+            columns[i] = column
+        return columns
+
+    def _find_declared(self, table: Table) -> set[int]:
+        """Return the positions of the columns that `categorical_features` names."""
+        given, n_features = self.categorical_features, len(table.columns)
+        if isinstance(given, str):
+            return set()
+        values = np.asarray(given)
+        if values.size == 0:
+            return set()
+        if values.dtype.kind == "b" and values.shape == (n_features,):
+            return set(np.flatnonzero(values).tolist())
+        positions: dict[Any, int] = {
+            name: i for i, name in enumerate(table.names) if isinstance(name, str)
+        }
+        positions |= {i: i for i in range(n_features)}
+        unknown = [each for each in values.ravel().tolist() if each not in positions]
+        if values.dtype.kind not in "iuUO" or values.ndim != 1 or unknown:
+            got = f"{unknown[0]!r}" if unknown else f"an array of shape {values.shape}"
+            raise ValueError(
+                "categorical_features must hold names or positions of columns, or one boolean for "
+                f"each of the {n_features} columns, got {got}. Name the columns of X that hold "
+                "categories."
+            )
+        return {positions[each] for each in values.tolist()}
+
+    def _choose_kind(self, column: Column, name: Any, has_y: bool) -> str:
+        """Return what is done with a column."""
+        if column.kind in _NUMERIC:
+            varies = any(_varies(part) for part in column.numeric_parts().values())
+            return column.kind if varies or column.is_missing().any() else "constant"
+        if column.kind == "missing" or len(column.labels) == 1:
+            return "missing" if column.kind == "missing" else "constant"
+        present = [label for label in column.labels if label is not None]
+        n_present = len(column.values)
+        if None in column.labels:
+            n_present -= int((column.values == column.labels.index(None)).sum())
+        n_words = np.mean([label.count(" ") + 1 for label in present])
+        if n_words >= _MIN_WORDS and len(present) >= max(10, n_present / 2):
+            raise ValueError(
+                f"Column {name!r} of X must hold categories, got {len(present)} different texts. "
+                "Encode it with scikit-learn's TfidfVectorizer or with skrub, or drop it."
+            )
+        if len(present) <= self.max_categories:
+            return "one-hot"
+        if len(present) > _IDENTIFIER * n_present:
+            return "identifier"
+        return "target" if has_y else "one-hot"
+
+    def _find_categories(self, column: Column) -> _Lookup:
+        """Return the position of each category with a column of its own, and of all others."""
+        counts = np.bincount(column.values, minlength=len(column.labels))
+        min_count = self.min_frequency
+        if min_count < 1:
+            min_count *= len(column.values)
+        order = sorted(range(len(counts)), key=lambda k: -counts[k])
+        frequent = [k for k in order if counts[k] >= min_count]
+        if len(frequent) > self.max_categories:
+            frequent = frequent[: self.max_categories - 1]
+        labels = sorted((column.labels[k] for k in frequent), key=lambda each: (each is None, each))
+        other = len(labels) if len(labels) < len(counts) else -1
+        return {label: position for position, label in enumerate(labels)}, other
+
+    def _fit_targets(
+        self, columns: list[Column], table: Table, y: Any
+    ) -> tuple[list[_Lookup], list[NDArray[np.float64]]]:
+        """Return the encoding of each category, and the cross-fitted encodings of all rows."""
+        if not columns:
+            return [], []
+        y = check_labels(self, table.X, y)
+        classes = np.unique(y)
+        if len(classes) != 2:
+            raise ValueError(
+                f"y must hold two classes to encode columns with more than {self.max_categories} "
+                f"categories, got {len(classes)}. Raise max_categories, or drop these columns."
+            )
+        target = encode(y, classes)
+        codes = np.column_stack([column.values for column in columns])
+        folds = self._draw_folds(target)
+        encoded = np.empty(codes.shape)
+        for fold in range(folds.max() + 1):
+            held_out = folds == fold
+            encoder = _target_encoder().fit(codes[~held_out], target[~held_out])
+            encoded[held_out] = encoder.transform(codes[held_out])
+        encoder = _target_encoder().fit(codes, target)
+        encodings: list[_Lookup] = [
+            (dict(zip(column.labels, values.tolist(), strict=True)), float(encoder.target_mean_))
+            for column, values in zip(columns, encoder.encodings_, strict=True)
+        ]
+        return encodings, list(encoded.T)
+
+    def _draw_folds(self, target: NDArray[np.float64]) -> NDArray[np.intp]:
+        """Assign each row to a fold at random, stratified by class."""
+        seed = self.random_state
+        if seed is None:
+            seed = np.random.RandomState(np.random.default_rng().integers(2**32))
+        order = check_random_state(seed).permutation(len(target))
+        order = order[np.argsort(target[order], kind="stable")]
+        folds = np.empty(len(target), dtype=np.intp)
+        folds[order] = np.arange(len(target)) % min(_N_FOLDS, len(target))
+        return folds
+
+    def _assemble(self, columns: dict[int, Column], numbers: list[NDArray[np.float64]]) -> Any:
+        """Return the output features of all columns."""
+        blocks: list[NDArray[Any]] = []
+        if self.numeric_encoder_ is not None:
+            blocks.append(self.numeric_encoder_.transform(np.column_stack(numbers)))
+        blocks += [columns[i].is_missing()[:, None] for i in self._gaps]
+        positions = [_look_up(columns[i], each) for i, each in self._one_hot.items()]
+        widths = [len(known) + (other >= 0) for known, other in self._one_hot.values()]
+        n_samples = len(next(iter(columns.values())).values)
+        n_dense = sum(block.shape[1] for block in blocks)
+        offsets = n_dense + np.cumsum([0, *widths])
+        if self._is_sparse(n_dense, offsets[-1]):
+            return self._assemble_sparse(blocks, positions, offsets)
+        output = np.zeros((n_samples, offsets[-1]), dtype=self.dtype)
+        start = 0
+        for block in blocks:
+            output[:, start : start + block.shape[1]] = block
+            start += block.shape[1]
+        for offset, position in zip(offsets, positions, strict=False):
+            rows = np.flatnonzero(position >= 0)
+            output[rows, offset + position[rows]] = _ONE_HOT_SCALE
+        return output
+
+    def _assemble_sparse(
+        self,
+        blocks: list[NDArray[Any]],
+        positions: list[NDArray[np.intp]],
+        offsets: NDArray[np.intp],
+    ) -> sp.csr_array:
+        for offset, following, position in zip(offsets, offsets[1:], positions, strict=False):
+            # Other estimators accept indices of 32 bits only.
+            rows = np.flatnonzero(position >= 0).astype(np.int32)
+            values = np.full(len(rows), _ONE_HOT_SCALE)
+            shape = (len(position), int(following - offset))
+            blocks.append(sp.csr_array((values, (rows, position[rows].astype(np.int32))), shape))
+        return sp.hstack([sp.csr_array(each, dtype=self.dtype) for each in blocks], format="csr")
+
+    def _is_sparse(self, n_dense: int, n_features_out: int) -> bool:
+        if _get_output_config("transform", self)["dense"] != "default":
+            return False
+        if isinstance(self.sparse_output, str):
+            return n_dense + len(self._one_hot) < _MAX_DENSITY * n_features_out
+        return bool(self.sparse_output)
+
+
+_PLURAL = {"number": "numbers", "date": "dates", "category": "strings"}
+
+
+def _target_encoder() -> TargetEncoder:
+    return TargetEncoder(target_type="continuous", smooth=_SMOOTH)
+
+
+def _varies(values: NDArray[np.float64]) -> bool:
+    values = values[~np.isnan(values)]
+    return bool(values.min() < values.max())
+
+
+def _find_medians(columns: dict[int, Column]) -> dict[tuple[int, str], float]:
+    """Return the median of each column of numbers, and of each part of dates, that varies."""
+    return {
+        (i, part): float(np.nanmedian(values))
+        for i, column in columns.items()
+        for part, values in column.numeric_parts().items()
+        if _varies(values)
+    }
+
+
+def _impute(
+    columns: dict[int, Column], medians: dict[tuple[int, str], float]
+) -> list[NDArray[np.float64]]:
+    """Return columns of numbers, and parts of dates, with the median where they are missing."""
+    parts = {i: columns[i].numeric_parts() for i, _ in medians}
+    numbers = []
+    for (i, part), median in medians.items():
+        values = parts[i].get(part)
+        if values is None:
+            values = np.full(len(columns[i].values), median)
+        numbers.append(np.where(np.isnan(values), median, values))
+    return numbers
+
+
+def _look_up(column: Column, lookup: _Lookup) -> NDArray[Any]:
+    known, other = lookup
+    return np.array([known.get(label, other) for label in column.labels])[column.values]
+
+
+def _make_distinct(names: list[str]) -> list[str]:
+    """Append underscores to names that were used before."""
+    used: set[str] = set()
+    for i, name in enumerate(names):
+        while name in used:
+            name += "_"
+        used.add(name)
+        names[i] = name
+    return names
