@@ -53,6 +53,10 @@ class Column:
             return date_parts(self.values)
         return {"": self.values} if self.kind == "number" else {}
 
+    def varies(self) -> bool:
+        """Check whether a column of numbers or dates has two different values."""
+        return any(_varies(part) for part in self.numeric_parts().values())
+
 
 @dataclass(frozen=True)
 class Table:
@@ -157,6 +161,51 @@ def read_column(column: Any, name: Any, *, as_category: bool = False) -> Column:
     return Column("date", values.astype("datetime64[us]"))
 
 
+def find_medians(columns: dict[int, Column]) -> dict[tuple[int, str], float]:
+    """Return the medians of numbers, and of the parts of dates, that vary.
+
+    Parameters
+    ----------
+    columns : dict of int to Column
+
+    Returns
+    -------
+    dict of (int, str) to float
+        Keys are the key of the column and the part of the date, or "" for numbers.
+    """
+    return {
+        (i, part): float(np.nanmedian(values))
+        for i, column in columns.items()
+        for part, values in column.numeric_parts().items()
+        if _varies(values)
+    }
+
+
+def impute(
+    columns: dict[int, Column], medians: dict[tuple[int, str], float]
+) -> NDArray[np.float64]:
+    """Return numbers and parts of dates, with the median where they are missing.
+
+    Parameters
+    ----------
+    columns : dict of int to Column
+    medians : dict of (int, str) to float
+        What ``find_medians`` returned.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_medians)
+    """
+    parts = {i: columns[i].numeric_parts() for i in {i for i, _ in medians}}
+    numbers = []
+    for (i, part), median in medians.items():
+        values = parts[i].get(part)
+        if values is None:  # a column that is entirely missing has no parts
+            values = np.full(len(columns[i].values), np.nan)
+        numbers.append(np.where(np.isnan(values), median, values))
+    return np.column_stack(numbers)
+
+
 def date_parts(values: NDArray[np.datetime64]) -> dict[str, NDArray[np.float64]]:
     """Return days since 1970, and month, day of the month, day of the week and hour of dates.
 
@@ -207,6 +256,11 @@ def _to_numpy(column: Any) -> NDArray[Any]:
     if kind == "m":
         return column.to_numpy(dtype="timedelta64[us]")
     return column.to_numpy(dtype=object)
+
+
+def _varies(values: NDArray[np.float64]) -> bool:
+    values = values[~np.isnan(values)]
+    return bool(values.min() < values.max())
 
 
 def _numbers(values: NDArray[Any], name: Any) -> Column:

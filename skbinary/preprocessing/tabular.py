@@ -9,28 +9,35 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.preprocessing import TargetEncoder
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
 from skbinary.data.labels import check_labels, encode
-from skbinary.preprocessing.columns import Column, Table, read_column, read_table
+from skbinary.preprocessing.categories import (
+    Lookup,
+    cross_fit,
+    find_frequent,
+    has_identifiers,
+    has_texts,
+    look_up,
+)
+from skbinary.preprocessing.columns import (
+    Column,
+    Table,
+    find_medians,
+    impute,
+    read_column,
+    read_table,
+)
 from skbinary.preprocessing.piecewise_linear import PiecewiseLinearEncoder
 from skbinary.runtime.defaults import default_settings
 
-_N_FOLDS = 5  # of the target encoding, as in scikit-learn's TargetEncoder
-_SMOOTH: Any = "auto"
-_MAX_DENSITY = 0.3
-_ONE_HOT_SCALE = 1.0
-_MIN_WORDS = 4
-_IDENTIFIER = 0.95
 _NUMERIC = ("number", "date")
-_DROPPED = ("constant", "missing", "identifier")
-
-# What is looked up for a category, and for all others.
-_Lookup = tuple[dict[str | None, Any], Any]
+_DROPPED = ("constant", "missing", "identifier", "infrequent")
+_PLURALS = {"number": "numbers", "date": "dates", "category": "strings"}
+_MAX_DENSITY = 0.3  # of sparse output, as in scikit-learn's ColumnTransformer
 
 
 class TabularEncoder(TransformerMixin, BaseEstimator):
@@ -65,7 +72,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         Number of bins of ``PiecewiseLinearEncoder``.
     max_categories : int, default=40
         Largest number of categories of a column that is one-hot encoded.
-    min_frequency : int or float, default=10
+    min_frequency : int or float, default=2
         A category with fewer rows, or a smaller fraction of the rows, is infrequent.
     sparse_output : bool or "auto", default="auto"
         Whether the output is sparse. "auto" chooses sparse output if fewer than 30% of the values
@@ -78,10 +85,11 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
     Attributes
     ----------
     column_kinds_ : dict of str to str
-        How each column is encoded: "number", "date", "one-hot" or "target", or why it is dropped:
-        "constant", "missing" or "identifier". Keys are positions if `X` has no column names.
+        How each column is encoded: "number", "date", "one-hot" or "target". Or why it is dropped:
+        "constant", "missing", "identifier", or "infrequent" if no category is frequent. Keys are
+        positions if `X` has no column names.
     numeric_encoder_ : PiecewiseLinearEncoder or None
-        The encoder of numbers, dates and target encodings. None if there are none.
+        The encoder of numbers and dates. None if there are none.
     n_features_in_ : int
         Number of columns seen during ``fit``.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -123,7 +131,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         *,
         n_bins: int = 8,
         max_categories: int = 40,
-        min_frequency: float = 10,
+        min_frequency: float = 2,
         sparse_output: bool | str = "auto",
         dtype: Any = np.float32,
         random_state: Any = None,
@@ -191,8 +199,8 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
                [ 0.  ,  1.  ]], dtype=float32)
         """
         with default_settings():
-            columns, numbers = self._fit(X, y)
-            return self._assemble(columns, numbers)
+            columns, encoded = self._fit(X, y)
+            return self._assemble(columns, encoded)
 
     def transform(self, X: Any) -> Any:
         """Encode the columns of X.
@@ -221,11 +229,11 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         with default_settings():
             columns = self._read(X)
-            numbers = [
-                *_impute(columns, self._medians),
-                *(_look_up(columns[i], each) for i, each in self._target_encodings.items()),
-            ]
-            return self._assemble(columns, numbers)
+            n_samples = len(next(iter(columns.values())).values)
+            encoded = np.empty((n_samples, len(self._target_encodings)))
+            for k, (i, encodings) in enumerate(self._target_encodings.items()):
+                encoded[:, k] = look_up(columns[i], encodings)
+            return self._assemble(columns, encoded)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the output features.
@@ -250,15 +258,15 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         inputs = _check_feature_names_in(self, input_features)
-        numbers = [f"{inputs[i]}_{part}" if part else inputs[i] for i, part in self._medians]
-        numbers += [inputs[i] for i in self._target_encodings]
         names: list[str] = []
         if self.numeric_encoder_ is not None:
+            numbers = [f"{inputs[i]}_{part}" if part else inputs[i] for i, part in self._medians]
             names += list(self.numeric_encoder_.get_feature_names_out(numbers))
+        names += [inputs[i] for i in self._target_encodings]
         names += [f"{inputs[i]}_missing" for i in self._gaps]
-        for i, (positions, other) in self._one_hot.items():
+        for i, (positions, infrequent) in self._one_hot.items():
             names += [f"{inputs[i]}_{'missing' if each is None else each}" for each in positions]
-            names += [f"{inputs[i]}_infrequent"] if other >= 0 else []
+            names += [f"{inputs[i]}_infrequent"] if infrequent >= 0 else []
         return np.array(_make_distinct(names), dtype=object)
 
     def __sklearn_tags__(self) -> Tags:
@@ -269,8 +277,8 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = []
         return tags
 
-    def _fit(self, X: Any, y: Any) -> tuple[dict[int, Column], list[NDArray[np.float64]]]:
-        """Set the fitted attributes, and return the columns and the numbers to encode."""
+    def _fit(self, X: Any, y: Any) -> tuple[dict[int, Column], NDArray[np.float64]]:
+        """Set the fitted attributes, and return the columns and their cross-fitted encodings."""
         table = read_table(X, self)
         declared = self._find_declared(table)
         columns = {
@@ -278,36 +286,36 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
             for i, (each, name) in enumerate(zip(table.columns, table.names, strict=True))
         }
         kinds = {
-            i: self._choose_kind(column, table.names[i], y is not None)
+            i: self._choose_kind(column, table.names[i], has_y=y is not None)
             for i, column in columns.items()
         }
-        medians = _find_medians(columns)
-        gaps = [
-            i for i, kind in kinds.items() if kind in _NUMERIC and columns[i].is_missing().any()
-        ]
         one_hot = {
-            i: self._find_categories(columns[i]) for i, kind in kinds.items() if kind == "one-hot"
+            i: find_frequent(columns[i], self.min_frequency, self.max_categories)
+            for i, kind in kinds.items()
+            if kind == "one-hot"
         }
+        kinds |= {i: "infrequent" for i, (frequent, _) in one_hot.items() if not frequent}
+        _check_not_empty(kinds, table)
+        medians = find_medians(columns)
+        numeric_encoder = None
+        if medians:
+            numeric_encoder = PiecewiseLinearEncoder(self.n_bins).fit(impute(columns, medians))
         targets = [i for i, kind in kinds.items() if kind == "target"]
-        encodings, encoded = self._fit_targets([columns[i] for i in targets], table, y)
-        numbers = [*_impute(columns, medians), *encoded]
-        if not numbers and not gaps and not one_hot:
-            raise ValueError(
-                "X must have a column with two different values that are not nearly all distinct "
-                f"strings, got n_samples={table.n_samples} and columns of these kinds: "
-                f"{', '.join(sorted(set(kinds.values())))}. Pass more rows or other columns."
-            )
-        encoder = PiecewiseLinearEncoder(self.n_bins) if numbers else None
-        if encoder is not None:
-            encoder.fit(np.column_stack(numbers))
+        encodings, encoded = self._cross_fit([columns[i] for i in targets], table, y)
         # Nothing was set before, so that an error leaves the encoder as it was.
         validate_data(self, table.X, skip_check_array=True)
         self.column_kinds_ = {table.names[i]: kind for i, kind in kinds.items()}
-        self.numeric_encoder_ = encoder
+        self.numeric_encoder_ = numeric_encoder
         self._kinds = {i: columns[i].kind for i, kind in kinds.items() if kind not in _DROPPED}
-        self._medians, self._gaps, self._one_hot = medians, gaps, one_hot
+        self._medians = medians
         self._target_encodings = dict(zip(targets, encodings, strict=True))
-        return columns, numbers
+        self._target_mean, deviation = encoded.mean(axis=0), encoded.std(axis=0)
+        self._target_scale = np.where(deviation > 0, deviation, 1.0)
+        self._gaps = [
+            i for i, kind in kinds.items() if kind in _NUMERIC and columns[i].is_missing().any()
+        ]
+        self._one_hot = {i: each for i, each in one_hot.items() if kinds[i] == "one-hot"}
+        return columns, encoded
 
     def _read(self, X: Any) -> dict[int, Column]:
         """Read the columns of new rows that are not dropped."""
@@ -319,8 +327,8 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
             column = read_column(table.columns[i], name, as_category=kind == "category")
             if column.kind not in (kind, "missing"):
                 raise ValueError(
-                    f"Column {name!r} of X must hold {_PLURAL[kind]}, as in fit, got "
-                    f"{_PLURAL[column.kind]}. Convert the column."
+                    f"Column {name!r} of X must hold {_PLURALS[kind]}, as in fit, got "
+                    f"{_PLURALS[column.kind]}. Convert the column."
                 )
             columns[i] = column
         return columns
@@ -352,163 +360,85 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
     def _choose_kind(self, column: Column, name: Any, has_y: bool) -> str:
         """Return what is done with a column."""
         if column.kind in _NUMERIC:
-            varies = any(_varies(part) for part in column.numeric_parts().values())
-            return column.kind if varies or column.is_missing().any() else "constant"
+            return column.kind if column.varies() or column.is_missing().any() else "constant"
         if column.kind == "missing" or len(column.labels) == 1:
             return "missing" if column.kind == "missing" else "constant"
-        present = [label for label in column.labels if label is not None]
-        n_present = len(column.values)
-        if None in column.labels:
-            n_present -= int((column.values == column.labels.index(None)).sum())
-        n_words = np.mean([label.count(" ") + 1 for label in present])
-        if n_words >= _MIN_WORDS and len(present) >= max(10, n_present / 2):
+        if has_texts(column):
             raise ValueError(
-                f"Column {name!r} of X must hold categories, got {len(present)} different texts. "
-                "Encode it with scikit-learn's TfidfVectorizer or with skrub, or drop it."
+                f"Column {name!r} of X must hold categories, got {len(column.labels)} different "
+                "texts. Encode it with scikit-learn's TfidfVectorizer or with skrub, or drop it."
             )
-        if len(present) <= self.max_categories:
+        if len(column.labels) - (None in column.labels) <= self.max_categories:
             return "one-hot"
-        if len(present) > _IDENTIFIER * n_present:
+        if has_identifiers(column):
             return "identifier"
         return "target" if has_y else "one-hot"
 
-    def _find_categories(self, column: Column) -> _Lookup:
-        """Return the position of each category with a column of its own, and of all others."""
-        counts = np.bincount(column.values, minlength=len(column.labels))
-        min_count = self.min_frequency
-        if min_count < 1:
-            min_count *= len(column.values)
-        order = sorted(range(len(counts)), key=lambda k: -counts[k])
-        frequent = [k for k in order if counts[k] >= min_count]
-        if len(frequent) > self.max_categories:
-            frequent = frequent[: self.max_categories - 1]
-        labels = sorted((column.labels[k] for k in frequent), key=lambda each: (each is None, each))
-        other = len(labels) if len(labels) < len(counts) else -1
-        return {label: position for position, label in enumerate(labels)}, other
-
-    def _fit_targets(
+    def _cross_fit(
         self, columns: list[Column], table: Table, y: Any
-    ) -> tuple[list[_Lookup], list[NDArray[np.float64]]]:
-        """Return the encoding of each category, and the cross-fitted encodings of all rows."""
+    ) -> tuple[list[Lookup], NDArray[np.float64]]:
+        """Return the encodings of categories, and the cross-fitted ones of all rows."""
         if not columns:
-            return [], []
-        y = check_labels(self, table.X, y)
-        classes = np.unique(y)
+            return [], np.empty((table.n_samples, 0))
+        labels = check_labels(self, table.X, y)
+        classes = np.unique(labels)
         if len(classes) != 2:
             raise ValueError(
                 f"y must hold two classes to encode columns with more than {self.max_categories} "
                 f"categories, got {len(classes)}. Raise max_categories, or drop these columns."
             )
-        target = encode(y, classes)
-        codes = np.column_stack([column.values for column in columns])
-        folds = self._draw_folds(target)
-        encoded = np.empty(codes.shape)
-        for fold in range(folds.max() + 1):
-            held_out = folds == fold
-            encoder = _target_encoder().fit(codes[~held_out], target[~held_out])
-            encoded[held_out] = encoder.transform(codes[held_out])
-        encoder = _target_encoder().fit(codes, target)
-        encodings: list[_Lookup] = [
-            (dict(zip(column.labels, values.tolist(), strict=True)), float(encoder.target_mean_))
-            for column, values in zip(columns, encoder.encodings_, strict=True)
-        ]
-        return encodings, list(encoded.T)
+        return cross_fit(columns, encode(labels, classes), self.random_state)
 
-    def _draw_folds(self, target: NDArray[np.float64]) -> NDArray[np.intp]:
-        """Assign each row to a fold at random, stratified by class."""
-        seed = self.random_state
-        if seed is None:
-            seed = np.random.RandomState(np.random.default_rng().integers(2**32))
-        order = check_random_state(seed).permutation(len(target))
-        order = order[np.argsort(target[order], kind="stable")]
-        folds = np.empty(len(target), dtype=np.intp)
-        folds[order] = np.arange(len(target)) % min(_N_FOLDS, len(target))
-        return folds
-
-    def _assemble(self, columns: dict[int, Column], numbers: list[NDArray[np.float64]]) -> Any:
-        """Return the output features of all columns."""
+    def _assemble(
+        self, columns: dict[int, Column], encoded: NDArray[np.float64]
+    ) -> NDArray[np.floating] | sp.csr_array:
+        """Return the output features of all columns, and of target encodings."""
+        n_samples = len(encoded)
         blocks: list[NDArray[Any]] = []
         if self.numeric_encoder_ is not None:
-            blocks.append(self.numeric_encoder_.transform(np.column_stack(numbers)))
+            blocks.append(self.numeric_encoder_.transform(impute(columns, self._medians)))
+        blocks.append((encoded - self._target_mean) / self._target_scale)
         blocks += [columns[i].is_missing()[:, None] for i in self._gaps]
-        positions = [_look_up(columns[i], each) for i, each in self._one_hot.items()]
-        widths = [len(known) + (other >= 0) for known, other in self._one_hot.values()]
-        n_samples = len(next(iter(columns.values())).values)
-        n_dense = sum(block.shape[1] for block in blocks)
-        offsets = n_dense + np.cumsum([0, *widths])
-        if self._is_sparse(n_dense, offsets[-1]):
-            return self._assemble_sparse(blocks, positions, offsets)
-        output = np.zeros((n_samples, offsets[-1]), dtype=self.dtype)
-        start = 0
-        for block in blocks:
-            output[:, start : start + block.shape[1]] = block
-            start += block.shape[1]
-        for offset, position in zip(offsets, positions, strict=False):
-            rows = np.flatnonzero(position >= 0)
-            output[rows, offset + position[rows]] = _ONE_HOT_SCALE
+        dense = np.concatenate(blocks, axis=1, dtype=self.dtype, casting="same_kind")
+        positions = np.empty((n_samples, len(self._one_hot)), dtype=np.int32)
+        n_one_hot = 0
+        for k, (i, (known, infrequent)) in enumerate(self._one_hot.items()):
+            position = look_up(columns[i], (known, infrequent))
+            positions[:, k] = np.where(position < 0, -1, n_one_hot + position)
+            n_one_hot += len(known) + (infrequent >= 0)
+        if self._is_sparse(dense.shape[1], n_one_hot):
+            one_hot = _one_hot_sparse(positions, n_one_hot, self.dtype)
+            return sp.hstack([sp.csr_array(dense), one_hot], format="csr")
+        output = np.zeros((n_samples, dense.shape[1] + n_one_hot), dtype=self.dtype)
+        output[:, : dense.shape[1]] = dense
+        rows, _ = np.nonzero(positions >= 0)
+        output[rows, dense.shape[1] + positions[positions >= 0]] = 1
         return output
 
-    def _assemble_sparse(
-        self,
-        blocks: list[NDArray[Any]],
-        positions: list[NDArray[np.intp]],
-        offsets: NDArray[np.intp],
-    ) -> sp.csr_array:
-        for offset, following, position in zip(offsets, offsets[1:], positions, strict=False):
-            # Other estimators accept indices of 32 bits only.
-            rows = np.flatnonzero(position >= 0).astype(np.int32)
-            values = np.full(len(rows), _ONE_HOT_SCALE)
-            shape = (len(position), int(following - offset))
-            blocks.append(sp.csr_array((values, (rows, position[rows].astype(np.int32))), shape))
-        return sp.hstack([sp.csr_array(each, dtype=self.dtype) for each in blocks], format="csr")
-
-    def _is_sparse(self, n_dense: int, n_features_out: int) -> bool:
+    def _is_sparse(self, n_dense: int, n_one_hot: int) -> bool:
         if _get_output_config("transform", self)["dense"] != "default":
             return False
         if isinstance(self.sparse_output, str):
-            return n_dense + len(self._one_hot) < _MAX_DENSITY * n_features_out
+            return n_dense + len(self._one_hot) < _MAX_DENSITY * (n_dense + n_one_hot)
         return bool(self.sparse_output)
 
 
-_PLURAL = {"number": "numbers", "date": "dates", "category": "strings"}
+def _one_hot_sparse(positions: NDArray[np.int32], n_features: int, dtype: Any) -> sp.csr_array:
+    """Return a matrix with ones at the positions of each row; -1 stands for none."""
+    is_known = positions >= 0
+    ends = np.cumsum([0, *is_known.sum(axis=1)], dtype=np.int32)
+    ones = np.ones(ends[-1], dtype=dtype)
+    return sp.csr_array((ones, positions[is_known], ends), shape=(len(positions), n_features))
 
 
-def _target_encoder() -> TargetEncoder:
-    return TargetEncoder(target_type="continuous", smooth=_SMOOTH)
-
-
-def _varies(values: NDArray[np.float64]) -> bool:
-    values = values[~np.isnan(values)]
-    return bool(values.min() < values.max())
-
-
-def _find_medians(columns: dict[int, Column]) -> dict[tuple[int, str], float]:
-    """Return the median of each column of numbers, and of each part of dates, that varies."""
-    return {
-        (i, part): float(np.nanmedian(values))
-        for i, column in columns.items()
-        for part, values in column.numeric_parts().items()
-        if _varies(values)
-    }
-
-
-def _impute(
-    columns: dict[int, Column], medians: dict[tuple[int, str], float]
-) -> list[NDArray[np.float64]]:
-    """Return columns of numbers, and parts of dates, with the median where they are missing."""
-    parts = {i: columns[i].numeric_parts() for i, _ in medians}
-    numbers = []
-    for (i, part), median in medians.items():
-        values = parts[i].get(part)
-        if values is None:
-            values = np.full(len(columns[i].values), median)
-        numbers.append(np.where(np.isnan(values), median, values))
-    return numbers
-
-
-def _look_up(column: Column, lookup: _Lookup) -> NDArray[Any]:
-    known, other = lookup
-    return np.array([known.get(label, other) for label in column.labels])[column.values]
+def _check_not_empty(kinds: dict[int, str], table: Table) -> None:
+    if set(kinds.values()) <= set(_DROPPED):
+        found = ", ".join(sorted(set(kinds.values())))
+        raise ValueError(
+            "X must have a column with different values that are not identifiers, got "
+            f"n_samples={table.n_samples} and columns of these kinds: {found}. Pass more rows or "
+            "other columns."
+        )
 
 
 def _make_distinct(names: list[str]) -> list[str]:
