@@ -114,8 +114,8 @@ def read_table(X: Any, estimator: Any, order: Any = None) -> Table:
                 f"{'row' if axis == 0 else 'column'}."
             )
     names = list(X.columns)
-    repeated = next((name for i, name in enumerate(names) if name in names[:i]), None)
-    if repeated is not None:
+    if len(set(names)) < len(names):
+        repeated = next(name for i, name in enumerate(names) if name in names[:i])
         raise ValueError(
             f"X must have distinct column names, got {repeated!r} twice. Rename or drop one of "
             "these columns."

@@ -55,12 +55,13 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
       than `min_frequency` share one column, as do values that are unknown in ``transform``.
       Missing values are a category.
     - Strings and categories with more values: the smoothed share of the positive class for each
-      value, encoded like a number. ``fit_transform`` cross-fits it, as scikit-learn's
-      ``TargetEncoder`` does, so ``fit_transform(X, y)`` differs from ``fit(X, y).transform(X)``.
-      Without `y`, the most frequent values are one-hot.
+      value, standardized. ``fit_transform`` cross-fits it, as scikit-learn's ``TargetEncoder``
+      does, so ``fit_transform(X, y)`` differs from ``fit(X, y).transform(X)``. Without `y`, the
+      most frequent values are one-hot.
 
-    Dropped are columns that are constant or entirely missing, and columns of strings that are
-    nearly all distinct, such as names and identifiers. Text is an error.
+    Columns that are constant or entirely missing are dropped, as are columns of strings that are
+    nearly all distinct, such as names and identifiers. Texts, which have five words or more, are an
+    error.
 
     Parameters
     ----------
@@ -213,8 +214,8 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray, sparse array or data frame of shape (n_samples, n_features_out)
-            First numbers, parts of dates and target encodings, encoded by
-            ``PiecewiseLinearEncoder``, then columns "missing", then categories.
+            Numbers and dates, target encodings, columns "missing", and one-hot categories, in
+            this order.
 
         Examples
         --------
