@@ -73,8 +73,9 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         Number of bins of ``PiecewiseLinearEncoder``.
     max_categories : int, default=40
         Largest number of categories of a column that is one-hot encoded.
-    min_frequency : int or float, default=2
-        A category with fewer rows, or a smaller fraction of the rows, is infrequent.
+    min_frequency : int or float, default=0.001
+        A category with fewer rows, or a smaller fraction of the rows, is infrequent. Without
+        infrequent categories, values that are unknown in ``transform`` are encoded as zeros.
     sparse_output : bool or "auto", default="auto"
         Whether the output is sparse. "auto" chooses sparse output if fewer than 30% of the values
         are nonzero. Data frames, which ``set_output`` asks for, are dense.
@@ -132,7 +133,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         *,
         n_bins: int = 8,
         max_categories: int = 40,
-        min_frequency: float = 2,
+        min_frequency: float = 0.001,
         sparse_output: bool | str = "auto",
         dtype: Any = np.float32,
         random_state: Any = None,

@@ -185,6 +185,11 @@ def test_tabular_constant_with_gaps_becomes_a_column_missing():
     assert list(found) == ["b", "a_missing"]
 
 
+def test_tabular_column_without_a_frequent_category_is_dropped():
+    X = pd.DataFrame({"a": ["u", "v", "w", "w"], "b": [0, 1, 2, 3]})
+    assert TabularEncoder(min_frequency=3).fit(X).column_kinds_ == {"a": "infrequent", "b": "number"}
+
+
 # -- target encoding -------------------------------------------------------------------------------
 
 
