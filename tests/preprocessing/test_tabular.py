@@ -187,7 +187,10 @@ def test_tabular_constant_with_gaps_becomes_a_column_missing():
 
 def test_tabular_column_without_a_frequent_category_is_dropped():
     X = pd.DataFrame({"a": ["u", "v", "w", "w"], "b": [0, 1, 2, 3]})
-    assert TabularEncoder(min_frequency=3).fit(X).column_kinds_ == {"a": "infrequent", "b": "number"}
+    assert TabularEncoder(min_frequency=3).fit(X).column_kinds_ == {
+        "a": "infrequent",
+        "b": "number",
+    }
 
 
 # -- target encoding -------------------------------------------------------------------------------
@@ -224,6 +227,13 @@ def test_tabular_random_state_fixes_the_folds(frame, y):
     state = np.random.get_state()[1].copy()
     TabularEncoder().fit_transform(frame, y)
     np.testing.assert_array_equal(np.random.get_state()[1], state)
+
+
+def test_tabular_error_settings_of_the_process_change_nothing(frame, y):
+    expected = TabularEncoder(random_state=0).fit_transform(frame, y)
+    with np.errstate(all="raise"):
+        found = TabularEncoder(random_state=0).fit_transform(frame, y)
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("labels", [(0, 1), (-1.0, 1.0), (False, True), ("a", "b")])
@@ -431,7 +441,7 @@ def test_tabular_nothing_to_encode_is_an_error():
 
 def test_tabular_sparse_matrix_is_an_error():
     with pytest.raises(ValueError, match="X must be a data frame or a dense array, got a sparse"):
-        TabularEncoder().fit(sp.eye_array(3, format="csr"))
+        TabularEncoder().fit(sp.csr_matrix(np.eye(3)))
 
 
 @pytest.mark.parametrize("declared", [["other"], [7], [True], [[0]], [0.5]])
