@@ -81,7 +81,7 @@ class Table:
         return len(self.X)
 
 
-def read_table(X: Any, estimator: Any, order: Any = None) -> Table:
+def read_table(X: Any, estimator: Any, order: list[Any] | None = None) -> Table:
     """Split a table into columns.
 
     Parameters
@@ -89,7 +89,7 @@ def read_table(X: Any, estimator: Any, order: Any = None) -> Table:
     X : data frame or array-like of shape (n_samples, n_features)
     estimator : estimator
         Its name appears in messages.
-    order : array-like of str or None, default=None
+    order : list or None, default=None
         Put the columns of a data frame in this order, if they have exactly these names.
 
     Returns
@@ -121,8 +121,8 @@ def read_table(X: Any, estimator: Any, order: Any = None) -> Table:
             "these columns."
         )
     _get_feature_names(X)  # raises if only some of the names are strings
-    if order is not None and names != list(order) and set(names) == set(order):
-        names = list(order)
+    if order is not None and names != order and set(names) == set(order):
+        names = order
         X = X[names]
     if _is_pandas(X):
         return Table(X, [X.iloc[:, i] for i in range(len(names))], names)

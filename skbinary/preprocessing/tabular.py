@@ -323,7 +323,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
 
     def _read(self, X: Any) -> dict[int, Column]:
         """Read the columns of new rows that are not dropped."""
-        table = read_table(X, self, getattr(self, "feature_names_in_", None))
+        table = read_table(X, self, order=list(self.column_kinds_))
         validate_data(self, table.X, skip_check_array=True, reset=False)
         columns = {}
         for i, kind in self._kinds.items():
