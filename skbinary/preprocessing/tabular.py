@@ -197,10 +197,10 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         Examples
         --------
         >>> from skbinary import TabularEncoder
-        >>> TabularEncoder().fit_transform([[1.0], [2.0], [None]]).round(2)
-        array([[-1.13,  0.  ],
-               [ 1.13,  0.  ],
-               [ 0.  ,  1.  ]], dtype=float32)
+        >>> TabularEncoder().fit_transform([[1.0, "a"], [2.0, "b"], [2.0, "b"]]).round(2)
+        array([[-1.28,  1.  ,  0.  ],
+               [ 0.69,  0.  ,  1.  ],
+               [ 0.69,  0.  ,  1.  ]], dtype=float32)
         """
         with default_settings():
             columns, encoded = self._fit(X, y)
@@ -256,7 +256,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         Examples
         --------
         >>> from skbinary import TabularEncoder
-        >>> encoder = TabularEncoder().fit([[1.0, "a"], [2.0, "b"], [4.0, None]])
+        >>> encoder = TabularEncoder().fit([[1.0, "a"], [2.0, "b"], [2.0, None]])
         >>> print(*encoder.get_feature_names_out(["size", "kind"]))
         size kind_a kind_b kind_missing
         """

@@ -142,9 +142,9 @@ def test_tabular_booleans_are_numbers_with_gaps(frame):
 def test_tabular_dates_become_the_parts_that_vary():
     when = pd.to_datetime(["2024-02-29 13:30", None, "2024-02-01 08:00", "2024-02-05 08:00"])
     encoder = TabularEncoder().fit(pd.DataFrame({"when": when}))
-    names = encoder.get_feature_names_out()
+    names = [name for name in encoder.get_feature_names_out() if "_bin" not in name]
     # All are in one month, so "month" is dropped.
-    assert list(names) == ["when_days", "when_day", "when_weekday", "when_hour", "when_missing"]
+    assert names == ["when_days", "when_day", "when_weekday", "when_hour", "when_missing"]
     mean = encoder.numeric_encoder_.mean_
     days = [19782 + 13.5 / 24, 19754 + 8 / 24, 19758 + 8 / 24]
     np.testing.assert_allclose(mean[0], np.mean([*days, np.median(days)]))
@@ -181,7 +181,7 @@ def test_tabular_categorical_dtype_of_numbers_is_a_category():
 
 
 def test_tabular_constant_with_gaps_becomes_a_column_missing():
-    found = encoded(pd.DataFrame({"a": [1.0, None, 1.0], "b": [0.0, 1.0, 2.0]}))
+    found = encoded(pd.DataFrame({"a": [1.0, None, 1.0], "b": [0.0, 1.0, 1.0]}))
     assert list(found) == ["b", "a_missing"]
 
 
@@ -362,7 +362,7 @@ def test_tabular_unknown_and_missing_values_in_new_rows_are_harmless(frame, y):
 def test_tabular_missing_values_that_fit_did_not_see_are_medians():
     encoder = TabularEncoder(dtype=np.float64).fit(pd.DataFrame({"a": [1.0, 2.0, 9.0]}))
     found = encoder.transform(pd.DataFrame({"a": [None, 2.0]}))
-    assert found[0] == found[1]
+    np.testing.assert_array_equal(found[0], found[1])
 
 
 def test_tabular_dropped_columns_may_change(frame, y):
