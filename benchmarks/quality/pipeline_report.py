@@ -18,9 +18,9 @@ _COLUMNS = (
 )
 
 _TEXT = """\
-Default models on raw data frames, with {threads} thread(s): means over the tables of the means over
-{seeds} seed(s), on test data. Log loss in nats, Brier score, expected calibration error (ECE, 15
-bins with the same number of rows) and CPU seconds of `fit` with all preprocessing: lower is better.
+Default models on raw data frames, threads: {threads}. Means over the tables of the means over the
+seeds, on test data. Log loss in nats, Brier score, expected calibration error (ECE, 15 bins with
+the same number of rows) and CPU seconds of `fit` with all preprocessing: lower is better.
 "/ {reference}" is the mean over the tables of the CPU seconds divided by those of {reference}.
 "lowest" counts the tables on which the model has the lowest log loss of all, and "below
 {reference}" those on which it has a lower one than {reference}. CatBoost has missing categories as
@@ -38,8 +38,7 @@ def report(records: list[Record]) -> str:
         See `pipelines.measure`.
     """
     threads = ", ".join(map(str, distinct(records, "threads")))
-    seeds = len(distinct(records, "seed"))
-    text = _TEXT.format(threads=threads, seeds=seeds, reference=CATBOOST)
+    text = _TEXT.format(threads=threads, reference=CATBOOST)
     sections = ["## Pipelines", text]
     for rows in distinct(records, "rows"):
         sections += _size(rows, select(records, rows=rows))
