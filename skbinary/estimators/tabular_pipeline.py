@@ -71,10 +71,7 @@ def make_tabular_pipeline(
     >>> print(model.predict(frame[:2]))
     ['no' 'yes']
     """
-    if classifier is None:
-        classifier = TorchMLPClassifier(**RECOMMENDED)
-    else:
-        classifier = clone(classifier)
+    classifier = TorchMLPClassifier(**RECOMMENDED) if classifier is None else clone(classifier)
     if random_state is not None and "random_state" in classifier.get_params(deep=False):
         settings = {"random_state": random_state, **settings}
     classifier.set_params(**settings)
