@@ -61,11 +61,11 @@ nitpick_ignore_regex = [
 
 # -- the gallery ----------------------------------------------------------------------------------
 class _FirstStepsFirst:
-    """Order the first steps, and put the tutorial on a mixed table before the other tutorials."""
+    """Order the first steps, and put the tutorials on mixed tables before the other tutorials."""
 
     steps = (
         *("quickstart.py", "start_threshold.py", "start_loss.py", "start_search.py"),
-        *("start_save.py", "plot_mixed_table.py"),
+        *("start_save.py", "plot_credit_table.py", "plot_mixed_table.py"),
     )
 
     def __init__(self, src_dir):

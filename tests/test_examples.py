@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 # The number of figures of each example, and something that it prints.
 FIGURES = {
+    "plot_credit_table": (3, "out-of-fold log loss of the ensemble"),
     "plot_displays": (5, ""),
     "plot_logistic_blobs": (2, "accuracy: 99"),
     "plot_mixed_table": (3, "out-of-fold log loss of the ensemble"),

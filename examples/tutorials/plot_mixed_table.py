@@ -1,10 +1,11 @@
 """
-Tutorial: missing values, categories and rare positives
+Tutorial: preprocessing of your own, and rare positives
 =======================================================
 
-From a data frame to a model that is ready for use: preprocess numeric and categorical features,
-train an ensemble, tune its threshold to the costs of mistakes, and check its precision, recall and
-calibration on test data.
+From a data frame to a model that is ready for use: preprocess numeric and categorical features with
+scikit-learn's transformers, train an ensemble, tune its threshold to the costs of mistakes, and
+check its precision, recall and calibration on test data. ``make_tabular_pipeline`` preprocesses
+such tables by itself; write the steps as here if you want to choose them.
 """
 
 # %%
