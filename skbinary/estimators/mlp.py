@@ -80,8 +80,8 @@ class TorchMLPClassifier(BinaryClassifier):
 
     A feed-forward neural network that returns the logit (log-odds) of the positive class.
     Parameters that scikit-learn's ``MLPClassifier`` has keep their names, defaults and meaning,
-    except that early stopping is on by default for larger data. With the same ``random_state``
-    both start from the same weights and use the same mini-batches.
+    except that the number of epochs is chosen on held-out data by default. With the same
+    ``random_state`` both start from the same weights and use the same mini-batches.
 
     Parameters
     ----------
@@ -116,7 +116,8 @@ class TorchMLPClassifier(BinaryClassifier):
     power_t : float, default=0.5
         Exponent of the ``"invscaling"`` schedule, 0 or more.
     max_iter : int, default=200
-        Maximum number of epochs, or of iterations with ``"lbfgs"``.
+        Maximum number of epochs, or of iterations with ``"lbfgs"``. Also the maximum of the number
+        of epochs that cross-validation chooses (see `early_stopping`).
     shuffle : bool, default=True
         Whether to shuffle the training set before every epoch. Mini-batch solvers only.
     random_state : int, RandomState instance or None, default=None
@@ -139,9 +140,15 @@ class TorchMLPClassifier(BinaryClassifier):
         Whether to stop training when the validation loss (or the score set by `monitor`) has not
         improved by at least `tol` for `n_iter_no_change` epochs, and to keep the weights of the
         best epoch. The validation set is ``X_val`` if it is passed to ``fit``, else the fold of
-        each ensemble member, else a stratified fraction of the training data. ``"auto"`` stops
-        early with 1,000 samples or more, with ``X_val``, with a `monitor` other than ``"loss"``,
-        and for ensembles; never with ``solver="lbfgs"`` or in ``partial_fit``.
+        each ensemble member, else a stratified fraction of the training data.
+
+        ``"auto"`` stops early with 1,000 samples or more, with ``X_val``, with a `monitor` other
+        than ``"loss"``, and for ensembles. With fewer samples, cross-validation chooses the number
+        of epochs: five networks stop early on one fold each, and the network is trained on all
+        samples for the mean of their best epochs (``stop_reason_`` is ``"cross_validation"``).
+        There are fewer folds if a class has fewer than five samples, and none if it has one. With
+        ``solver="lbfgs"`` and in ``partial_fit`` nothing is held out. With fewer than 1,000
+        samples this also holds for a fit that continues another one (`warm_start`).
     monitor : str or callable, default="loss"
         What early stopping monitors: ``"loss"`` for the validation log loss, the name of a
         scikit-learn scorer, or a ``callable(estimator, X, y)`` that returns a score to maximize.
@@ -157,8 +164,10 @@ class TorchMLPClassifier(BinaryClassifier):
         Added to the denominator of Adam's step for numerical stability, above 0.
     n_iter_no_change : int, np.inf or "auto", default="auto"
         Patience: epochs without improvement before training stops. ``np.inf`` trains for
-        `max_iter` epochs. ``"auto"`` is 10, as in scikit-learn; where ``early_stopping="auto"``
-        stops early it is 24, and 5 for each network of an ensemble.
+        `max_iter` epochs; if cross-validation chooses the number of epochs, so do the networks of
+        the folds. ``"auto"`` is 10, as in scikit-learn; with ``early_stopping="auto"`` it is 24 on
+        a validation set and on the folds that choose the number of epochs, and 5 for each network
+        of an ensemble.
     max_fun : int, default=15000
         Maximum number of evaluations of the objective. ``"lbfgs"`` only.
     dropout : float or array-like of float, default=0.0
