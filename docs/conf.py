@@ -55,6 +55,7 @@ intersphinx_mapping = {
 nitpick_ignore_regex = [
     # Newer than the inventory.
     ("py:obj", r"sklearn\.model_selection\.ValidationCurveDisplay"),
+    ("py:obj", r"sklearn\.preprocessing\.TargetEncoder"),
     ("py:class", r"sklearn\.utils\.metadata_routing\.Metadata(Request|Router)"),
 ]
 

@@ -96,7 +96,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         The encoder of numbers and dates. None if there are none.
     n_features_in_ : int
         Number of columns seen during ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, if all of them are strings.
 
     See Also
