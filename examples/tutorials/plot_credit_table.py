@@ -72,9 +72,8 @@ def make_loans(n, random_state):
             "owns_home": owns_home,
         }
     )
-    return frame.round({"income": 0, "amount": 0}), np.where(
-        defaults, "default", "paid"
-    )
+    frame = frame.round({"income": 0, "amount": 0})
+    return frame, np.where(defaults, "default", "paid")
 
 
 X, y = make_loans(4_000, random_state=0)
