@@ -10,6 +10,7 @@ from skbinary.model_selection.search import (
     VectorizedGridSearchCV,
     VectorizedRandomizedSearchCV,
 )
+from skbinary.model_selection.search_ensemble import SearchEnsemble
 from skbinary.plotting.loss import LossCurveDisplay
 from skbinary.plotting.search import SearchDisplay
 from skbinary.plotting.threshold import ThresholdDisplay
@@ -21,6 +22,7 @@ __all__ = [
     "LossCurveDisplay",
     "PiecewiseLinearEncoder",
     "SearchDisplay",
+    "SearchEnsemble",
     "StopReason",
     "ThresholdDisplay",
     "TorchLogisticClassifier",
