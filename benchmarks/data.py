@@ -191,7 +191,8 @@ def _sigmoid(logits: NDArray[Any]) -> NDArray[Any]:
 def _read_csv(name: str) -> Any:
     import pandas as pd
 
-    return pd.read_csv(_find(name))
+    # In parts, a column without values in one of them would have mixed types.
+    return pd.read_csv(_find(name), low_memory=False)
 
 
 def _find(name: str) -> Path:

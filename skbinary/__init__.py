@@ -15,6 +15,7 @@ from skbinary.plotting.loss import LossCurveDisplay
 from skbinary.plotting.search import SearchDisplay
 from skbinary.plotting.threshold import ThresholdDisplay
 from skbinary.preprocessing.piecewise_linear import PiecewiseLinearEncoder
+from skbinary.preprocessing.tabular import TabularEncoder
 from skbinary.solvers.result import StopReason
 from skbinary.version import __version__ as __version__
 
@@ -24,6 +25,7 @@ __all__ = [
     "SearchDisplay",
     "SearchEnsemble",
     "StopReason",
+    "TabularEncoder",
     "ThresholdDisplay",
     "TorchLogisticClassifier",
     "TorchMLPClassifier",

@@ -118,6 +118,7 @@ def test_split_uses_statistics_of_the_training_set(monkeypatch):
 
 def test_specifications_cover_all_tables_of_the_options():
     assert set(options.TABLES) == set(tables.SPECIFICATIONS)
+    assert set(options.PREPROCESSED_TABLES) <= set(options.TABLES)
     assert set(thresholds.TABLES) | set(recall.TABLES) <= set(options.TABLES)
 
 

@@ -38,13 +38,13 @@ class Fit:
     converged: bool
 
 
-def fit(model: Any, X: NDArray[np.float32], y: NDArray[np.int64]) -> Fit:
+def fit(model: Any, X: Any, y: NDArray[np.int64]) -> Fit:
     """Fit a model without showing its warnings.
 
     Parameters
     ----------
     model : classifier
-    X : ndarray of shape (n_samples, n_features)
+    X : ndarray or DataFrame of shape (n_samples, n_features)
     y : ndarray of shape (n_samples,)
 
     Returns
@@ -80,26 +80,69 @@ def warm_up(models: Mapping[str, Any]) -> None:
         fit(clone(model), X.astype(np.float32), y)
 
 
-def evaluate(model: Any, X: NDArray[np.float32], y: NDArray[np.int64]) -> dict[str, float]:
+def evaluate(model: Any, X: Any, y: NDArray[np.int64]) -> dict[str, float]:
     """Evaluate the probabilities of a fitted model.
 
     Parameters
     ----------
     model : classifier
-    X : ndarray of shape (n_samples, n_features)
+    X : ndarray or DataFrame of shape (n_samples, n_features)
     y : ndarray of shape (n_samples,)
 
     Returns
     -------
     dict of str to float
-        ``"log_loss"`` in nats, and ``"auc"``.
+        See `score`.
     """
-    probability = model.predict_proba(X)[:, 1].astype(np.float64)
+    return score(y, model.predict_proba(X)[:, 1])
+
+
+def score(y: NDArray[np.int64], probability: NDArray[Any]) -> dict[str, float]:
+    """Evaluate probabilities.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        Labels 0 and 1.
+    probability : ndarray of shape (n_samples,)
+        Probabilities of label 1.
+
+    Returns
+    -------
+    dict of str to float
+        ``"log_loss"`` in nats, ``"auc"``, ``"brier"``, and ``"ece"``, see `calibration_error`.
+    """
+    probability = np.asarray(probability, dtype=np.float64)
     clipped = np.clip(probability, _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
     return {
         "log_loss": float(log_loss(y, clipped)),
         "auc": float(roc_auc_score(y, probability)),
+        "brier": float(np.mean((probability - y) ** 2)),
+        "ece": calibration_error(y, probability),
     }
+
+
+def calibration_error(
+    y: NDArray[np.int64], probability: NDArray[np.float64], n_bins: int = 15
+) -> float:
+    """Return the expected calibration error.
+
+    It is the mean over the rows of the absolute difference, in the bin of the row, between the
+    mean probability and the fraction of label 1.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        Labels 0 and 1.
+    probability : ndarray of shape (n_samples,)
+    n_bins : int
+        The edges are quantiles, so that bins have the same number of rows, except that equal
+        probabilities are in the same bin.
+    """
+    edges = np.quantile(probability, np.linspace(0, 1, n_bins + 1)[1:-1])
+    bins = np.searchsorted(edges, probability)
+    differences = np.bincount(bins, weights=probability - y, minlength=n_bins)
+    return float(np.abs(differences).sum() / len(y))
 
 
 def log(message: str) -> None:

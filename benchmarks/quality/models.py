@@ -58,7 +58,7 @@ def contenders(seed: int) -> dict[str, Any]:
         MLP: MLPClassifier(random_state=seed),
         EARLY_STOPPING_MLP: MLPClassifier(early_stopping=True, random_state=seed),
         BOOSTING: HistGradientBoostingClassifier(random_state=seed),
-        LOGISTIC: _logistic(seed),
+        LOGISTIC: logistic(seed),
     }
 
 
@@ -77,9 +77,10 @@ def _peer(objective: Objective, seed: int) -> Any:
         return None
     scoring = objective.scoring()
     if scoring is None:
-        return _logistic(seed)
-    return TunedThresholdClassifierCV(_logistic(seed), scoring=scoring, cv=5, random_state=seed)
+        return logistic(seed)
+    return TunedThresholdClassifierCV(logistic(seed), scoring=scoring, cv=5, random_state=seed)
 
 
-def _logistic(seed: int) -> LogisticRegression:
+def logistic(seed: int) -> LogisticRegression:
+    """Return a logistic regression."""
     return LogisticRegression(max_iter=1000, random_state=seed)

@@ -9,9 +9,35 @@ from typing import Any
 
 from benchmarks.__main__ import _positive
 
-PARTS = ("probabilities", "thresholds", "recall", "stopping")
+PARTS = ("probabilities", "thresholds", "recall", "stopping", "pipelines")
 STUDIES = ("size", "patience", "rate", "ensemble")
-TABLES = ("adult", "covtype", "credit_default", "mammography", "spambase", "higgs_lgbm")
+# The parts that preprocess the features have these tables, "pipelines" has all.
+PREPROCESSED_TABLES = (
+    "adult",
+    "covtype",
+    "credit_default",
+    "mammography",
+    "spambase",
+    "higgs_lgbm",
+)
+TABLES = (
+    *PREPROCESSED_TABLES,
+    "bank_marketing",
+    "credit_data",
+    "german_credit",
+    "telco_churn",
+    "diabetes130",
+)
+SIZES = (500, 2000, 5000, 20_000)
+CONTENDERS = (
+    "skbinary",
+    "CatBoost",
+    "LightGBM",
+    "XGBoost",
+    "HistGradientBoosting",
+    "LogisticRegression",
+    "RandomForest",
+)
 # All parts use both, and both load quickly.
 _QUICK_TABLES = ("mammography", "credit_default")
 
@@ -31,6 +57,15 @@ class Options:
         Number of seeds. None uses the default of each part.
     rows : int
         Number of training rows.
+    sizes : tuple of int
+        Numbers of training rows of the part "pipelines".
+    contenders : tuple of str
+        Models of the part "pipelines" that are measured. Empty measures all, except what the
+        files of `reuse` hold.
+    reuse : tuple of str
+        JSON files with records of the part "pipelines".
+    records : str or None
+        JSON file to which the part "pipelines" writes its records after each split.
     quick : bool
         Whether to measure roughly within a minute or two.
     threads : int
@@ -41,6 +76,10 @@ class Options:
     studies: tuple[str, ...] = STUDIES
     seeds: int | None = None
     rows: int = 5000
+    sizes: tuple[int, ...] = SIZES
+    contenders: tuple[str, ...] = ()
+    reuse: tuple[str, ...] = ()
+    records: str | None = None
     quick: bool = False
     threads: int = 1
 
@@ -81,6 +120,10 @@ def parse(arguments: list[str] | None, cores: int) -> tuple[Options, Path | None
         studies=tuple(given.study or STUDIES),
         seeds=given.seeds,
         rows=given.rows or (500 if quick else 5000),
+        sizes=tuple(given.size or (SIZES[:1] if quick else SIZES)),
+        contenders=tuple(given.contender or ()),
+        reuse=tuple(given.reuse or ()),
+        records=given.records,
         quick=quick,
         threads=given.threads,
     )
@@ -104,13 +147,41 @@ def _parser(cores: int) -> argparse.ArgumentParser:
         help=f"study of the part stopping; default: all; {again}",
     )
     parser.add_argument(
-        "--seeds", type=_positive, metavar="N", help="default: 5, in the part stopping 3"
+        "--seeds",
+        type=_positive,
+        metavar="N",
+        help="default: 5; in stopping and pipelines 3",
     )
     parser.add_argument(
         "--rows",
         type=_positive,
         metavar="N",
         help="training rows; default: 5000; the part recall uses 2000",
+    )
+    pipelines = parser.add_argument_group("the part pipelines")
+    pipelines.add_argument(
+        "--size",
+        type=_positive,
+        action="append",
+        metavar="N",
+        help=f"training rows; default: {', '.join(map(str, SIZES))}; {again}",
+    )
+    pipelines.add_argument(
+        "--contender",
+        action="append",
+        choices=CONTENDERS,
+        help=f"measure only this model, also where --reuse has records of it; {again}",
+    )
+    pipelines.add_argument(
+        "--reuse",
+        action="append",
+        metavar="FILE",
+        help=f"take the records of other models from this JSON file; {again}",
+    )
+    pipelines.add_argument(
+        "--records",
+        metavar="FILE",
+        help="write all records to this JSON file after each split, for --reuse",
     )
     parser.add_argument(
         "--quick", action="store_true", help="1 seed, 500 rows and two tables, for rough results"

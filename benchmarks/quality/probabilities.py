@@ -8,7 +8,7 @@ from statistics import mean, median
 from benchmarks.quality import fitting, models, options, tables
 from benchmarks.quality.markdown import Record, distinct, pivot, select, summary
 
-TABLES = options.TABLES
+TABLES = options.PREPROCESSED_TABLES
 _SEEDS = 5
 
 _TEXT = f"""\
@@ -57,7 +57,7 @@ def measure(selected: options.Options) -> list[Record]:
     -------
     list of Record
         One for each fit: ``table``, ``seed``, ``contender``, ``seconds``, ``converged``,
-        ``log_loss``, ``auc``.
+        ``log_loss``, ``auc``, ``brier``, ``ece``.
     """
     fitting.warm_up(models.contenders(0))
     records: list[Record] = []

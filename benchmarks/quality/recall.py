@@ -33,7 +33,7 @@ def measure(selected: options.Options) -> list[Record]:
     for name in selected.tables_among(TABLES):
         fitting.log(f"recall: {name}")
         for i in range(n_splits):
-            split = tables.split(name, rows, seed=i, most_test_rows=None)
+            split = tables.split(name, rows, seed=i, max_test_rows=None)
             model = TorchLogisticClassifier(threshold={"recall": LEVEL}, random_state=i)
             fitting.fit(model, split.X_train, split.y_train)
             positive = model.predict(split.X_test) == 1

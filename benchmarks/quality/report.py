@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality import probabilities, recall, stopping, thresholds
+from benchmarks.quality import pipelines, probabilities, recall, stopping, thresholds
 from benchmarks.quality.markdown import Record
 from benchmarks.quality.options import Options
 
@@ -17,6 +17,7 @@ SECTIONS: dict[str, Any] = {
     "thresholds": thresholds,
     "recall": recall,
     "stopping": stopping,
+    "pipelines": pipelines,
 }
 
 
@@ -82,7 +83,9 @@ def _head(outcome: Outcome) -> str:
         for name, value in outcome.machine.items()
     )
     quick = " `--quick`: the numbers are rough." if options.quick else ""
+    sizes = options.sizes if set(outcome.parts) == {"pipelines"} else (options.rows,)
+    rows = " or ".join(f"{size:,}" for size in sizes)
     return (
-        f"{machine}. Threads: {options.threads}, training rows: {options.rows:,}, and at most "
+        f"{machine}. Threads: {options.threads}, training rows: {rows}, and at most "
         f"three quarters of a table. The run took {outcome.seconds / 60:.1f} minutes.{quick}"
     )

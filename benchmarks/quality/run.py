@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import torch
@@ -29,7 +29,8 @@ def run(selected: Options, keep: Callable[[Outcome], None]) -> Outcome:
     Outcome
     """
     start = time.perf_counter()
-    skipped = _missing(selected.tables)
+    needed = {name for part in selected.parts for name in SECTIONS[part].TABLES}
+    skipped = _missing(name for name in selected.tables if name in needed)
     available = replace(
         selected, tables=tuple(name for name in selected.tables if name not in skipped)
     )
@@ -46,7 +47,7 @@ def run(selected: Options, keep: Callable[[Outcome], None]) -> Outcome:
     return outcome
 
 
-def _missing(names: tuple[str, ...]) -> dict[str, str]:
+def _missing(names: Iterable[str]) -> dict[str, str]:
     """Return the tables whose files are missing, with the error messages."""
     missing = {}
     for name in names:

@@ -11,7 +11,7 @@ from benchmarks.quality.grids import Setting
 from benchmarks.quality.markdown import Record, distinct, number, select, summary, table
 from skbinary import TorchMLPClassifier
 
-TABLES = options.TABLES
+TABLES = options.PREPROCESSED_TABLES
 _SEEDS = 3
 
 _TEXTS = {
@@ -33,7 +33,7 @@ def measure(selected: options.Options) -> list[Record]:
     -------
     list of Record
         One for each fit: ``study``, ``setting``, ``table``, ``seed``, ``seconds``, ``converged``,
-        ``log_loss``, ``auc``.
+        ``log_loss``, ``auc``, ``brier``, ``ece``.
     """
     fitting.warm_up({"one": TorchMLPClassifier(), "ensemble": models.ensemble(0)})
     records: list[Record] = []

@@ -1,4 +1,4 @@
-"""The number of epochs for few rows: chosen by cross-validation, so that all rows are trained on."""
+"""The number of epochs with few rows: chosen by cross-validation, to train on all rows."""
 
 from __future__ import annotations
 
@@ -38,9 +38,10 @@ def plan_epoch_models(
     Returns
     -------
     list of ModelFit
-        Empty if the recipe does not ask for it, or if a class has a single row.
+        Empty if the recipe does not ask for it, for an ensemble, or if a class has a single row.
     """
-    if not recipe.chooses_epochs:
+    # The networks of an ensemble stop early on their own folds.
+    if not recipe.chooses_epochs or recipe.n_models > 1:
         return []
     data = with_cache(data)
     rows = SplittableRows.from_data(data, recipe.class_weight, chosen)

@@ -64,6 +64,11 @@ class PeriodicLayer(nn.Module):
         parameters = EmbeddingParameters(self.frequencies, self.phases, self.maps)
         return torch.cat([X, embed(values, parameters)], dim=1)
 
+    def extra_repr(self) -> str:
+        """Return the shape of the embedding."""
+        n_columns, n_frequencies, n_outputs = self.maps.shape
+        return f"n_columns={n_columns}, n_frequencies={n_frequencies}, n_outputs={n_outputs}"
+
 
 class EnsembleModule(nn.ModuleList):
     """An ensemble of logit modules, which returns the logit of their mean probability.
@@ -74,12 +79,15 @@ class EnsembleModule(nn.ModuleList):
     ----------
     members : iterable of LogitModule
     temperature : float, default=1.0
-        The logit is divided by it.
+        The logit is divided by it. A buffer, so that ``state_dict`` has it.
     """
+
+    temperature: Tensor
 
     def __init__(self, members: Iterable[nn.Module], temperature: float = 1.0):
         super().__init__(members)
-        self.temperature = temperature
+        # Not float64, which some devices do not have.
+        self.register_buffer("temperature", torch.tensor(temperature, dtype=torch.float32))
 
     def forward(self, X: Tensor) -> Tensor:
         return combine_logits(torch.stack([member(X) for member in self])) / self.temperature

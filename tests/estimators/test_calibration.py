@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import minimize
 from scipy.special import expit, logit
@@ -243,7 +244,15 @@ def test_module_and_net_have_the_temperature():
     rows = X.astype(np.float32)
     expected = model.decision_function(rows)
     assert_allclose(model.net_.decision_function(rows), expected, rtol=1e-4, atol=1e-5)
-    assert model.module_.temperature == model.temperature_
+    assert float(model.module_.temperature) == pytest.approx(model.temperature_)
+
+
+def test_state_dict_of_the_module_has_the_temperature():
+    model, other = overfitted().fit(X, Y), ensemble(random_state=1).fit(X, Y).module_
+    other.load_state_dict(model.module_.state_dict())
+    with torch.no_grad():
+        found = other(torch.as_tensor(X, dtype=torch.float32)).numpy()
+    assert_allclose(found, model.decision_function(X), rtol=1e-3, atol=1e-4)
 
 
 def test_float32_rows_have_the_scores_of_float64_rows():

@@ -328,7 +328,7 @@ def test_search_with_roc_auc_of_linear_models_scores_as_single_fits():
 
 @pytest.mark.parametrize("n_members", [1, 3])
 def test_captured_steps_train_like_the_steps_themselves(n_members, monkeypatch):
-    model = network(n_members=n_members, weight_average=0.9)
+    model = network(n_members=n_members, weight_average=0.9, early_stopping=False)
     expected = clone(model).fit(X, Y)
     capture = FakeCapture()
     for module in ("single", "batched"):

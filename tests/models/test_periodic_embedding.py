@@ -167,6 +167,7 @@ def test_module_gives_the_logits_and_shares_the_parameters():
         [each[0] for each in model_batch.biases],
         model_batch.embedding.single(),
     )
+    assert "PeriodicLayer(n_columns=3, n_frequencies=6, n_outputs=2)" in repr(module)
     logits = module(values)
     torch.testing.assert_close(logits, model_batch.logits(DenseBatch(values))[0])
     functional.binary_cross_entropy_with_logits(logits, target, reduction="sum").backward()

@@ -103,14 +103,8 @@ class MiniBatch:
         self._captured: CapturedStep | None = None
         self._average: WeightAverage | None = None
         if setup.weight_average:
-            parameters, earlier = model_batch.parameters, earlier or {}
-            trained = earlier.get("trained_weights")
-            self._average = WeightAverage(
-                parameters,
-                [setup.weight_average],
-                None if trained is None else torch.as_tensor(trained).to(parameters)[None],
-                n_steps=int(earlier.get("n_averaged", 0)),
-            )
+            decay, parameters = setup.weight_average, model_batch.parameters
+            self._average = WeightAverage.resume(parameters, decay, earlier or {})
 
     @property
     def n_batches(self) -> int:
@@ -152,11 +146,8 @@ class MiniBatch:
 
     def state(self) -> dict[str, Any]:
         """Return the state of the optimizer and the number of rows seen, to resume from."""
-        state = {**self.optimizer.state(), "n_seen": self.n_seen}
-        if self._average is not None:
-            state["trained_weights"] = self._average.trained[0]
-            state["n_averaged"] = self._average.n_steps
-        return state
+        average = {} if self._average is None else self._average.state()
+        return {**self.optimizer.state(), **average, "n_seen": self.n_seen}
 
     def _run_steps(self, order: Tensor, target: Tensor) -> None:
         """Make a step for each batch, and keep the logits before it."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,8 +13,9 @@ from torch import Tensor
 class WeightAverage:
     """Averages the weights of models over the steps of training.
 
-    After step t an average moves towards the weights by ``1 - min(decay, (1 + t) / (10 + t))``, so
-    that the first steps, which change the weights most, are soon forgotten.
+    After step t an average moves towards the weights by ``1 - min(decay, (1 + t) / (10 + t))``, as
+    TensorFlow's ``ExponentialMovingAverage`` does with a number of updates, so that the first
+    steps, which change the weights most, are soon forgotten.
 
     Between epochs the parameters hold the averages, which are validated and kept. Within an epoch
     they hold the weights that are trained, which callbacks see after a batch.
@@ -40,6 +42,21 @@ class WeightAverage:
         self.n_steps = n_steps
         self._decays = parameters.new_tensor(decays)[:, None]
         self._set_parameters(parameters, parameters if trained is None else trained)
+
+    @classmethod
+    def resume(cls, parameters: Tensor, decay: float, state: Mapping[str, Any]) -> WeightAverage:
+        """Return the average of a single model, continued from the ``state()`` of an earlier one.
+
+        Without such a state it starts from the parameters.
+        """
+        trained = state.get("trained_weights")
+        if trained is not None:
+            trained = torch.as_tensor(trained).to(parameters)[None]
+        return cls(parameters, [decay], trained, int(state.get("n_averaged", 0)))
+
+    def state(self) -> dict[str, Any]:
+        """Return the weights that are trained and the number of steps of a single model."""
+        return {"trained_weights": self.trained[0], "n_averaged": self.n_steps}
 
     @contextmanager
     def training(self) -> Iterator[None]:
