@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn import get_config
 from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
+from sklearn.utils.metadata_routing import process_routing
 
 from skbinary.data.labels import check_labels, encode, find_classes
 from skbinary.data.weights import (
@@ -80,20 +82,13 @@ class EnsembleFit:
     @cached_property
     def is_scored(self) -> NDArray[np.bool_]:
         """Whether each row has a logit of every candidate."""
-        logits = np.stack([each.logits for each in self.candidates])
-        is_scored: NDArray[np.bool_] = ~np.isnan(logits).any(axis=0)
-        return is_scored
+        return np.logical_and.reduce([~np.isnan(each.logits) for each in self.candidates])
 
     @cached_property
     def sample_weight(self) -> NDArray[np.float64] | None:
         """The weights that the classifier was fitted with."""
-        params, name = self.scoring.fit_params, "sample_weight"
-        estimator, prefix = self.scoring.search.estimator, ""
-        while isinstance(estimator, Pipeline) and estimator.steps:
-            prefix += f"{estimator.steps[-1][0]}__"
-            estimator = estimator.steps[-1][1]
-        weight = params.get(f"{prefix}{name}", params.get(name))
-        weight = check_weight(weight, self.y)
+        params = _last_fit_params(self.scoring.search.estimator, self.scoring.fit_params)
+        weight = check_weight(params.get("sample_weight"), self.y)
         return None if weight is None else rescale_extreme_weights(weight)
 
     @cached_property
@@ -222,6 +217,19 @@ class EnsembleFit:
         ensemble.threshold_ = choice.threshold
         ensemble.threshold_curve_ = choice.curve
         ensemble.threshold_interval_ = choice.interval
+
+
+def _last_fit_params(estimator: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of ``fit`` that reach the last step of a pipeline."""
+    while isinstance(estimator, Pipeline) and estimator.steps and params:
+        name, last = estimator.steps[-1]
+        if get_config()["enable_metadata_routing"]:
+            params = process_routing(estimator, "fit", **params)[name].fit
+        else:
+            own = f"{name}__"
+            params = {k.removeprefix(own): v for k, v in params.items() if k.startswith(own)}
+        estimator = last
+    return params
 
 
 def _last_step(estimator: Any) -> Any:

@@ -98,11 +98,13 @@ def mean_logit(weighted: Iterable[tuple[float, NDArray[np.floating]]]) -> Array:
     Returns
     -------
     ndarray of shape (n_samples,)
+        NaN where a logit is NaN.
     """
     total = None
     for weight, logit in weighted:
         part = _log_probabilities(logit) + np.log(weight)
-        total = part if total is None else np.logaddexp(total, part, out=total)
+        with np.errstate(invalid="ignore"):  # of logits that are NaN
+            total = part if total is None else np.logaddexp(total, part, out=total)
     if total is None:
         raise AssertionError("there must be logits to average")
     return total[1] - total[0]
@@ -134,4 +136,5 @@ def pool_folds(
 def _log_probabilities(logit: NDArray[np.floating]) -> Array:
     """Return the logarithms of the probabilities of both classes, of shape (2, n_samples)."""
     logit = logit.astype(np.float64)
-    return -np.logaddexp(0, np.stack([logit, -logit]))
+    with np.errstate(invalid="ignore"):  # of logits that are NaN
+        return -np.logaddexp(0, np.stack([logit, -logit]))
