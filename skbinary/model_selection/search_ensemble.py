@@ -131,11 +131,10 @@ class SearchEnsemble(ClassifierMixin, BaseEstimator):
         Examples
         --------
         >>> from skbinary import SearchEnsemble
-        >>> SearchEnsemble().fit([[0.0], [1.0]], [0, 1])
+        >>> SearchEnsemble().fit([[0.0], [1.0]], [0, 1])  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        NotImplementedError: A SearchEnsemble is fitted by a search with ensemble_size. Call fit \
-of that search.
+        NotImplementedError: A SearchEnsemble is fitted by a search with ensemble_size. ...
         """
         raise NotImplementedError(
             "A SearchEnsemble is fitted by a search with ensemble_size. Call fit of that search."
