@@ -52,7 +52,7 @@ from skbinary.thresholds.decision import (
     positive_index,
     threshold_in_force,
 )
-from skbinary.thresholds.objectives import parse_threshold
+from skbinary.thresholds.objectives import parse_objective
 
 if TYPE_CHECKING:
     from skbinary.callbacks.skorch_net import BinaryNet
@@ -300,12 +300,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         0.98
         """
         state = self._fitted()
-        parsed = parse_threshold(objective)
-        if isinstance(parsed, float):
-            raise ValueError(
-                "objective must be the name of a metric, a callable, a constraint or costs, got "
-                f"{objective!r}. Set the parameter threshold to use a number."
-            )
+        parsed = parse_objective(objective)
         with one_torch_thread():
             rows = check_rows(self, X, reset=False)
             labels = check_labels(self, rows, y)

@@ -22,15 +22,12 @@ from skbinary.data.weights import (
     scale_weights,
 )
 from skbinary.estimators.calibration import fit_temperature
-from skbinary.estimators.fitting import warn_of_majority
 from skbinary.model_selection.candidates import as_pipeline_candidate
 from skbinary.model_selection.ensemble_selection import Selection, mean_logit, select_candidates
 from skbinary.model_selection.fold_models import CandidateModels
 from skbinary.model_selection.scoring import ScoringTask
 from skbinary.model_selection.search_ensemble import SearchEnsemble
 from skbinary.runtime.warnings import warn
-from skbinary.thresholds.curve import ThresholdData, choose_threshold
-from skbinary.thresholds.decision import positive_index
 from skbinary.thresholds.objectives import parse_threshold
 
 
@@ -198,12 +195,10 @@ class EnsembleFit:
         if isinstance(objective, float):
             ensemble.threshold_ = objective
             return
-        warn_of_majority(self.classes, ensemble.pos_label, self.y)
-        logits = ensemble.oof_decision_function_
-        rows, positive = ~np.isnan(logits), positive_index(ensemble.pos_label, self.classes)
-        weight = None if self.sample_weight is None else self.sample_weight[rows]
-        data = ThresholdData.from_logits(logits[rows], self.y[rows], weight, self.classes, positive)
-        if not data.has_both_classes:
+        logits, weight = ensemble.oof_decision_function_, self.sample_weight
+        rows = ~np.isnan(logits)
+        counted = rows if weight is None else rows & (weight > 0)
+        if len(np.unique(self.y[counted])) < 2:
             warn(
                 "To choose a threshold, the validation folds must have rows of both classes, got "
                 "one class. The threshold is 0.5. Use another splitter, or set threshold to a "
@@ -211,12 +206,8 @@ class EnsembleFit:
             )
             ensemble.threshold_ = 0.5
             return
-        choice = choose_threshold(objective, data)
-        for text in choice.warnings:
-            warn(text)
-        ensemble.threshold_ = choice.threshold
-        ensemble.threshold_curve_ = choice.curve
-        ensemble.threshold_interval_ = choice.interval
+        weight = None if weight is None else weight[rows]
+        ensemble._choose_threshold(objective, logits[rows], self.y[rows], weight)
 
 
 def _last_fit_params(estimator: Any, params: dict[str, Any]) -> dict[str, Any]:

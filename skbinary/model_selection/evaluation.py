@@ -250,9 +250,9 @@ class Evaluation:
         """Score trained models, on threads if the scorer is known to allow it."""
         search = self.scoring.search
         scored = [each for job in trained for each in self._fitted_tasks(job)]
+        jobs = list({id(job): job for _, job, _ in scored}.values())
         if self._fold_models is not None:
-            for job in list({id(job): job for _, job, _ in scored}.values()):
-                self._fold_models.add_job(job)
+            self._fold_models.add_jobs(jobs)
         if not self.scoring.uses_predictions_only:
             self._score_tasks(scored)
             return
@@ -260,7 +260,7 @@ class Evaluation:
         # An error is raised again when the candidate is scored, and is handled there.
         with suppress(Exception):
             # Candidates that differ only in their threshold have the same ROC AUC.
-            self._precompute_scores(list({id(job): job for _, job, _ in scored}.values()))
+            self._precompute_scores(jobs)
         Parallel(n_jobs=search.n_jobs, require="sharedmem")(
             delayed(self._score_tasks)(chunk)
             for chunk in even_chunks(scored, effective_n_jobs(search.n_jobs))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.metaestimators import _safe_split
 
+from skbinary.data.validation import check_rows
+from skbinary.estimators.base import BinaryClassifier
+from skbinary.estimators.scoring import logits_of
 from skbinary.model_selection.candidates import PipelineCandidate
 from skbinary.model_selection.ensemble_selection import pool_folds
 from skbinary.model_selection.jobs import Job, Task
-from skbinary.model_selection.scoring import ScoringTask
-from skbinary.model_selection.search_ensemble import logits_by, logits_of
+from skbinary.model_selection.scoring import MODELS_PER_PRODUCT, ScoringTask
+from skbinary.model_selection.search_ensemble import (
+    classifier_logits,
+    ensemble_logits,
+    has_logits,
+)
+from skbinary.model_selection.splits import PreparedSplit
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +84,18 @@ class FoldModels:
         self._estimators: dict[Task, Any] = {}
         self._logits: dict[tuple[Hashable, int], NDArray[np.floating]] = {}
 
-    def add_job(self, job: Job) -> None:
-        """Score the validation fold by a trained model."""
-        candidate, split = job.tasks[0]
-        # An error is raised again when the candidate is scored, and is handled there.
-        with suppress(Exception):
-            logits = logits_by(job.classifier, job.split.transformed_test_rows)
-            self._logits[self._keys[candidate], split] = logits
+    def add_jobs(self, jobs: Sequence[Job]) -> None:
+        """Score the validation folds by trained models."""
+        sharing: dict[PreparedSplit, list[Job]] = {}
+        for job in jobs:
+            sharing.setdefault(job.split, []).append(job)
+        for split, own in sharing.items():
+            # An error is raised again when the candidates are scored, and is handled there.
+            with suppress(Exception):
+                classifiers = [job.classifier for job in own]
+                for job, logits in zip(own, _test_logits(split, classifiers), strict=True):
+                    task = job.tasks[0]
+                    self._logits[self._keys[task.candidate], task.split] = logits
 
     def add_estimator(self, task: Task, estimator: Any) -> None:
         """Keep a fitted estimator, and score its validation fold unless it has been scored."""
@@ -92,7 +105,7 @@ class FoldModels:
             train, test = self.splits[task.split]
             X, _ = _safe_split(estimator, self.scoring.X, self.scoring.y, test, train)
             with suppress(Exception):  # as for those that were trained in a batch
-                self._logits[key] = logits_of([(1.0, estimator)], X)
+                self._logits[key] = ensemble_logits([(1.0, estimator)], X)
 
     def fitted_candidates(
         self, results: Mapping[Task, Mapping[str, Any]], first_index: int
@@ -127,3 +140,17 @@ class FoldModels:
     @staticmethod
     def _is_valid(logits: NDArray[np.floating] | None) -> bool:
         return logits is not None and not np.isnan(logits).any()
+
+
+def _test_logits(
+    split: PreparedSplit, classifiers: Sequence[BinaryClassifier]
+) -> Iterator[NDArray[np.floating]]:
+    """Return the logits of the validation fold by each classifier, whose rows are checked once."""
+    rows = split.transformed_test_rows
+    if not all(has_logits(each) for each in classifiers):
+        yield from (classifier_logits(each, rows) for each in classifiers)
+        return
+    checked = check_rows(classifiers[0], rows, reset=False)
+    for i in range(0, len(classifiers), MODELS_PER_PRODUCT):
+        chunk = classifiers[i : i + MODELS_PER_PRODUCT]
+        yield from logits_of([each._fitted() for each in chunk], checked)

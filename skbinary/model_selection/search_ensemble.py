@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,17 +11,30 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from skbinary.data.labels import check_labels, encode
+from skbinary.data.weights import check_weight
 from skbinary.estimators import files, html
 from skbinary.estimators.base import BinaryClassifier
-from skbinary.estimators.parameter_types import PosLabel, Threshold
+from skbinary.estimators.fitting import warn_of_majority
+from skbinary.estimators.parameter_types import Objective, PosLabel, Threshold
+from skbinary.estimators.rollback import unchanged_on_error
 from skbinary.estimators.scoring import write_probabilities, write_probability_of
 from skbinary.model_selection.candidates import as_pipeline_candidate, transform
 from skbinary.model_selection.ensemble_selection import mean_logit
+from skbinary.runtime.warnings import warn
+from skbinary.thresholds.curve import ThresholdData, choose_threshold
 from skbinary.thresholds.decision import (
     apply_threshold,
     check_threshold,
     positive_index,
     threshold_in_force,
+)
+from skbinary.thresholds.objectives import (
+    CallableMetric,
+    Constraint,
+    Costs,
+    Metric,
+    parse_objective,
 )
 
 
@@ -93,6 +106,7 @@ class SearchEnsemble(ClassifierMixin, BaseEstimator):
     [[1. 0.]]
     """
 
+    _memory_advice = "Score fewer samples at a time, or pass them as float32."
     _doc_link_module = "skbinary"
     _doc_link_template = "{page}"
 
@@ -171,7 +185,7 @@ class SearchEnsemble(ClassifierMixin, BaseEstimator):
             for weight, models in zip(self.weights_, self.estimators_, strict=True)
             for model in models
         ]
-        return logits_of(weighted, X, self.temperature_)
+        return ensemble_logits(weighted, X, self.temperature_)
 
     def predict_proba(self, X: Any) -> NDArray[np.floating]:
         """Compute the probabilities of both classes.
@@ -268,6 +282,75 @@ class SearchEnsemble(ClassifierMixin, BaseEstimator):
         ordered = self.classes_ if positive else self.classes_[::-1]
         return apply_threshold(probability, threshold, ordered)
 
+    @unchanged_on_error
+    def tune_threshold(
+        self, X: Any, y: Any, objective: Objective, *, sample_weight: Any = None
+    ) -> Self:
+        """Choose the decision threshold of the fitted ensemble for an objective.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame, torch tensor} of shape \
+                (n_samples, n_features)
+            Data to choose the threshold on. It should not be data that the search was fitted to.
+        y : array-like of shape (n_samples,)
+            Labels.
+        objective : str, callable or dict
+            The objective: a metric to maximize, a constraint, or the costs of errors, in the same
+            form as the parameter ``threshold`` of ``TorchMLPClassifier``.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, 0 or more. None gives all samples weight 1.
+
+        Returns
+        -------
+        self : estimator
+            The ensemble, with new ``threshold_``, ``threshold_curve_`` and
+            ``threshold_interval_``.
+
+        Raises
+        ------
+        ValueError
+            If the objective is a number or unknown, or if `y` has one class only. The ensemble is
+            then unchanged.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skbinary import TorchLogisticClassifier, VectorizedGridSearchCV
+        >>> x = np.linspace(-1, 1, 200)
+        >>> search = VectorizedGridSearchCV(
+        ...     TorchLogisticClassifier(), {"C": [0.1, 1.0]}, ensemble_size=5
+        ... )
+        >>> ensemble = search.fit(x[:, None], x > 0.5).best_estimator_
+        >>> ensemble = ensemble.tune_threshold(x[:, None], x > 0.5, "f1")
+        >>> print(ensemble.predict([[0.45], [0.55]]))
+        [False  True]
+        """
+        parsed = parse_objective(objective)
+        logits = self.decision_function(X)
+        labels = check_labels(self, logits, y)
+        encode(labels, self.classes_)
+        self._choose_threshold(parsed, logits, labels, check_weight(sample_weight, logits))
+        return self
+
+    def _choose_threshold(
+        self,
+        objective: Metric | CallableMetric | Constraint | Costs,
+        logits: NDArray[np.floating],
+        y: NDArray[np.generic],
+        weight: NDArray[np.floating] | None,
+    ) -> None:
+        """Choose the threshold on labelled rows, and warn if that is not reliable."""
+        positive = positive_index(self.pos_label, self.classes_)
+        warn_of_majority(self.classes_, self.pos_label, y)
+        data = ThresholdData.from_logits(logits, y, weight, self.classes_, positive)
+        choice = choose_threshold(objective, data)
+        for text in choice.warnings:
+            warn(text)
+        self.threshold_, self.threshold_curve_ = choice.threshold, choice.curve
+        self.threshold_interval_ = choice.interval
+        self._threshold_set_for = (self.threshold, self.pos_label)
+
     def _threshold_in_force(self) -> float:
         """Return the number that ``threshold`` was set to, or else ``threshold_``."""
         return threshold_in_force(
@@ -290,7 +373,7 @@ class SearchEnsemble(ClassifierMixin, BaseEstimator):
         return html.reference_page(self)
 
 
-def logits_of(
+def ensemble_logits(
     weighted: Sequence[tuple[float, Any]], X: Any, temperature: float = 1.0
 ) -> NDArray[np.floating]:
     """Return the logit of the weighted mean probability of fitted models.
@@ -336,7 +419,7 @@ def _weighted_logits(
     for transformers, own in sharing.values():
         rows = transform(transformers, X)
         for weight, classifier in own:
-            yield weight, logits_by(classifier, rows)
+            yield weight, classifier_logits(classifier, rows)
 
 
 def _parts(model: Any) -> tuple[list[list[Any]], Any]:
@@ -348,14 +431,20 @@ def _parts(model: Any) -> tuple[list[list[Any]], Any]:
     return steps, candidate.classifier
 
 
-def logits_by(classifier: Any, X: Any) -> NDArray[np.floating]:
-    """Return the logits of a fitted classifier, or those of its probabilities if it has others."""
+def has_logits(classifier: Any) -> bool:
+    """Whether a classifier's probabilities are those of our logits, not of a subclass."""
     kind = type(classifier)
-    if isinstance(classifier, BinaryClassifier) and (
+    return isinstance(classifier, BinaryClassifier) and (
         kind.decision_function is BinaryClassifier.decision_function
         and kind.predict_proba is BinaryClassifier.predict_proba
-    ):
-        return classifier.decision_function(X)
+    )
+
+
+def classifier_logits(classifier: Any, X: Any) -> NDArray[np.floating]:
+    """Return the logits of a fitted classifier, or those of its probabilities if it has others."""
+    if has_logits(classifier):
+        scores: NDArray[np.floating] = classifier.decision_function(X)
+        return scores
     probabilities = np.asarray(classifier.predict_proba(X))
     with np.errstate(divide="ignore"):  # of probabilities that are 0
         logs = np.log(probabilities)

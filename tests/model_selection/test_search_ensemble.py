@@ -599,3 +599,19 @@ def test_calibrate_false_leaves_the_temperature_at_one(table):
     search = searched(clone(MLP).set_params(calibrate=False), PENALTIES, table)
 
     assert search.best_estimator_.temperature_ == 1
+
+
+def test_tune_threshold_chooses_on_new_rows(table):
+    X, y = table
+    ensemble = searched(LOGISTIC, MANY, (X[:100], y[:100])).best_estimator_
+    tuned = ensemble.tune_threshold(X[100:], y[100:], {"recall": 0.9})
+
+    assert tuned is ensemble
+    assert ensemble.predict(X[100:])[y[100:] == 1].mean() >= 0.9
+    assert ensemble.threshold_ in ensemble.threshold_curve_["threshold"]
+    before = ensemble.threshold_
+    with pytest.raises(ValueError, match="objective must be the name of a metric"):
+        ensemble.tune_threshold(X, y, 0.5)
+    with pytest.raises(ValueError, match="must be of both classes"):
+        ensemble.tune_threshold(X[y == 1], y[y == 1], "f1")
+    assert ensemble.threshold_ == before
