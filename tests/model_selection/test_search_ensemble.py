@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import sklearn
+import torch
 from scipy.special import expit, logit
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
@@ -376,6 +377,16 @@ def test_sparse_rows_give_the_ensemble_of_dense_ones(table):
 
     np.testing.assert_allclose(
         sparse.predict_proba(sp.csr_matrix(X)), dense.predict_proba(X), rtol=0, atol=1e-6
+    )
+
+
+def test_tensors_give_the_ensemble_of_arrays(table):
+    arrays = searched(LOGISTIC, MANY, table)
+    X, y = (torch.tensor(each) for each in table)
+    tensors = searched(LOGISTIC, MANY, (X, y), cv=list(FOLDS.split(*table)))
+
+    np.testing.assert_allclose(
+        tensors.predict_proba(X), arrays.predict_proba(table[0]), rtol=0, atol=1e-6
     )
 
 
