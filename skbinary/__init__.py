@@ -6,6 +6,7 @@ in any release.
 
 from skbinary.estimators.logistic import TorchLogisticClassifier
 from skbinary.estimators.mlp import TorchMLPClassifier
+from skbinary.estimators.tabular_pipeline import make_tabular_pipeline
 from skbinary.model_selection.search import (
     VectorizedGridSearchCV,
     VectorizedRandomizedSearchCV,
@@ -31,6 +32,7 @@ __all__ = [
     "TorchMLPClassifier",
     "VectorizedGridSearchCV",
     "VectorizedRandomizedSearchCV",
+    "make_tabular_pipeline",
 ]
 
 # Pickles name public paths, which survive a new layout.

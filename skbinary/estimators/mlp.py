@@ -208,6 +208,11 @@ class TorchMLPClassifier(BinaryClassifier):
         along a feature. `X` must be dense and should be standardized. A feature is numerical if
         more than half of its training values lie strictly between its minimum and maximum;
         ``partial_fit`` looks at the first batch.
+    label_smoothing : float, default=0.0
+        Fraction of the training labels that is spread evenly over both classes, in [0, 1): the
+        targets become ``label_smoothing / 2`` and ``1 - label_smoothing / 2``, as in PyTorch's
+        ``CrossEntropyLoss``, which keeps networks from being too certain where some labels are
+        wrong. The training loss is that of these targets. Mini-batch solvers only.
     weight_average : float, default=0.0
         Decay of an exponential moving average of the weights over the steps, in [0, 1). The
         averages are validated and kept. 0 keeps the weights themselves. Mini-batch solvers only.
@@ -371,6 +376,7 @@ class TorchMLPClassifier(BinaryClassifier):
         "n_members": [Interval(Integral, 1, None, closed="left")],
         "calibrate": ["boolean", StrOptions({"auto"})],
         "numeric_embedding": [StrOptions({"periodic"}), None],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "weight_average": [Interval(Real, 0, 1, closed="left")],
         "device": [str, torch.device],
         "callbacks": [list, tuple, None],
@@ -414,6 +420,7 @@ class TorchMLPClassifier(BinaryClassifier):
         n_members: int = 1,
         calibrate: bool | Literal["auto"] = "auto",
         numeric_embedding: Literal["periodic"] | None = None,
+        label_smoothing: float = 0.0,
         weight_average: float = 0.0,
         device: Device = "auto",
         callbacks: SkorchCallbacks = None,
@@ -450,6 +457,7 @@ class TorchMLPClassifier(BinaryClassifier):
         self.n_members = n_members
         self.calibrate = calibrate
         self.numeric_embedding = numeric_embedding
+        self.label_smoothing = label_smoothing
         self.weight_average = weight_average
         self.device = device
         self.callbacks = callbacks
@@ -480,6 +488,7 @@ class TorchMLPClassifier(BinaryClassifier):
             is_partial=is_partial,
             n_models=self.n_members,
             calibrates=self.calibrate is not False,
+            label_smoothing=self.label_smoothing,
             weight_average=self.weight_average,
             architecture=Architecture(
                 self.n_features_in_,
@@ -507,9 +516,9 @@ class TorchMLPClassifier(BinaryClassifier):
         return embedding if earlier is None and not is_partial else earlier
 
     def _check_lbfgs(self) -> None:
-        for name in ("dropout", "weight_decay", "weight_average"):
+        for name in ("dropout", "weight_decay", "label_smoothing", "weight_average"):
             if np.any(np.asarray(getattr(self, name)) != 0):
-                other = "" if name == "weight_average" else ", or alpha"
+                other = ", or alpha" if name in ("dropout", "weight_decay") else ""
                 raise ValueError(
                     f"{name} must be 0 with solver='lbfgs', which lowers a fixed objective, got "
                     f"{getattr(self, name)!r}. Use solver='adam'{other}."

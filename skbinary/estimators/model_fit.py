@@ -116,7 +116,7 @@ class ModelFit:
         return (
             "minibatch", shape, str(recipe.device), type(how.dataset.rows), how.n_batches,
             how.batch_size, type(how.optimizer), how.dropout is None, how.l2_penalty.per_batch,
-            how.weight_average > 0,
+            how.weight_average > 0, self.recipe.label_smoothing,
         )  # fmt: skip
 
     @property
@@ -347,7 +347,7 @@ def _minibatch_setup(
         _, keys, position, *_ = shuffler.get_state()
         shuffle_key = (keys.tobytes(), position)
     return MiniBatchSetup(
-        dataset,
+        _smoothed(dataset, recipe.label_smoothing),
         recipe.optimizer(parameters, state),
         recipe.schedule(math.ceil(dataset.n_samples / batch_size)),
         batch_size=batch_size,
@@ -363,6 +363,14 @@ def _minibatch_setup(
         compressed=_compressed(recipe, data, dataset, batch_size),
         weight_average=recipe.weight_average,
     )
+
+
+def _smoothed(dataset: Dataset, label_smoothing: float) -> Dataset:
+    """Return the rows with targets that are moved towards one half."""
+    if not label_smoothing:
+        return dataset
+    target = dataset.target * (1 - label_smoothing) + label_smoothing / 2
+    return replace(dataset, target=target)
 
 
 def _compressed(

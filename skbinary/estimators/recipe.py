@@ -81,6 +81,8 @@ class Recipe:
         Whether the parameter says ``"auto"``.
     shuffle : bool
     learning_rate_init : float
+    label_smoothing : float
+        Fraction of the training labels that is spread over both classes.
     weight_average : float
         Decay of the moving average of the weights. 0 for none.
     class_weight : dict, "balanced" or None
@@ -136,6 +138,7 @@ class Recipe:
     is_auto_batch_size: bool
     shuffle: bool
     learning_rate_init: float
+    label_smoothing: float
     weight_average: float
     class_weight: Any
     max_iter: int
@@ -200,6 +203,7 @@ def make_recipe(
     is_random: bool = True,
     n_models: int = 1,
     calibrates: bool = False,
+    label_smoothing: float = 0.0,
     weight_average: float = 0.0,
     path_strength: float | None = None,
     **makers: Any,
@@ -217,7 +221,7 @@ def make_recipe(
         Whether this is one pass of ``partial_fit``.
     is_random : bool, default=True
         Whether the fit draws random numbers.
-    n_models, calibrates, weight_average, path_strength, **makers
+    n_models, calibrates, label_smoothing, weight_average, path_strength, **makers
         Fields of the recipe.
 
     Raises
@@ -242,6 +246,7 @@ def make_recipe(
         is_auto_batch_size=is_auto_batch_size,
         shuffle=estimator.shuffle,
         learning_rate_init=estimator.learning_rate_init,
+        label_smoothing=label_smoothing,
         weight_average=weight_average,
         class_weight=estimator.class_weight,
         is_partial=is_partial,

@@ -233,7 +233,7 @@ def ten_rows():
 
 
 def test_fit_logits_that_overflow_after_the_last_step_diverges():
-    model = TorchMLPClassifier((4, 4), **OVERSHOOTING)
+    model = TorchMLPClassifier((4, 4), early_stopping=False, **OVERSHOOTING)
     with pytest.raises(DivergedError) as caught:
         model.fit(*ten_rows())
     assert str(caught.value) == (
@@ -268,7 +268,7 @@ def test_partial_fit_logits_that_overflow_diverges_and_keeps_the_model():
 def test_search_logits_that_overflow_score_nan():
     X, y = ten_rows()
     grid = {"weight_decay": [0.0, 1e10]}
-    model = TorchMLPClassifier((4, 4), **OVERSHOOTING)
+    model = TorchMLPClassifier((4, 4), early_stopping=False, **OVERSHOOTING)
     with pytest.warns(FitFailedWarning, match="The logits must stay finite"):
         search = VectorizedGridSearchCV(model, grid, cv=2, error_score=np.nan).fit(X, y)
     scores = search.cv_results_["mean_test_score"]
