@@ -11,6 +11,7 @@ from skbinary.model_selection.search import (
     VectorizedGridSearchCV,
     VectorizedRandomizedSearchCV,
 )
+from skbinary.model_selection.search_ensemble import SearchEnsemble
 from skbinary.plotting.loss import LossCurveDisplay
 from skbinary.plotting.search import SearchDisplay
 from skbinary.plotting.threshold import ThresholdDisplay
@@ -23,6 +24,7 @@ __all__ = [
     "LossCurveDisplay",
     "PiecewiseLinearEncoder",
     "SearchDisplay",
+    "SearchEnsemble",
     "StopReason",
     "TabularEncoder",
     "ThresholdDisplay",

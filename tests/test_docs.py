@@ -65,9 +65,14 @@ def test_class_documents_every_parameter_and_fitted_attribute(name):
     elif name.endswith("CV"):
         model = kind(skbinary.TorchLogisticClassifier(), {"C": [1.0, 2.0]})
         model.set_params(**{"n_iter": 2} if "n_iter" in model.get_params() else {})
+        model.set_params(ensemble_size=2)
+    elif name == "SearchEnsemble":
+        classifier = skbinary.TorchLogisticClassifier(threshold="f1")
+        model = skbinary.VectorizedGridSearchCV(classifier, {"C": [1.0, 2.0]}, ensemble_size=2)
     else:
         model = kind(early_stopping=True, solver="adam", random_state=0)
     model.fit([[0.0], [1.0], [2.0], [3.0]] * 5, [0, 0, 1, 1] * 5)
+    model = model.best_estimator_ if name == "SearchEnsemble" else model
     text = inspect.getdoc(kind)
     names = [key for key in dir(model) if key.endswith("_") and not key.startswith("_")]
     fitted = [key for key in names if hasattr(model, key)]

@@ -107,6 +107,7 @@ search = VectorizedGridSearchCV(
     refit="roc_auc",
     cv=3,
     max_memory="2GB",
+    ensemble_size=10,
 )
 reveal_type(search.fit(X, y, sample_weight=np.ones(100)))  # VectorizedGridSearchCV
 reveal_type(search.cv_results_)  # dict[str, Any]
@@ -118,6 +119,8 @@ reveal_type(search.refit_time_)  # float
 reveal_type(search.multimetric_)  # bool
 reveal_type(search.classes_)  # ndarray
 reveal_type(search.n_features_in_)  # int
+reveal_type(search.ensemble_)  # dict[str, Any]
+reveal_type(search.ensemble_loss_curve_)  # ndarray
 draws = VectorizedRandomizedSearchCV(model, {"alpha": [0.1, 1.0]}, n_iter=2, random_state=0)
 reveal_type(draws.fit(X, y))  # VectorizedRandomizedSearchCV
 

@@ -235,7 +235,8 @@ class SearchCallbacks:
         self._arguments = {"estimator": search, "X": X, "y": y, "metadata": metadata}
         self._root: Any = None
         if hasattr(search, "_init_callback_context"):
-            context = search._init_callback_context(max_subtasks=1 + (search.refit is not False))
+            refits = search.refit is not False and search.ensemble_size is None
+            context = search._init_callback_context(max_subtasks=1 + refits)
             self._root = context.call_on_fit_task_begin(**self._arguments)
 
     @staticmethod

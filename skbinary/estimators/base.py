@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 from abc import abstractmethod
-from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -47,8 +46,13 @@ from skbinary.runtime.memory import is_out_of_memory, out_of_memory
 from skbinary.runtime.threads import one_torch_thread
 from skbinary.solvers.result import StopReason
 from skbinary.thresholds.curve import ThresholdData, choose_threshold
-from skbinary.thresholds.decision import apply_threshold, check_threshold, positive_index
-from skbinary.thresholds.objectives import parse_threshold
+from skbinary.thresholds.decision import (
+    apply_threshold,
+    check_threshold,
+    positive_index,
+    threshold_in_force,
+)
+from skbinary.thresholds.objectives import parse_objective
 
 if TYPE_CHECKING:
     from skbinary.callbacks.skorch_net import BinaryNet
@@ -296,12 +300,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         0.98
         """
         state = self._fitted()
-        parsed = parse_threshold(objective)
-        if isinstance(parsed, float):
-            raise ValueError(
-                "objective must be the name of a metric, a callable, a constraint or costs, got "
-                f"{objective!r}. Set the parameter threshold to use a number."
-            )
+        parsed = parse_objective(objective)
         with one_torch_thread():
             rows = check_rows(self, X, reset=False)
             labels = check_labels(self, rows, y)
@@ -467,24 +466,9 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
 
     def _threshold_in_force(self) -> float:
         """Return the number that ``threshold`` was set to after ``fit``, or else ``threshold_``."""
-        state, threshold = self._fitted(), self.threshold
-        at_fit, label_at_fit = state.threshold_parameter, state.pos_label_parameter
-        # Comparing with an array gives an array, so only equal types are compared.
-        is_number = isinstance(threshold, Real)
-        is_unchanged = bool((is_number or type(threshold) is type(at_fit)) and threshold == at_fit)
-        if is_unchanged and self.pos_label == label_at_fit:
-            return state.threshold
-        if is_number:
-            return check_threshold(threshold)
-        if is_unchanged:
-            raise ValueError(
-                f"pos_label must stay {label_at_fit!r}, for which the threshold was chosen, got "
-                f"{self.pos_label!r}. Call fit or tune_threshold to choose the threshold again."
-            )
-        raise ValueError(
-            "threshold must be a number in [0, 1] to be set after fit, got "
-            f"{threshold!r}. Call fit or tune_threshold to choose it for an objective."
-        )
+        state = self._fitted()
+        set_for = (state.threshold_parameter, state.pos_label_parameter)
+        return threshold_in_force(self.threshold, self.pos_label, state.threshold, set_for)
 
     # -- fitted attributes ------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ from skbinary.model_selection.candidates import (
     can_be_batched,
 )
 from skbinary.model_selection.fit_warnings import FitWarnings
+from skbinary.model_selection.fold_models import CandidateModels, FoldModels
 from skbinary.model_selection.jobs import Job, Task
 from skbinary.model_selection.scoring import (
     PrecomputedScore,
@@ -77,6 +78,7 @@ class Evaluation:
         self._results: dict[Task, dict[str, Any]] = {}
         self._single_tasks: set[Task] = set()
         self._precomputed: dict[tuple[str, int], PrecomputedScore] = {}
+        self._fold_models: FoldModels | None = None
         self._warnings = FitWarnings(candidates, len(self.tasks))
         # While batches are trained, torch itself is set to one thread.
         self._n_threads = torch.get_num_threads()
@@ -92,7 +94,7 @@ class Evaluation:
             ``"batched"`` or ``"single"``, one for each candidate.
         """
         tasks = self.tasks
-        self._batchable = [self._batchable_candidate(each) for each in self.candidates]
+        self._plan_candidates()
         self._single_tasks = {task for task in tasks if self._batchable[task.candidate] is None}
         self._max_bytes = max_bytes = parse_bytes(self.scoring.search.max_memory)
         jobs: list[Job] = []
@@ -108,6 +110,9 @@ class Evaluation:
         for task, result, collected in fit_singly(
             single, self.scoring, self.candidates, self.splits, self._contexts
         ):
+            fitted = result.pop("estimator", None)
+            if self._fold_models is not None and result["fit_error"] is None:
+                self._fold_models.add_estimator(task, fitted)
             self._results[task] = result
             self._warnings.add([task], collected)
         self._warnings.show()
@@ -116,14 +121,31 @@ class Evaluation:
         modes = ["single" if c in single_candidates else "batched" for c in n_candidates]
         return [self._results[task] for task in tasks], modes
 
-    def _batchable_candidate(self, parameters: dict[str, Any]) -> PipelineCandidate | None:
-        """Return a candidate that can be trained in a batch of models, or else None."""
-        estimator = clone(self.scoring.search.estimator)
-        estimator.set_params(**clone(parameters, safe=False))
-        candidate = as_pipeline_candidate(estimator)
-        if candidate is None or not can_be_batched(candidate, self.scoring.fit_params):
-            return None
-        return candidate
+    def fitted_candidates(self, first_index: int) -> list[CandidateModels]:
+        """Return the fitted models of the candidates, if the search averages them.
+
+        Parameters
+        ----------
+        first_index : int
+            Number of the candidates that were evaluated before.
+        """
+        if self._fold_models is None:
+            return []
+        return self._fold_models.fitted_candidates(self._results, first_index)
+
+    def _plan_candidates(self) -> None:
+        """Find the candidates that can be trained in a batch of models."""
+        scoring, estimators = self.scoring, []
+        for parameters in self.candidates:
+            estimator = clone(scoring.search.estimator)
+            estimators.append(estimator.set_params(**clone(parameters, safe=False)))
+        pipelines = [as_pipeline_candidate(each) for each in estimators]
+        self._batchable = [
+            each if each is not None and can_be_batched(each, scoring.fit_params) else None
+            for each in pipelines
+        ]
+        if scoring.search.ensemble_size is not None:
+            self._fold_models = FoldModels(scoring, self.splits, estimators, pipelines)
 
     def _plan_jobs(self, split: int) -> list[Job]:
         """Prepare the data of a split, and the models that are trained on it."""
@@ -228,6 +250,9 @@ class Evaluation:
         """Score trained models, on threads if the scorer is known to allow it."""
         search = self.scoring.search
         scored = [each for job in trained for each in self._fitted_tasks(job)]
+        jobs = list({id(job): job for _, job, _ in scored}.values())
+        if self._fold_models is not None:
+            self._fold_models.add_jobs(jobs)
         if not self.scoring.uses_predictions_only:
             self._score_tasks(scored)
             return
@@ -235,7 +260,7 @@ class Evaluation:
         # An error is raised again when the candidate is scored, and is handled there.
         with suppress(Exception):
             # Candidates that differ only in their threshold have the same ROC AUC.
-            self._precompute_scores(list({id(job): job for _, job, _ in scored}.values()))
+            self._precompute_scores(jobs)
         Parallel(n_jobs=search.n_jobs, require="sharedmem")(
             delayed(self._score_tasks)(chunk)
             for chunk in even_chunks(scored, effective_n_jobs(search.n_jobs))
@@ -305,6 +330,9 @@ class Evaluation:
             self._warnings.add([task], collected)
             if self._has_objective(task):
                 seconds += time.perf_counter() - begin
+            if self._fold_models is not None:
+                whole = candidate.with_fitted_steps(split.transformers, classifier)
+                self._fold_models.add_estimator(task, whole)
             scores = self._scores(job, split.scored_estimator(candidate, classifier))
         if isinstance(scores, Exception):
             self._keep_failure(task, scores, seconds)

@@ -24,7 +24,7 @@ from skbinary.runtime.threads import ThreadPool
 
 # Number of linear models that share a product with the rows. More gain little, and their logits
 # should not take more memory than the rows.
-_MODELS_PER_PRODUCT = 10
+MODELS_PER_PRODUCT = 10
 
 
 class PrecomputedScore(NamedTuple):
@@ -136,9 +136,9 @@ def precompute_roc_aucs(
         the scorer.
     """
     chunks = [
-        table._replace(classifiers=table.classifiers[i : i + _MODELS_PER_PRODUCT])
+        table._replace(classifiers=table.classifiers[i : i + MODELS_PER_PRODUCT])
         for table in tables
-        for i in range(0, len(table.classifiers), _MODELS_PER_PRODUCT)
+        for i in range(0, len(table.classifiers), MODELS_PER_PRODUCT)
     ]
     precomputed: dict[tuple[str, int], PrecomputedScore] = {}
     with ThreadPool.on(device, n_threads) as pool:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Protocol, Self, TypeAlias
 
 import numpy as np
@@ -29,7 +29,9 @@ from skbinary.data.labels import check_no_missing_labels
 from skbinary.estimators import html
 from skbinary.estimators.parameters import validated_parameters
 from skbinary.estimators.rollback import unchanged_on_error
+from skbinary.model_selection.ensemble_fit import EnsembleFit, check_averaging
 from skbinary.model_selection.evaluation import Evaluation
+from skbinary.model_selection.fold_models import CandidateModels
 from skbinary.model_selection.scoring import ScoringTask
 from skbinary.runtime.interrupts import raising_interrupts
 
@@ -47,6 +49,7 @@ _Scoring: TypeAlias = (
     str | Callable[..., Any] | Sequence[str] | Mapping[str, str | Callable[..., Any]] | None
 )
 _MAX_MEMORY = [Interval(Real, 0, None, closed="neither"), str, None]
+_ENSEMBLE_SIZE = [Interval(Integral, 1, None, closed="left"), None]
 
 
 class _VectorizedSearch:
@@ -65,6 +68,7 @@ class _VectorizedSearch:
     error_score: float | Literal["raise"]
     verbose: int
     cv: _CV
+    ensemble_size: int | None
 
     cv_results_: dict[str, Any]
     best_estimator_: Any
@@ -78,11 +82,13 @@ class _VectorizedSearch:
     classes_: NDArray[np.generic]
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
+    ensemble_: dict[str, Any]
+    ensemble_loss_curve_: NDArray[np.float64]
 
     @unchanged_on_error
     @validated_parameters(is_nested=True)
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
-        """Evaluate all candidates, and fit the best one on all data.
+        """Evaluate all candidates, and fit the best one on all data or average the best ones.
 
         Parameters
         ----------
@@ -104,8 +110,8 @@ class _VectorizedSearch:
         Raises
         ------
         ValueError
-            If all fits fail, or if one fails with ``error_score="raise"``. The search is then
-            unchanged.
+            If all fits fail, or if one fails with ``error_score="raise"``; or if `ensemble_size`
+            is set, and there are not two classes or `refit` is False. The search is then unchanged.
 
         Examples
         --------
@@ -123,15 +129,21 @@ class _VectorizedSearch:
             check_no_missing_labels(check_container(y, "y"))
         X, y = indexable(X if isinstance(X, torch.Tensor) else rows, y)
         params = _check_method_params(X, params=params)
+        if self.ensemble_size is not None:
+            check_averaging(self, X, y)
         routed = self._get_routed_params_for_fit(params)  # type: ignore[attr-defined]
         callbacks = SearchCallbacks(self, X, y, params)
         scoring = ScoringTask(self, X, y, scorer, routed.estimator.fit, routed.scorer.score)
         cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         rounds = _Rounds(scoring, cv, routed.splitter.split)
         self._checked_cv_orig, self.n_splits_ = cv, rounds.n_splits
+        for name in ("ensemble_", "ensemble_loss_curve_"):
+            vars(self).pop(name, None)  # of an earlier fit
         callbacks.search(rounds.evaluate)
         self._choose(rounds, refit_metric)
-        if self.refit:
+        if self.ensemble_size is not None:
+            self._average_best(rounds)
+        elif self.refit:
             self._fit_best(scoring, callbacks)
         self.scorer_ = scorer._scorers if isinstance(scorer, _MultimetricScorer) else scorer
         self.cv_results_ = rounds.results
@@ -164,6 +176,17 @@ class _VectorizedSearch:
         begin = time.time()
         with callbacks.refit(best), raising_interrupts():
             best.fit(scoring.X, scoring.y, **scoring.fit_params)
+        self._set_best(best, begin)
+
+    def _average_best(self, rounds: _Rounds) -> None:
+        """Average the fitted models of the candidates with the lowest log loss of their mean."""
+        begin = time.time()
+        fit = EnsembleFit(rounds.scoring, rounds.fitted_candidates)
+        self._set_best(fit.run(), begin)
+        self.ensemble_ = fit.table(rounds.results["params"])
+        self.ensemble_loss_curve_ = fit.selection.losses
+
+    def _set_best(self, best: Any, begin: float) -> None:
         self.refit_time_ = time.time() - begin
         self.best_estimator_ = best
         if hasattr(best, "feature_names_in_"):
@@ -180,6 +203,7 @@ class _Rounds:
         self.n_splits = cv.get_n_splits(scoring.X, scoring.y, **split_params)
         self.candidates: list[dict[str, Any]] = []
         self.outcomes: list[dict[str, Any]] = []
+        self.fitted_candidates: list[CandidateModels] = []
         self.results: dict[str, Any] = {}
         self._more_results: dict[str, list[Any]] = defaultdict(list)
 
@@ -210,10 +234,12 @@ class _Rounds:
                 "No fits were performed. Was the CV iterator empty? Were there no candidates?"
             )
         contexts = SearchCallbacks.task_contexts(callback_ctx, n_fits)
-        outcomes, modes = Evaluation(scoring, candidates, splits, contexts).run()
+        evaluation = Evaluation(scoring, candidates, splits, contexts)
+        outcomes, modes = evaluation.run()
         _warn_or_raise_about_fit_failures(outcomes, search.error_score)
         if callable(search.scoring):
             _insert_error_scores(outcomes, search.error_score)
+        self.fitted_candidates += evaluation.fitted_candidates(len(self.candidates))
         self.candidates += candidates
         self.outcomes += outcomes
         for name, values in {**(more_results or {}), "fit_mode": modes}.items():
@@ -265,6 +291,11 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
         Maximum memory of all batches of models that are trained at once: a number of bytes, above
         0, or a string such as ``"2GB"``. None is a quarter of the memory that is free on the
         device. A search that needs more is split into more batches.
+    ensemble_size : int or None, default=None
+        Number of candidates to average, 1 or more, with repetitions. The models of all splits are
+        kept, and candidates are chosen one after another so that the log loss of the mean of their
+        out-of-fold probabilities is lowest. ``best_estimator_`` is then a ``SearchEnsemble`` of
+        their models, and nothing is fitted on all data. None fits the best candidate on all data.
 
     Attributes
     ----------
@@ -274,7 +305,8 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
         (``"single"``). The time of a batch is divided equally among its models, so
         ``"mean_fit_time"`` is what a candidate cost in this search, not what it would cost alone.
     best_estimator_ : estimator
-        The best candidate, fitted on all data. Only if `refit` is not False.
+        The best candidate, fitted on all data; or a ``SearchEnsemble``, with `ensemble_size`. Only
+        if `refit` is not False.
     best_score_ : float
         Mean score of the best candidate on the validation folds. Not if `refit` is a callable.
     best_params_ : dict
@@ -286,7 +318,8 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
     n_splits_ : int
         Number of splits.
     refit_time_ : float
-        Seconds to fit the best candidate on all data. Only if `refit` is not False.
+        Seconds to fit the best candidate on all data, or to choose the ensemble. Only if `refit` is
+        not False.
     multimetric_ : bool
         Whether there are several scorers.
     classes_ : ndarray of shape (2,)
@@ -295,6 +328,13 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
         Number of features. Only if `refit` is not False.
     feature_names_in_ : ndarray of str of shape (n_features,)
         Names of the features. Only if `X` had column names that are strings.
+    ensemble_ : dict
+        The candidates of the ensemble, those with the largest weight first: ``"candidate"``, an
+        array of their indices in ``cv_results_``, ``"weight"``, an array with a sum of 1, and
+        ``"params"``, a list of dict. Only with `ensemble_size`.
+    ensemble_loss_curve_ : ndarray of shape (ensemble_size,)
+        Log loss of the out-of-fold probabilities after each choice, in nats per unit of weight.
+        The ensemble is that of the lowest loss. Only with `ensemble_size`.
 
     See Also
     --------
@@ -309,6 +349,14 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
     weights of its own best epoch. Candidates that differ only in ``threshold`` are trained once.
     Candidates with ``callbacks``, ``verbose`` or ``solver="lbfgs"``, and linear models with more
     than 500 features or an ``l1_ratio`` above 0, are fitted singly.
+
+    With `ensemble_size`, sample weights of ``fit`` count in the log loss, and so does
+    ``class_weight`` if all candidates have the same. Candidates with a failed fit are left out, and
+    so are rows that are in no validation fold. The mean is calibrated by one temperature, and its
+    threshold is that of `estimator`, chosen on the calibrated out-of-fold probabilities if it is an
+    objective. ``best_params_`` and ``best_score_`` remain those of the best single candidate. The
+    greedy choice with replacement is that of Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble
+    selection from libraries of models", 2004.
 
     Examples
     --------
@@ -329,6 +377,7 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **GridSearchCV._parameter_constraints,
         "max_memory": _MAX_MEMORY,
+        "ensemble_size": _ENSEMBLE_SIZE,
     }
 
     def __init__(
@@ -345,6 +394,7 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
         error_score: float | Literal["raise"] = np.nan,
         return_train_score: bool = False,
         max_memory: float | str | None = None,
+        ensemble_size: int | None = None,
     ):
         super().__init__(
             estimator,
@@ -359,6 +409,7 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
             return_train_score=return_train_score,
         )
         self.max_memory = max_memory
+        self.ensemble_size = ensemble_size
 
 
 class VectorizedRandomizedSearchCV(_VectorizedSearch, RandomizedSearchCV):
@@ -405,6 +456,11 @@ class VectorizedRandomizedSearchCV(_VectorizedSearch, RandomizedSearchCV):
         Maximum memory of all batches of models that are trained at once: a number of bytes, above
         0, or a string such as ``"2GB"``. None is a quarter of the memory that is free on the
         device. A search that needs more is split into more batches.
+    ensemble_size : int or None, default=None
+        Number of candidates to average, 1 or more, with repetitions. The models of all splits are
+        kept, and candidates are chosen one after another so that the log loss of the mean of their
+        out-of-fold probabilities is lowest. ``best_estimator_`` is then a ``SearchEnsemble`` of
+        their models, and nothing is fitted on all data. None fits the best candidate on all data.
 
     Attributes
     ----------
@@ -414,7 +470,8 @@ class VectorizedRandomizedSearchCV(_VectorizedSearch, RandomizedSearchCV):
         (``"single"``). The time of a batch is divided equally among its models, so
         ``"mean_fit_time"`` is what a candidate cost in this search, not what it would cost alone.
     best_estimator_ : estimator
-        The best candidate, fitted on all data. Only if `refit` is not False.
+        The best candidate, fitted on all data; or a ``SearchEnsemble``, with `ensemble_size`. Only
+        if `refit` is not False.
     best_score_ : float
         Mean score of the best candidate on the validation folds. Not if `refit` is a callable.
     best_params_ : dict
@@ -426,7 +483,8 @@ class VectorizedRandomizedSearchCV(_VectorizedSearch, RandomizedSearchCV):
     n_splits_ : int
         Number of splits.
     refit_time_ : float
-        Seconds to fit the best candidate on all data. Only if `refit` is not False.
+        Seconds to fit the best candidate on all data, or to choose the ensemble. Only if `refit` is
+        not False.
     multimetric_ : bool
         Whether there are several scorers.
     classes_ : ndarray of shape (2,)
@@ -435,6 +493,13 @@ class VectorizedRandomizedSearchCV(_VectorizedSearch, RandomizedSearchCV):
         Number of features. Only if `refit` is not False.
     feature_names_in_ : ndarray of str of shape (n_features,)
         Names of the features. Only if `X` had column names that are strings.
+    ensemble_ : dict
+        The candidates of the ensemble, those with the largest weight first: ``"candidate"``, an
+        array of their indices in ``cv_results_``, ``"weight"``, an array with a sum of 1, and
+        ``"params"``, a list of dict. Only with `ensemble_size`.
+    ensemble_loss_curve_ : ndarray of shape (ensemble_size,)
+        Log loss of the out-of-fold probabilities after each choice, in nats per unit of weight.
+        The ensemble is that of the lowest loss. Only with `ensemble_size`.
 
     See Also
     --------
@@ -457,6 +522,7 @@ class VectorizedRandomizedSearchCV(_VectorizedSearch, RandomizedSearchCV):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **RandomizedSearchCV._parameter_constraints,
         "max_memory": _MAX_MEMORY,
+        "ensemble_size": _ENSEMBLE_SIZE,
     }
 
     def __init__(
@@ -475,6 +541,7 @@ class VectorizedRandomizedSearchCV(_VectorizedSearch, RandomizedSearchCV):
         error_score: float | Literal["raise"] = np.nan,
         return_train_score: bool = False,
         max_memory: float | str | None = None,
+        ensemble_size: int | None = None,
     ):
         super().__init__(
             estimator,
@@ -491,3 +558,4 @@ class VectorizedRandomizedSearchCV(_VectorizedSearch, RandomizedSearchCV):
             return_train_score=return_train_score,
         )
         self.max_memory = max_memory
+        self.ensemble_size = ensemble_size

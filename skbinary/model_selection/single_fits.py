@@ -40,7 +40,8 @@ def fit_singly(
     ------
     task : Task
     result : dict
-        In the form of scikit-learn's searches.
+        In the form of scikit-learn's searches, and ``"estimator"`` if the search averages fitted
+        candidates.
     collected : list of Collected
         The warnings of the fit.
     """
@@ -61,6 +62,7 @@ def fit_singly(
             return_n_test_samples=True,
             return_times=True,
             return_parameters=False,
+            return_estimator=search.ensemble_size is not None,
             split_progress=(task.split, len(splits)),
             candidate_progress=(task.candidate, len(candidates)),
             error_score=search.error_score,

@@ -133,6 +133,14 @@ class PreparedSplit:
             self._scored_data[name] = (X, y, indices)
         return self._scored_data[name]
 
+    @cached_property
+    def transformed_test_rows(self) -> Any:
+        """The validation fold as the classifier sees it."""
+        X = self.scored_data("test")[0]
+        if self.scoring.uses_predictions_only:
+            return X
+        return move_to_device(transform(self.transformers, X), self.device)
+
     def checked_rows(self, name: str, classifier: Any) -> Any:
         """Return the scored data after the checks of ``predict``, or None if they fail."""
         if name not in self._checked_rows:

@@ -30,18 +30,46 @@ def find_classifier(estimator: Any) -> BinaryClassifier | None:
     ValueError
         If it is a search that did not refit its best candidate.
     """
-    inner = estimator
-    while True:
-        if isinstance(inner, BaseSearchCV):
-            inner = _best_estimator(inner)
-        elif isinstance(inner, Pipeline) and inner.steps:
-            inner = inner.steps[-1][1]
-        else:
-            break
+    inner = _inner_estimator(estimator)
     if not isinstance(inner, BinaryClassifier):
         return None
     check_is_fitted(inner)
     return inner
+
+
+def find_threshold_owner(estimator: Any) -> Any:
+    """Return the fitted skbinary classifier, or the ensemble of a search, inside an estimator.
+
+    Both have a threshold. None is returned if there is neither.
+
+    Parameters
+    ----------
+    estimator : object
+        The classifier, a ``Pipeline`` that ends with it, or a search over either.
+
+    Raises
+    ------
+    NotFittedError
+        If it is not fitted.
+    ValueError
+        If it is a search that did not refit its best candidate.
+    """
+    inner = _inner_estimator(estimator)
+    if not hasattr(inner, "_threshold_in_force"):
+        return None
+    check_is_fitted(inner)
+    return inner
+
+
+def _inner_estimator(estimator: Any) -> Any:
+    """Return what is inside searches and pipelines."""
+    while True:
+        if isinstance(estimator, BaseSearchCV):
+            estimator = _best_estimator(estimator)
+        elif isinstance(estimator, Pipeline) and estimator.steps:
+            estimator = estimator.steps[-1][1]
+        else:
+            return estimator
 
 
 def require_classifier(estimator: Any, alternative: str) -> BinaryClassifier:
@@ -56,12 +84,19 @@ def require_classifier(estimator: Any, alternative: str) -> BinaryClassifier:
     """
     classifier = find_classifier(estimator)
     if classifier is None:
-        raise ValueError(
-            "estimator must be a TorchLogisticClassifier or a TorchMLPClassifier, a Pipeline that "
-            f"ends with one, or a search over one, got {type(estimator).__name__}. "
-            f"{alternative}"
-        )
+        raise ValueError(not_a_classifier(estimator, alternative))
     return classifier
+
+
+def not_a_classifier(estimator: Any, alternative: str) -> str:
+    """Return the message for an estimator that is no skbinary classifier."""
+    got = type(estimator).__name__
+    if getattr(estimator, "ensemble_size", None) is not None:
+        got += f" with ensemble_size={estimator.ensemble_size}"
+    return (
+        "estimator must be a TorchLogisticClassifier or a TorchMLPClassifier, a Pipeline that "
+        f"ends with one, or a search over one, got {got}. {alternative}"
+    )
 
 
 def _best_estimator(search: Any) -> Any:

@@ -18,7 +18,7 @@ from skbinary.plotting.axes import (
     place_legend,
     unused_colors,
 )
-from skbinary.plotting.classifier import find_classifier, require_classifier
+from skbinary.plotting.classifier import find_threshold_owner, not_a_classifier
 from skbinary.plotting.threshold_metrics import (
     SCORE,
     as_metric_names,
@@ -189,7 +189,7 @@ class ThresholdDisplay(Display):
         if X is None:
             options = {"sample_weight": sample_weight, "pos_label": pos_label}
             return cls._from_threshold_curve(estimator, metrics, name, options).plot(ax, **kwargs)
-        model = find_classifier(estimator)
+        model = find_threshold_owner(estimator)
         labels = check_labels(estimator, y)
         own_positive = positive_index(getattr(model, "pos_label", None), estimator.classes_)
         positive = own_positive
@@ -221,7 +221,11 @@ class ThresholdDisplay(Display):
                     f"{option} must be passed with X and y, got it alone. Pass all three, or none "
                     "to draw the curve from which the threshold was chosen."
                 )
-        model = require_classifier(estimator, "Pass X and y to draw another classifier.")
+        model = find_threshold_owner(estimator)
+        if model is None:
+            raise ValueError(
+                not_a_classifier(estimator, "Pass X and y to draw another classifier.")
+            )
         if not hasattr(model, "threshold_curve_"):
             raise ValueError(
                 "estimator must have a tuned threshold to be drawn without X and y, got "

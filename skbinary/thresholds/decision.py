@@ -57,6 +57,44 @@ def positive_index(pos_label: Any, classes: NDArray[np.generic]) -> int:
     )
 
 
+def threshold_in_force(
+    threshold: object, pos_label: object, chosen: float, chosen_for: tuple[object, object]
+) -> float:
+    """Return the number that ``threshold`` was set to after ``fit``, or else the chosen one.
+
+    Parameters
+    ----------
+    threshold, pos_label : object
+        The parameters.
+    chosen : float
+        The threshold that ``fit`` or ``tune_threshold`` set.
+    chosen_for : tuple of (object, object)
+        The parameters ``threshold`` and ``pos_label`` at that time.
+
+    Raises
+    ------
+    ValueError
+        If the threshold must be chosen again.
+    """
+    at_fit, label_at_fit = chosen_for
+    # Comparing with an array gives an array, so only equal types are compared.
+    is_number = isinstance(threshold, Real)
+    is_unchanged = bool((is_number or type(threshold) is type(at_fit)) and threshold == at_fit)
+    if is_unchanged and pos_label == label_at_fit:
+        return chosen
+    if is_number:
+        return check_threshold(threshold)
+    if is_unchanged:
+        raise ValueError(
+            f"pos_label must stay {label_at_fit!r}, for which the threshold was chosen, got "
+            f"{pos_label!r}. Call fit or tune_threshold to choose the threshold again."
+        )
+    raise ValueError(
+        "threshold must be a number in [0, 1] to be set after fit, got "
+        f"{threshold!r}. Call fit or tune_threshold to choose it for an objective."
+    )
+
+
 def orient_to_positive(
     logit: NDArray[np.floating], classes: NDArray[np.generic], positive: int
 ) -> tuple[NDArray[np.floating], NDArray[np.generic]]:

@@ -298,6 +298,23 @@ _MEANING = (
 )
 
 
+def parse_objective(objective: object) -> Objective:
+    """Parse an objective to tune a threshold for, as ``parse_threshold`` does.
+
+    Raises
+    ------
+    ValueError
+        If it is a number, or no objective.
+    """
+    parsed = parse_threshold(objective)
+    if isinstance(parsed, float):
+        raise ValueError(
+            "objective must be the name of a metric, a callable, a constraint or costs, got "
+            f"{objective!r}. Set the parameter threshold to use a number."
+        )
+    return parsed
+
+
 def parse_threshold(threshold: object) -> float | Objective:
     """Parse the parameter ``threshold``: a number, or an objective to tune the threshold for.
 

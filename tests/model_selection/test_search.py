@@ -670,7 +670,8 @@ def test_progress_bar_counts_the_fits_of_a_search(table, capsys):
 
 
 @pytest.mark.skipif(OLD, reason="scikit-learn has callbacks from 1.9 on")
-def test_callbacks_are_called_for_every_task_and_the_refit(table):
+@pytest.mark.parametrize("ensemble_size", [None, 3])
+def test_callbacks_are_called_for_every_task_and_the_refit(ensemble_size, table):
     begun, ended = [], []
 
     class Watcher:
@@ -688,12 +689,12 @@ def test_callbacks_are_called_for_every_task_and_the_refit(table):
         def teardown(self, estimator, context):
             pass
 
-    search = VectorizedGridSearchCV(network(), GRID, cv=3)
+    search = VectorizedGridSearchCV(network(), GRID, cv=3, ensemble_size=ensemble_size)
     search.set_callbacks(Watcher())
     search.fit(*table)
     assert begun.count("candidate-split-evaluation") == 18
     assert sorted(begun) == sorted(ended)
-    assert "refit-with-best-params" in begun
+    assert ("refit-with-best-params" in begun) == (ensemble_size is None)
 
 
 class _Checked:
@@ -703,6 +704,7 @@ class _Checked:
     def searches(cls):
         model = TorchLogisticClassifier()
         yield VectorizedRandomizedSearchCV(model, cls.grid, n_iter=2, cv=2, error_score="raise")
+        yield VectorizedGridSearchCV(model, cls.grid, cv=2, error_score="raise", ensemble_size=2)
         model = network(max_iter=60, learning_rate_init=0.01)
         yield VectorizedGridSearchCV(model, {"alpha": [1e-4]}, cv=2, error_score="raise")
 
