@@ -77,7 +77,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
     n_bins : int or "auto", default="auto"
         Number of bins of ``PiecewiseLinearEncoder``. "auto" is one for every 625 rows, at least 8
         and at most 32: networks learn finer steps from more rows.
-    max_categories : int, default=40
+    max_categories : int, default=16
         Largest number of categories of a column that is one-hot encoded.
     min_frequency : int or float, default=0.001
         A category with fewer rows, or a smaller fraction of the rows, is infrequent. In
@@ -139,7 +139,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         categorical_features: Any = "from_dtype",
         *,
         n_bins: int | Literal["auto"] = "auto",
-        max_categories: int = 40,
+        max_categories: int = 16,
         min_frequency: float = 0.001,
         sparse_output: bool | str = "auto",
         dtype: Any = np.float32,
