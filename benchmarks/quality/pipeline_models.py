@@ -16,8 +16,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from benchmarks.quality import models, tables
+from skbinary import TorchMLPClassifier, make_tabular_pipeline
 
 SKBINARY = "skbinary"
+NETWORK = "TorchMLPClassifier"
 CATBOOST = "CatBoost"
 # HistGradientBoostingClassifier accepts at most this many categories in a column.
 _MAX_CATEGORIES = 255
@@ -93,12 +95,11 @@ def missing_as_text(X: pd.DataFrame) -> pd.DataFrame:
 
 
 def _skbinary(categories: list[str], seed: int, threads: int) -> Any:
-    try:
-        from skbinary import make_tabular_pipeline
-    except ImportError:
-        as_single_precision = FunctionTransformer(np.asarray, kw_args={"dtype": np.float32})
-        return make_pipeline(tables.preprocessor(), as_single_precision, models.recommended(seed))
     return make_tabular_pipeline(random_state=seed)
+
+
+def _network(categories: list[str], seed: int, threads: int) -> Any:
+    return make_pipeline(tables.preprocessor(), TorchMLPClassifier(random_state=seed))
 
 
 def _catboost(categories: list[str], seed: int, threads: int) -> Any:
@@ -151,6 +152,7 @@ def _forest(categories: list[str], seed: int, threads: int) -> Any:
 
 CONTENDERS = {
     SKBINARY: Contender("skbinary", _skbinary),
+    NETWORK: Contender("skbinary", _network),
     CATBOOST: Contender("catboost", _catboost),
     "LightGBM": Contender("lightgbm", _lightgbm),
     "XGBoost": Contender("xgboost", _xgboost),

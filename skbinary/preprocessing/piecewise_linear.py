@@ -18,7 +18,7 @@ from skbinary.runtime.defaults import default_settings
 _BOUND = 3.0  # in standard deviations
 # Standard deviation of the bin features, where that of the numerical features is 1. With larger
 # values, features with a smooth effect are learned less well.
-_BIN_SCALE = 0.5
+_BIN_SCALE = 0.25
 _MIN_DEVIATION = 1e-3  # bin features that vary less than this are not scaled up
 
 
@@ -53,7 +53,7 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
     Notes
     -----
     The feature of a bin from a to b is ``clip((x - a) / (b - a), 0, 1)``, which is equation 1 of
-    [1]_. It is scaled to mean 0 and standard deviation 0.5. A feature z of mean 0 and standard
+    [1]_. It is scaled to mean 0 and standard deviation 0.25. A feature z of mean 0 and standard
     deviation 1 is bounded by ``z / sqrt(1 + (z / 3) ** 2)``, as in [2]_.
 
     References

@@ -40,7 +40,7 @@ def by_hand(X, n_bins):
             edges = sorted(set(column))
         for a, b in itertools.pairwise(edges):
             rising = np.array([min(max((x - a) / (b - a), 0), 1) for x in column])
-            bins.append((rising - rising.mean()) / (rising.std() + 1e-3) / 2)
+            bins.append((rising - rising.mean()) / (rising.std() + 1e-3) / 4)
     return np.column_stack([*bounded, *bins])
 
 

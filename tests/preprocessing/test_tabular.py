@@ -506,3 +506,11 @@ def test_tabular_in_a_searched_pipeline_is_fitted_in_batches(frame, y):
     np.testing.assert_allclose(
         search.cv_results_["mean_test_score"], single.cv_results_["mean_test_score"], atol=1e-4
     )
+
+
+@pytest.mark.parametrize(("n_samples", "n_bins"), [(100, 8), (5000, 8), (10_000, 16), (30_000, 32)])
+def test_encoder_number_of_bins_grows_with_the_rows(n_samples, n_bins):
+    X = np.random.default_rng(0).normal(size=(n_samples, 1))
+    edges = TabularEncoder().fit(X).numeric_encoder_.bin_edges_[0]
+    assert len(edges) == n_bins + 1
+    assert len(TabularEncoder(n_bins=4).fit(X).numeric_encoder_.bin_edges_[0]) == 5
