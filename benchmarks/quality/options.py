@@ -31,6 +31,7 @@ TABLES = (
 SIZES = (500, 2000, 5000, 20_000)
 CONTENDERS = (
     "skbinary",
+    "TorchMLPClassifier",
     "CatBoost",
     "LightGBM",
     "XGBoost",
