@@ -136,10 +136,10 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         >>> from skbinary import PiecewiseLinearEncoder
         >>> X = [[0.0], [1.0], [2.0], [5.0]]
         >>> PiecewiseLinearEncoder(n_bins=2).fit(X).transform(X).round(2)
-        array([[-1.01, -0.81, -0.34],
-               [-0.53,  0.  , -0.34],
-               [ 0.  ,  0.41, -0.17],
-               [ 1.41,  0.41,  0.86]])
+        array([[-1.01, -0.41, -0.17],
+               [-0.53,  0.  , -0.17],
+               [ 0.  ,  0.2 , -0.09],
+               [ 1.41,  0.2 ,  0.43]])
         """
         check_is_fitted(self)
         with default_settings():
