@@ -23,7 +23,7 @@ from benchmarks.quality import (
     models,
     objectives,
     options,
-    probabilities,
+    pipeline_models,
     recall,
     report,
     run,
@@ -32,7 +32,7 @@ from benchmarks.quality import (
     thresholds,
 )
 from benchmarks.quality.objectives import Counts, Objective
-from skbinary import PiecewiseLinearEncoder, TorchLogisticClassifier
+from skbinary import TorchLogisticClassifier
 
 ROOT = Path(__file__).parent.parent
 RNG = np.random.RandomState(0)
@@ -196,26 +196,6 @@ def test_objectives_have_the_value_of_the_threshold_curve():
 # Contenders
 
 
-def test_contenders_have_the_seed_and_ensembles_the_recommended_setting():
-    contenders = models.contenders(3)
-    encoded = [contenders[name] for name in (models.ENSEMBLE, models.ONE_NETWORK)]
-    assert {type(pipeline[0]) for pipeline in encoded} == {PiecewiseLinearEncoder}
-    classifiers = {
-        **contenders,
-        models.ENSEMBLE: encoded[0][-1],
-        models.ONE_NETWORK: encoded[1][-1],
-    }
-    assert {model.get_params()["random_state"] for model in classifiers.values()} == {3}
-    assert (
-        classifiers[models.ENSEMBLE_NO_ENCODER].get_params()
-        == classifiers[models.ENSEMBLE].get_params()
-    )
-    eight, one = (pipeline[-1].get_params() for pipeline in encoded)
-    assert (eight.pop("n_members"), one.pop("n_members")) == (8, 1)
-    assert eight == one
-    assert {key: eight[key] for key in models.RECOMMENDED} == models.RECOMMENDED
-
-
 def test_peer_is_compared_if_it_supports_the_objective():
     for objective in objectives.ALL:
         peer = models.threshold_contenders(objective, 0).get(models.PEER)
@@ -344,56 +324,6 @@ def test_pivot_has_a_row_for_each_table_and_the_mean():
     ]
 
 
-def probability_records():
-    losses = {
-        models.DEFAULT: 0.30,
-        models.ENSEMBLE: 0.28,
-        models.ONE_NETWORK: 0.29,
-        models.MLP: 0.40,
-        models.EARLY_STOPPING_MLP: 0.25,
-        models.BOOSTING: 0.28,
-        models.LOGISTIC: 0.35,
-    }
-    return [
-        {
-            "table": name,
-            "seed": seed,
-            "contender": contender,
-            "log_loss": loss + (0.1 if name == "adult" else 0),
-            "auc": 1 - loss,
-            "seconds": 8.0 if contender == models.ENSEMBLE else 2.0,
-            "converged": contender != models.MLP,
-        }
-        for name in ("adult", "spambase")
-        for seed in (0, 1)
-        for contender, loss in losses.items()
-    ]
-
-
-def test_comparison_lines_have_the_answer_and_both_values():
-    lines = probabilities.comparison_lines(probability_records())
-    assert lines == [
-        "- skbinary has a lower mean log loss than MLPClassifier: 0.3500 against 0.4500, yes",
-        "- skbinary has a lower mean log loss than MLPClassifier, early stopping: 0.3500 against "
-        "0.3000, **no**",
-        "- skbinary has a higher mean AUC than MLPClassifier: 0.7000 against 0.6000, yes",
-        "- skbinary has a higher mean AUC than MLPClassifier, early stopping: 0.7000 against "
-        "0.7500, **no**",
-        "- skbinary, ensemble of 8 has a lower mean log loss than HistGradientBoosting: 0.3300 "
-        "against 0.3300, **no**",
-        "- Time of all fits, skbinary / MLPClassifier: 1.00",
-        "- Time of all fits, ensemble of 8 / one network: 4.00",
-    ]
-
-
-def test_probabilities_report_has_all_models_and_convergence_warnings():
-    text = probabilities.report(probability_records())
-    assert "Means over 2 seed(s)" in text
-    assert "hidden_layer_sizes=" in text
-    assert "| sum | 4.00 | 16.00 | 4.00 |" in text
-    assert text.endswith("Fits with a convergence warning: MLPClassifier 4 of 4.")
-
-
 def threshold_records():
     records = []
     for objective in (Objective("f1"), Objective({"recall": 0.9})):
@@ -448,13 +378,13 @@ def test_study_settings_have_distinct_names(study, quick):
 def test_write_creates_markdown_and_json(tmp_path):
     chosen = options.Options(tables=("adult",), seeds=2)
     outcome = report.Outcome({"processor": "A"}, chosen, skipped={"covtype": "It is missing."})
-    outcome.parts["probabilities"] = probability_records()
+    outcome.parts["thresholds"] = threshold_records()
     report.write(outcome, tmp_path / "new")
     written = json.loads((tmp_path / "new" / "quality.json").read_text())
-    assert written["parts"]["probabilities"] == probability_records()
+    assert written["parts"]["thresholds"] == threshold_records()
     assert written["settings"]["tables"] == ["adult"]
     text = (tmp_path / "new" / "quality.md").read_text()
-    assert "## Probabilities" in text
+    assert "## Thresholds" in text
     assert "- covtype: It is missing." in text
 
 
@@ -478,7 +408,7 @@ def test_parse_quick_changes_defaults_only():
 
 def test_parse_default_is_three_parts_on_all_tables():
     chosen, output = options.parse([], cores=1)
-    assert chosen.parts == ("probabilities", "thresholds", "recall")
+    assert chosen.parts == ("pipelines", "thresholds", "recall")
     assert chosen.tables == options.TABLES
     assert (chosen.rows, list(chosen.seeds_or(5)), output) == (5000, [0, 1, 2, 3, 4], None)
 
@@ -501,7 +431,7 @@ def test_command_quick_writes_all_parts(tmp_path):
     assert answer.returncode == 0, answer.stderr
     written = json.loads((tmp_path / "quality.json").read_text())
     assert {part: len(records) for part, records in written["parts"].items()} == {
-        "probabilities": 2 * len(models.contenders(0)),
+        "pipelines": 2 * sum(each.is_installed for each in pipeline_models.CONTENDERS.values()),
         "thresholds": 2 * 2 * len(objectives.ALL),
         "recall": 2 * 5,
     }

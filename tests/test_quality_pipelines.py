@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from benchmarks.quality import (
+    chart,
     fitting,
     options,
     pipeline_models,
@@ -213,13 +214,21 @@ def report_records():
 
 def test_report_has_means_ratios_and_wins():
     text = pipeline_report.report(report_records())
+    assert "| model | log loss, 5,000 | CPU / CatBoost, 5,000 |" in text
+    assert "| skbinary | 0.5000 | 0.35 |" in text  # the square root of 1/2 * 1/4
+    assert "| skbinary | 0.1000 | 0.0100 |" in text
     assert "### 5,000 training rows\n\n2 tables, 2 seed(s); spambase has 3,450." in text
-    header, _, ours, catboost, _ = text.split("3,450.\n\n")[1].splitlines()[:5]
-    assert header.endswith("| CPU seconds | / CatBoost | lowest | below CatBoost |")
-    assert ours == "| skbinary | 0.5000 | 0.8000 | 0.1000 | 0.0100 | 1.00 | 0.38 | 1 | 1 of 2 |"
-    assert catboost.endswith("| 3.00 | 1.00 | 1 |  |")
     assert "The lowest log loss: skbinary on adult; CatBoost on spambase." in text
-    assert "Not measured: LightGBM, HistGradientBoosting, " in text
+    assert "than CatBoost: skbinary on 1 of 2 tables, XGBoost on 0 of 2 tables." in text
+    assert "Not measured: TorchMLPClassifier, LightGBM, HistGradientBoosting, " in text
+
+
+def test_report_model_without_a_size_has_an_empty_cell():
+    larger = [
+        {**each, "rows": 20_000} for each in report_records() if each["contender"] != "XGBoost"
+    ]
+    text = pipeline_report.report([*report_records(), *larger])
+    assert "| XGBoost | 0.6500 |  | 1.00 |  |" in text
 
 
 def test_report_compares_on_the_splits_of_all_models():
@@ -235,12 +244,25 @@ def test_report_compares_on_the_splits_of_all_models():
 
 def test_report_without_catboost_has_no_ratios():
     records = [each for each in report_records() if each["contender"] != "CatBoost"]
-    assert "| CPU seconds | lowest |\n" in pipeline_report.report(records)
+    assert "| skbinary | 0.5000 | 1.00 |" in pipeline_report.report(records)
 
 
 def test_head_has_the_sizes_of_the_part():
     outcome = report.Outcome({"processor": "A"}, chosen(), {"pipelines": report_records()})
     assert "training rows: 30 or 200, and at most" in report.markdown(outcome)
+
+
+def test_chart_has_a_bar_for_each_model_and_size(tmp_path, monkeypatch):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    monkeypatch.setattr(pyplot, "close", lambda figure: None)
+    larger = [{**each, "rows": 20_000} for each in report_records()]
+    chart.draw([*report_records(), *larger], tmp_path / "quality.png")
+    axes = pyplot.gcf().axes
+    monkeypatch.undo()
+    pyplot.close("all")
+    assert (tmp_path / "quality.png").stat().st_size > 0
+    assert [len(ax.patches) for ax in axes] == [3, 3, 3, 3]
+    assert [each.get_text() for each in axes[0].texts] == ["0.6500", "0.5000", "0.5000"]
 
 
 # The command line

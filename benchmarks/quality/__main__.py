@@ -32,8 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not outcome.parts:
         print("Nothing was measured.", *outcome.skipped.values(), sep="\n", file=sys.stderr)
         return 2
-    if output and "probabilities" in outcome.parts:
-        chart.draw(outcome.parts["probabilities"], output / "quality.png")
+    if output and "pipelines" in outcome.parts:
+        chart.draw(outcome.parts["pipelines"], output / "quality.png")
     print(report.markdown(outcome))
     return 0
 

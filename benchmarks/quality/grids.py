@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from benchmarks.quality.models import N_NETWORKS, RECOMMENDED
+from skbinary.estimators.tabular_pipeline import RECOMMENDED
 
 _SIZES = (50, 100, 200, 500, 1000, 2000, 5000)
 _QUICK_SIZES = (50, 500)
@@ -65,20 +65,22 @@ def rate(rows: int, *, quick: bool) -> list[Setting]:
 
 def ensemble(rows: int, *, quick: bool) -> list[Setting]:
     """Vary one parameter at a time of the recommended ensemble."""
-    base = {"n_members": N_NETWORKS, **RECOMMENDED}
     variations: dict[str, tuple[Any, ...]] = {
-        "hidden_layer_sizes": ((128,), (128, 64), (64,) * 3, (128,) * 3, (256,) * 3, (128,) * 4),
-        "activation": ("tanh", "relu", "gelu", "silu"),
-        "learning_rate_init": (2e-3, 4e-3, 8e-3),
-        "dropout": (0.0, 0.1, 0.3),
-        "weight_decay": (0.0, 1e-2, 1e-1, 3e-1, 1.0),
+        "hidden_layer_sizes": ((256,), (128, 128), (512, 512), (256,) * 3),
+        "activation": ("tanh", "gelu", "silu"),
+        "batch_size": (32, 128),
+        "learning_rate_init": (1e-3, 4e-3),
+        "dropout": (0.0, 0.1, 0.5),
+        "weight_decay": (0.0, 1e-2, 1.0),
+        "label_smoothing": (0.0,),
+        "numeric_embedding": (None,),
+        "weight_average": (0.0, 0.99),
         "n_iter_no_change": (3, 8, 24),  # "auto", the default, is 5
     }
-    return [Setting(rows, base, "recommended")] + [
-        Setting(rows, {**base, key: value}, f"{key}={value}")
+    return [Setting(rows, RECOMMENDED, "recommended")] + [
+        Setting(rows, {**RECOMMENDED, key: value}, f"{key}={value}")
         for key, values in variations.items()
         for value in values
-        if value != base.get(key)
     ]
 
 

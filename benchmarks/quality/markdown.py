@@ -50,7 +50,6 @@ def pivot(
     value: str,
     *,
     columns: str,
-    statistic: Statistic = mean,
     last: tuple[str, Statistic] = ("mean", mean),
     digits: int = 4,
 ) -> str:
@@ -61,8 +60,6 @@ def pivot(
     records : list of Record
     value, columns : str
         Keys of the cells and of the columns.
-    statistic : callable
-        Computes a cell from the seeds.
     last : tuple of (str, callable)
         Name of the last row, and how it is computed from the cells above.
     digits : int
@@ -70,10 +67,7 @@ def pivot(
     """
     names, shown = distinct(records, "table"), distinct(records, columns)
     cells: list[list[float | None]] = [
-        [
-            summary(select(records, table=name, **{columns: each}), value, statistic)
-            for each in shown
-        ]
+        [summary(select(records, table=name, **{columns: each}), value) for each in shown]
         for name in names
     ]
     sums = [

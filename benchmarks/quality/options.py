@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.__main__ import _positive
 
-PARTS = ("probabilities", "thresholds", "recall", "stopping", "pipelines")
+PARTS = ("pipelines", "thresholds", "recall", "stopping")
 STUDIES = ("size", "patience", "rate", "ensemble")
 # The parts that preprocess the features have these tables, "pipelines" has all.
 PREPROCESSED_TABLES = (

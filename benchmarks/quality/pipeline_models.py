@@ -156,7 +156,7 @@ CONTENDERS = {
     CATBOOST: Contender("catboost", _catboost),
     "LightGBM": Contender("lightgbm", _lightgbm),
     "XGBoost": Contender("xgboost", _xgboost),
-    models.BOOSTING: Contender("sklearn", _boosting),
-    models.LOGISTIC: Contender("sklearn", _logistic),
+    "HistGradientBoosting": Contender("sklearn", _boosting),
+    "LogisticRegression": Contender("sklearn", _logistic),
     "RandomForest": Contender("sklearn", _forest),
 }

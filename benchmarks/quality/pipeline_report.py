@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from statistics import mean
+from statistics import geometric_mean, mean
 
 from benchmarks.quality import options
 from benchmarks.quality.markdown import Record, distinct, number, pivot, select, table
 from benchmarks.quality.pipeline_models import CATBOOST
 
-# Key, heading and digits of a column of means.
-_COLUMNS = (
-    ("log_loss", "log loss", 4),
-    ("auc", "ROC AUC", 4),
-    ("brier", "Brier", 4),
-    ("ece", "ECE", 4),
-    ("cpu_seconds", "CPU seconds", 2),
-)
+Means = dict[int, dict[str, dict[str, float]]]
+
+# Heading and digits of a value.
+_VALUES = {
+    "log_loss": ("log loss", 4),
+    "auc": ("ROC AUC", 4),
+    "brier": ("Brier", 4),
+    "ece": ("ECE", 4),
+    "cpu_seconds": ("CPU seconds", 2),
+    "cpu_ratio": (f"CPU / {CATBOOST}", 2),
+}
 
 _TEXT = """\
 Default models on raw data frames, threads: {threads}. Means over the tables of the means over the
-seeds, on test data. Log loss in nats, Brier score, expected calibration error (ECE, 15 bins with
-the same number of rows) and CPU seconds of `fit` with all preprocessing: lower is better.
-"/ {reference}" is the mean over the tables of the CPU seconds divided by those of {reference}.
-"lowest" counts the tables on which the model has the lowest log loss of all, and "below
-{reference}" those on which it has a lower one than {reference}. CatBoost has missing categories as
-a category; LightGBM, XGBoost and HistGradientBoosting have pandas' categorical columns (the last
-one the 255 most frequent categories); LogisticRegression (`max_iter=1000`) and RandomForest have
+seeds, on test data, by the number of training rows. Log loss in nats, Brier score, expected
+calibration error (ECE, 15 bins with the same number of rows) and CPU seconds of `fit` with all
+preprocessing: lower is better. "CPU / {reference}" is the geometric mean over the tables of the CPU
+seconds divided by those of {reference}. CatBoost has missing categories as a category; LightGBM,
+XGBoost and HistGradientBoosting have pandas' categorical columns (the last one the 255 most
+frequent categories); TorchMLPClassifier, LogisticRegression (`max_iter=1000`) and RandomForest have
 imputed and scaled numbers and one-hot encoded categories."""
 
 
@@ -38,9 +40,16 @@ def report(records: list[Record]) -> str:
         See `pipelines.measure`.
     """
     threads = ", ".join(map(str, distinct(records, "threads")))
-    text = _TEXT.format(threads=threads, reference=CATBOOST)
-    sections = ["## Pipelines", text]
-    for rows in distinct(records, "rows"):
+    means = size_means(records)
+    has_reference = CATBOOST in distinct(records, "contender")
+    sections = [
+        "## Pipelines",
+        _TEXT.format(threads=threads, reference=CATBOOST),
+        _by_size(means, ["log_loss", "cpu_ratio" if has_reference else "cpu_seconds"]),
+        _by_size(means, ["auc"]),
+        _by_size(means, ["brier", "ece"]),
+    ]
+    for rows in means:
         sections += _size(rows, select(records, rows=rows))
     return "\n\n".join([*sections, _notes(records)])
 
@@ -73,14 +82,51 @@ def table_means(records: list[Record], key: str) -> dict[str, dict[str, float]]:
     }
 
 
-def lowest(records: list[Record]) -> dict[str, list[str]]:
-    """Return, for each model, the tables on which its log loss is the lowest."""
-    losses = table_means(records, "log_loss")
-    best = {
-        name: min(losses, key=lambda contender: losses[contender][name])
-        for name in distinct(records, "table")
+def size_means(records: list[Record]) -> Means:
+    """Return, for each number of training rows and each model, the means over the tables.
+
+    Parameters
+    ----------
+    records : list of Record
+        See `pipelines.measure`.
+
+    Returns
+    -------
+    dict of int to dict of str to dict of str to float
+        The values of a model are ``log_loss``, ``auc``, ``brier``, ``ece``, ``cpu_seconds``, and
+        with CatBoost among the models ``cpu_ratio``: its CPU seconds divided by CatBoost's, the
+        geometric mean over the tables.
+    """
+    return {
+        rows: _means(comparable(select(records, rows=rows)))
+        for rows in sorted(distinct(records, "rows"))
     }
-    return {each: [name for name in best if best[name] == each] for each in losses}
+
+
+def _means(records: list[Record]) -> dict[str, dict[str, float]]:
+    values = {key: table_means(records, key) for key in _VALUES if key != "cpu_ratio"}
+    seconds = values["cpu_seconds"]
+    means = {
+        contender: {key: mean(each[contender].values()) for key, each in values.items()}
+        for contender in seconds
+    }
+    if CATBOOST in seconds:
+        for contender, own in seconds.items():
+            ratios = [own[name] / seconds[CATBOOST][name] for name in own]
+            means[contender]["cpu_ratio"] = geometric_mean(ratios)
+    return means
+
+
+def _by_size(means: Means, keys: list[str]) -> str:
+    """Format a table with a row for each model and a column for each value and size."""
+    columns = [(key, *_VALUES[key], rows) for key in keys for rows in means]
+    header = [f"{heading}, {rows:,}" for _, heading, _, rows in columns]
+    contenders = dict.fromkeys(name for each in means.values() for name in each)
+    lines = [
+        [name, *(number(means[n].get(name, {}).get(key), digits) for key, _, digits, n in columns)]
+        for name in contenders
+    ]
+    return table(["model", *header], lines)
 
 
 def _size(rows: int, records: list[Record]) -> list[str]:
@@ -94,12 +140,10 @@ def _size(rows: int, records: list[Record]) -> list[str]:
     }
     notes = [f"{name} has {n:,}" for name, n in smaller.items()]
     tables = f"{len(names)} tables, {len(seeds)} seed(s)"
-    won = [f"{who} on {', '.join(where)}" for who, where in lowest(own).items() if where]
     return [
         heading,
         "; ".join([tables, *notes]) + ".",
-        _means(own),
-        f"The lowest log loss: {'; '.join(won)}.",
+        *_ranks(own),
         "Log loss:",
         pivot(own, "log_loss", columns="contender"),
         "ROC AUC:",
@@ -109,26 +153,23 @@ def _size(rows: int, records: list[Record]) -> list[str]:
     ]
 
 
-def _means(records: list[Record]) -> str:
-    contenders = distinct(records, "contender")
-    values = {key: table_means(records, key) for key, _, _ in _COLUMNS}
-    won = lowest(records)
-    header = ["model", *(heading for _, heading, _ in _COLUMNS)]
-    has_reference = CATBOOST in contenders
-    header += [f"/ {CATBOOST}", "lowest", f"below {CATBOOST}"] if has_reference else ["lowest"]
-    rows = []
-    for who in contenders:
-        cells = [number(mean(values[key][who].values()), digits) for key, _, digits in _COLUMNS]
-        count = str(len(won[who]))
-        if not has_reference:
-            rows.append([who, *cells, count])
-            continue
-        seconds, losses = values["cpu_seconds"], values["log_loss"]
-        ratio = mean(seconds[who][name] / seconds[CATBOOST][name] for name in seconds[who])
-        n_below = sum(losses[who][name] < losses[CATBOOST][name] for name in losses[who])
-        below = "" if who == CATBOOST else f"{n_below} of {len(losses[who])}"
-        rows.append([who, *cells, number(ratio, 2), count, below])
-    return table(header, rows)
+def _ranks(records: list[Record]) -> list[str]:
+    """Say on which tables a model has the lowest log loss, or a lower one than CatBoost."""
+    losses = table_means(records, "log_loss")
+    won: dict[str, list[str]] = {}
+    for name in distinct(records, "table"):
+        best = min(losses, key=lambda contender: losses[contender][name])
+        won.setdefault(best, []).append(name)
+    lowest = [f"{who} on {', '.join(won[who])}" for who in losses if who in won]
+    lines = [f"The lowest log loss: {'; '.join(lowest)}."]
+    if CATBOOST in losses:
+        reference = losses.pop(CATBOOST)
+        below = [
+            f"{who} on {sum(each[name] < reference[name] for name in each)} of {len(each)} tables"
+            for who, each in losses.items()
+        ]
+        lines.append(f"A lower log loss than {CATBOOST}: {', '.join(below)}.")
+    return lines
 
 
 def _notes(records: list[Record]) -> str:

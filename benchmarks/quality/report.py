@@ -7,17 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality import pipelines, probabilities, recall, stopping, thresholds
+from benchmarks.quality import pipelines, recall, stopping, thresholds
 from benchmarks.quality.markdown import Record
 from benchmarks.quality.options import Options
 
 FILES = ("quality.md", "quality.json")
 SECTIONS: dict[str, Any] = {
-    "probabilities": probabilities,
+    "pipelines": pipelines,
     "thresholds": thresholds,
     "recall": recall,
     "stopping": stopping,
-    "pipelines": pipelines,
 }
 
 
@@ -83,8 +82,10 @@ def _head(outcome: Outcome) -> str:
         for name, value in outcome.machine.items()
     )
     quick = " `--quick`: the numbers are rough." if options.quick else ""
-    sizes = options.sizes if set(outcome.parts) == {"pipelines"} else (options.rows,)
-    rows = " or ".join(f"{size:,}" for size in sizes)
+    sizes = {*options.sizes} if "pipelines" in outcome.parts else set()
+    if set(outcome.parts) != {"pipelines"}:
+        sizes.add(options.rows)
+    rows = " or ".join(f"{size:,}" for size in sorted(sizes))
     return (
         f"{machine}. Threads: {options.threads}, training rows: {rows}, and at most "
         f"three quarters of a table. The run took {outcome.seconds / 60:.1f} minutes.{quick}"
