@@ -18,19 +18,19 @@ from skbinary.data.checked import CheckedData
 from skbinary.data.conversion import as_tensor
 from skbinary.data.dataset import Dataset
 from skbinary.data.folds import Fold, draw_hold_out
-from skbinary.data.preparation import Split, build_dataset, compressed_rows
-from skbinary.data.rows import BatchSource
+from skbinary.data.preparation import Split, build_dataset
+from skbinary.estimators.minibatch_setup import make_minibatch_setup
 from skbinary.estimators.path_fit import PathFit
 from skbinary.estimators.recipe import Recipe
 from skbinary.estimators.state import Curves, FittedState
 from skbinary.models.architecture import Architecture
 from skbinary.models.batch_of_models import ModelBatch
-from skbinary.runtime.device import full_precision, generator
+from skbinary.runtime.device import full_precision
 from skbinary.runtime.memory import is_out_of_memory
 from skbinary.runtime.threads import ThreadPool
 from skbinary.runtime.warnings import warn
 from skbinary.solvers.loop import Observer, Solver, train
-from skbinary.solvers.minibatch.dropout import Dropout, prefetched_bytes
+from skbinary.solvers.minibatch.dropout import prefetched_bytes
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
 from skbinary.solvers.minibatch.single import MiniBatch
 from skbinary.solvers.result import FitResult, StopReason, convergence_warning
@@ -269,7 +269,7 @@ def prepare_model(
         how = SingleFit(split.dataset)
         if recipe.in_batches:
             start = start.to(device=recipe.device, dtype=split.dataset.target.dtype)
-            how = _minibatch_setup(recipe, data, split.dataset, start[None], previous)
+            how = make_minibatch_setup(recipe, data, split.dataset, start[None], previous)
     criteria = _stopping_criteria(recipe, data, split)
     return ModelFit(recipe, data, criteria, how, start, split, previous, fold)
 
@@ -323,65 +323,6 @@ def _split(recipe: Recipe, data: CheckedData, fold: Fold | None) -> Split:
             f"{size}. One batch of all rows is used."
         )
     return split
-
-
-def _minibatch_setup(
-    recipe: Recipe,
-    data: CheckedData,
-    dataset: Dataset,
-    parameters: Tensor,
-    previous: FittedState | None,
-) -> MiniBatchSetup:
-    """Return the setup of a mini-batch solver."""
-    batch_size = min(recipe.batch_size, dataset.n_samples)
-    rates, dropout = recipe.architecture.dropout, None
-    if any(rates):
-        # Another seed for each call of partial_fit, so that dropout masks differ.
-        seed = recipe.draw_seed() + (0 if previous is None else previous.n_seen)
-        dropout = Dropout(rates, generator(seed, dataset.device))
-    state = previous.optimizer_state if previous is not None and recipe.is_partial else None
-    penalty = recipe.l2_penalty
-    shuffler = recipe.random_state if recipe.shuffle else None
-    shuffle_key = None
-    if shuffler is not None:
-        _, keys, position, *_ = shuffler.get_state()
-        shuffle_key = (keys.tobytes(), position)
-    return MiniBatchSetup(
-        _smoothed(dataset, recipe.label_smoothing),
-        recipe.optimizer(parameters, state),
-        recipe.schedule(math.ceil(dataset.n_samples / batch_size)),
-        batch_size=batch_size,
-        l2_penalty=replace(
-            penalty,
-            strength=dataset.penalty(penalty.strength),
-            # With tiny weights, the losses are negligible compared with the penalty.
-            max_strength=max(penalty.strength, 1 / recipe.learning_rate_init),
-        ),
-        shuffler=shuffler,
-        shuffle_key=shuffle_key,
-        dropout=dropout,
-        compressed=_compressed(recipe, data, dataset, batch_size),
-        weight_average=recipe.weight_average,
-    )
-
-
-def _smoothed(dataset: Dataset, label_smoothing: float) -> Dataset:
-    """Return the rows with targets that are moved towards one half."""
-    if not label_smoothing:
-        return dataset
-    target = dataset.target * (1 - label_smoothing) + label_smoothing / 2
-    return replace(dataset, target=target)
-
-
-def _compressed(
-    recipe: Recipe, data: CheckedData, dataset: Dataset, batch_size: int
-) -> BatchSource | None:
-    if recipe.architecture.embedding is not None:  # which reads single columns
-        return None
-    if recipe.is_partial:  # compression takes longer than it saves in a single pass
-        return None
-    width = recipe.architecture.layers[0][1]
-    return compressed_rows(data, dataset.rows, width, batch_size)
 
 
 def _stopping_criteria(recipe: Recipe, data: CheckedData, split: Split) -> StoppingCriteria:

@@ -1,0 +1,89 @@
+"""How a model is trained in mini-batches, from its recipe: rows, optimizer, schedule, dropout."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from torch import Tensor
+
+from skbinary.data.checked import CheckedData
+from skbinary.data.dataset import Dataset
+from skbinary.data.preparation import compressed_rows
+from skbinary.data.rows import BatchSource
+from skbinary.estimators.recipe import Recipe
+from skbinary.estimators.state import FittedState
+from skbinary.runtime.device import generator
+from skbinary.solvers.minibatch.dropout import Dropout
+from skbinary.solvers.minibatch.setup import MiniBatchSetup
+
+
+def make_minibatch_setup(
+    recipe: Recipe,
+    data: CheckedData,
+    dataset: Dataset,
+    parameters: Tensor,
+    previous: FittedState | None,
+) -> MiniBatchSetup:
+    """Return how a model is trained in mini-batches.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    data : CheckedData
+    dataset : Dataset
+        The training set, built from the data.
+    parameters : Tensor of shape (1, n_parameters)
+        The parameters to start from, which the optimizer changes in place.
+    previous : FittedState or None
+        The model to continue from.
+    """
+    batch_size = min(recipe.batch_size, dataset.n_samples)
+    rates, dropout = recipe.architecture.dropout, None
+    if any(rates):
+        # Another seed for each call of partial_fit, so that dropout masks differ.
+        seed = recipe.draw_seed() + (0 if previous is None else previous.n_seen)
+        dropout = Dropout(rates, generator(seed, dataset.device))
+    state = previous.optimizer_state if previous is not None and recipe.is_partial else None
+    penalty = recipe.l2_penalty
+    shuffler = recipe.random_state if recipe.shuffle else None
+    shuffle_key = None
+    if shuffler is not None:
+        _, keys, position, *_ = shuffler.get_state()
+        shuffle_key = (keys.tobytes(), position)
+    return MiniBatchSetup(
+        _smoothed(dataset, recipe.label_smoothing),
+        recipe.optimizer(parameters, state),
+        recipe.schedule(math.ceil(dataset.n_samples / batch_size)),
+        batch_size=batch_size,
+        l2_penalty=replace(
+            penalty,
+            strength=dataset.penalty(penalty.strength),
+            # With tiny weights, the losses are negligible compared with the penalty.
+            max_strength=max(penalty.strength, 1 / recipe.learning_rate_init),
+        ),
+        shuffler=shuffler,
+        shuffle_key=shuffle_key,
+        dropout=dropout,
+        compressed=_compressed(recipe, data, dataset, batch_size),
+        weight_average=recipe.weight_average,
+    )
+
+
+def _smoothed(dataset: Dataset, label_smoothing: float) -> Dataset:
+    """Return the rows with targets that are moved towards one half."""
+    if not label_smoothing:
+        return dataset
+    target = dataset.target * (1 - label_smoothing) + label_smoothing / 2
+    return replace(dataset, target=target)
+
+
+def _compressed(
+    recipe: Recipe, data: CheckedData, dataset: Dataset, batch_size: int
+) -> BatchSource | None:
+    if recipe.architecture.embedding is not None:  # which reads single columns
+        return None
+    if recipe.is_partial:  # compression takes longer than it saves in a single pass
+        return None
+    width = recipe.architecture.layers[0][1]
+    return compressed_rows(data, dataset.rows, width, batch_size)
