@@ -54,7 +54,7 @@ def draw(records: list[Record], path: Path) -> None:
     unit = f"CPU time, {CATBOOST} = 1" if time == "cpu_ratio" else "CPU seconds"
     axes[-1, 0].set_xlabel("mean log loss (nats), lower is better")
     axes[-1, 1].set_xlabel(f"{unit}, lower is better")
-    figure.savefig(path, dpi=200)
+    figure.savefig(path, dpi=150)
     plt.close(figure)
 
 
