@@ -99,6 +99,13 @@ def test_start_page_shows_the_four_scripts():
     ]
 
 
+def test_page_on_ensembles_shows_the_settings_of_the_pipeline():
+    text = (DOCS / "guide" / "ensembles.md").read_text(encoding="utf-8")
+    [shown] = re.findall(r"TorchMLPClassifier\(\n +\(256, 256\),\n.*?\n    \)", text, re.DOTALL)
+    network = eval(shown, {"TorchMLPClassifier": skbinary.TorchMLPClassifier})
+    assert network.get_params() == skbinary.make_tabular_pipeline()[-1].get_params()
+
+
 def test_every_page_is_in_a_table_of_contents():
     sources = [path for path in DOCS.rglob("*.md") if "_build" not in path.parts]
     named = set()
