@@ -127,7 +127,7 @@ def state(estimator):
 
 
 KINDS = {
-    "network": NETWORK,
+    "network": clone(NETWORK).set_params(early_stopping=False),
     "logistic": TorchLogisticClassifier(),
     "network on all rows": TorchMLPClassifier((4,), solver="lbfgs", max_iter=8, random_state=0),
     "ensemble": clone(NETWORK).set_params(n_members=4),

@@ -222,7 +222,7 @@ def test_halving_grid_search_drops_the_strong_penalties(model, cancer):
 def test_halving_grid_search_over_epochs_grows_max_iter(model, cancer):
     name, values = penalties(model)
     search = HalvingGridSearchCV(
-        clone(model).set_params(solver="adam", n_iter_no_change=100),
+        clone(model).set_params(solver="adam", early_stopping=False, n_iter_no_change=100),
         {name: values},
         cv=FOLDS,
         resource="max_iter",

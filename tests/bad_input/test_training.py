@@ -66,7 +66,7 @@ def test_unconverged_full_batch_fit_warns_with_gradient_and_tolerance(kind):
 
 @both
 def test_unconverged_mini_batch_fit_warns_with_losses_and_tolerance(kind):
-    model = unfitted(kind, solver="adam", max_iter=20, tol=0)
+    model = unfitted(kind, solver="adam", max_iter=20, tol=0, early_stopping=False)
     with pytest.warns(ConvergenceWarning) as caught:
         model.fit(X, Y)
     before, last = model.history_["objective"][-2:]
@@ -79,7 +79,7 @@ def test_unconverged_mini_batch_fit_warns_with_losses_and_tolerance(kind):
 
 @both
 def test_unconverged_fit_of_one_epoch_warns_with_its_loss(kind):
-    model = unfitted(kind, solver="adam", max_iter=1)
+    model = unfitted(kind, solver="adam", max_iter=1, early_stopping=False)
     with pytest.warns(ConvergenceWarning) as caught:
         model.fit(X, Y)
 

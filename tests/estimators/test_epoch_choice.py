@@ -163,3 +163,15 @@ def test_a_fold_that_diverges_is_an_error_and_leaves_the_estimator_as_it_was(tab
     with pytest.raises(ValueError, match="must stay"):
         model.fit(X, y)
     np.testing.assert_array_equal(model.predict_proba(X), before)
+
+
+def test_interrupt_while_folds_are_trained_leaves_the_estimator_as_it_was(table, monkeypatch):
+    def interrupt(models):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("skbinary.estimators.fitting.train_epoch_models", interrupt)
+    model = TorchMLPClassifier(random_state=0)
+    before = dict(vars(model))
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*table[:2])
+    assert vars(model) == before

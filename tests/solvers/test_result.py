@@ -19,7 +19,8 @@ def test_stop_reason_is_its_string_and_has_a_sentence(reason):
 def test_stop_reasons_have_the_documented_names():
     assert [*StopReason] == [
         *("converged", "rounding", "training_loss", "validation_loss", "validation_score"),
-        *("objective", "line_search", "max_iter", "max_fun", "callback", "interrupted"),
+        *("objective", "line_search", "cross_validation", "max_iter", "max_fun", "callback"),
+        "interrupted",
     ]
 
 
