@@ -41,9 +41,9 @@ _PLURALS = {"number": "numbers", "date": "dates", "category": "strings"}
 # output, but a network needs a third more. Above, the network loses more than that.
 _MAX_DENSITY = 0.05
 
-# Measured on the tables of docs/quality.md: more than 2 bins lower the ROC AUC with 500 rows,
-# more than 8 raise the log loss with 5,000 rows, and 32 lower it with 20,000 rows.
-_SAMPLES_PER_BIN, _MIN_BINS, _MAX_BINS = 625, 2, 32
+# Measured on the tables of docs/quality.md: more than 8 bins raise the mean log loss with 5,000
+# rows, 32 lower it with 20,000, and fewer than 8 gain nothing with 500.
+_SAMPLES_PER_BIN, _MIN_BINS, _MAX_BINS = 625, 8, 32
 
 
 class TabularEncoder(TransformerMixin, BaseEstimator):
@@ -75,7 +75,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         each column. Columns of strings or of a categorical dtype always are. With "from_dtype",
         they are the only ones.
     n_bins : int or "auto", default="auto"
-        Number of bins of ``PiecewiseLinearEncoder``. "auto" is one for every 625 rows, at least 2
+        Number of bins of ``PiecewiseLinearEncoder``. "auto" is one for every 625 rows, at least 8
         and at most 32: networks learn finer steps from more rows.
     max_categories : int, default=16
         Largest number of categories of a column that is one-hot encoded.

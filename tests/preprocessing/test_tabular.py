@@ -508,7 +508,7 @@ def test_tabular_in_a_searched_pipeline_is_fitted_in_batches(frame, y):
     )
 
 
-@pytest.mark.parametrize(("n_samples", "n_bins"), [(100, 2), (5000, 8), (10_000, 16), (30_000, 32)])
+@pytest.mark.parametrize(("n_samples", "n_bins"), [(100, 8), (5000, 8), (10_000, 16), (30_000, 32)])
 def test_encoder_number_of_bins_grows_with_the_rows(n_samples, n_bins):
     X = np.random.default_rng(0).normal(size=(n_samples, 1))
     edges = TabularEncoder().fit(X).numeric_encoder_.bin_edges_[0]
