@@ -1,4 +1,4 @@
-"""A pipeline for tables as they are: an encoder, and an ensemble with recommended settings."""
+"""A pipeline for raw tables: an encoder, and an ensemble with recommended settings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RECOMMENDED: dict[str, Any] = {
 def make_tabular_pipeline(
     classifier: Any = None, *, random_state: Any = None, **settings: Any
 ) -> Pipeline:
-    """Make a pipeline that fits a data frame as it is, with gaps, categories and dates.
+    """Make a pipeline for raw data frames, with missing values, categories and dates.
 
     A ``Pipeline`` of a ``TabularEncoder`` and an ensemble of networks, with the settings that have
     the lowest log loss over many tables. Both steps keep their names as parameters: a search sets

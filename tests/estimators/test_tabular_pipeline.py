@@ -1,4 +1,4 @@
-"""The pipeline for tables as they are."""
+"""The pipeline for raw tables."""
 
 import pickle
 
