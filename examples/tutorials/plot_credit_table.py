@@ -3,8 +3,8 @@ Tutorial: from a data frame to decisions
 ========================================
 
 A credit table with missing values, categories, dates and booleans. ``make_tabular_pipeline`` fits
-it without preparation, and tunes the threshold to the costs of wrong decisions. A report and plots on test
-data show how good the probabilities and the decisions are.
+it without preparation, and tunes the threshold to the costs of wrong decisions. A report and plots
+on test data show how good the probabilities and the decisions are.
 """
 
 # %%
