@@ -17,7 +17,7 @@ from skbinary.data.duplicates import merge_duplicates
 from skbinary.data.folds import Fold
 from skbinary.data.labels import encode
 from skbinary.data.rows import DenseRows, Rows
-from skbinary.data.weights import compute_class_weights, scale_weights
+from skbinary.data.weights import compute_class_weights, scale_weights, weigh_rows
 
 
 @dataclass(frozen=True)
@@ -158,8 +158,8 @@ def _to_dataset(
 ) -> Dataset:
     """Add targets and weights to rows on a device."""
     target = encode(table.y, classes)
-    factors = () if table.sample_weight is None else (table.sample_weight,)
-    weight, exponent = scale_weights(class_weights[target.astype(np.intp)], *factors)
+    given = table.sample_weight
+    weight, exponent = weigh_rows(class_weights, target, given)
     smallest = torch.finfo(rows.dtype).tiny
 
     def to_device(weights: NDArray[np.float64]) -> torch.Tensor | None:
@@ -173,7 +173,7 @@ def _to_dataset(
         rows,
         torch.as_tensor(target).to(device=device, dtype=rows.dtype),
         to_device(weight),
-        score_weight=to_device(scale_weights(*factors)[0]) if factors else None,
+        score_weight=None if given is None else to_device(scale_weights(given)[0]),
         weight_exponent=exponent,
     )
 

@@ -144,6 +144,29 @@ def compute_class_weights(
     return weights
 
 
+def weigh_rows(
+    class_weights: NDArray[np.float64],
+    target: NDArray[np.floating],
+    sample_weight: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.float64], int]:
+    """Multiply the weight of each row by that of its class, and scale as ``scale_weights`` does.
+
+    Parameters
+    ----------
+    class_weights : ndarray of shape (2,)
+    target : ndarray of shape (n_samples,)
+        1 for the second class, else 0.
+    sample_weight : ndarray of shape (n_samples,) or None
+
+    Returns
+    -------
+    weights : ndarray of shape (n_samples,)
+    exponent : int
+    """
+    factors = () if sample_weight is None else (sample_weight,)
+    return scale_weights(class_weights[target.astype(np.intp)], *factors)
+
+
 def _check_class_weight(class_weight: dict[Any, Any], classes: NDArray[np.generic]) -> None:
     invalid = [
         weight

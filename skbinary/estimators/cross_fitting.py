@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skbinary.data.checked import CheckedData, Table, with_cache
 from skbinary.data.folds import Fold, SplittableRows
 from skbinary.data.labels import encode
-from skbinary.data.weights import compute_class_weights, rescale_extreme_weights, scale_weights
+from skbinary.data.weights import compute_class_weights, rescale_extreme_weights, weigh_rows
 from skbinary.estimators.batching import train_models
 from skbinary.estimators.calibration import fit_temperature
 from skbinary.estimators.model_fit import ModelFit, prepare_model
@@ -246,8 +246,7 @@ class Ensemble:
             self.recipe.class_weight, classes, train.y, train.sample_weight
         )
         target = encode(table.y, classes)
-        factors = () if table.sample_weight is None else (table.sample_weight,)
-        weight, _ = scale_weights(class_weights[target.astype(np.intp)], *factors)
+        weight, _ = weigh_rows(class_weights, target, table.sample_weight)
         return fit_temperature(logits, target, weight)
 
     def _out_of_fold_loss(self, logits: NDArray[np.floating]) -> float:

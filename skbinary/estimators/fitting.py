@@ -63,7 +63,7 @@ class Fit:
                 f"{n_models}. Set warm_start=False to start anew."
             )
         recipe = replace(self.recipe, n_models=n_models)
-        if n_models == 1 and self.previous is None:
+        if self.previous is None:
             recipe = self._with_chosen_epochs(recipe)
         self.observers.begin(n_models, recipe.max_iter)
         train = self._train_members if n_models > 1 else self._train_single

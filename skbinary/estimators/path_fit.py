@@ -17,7 +17,7 @@ from skbinary.data.dataset import Dataset, scale_penalty
 from skbinary.data.folds import Fold
 from skbinary.data.labels import encode, find_classes
 from skbinary.data.preparation import unweighted_dataset
-from skbinary.data.weights import check_weight, compute_class_weights, scale_weights
+from skbinary.data.weights import check_weight, compute_class_weights, weigh_rows
 from skbinary.estimators.recipe import Recipe
 from skbinary.runtime.device import full_precision
 from skbinary.solvers.full_batch.small_objective import SMALL
@@ -98,9 +98,8 @@ def _row_weights(
         find_classes(recipe.estimator_name, labels)  # raises an error that names the class
     per_class = compute_class_weights(recipe.class_weight, classes, labels, sample_weight)
     used = chosen if fold is None else fold.train
-    weight = per_class[encode(table.y[used], classes).astype(np.intp)]
-    factors = [weight] if table.sample_weight is None else [weight, table.sample_weight[used]]
-    weight, exponent = scale_weights(*factors)
+    used_weight = None if table.sample_weight is None else table.sample_weight[used]
+    weight, exponent = weigh_rows(per_class, encode(table.y[used], classes), used_weight)
     # A row that is in the training set twice counts twice.
     row_weight = np.bincount(used, weight, len(table.y))
     return as_tensor(row_weight).to(dataset.target), float(weight.sum()), exponent

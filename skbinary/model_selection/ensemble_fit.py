@@ -19,7 +19,7 @@ from skbinary.data.weights import (
     check_weight,
     compute_class_weights,
     rescale_extreme_weights,
-    scale_weights,
+    weigh_rows,
 )
 from skbinary.estimators.calibration import fit_temperature
 from skbinary.model_selection.candidates import as_pipeline_candidate
@@ -99,8 +99,7 @@ class EnsembleFit:
         own = [getattr(_last_step(c.estimators[0]), "class_weight", None) for c in self.candidates]
         shared = own[0] if all(type(w) is type(own[0]) and w == own[0] for w in own) else None
         factors = compute_class_weights(shared, self.classes, self.y, self.sample_weight)
-        given = [] if self.sample_weight is None else [self.sample_weight]
-        weight, _ = scale_weights(factors[self.target.astype(np.intp)], *given)
+        weight, _ = weigh_rows(factors, self.target, self.sample_weight)
         return weight * self.is_scored
 
     @cached_property
