@@ -135,7 +135,7 @@ KINDS = {
         (4,), solver="lbfgs", max_iter=8, n_members=2, random_state=0
     ),
     "average and embedding": clone(NETWORK).set_params(
-        weight_average=0.9, numeric_embedding="periodic"
+        early_stopping=False, weight_average=0.9, numeric_embedding="periodic"
     ),
     "objective": clone(NETWORK).set_params(threshold="f1"),
     "objective of an ensemble": clone(NETWORK).set_params(n_members=3, threshold={"recall": 0.9}),
