@@ -30,6 +30,15 @@ BLOCK = re.compile(
     flags=re.DOTALL | re.MULTILINE,
 )
 PRINTED = re.compile(r"\s*^```text\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
+# Libraries that a page uses and the tests do not need.
+OPTIONAL = {
+    "explaining": ("shap", "captum"),
+    "imbalanced": ("imblearn",),
+    "mlflow": ("mlflow",),
+    "onnx": ("skl2onnx", "onnxruntime"),
+    "optuna": ("optuna",),
+    "persistence": ("skops", "safetensors"),
+}
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d*)?")
 
 
@@ -73,7 +82,8 @@ def assert_says_the_same(printed, expected):
 @pytest.mark.usefixtures("_as_a_reader")
 @pytest.mark.parametrize("page", pages_with_code(), ids=lambda page: page.stem)
 def test_page_code_prints_what_the_page_says(page):
-    pytest.importorskip("matplotlib", reason="some pages draw")
+    for library in ("matplotlib", *OPTIONAL.get(page.stem, ())):
+        pytest.importorskip(library, reason=f"the page uses {library}")
     names = {"__name__": "__main__"}
     for block, expected in blocks_of(page):
         printed = io.StringIO()
