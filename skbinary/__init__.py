@@ -7,6 +7,7 @@ in any release.
 from skbinary.estimators.logistic import TorchLogisticClassifier
 from skbinary.estimators.mlp import TorchMLPClassifier
 from skbinary.estimators.tabular_pipeline import make_tabular_pipeline
+from skbinary.export.skops import SKOPS_TRUSTED_TYPES
 from skbinary.model_selection.search import (
     VectorizedGridSearchCV,
     VectorizedRandomizedSearchCV,
@@ -21,6 +22,7 @@ from skbinary.solvers.result import StopReason
 from skbinary.version import __version__ as __version__
 
 __all__ = [
+    "SKOPS_TRUSTED_TYPES",
     "LossCurveDisplay",
     "PiecewiseLinearEncoder",
     "SearchDisplay",
@@ -37,4 +39,5 @@ __all__ = [
 
 # Pickles name public paths, which survive a new layout.
 for _name in __all__:
-    globals()[_name].__module__ = "skbinary"
+    if callable(globals()[_name]):
+        globals()[_name].__module__ = "skbinary"

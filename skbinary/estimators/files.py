@@ -10,6 +10,7 @@ from typing import Any
 
 from sklearn.exceptions import InconsistentVersionWarning
 
+from skbinary.data.plain import from_plain, to_plain
 from skbinary.estimators.state import FittedState
 from skbinary.version import __version__
 
@@ -18,13 +19,13 @@ _FIELDS = {field.name: field for field in fields(FittedState)}
 
 
 class VersionWarning(InconsistentVersionWarning):
-    """An estimator was pickled by another version of skbinary."""
+    """An estimator was saved by another version of skbinary."""
 
     def __str__(self) -> str:
         return (
-            f"The {self.estimator_name} was pickled by skbinary {self.original_sklearn_version} "
-            f"and is unpickled by skbinary {self.current_sklearn_version}, so its predictions may "
-            "differ. Fit it again, or load it with the version that pickled it."
+            f"The {self.estimator_name} was saved by skbinary {self.original_sklearn_version} and "
+            f"is loaded by skbinary {self.current_sklearn_version}, so its predictions may differ. "
+            "Fit it again, or load it with the version that saved it."
         )
 
 
@@ -33,7 +34,7 @@ def to_pickle(attributes: dict[str, Any]) -> dict[str, Any]:
 
     The fitted state becomes a dict, so that a pickle names public classes only.
     """
-    attributes = {**attributes, _VERSION_KEY: __version__}
+    attributes = {**to_plain(attributes), _VERSION_KEY: __version__}
     state = attributes.get("_state")
     if isinstance(state, FittedState):
         attributes["_state"] = state.as_dict()
@@ -61,9 +62,10 @@ def from_pickle(kind: type, attributes: dict[str, Any]) -> dict[str, Any]:
     Warns
     -----
     InconsistentVersionWarning
-        If another version of this package pickled the estimator.
+        If another version of this package saved the estimator.
     """
-    attributes = dict(attributes)
+    state = attributes.get("_state")
+    attributes = from_plain({k: each for k, each in attributes.items() if k != "_state"})
     version = attributes.pop(_VERSION_KEY, "of an unknown version")
     if version != __version__:
         warnings.warn(
@@ -74,7 +76,6 @@ def from_pickle(kind: type, attributes: dict[str, Any]) -> dict[str, Any]:
             ),
             stacklevel=3,
         )
-    state = attributes.get("_state")
     if isinstance(state, dict):
         attributes["_state"] = _fitted_state(kind.__name__, state, version)
     return attributes | {k: v for k, v in _defaults(kind).items() if k not in attributes}
@@ -95,7 +96,7 @@ def _fitted_state(estimator_name: str, values: dict[str, Any], version: str) -> 
     ]
     if missing:
         raise ValueError(
-            f"A pickle of {estimator_name} must have {', '.join(map(repr, missing))}, got one by "
+            f"A saved {estimator_name} must have {', '.join(map(repr, missing))}, got one by "
             f"skbinary {version} without. Load it with that version, or fit the model again."
         )
     return FittedState(**{name: value for name, value in values.items() if name in _FIELDS})
