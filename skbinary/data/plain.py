@@ -1,7 +1,8 @@
-"""Plain data for files: dicts whose keys are no strings, and distributions, as lists.
+"""Dicts, sparse matrices and distributions as plain data for files.
 
 Formats that run no code when they are loaded write dicts as JSON objects, whose keys are strings.
-They refuse the distributions of scipy.stats, whose state contains Python code.
+They refuse sparse matrices, whose indices scipy does not check when it multiplies, and the
+distributions of scipy.stats, whose state contains Python code.
 """
 
 from __future__ import annotations
@@ -9,23 +10,29 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import scipy.stats
 from scipy.stats.distributions import rv_frozen
 
 _ITEMS = "__items__"
 _DISTRIBUTION = "__distribution__"
-_MARKS = {_ITEMS, _DISTRIBUTION}
+_SPARSE = "__sparse__"
+_MARKS = {_ITEMS, _DISTRIBUTION, _SPARSE}
+
+_SPARSE_TYPES = {
+    each.__name__: each for each in (sp.csr_matrix, sp.csr_array, sp.csc_matrix, sp.csc_array)
+}
 
 
 def to_plain(value: Any) -> Any:
-    """Replace dicts whose keys are not all strings, and frozen distributions of scipy.stats.
+    """Replace dicts whose keys are not all strings, sparse matrices, and frozen distributions.
 
     A distribution gets a new random state, which searches do not use: they pass their own.
 
     Parameters
     ----------
     value : object
-        Dicts, lists, tuples and arrays of objects are searched. All other values stay.
+        Dicts, lists, tuples and arrays of objects are searched.
 
     Returns
     -------
@@ -36,6 +43,9 @@ def to_plain(value: Any) -> Any:
         if all(type(key) is str for key in value) and not _MARKS & value.keys():
             return {key: to_plain(each) for key, each in value.items()}
         return {_ITEMS: [(to_plain(key), to_plain(each)) for key, each in value.items()]}
+    if type(value) in _SPARSE_TYPES.values():
+        arrays = {name: getattr(value, name) for name in ("data", "indices", "indptr")}
+        return {_SPARSE: type(value).__name__, "shape": value.shape, **arrays}
     if _has_name(value):
         return {_DISTRIBUTION: (value.dist.name, to_plain(value.args), to_plain(value.kwds))}
     return _map_container(to_plain, value)
@@ -58,6 +68,8 @@ def from_plain(value: Any) -> Any:
         if value.keys() == {_DISTRIBUTION}:
             name, arguments, settings = value[_DISTRIBUTION]
             return _find_distribution(name)(*from_plain(arguments), **from_plain(settings))
+        if _SPARSE in value:
+            return _make_sparse(value)
         return {key: from_plain(each) for key, each in value.items()}
     return _map_container(from_plain, value)
 
@@ -79,6 +91,19 @@ def _has_name(value: Any) -> bool:
     if not isinstance(value, rv_frozen):
         return False
     return type(getattr(scipy.stats, str(value.dist.name), None)) is type(value.dist)
+
+
+def _make_sparse(parts: dict[str, Any]) -> Any:
+    name = parts[_SPARSE]
+    if name not in _SPARSE_TYPES:
+        raise ValueError(
+            f"A sparse matrix in a file must be one of {', '.join(_SPARSE_TYPES)}, got {name!r}. "
+            "Save the model again."
+        )
+    arrays = (parts["data"], parts["indices"], parts["indptr"])
+    matrix = _SPARSE_TYPES[name](arrays, shape=tuple(parts["shape"]))
+    matrix.check_format(full_check=True)
+    return matrix
 
 
 def _find_distribution(name: Any) -> Any:

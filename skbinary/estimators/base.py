@@ -588,6 +588,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(files.from_pickle(type(self), state))
+        files.restore_request(self)
 
     @classmethod
     @functools.cache

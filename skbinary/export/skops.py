@@ -9,7 +9,6 @@ import torch
 from sklearn import metrics, model_selection
 from sklearn.metrics._scorer import _PassthroughScorer, _Scorer
 from sklearn.model_selection._split import _CVIterableWrapper
-from sklearn.utils._metadata_requests import MetadataRequest, MethodMetadataRequest
 
 # Our estimators, under the names that files have.
 _ESTIMATORS = (
@@ -23,12 +22,11 @@ _ESTIMATORS = (
 )
 # What their parameters and attributes may hold. None of these types runs code that a file brings:
 # they consist of the plain data that is in the file, and of functions that are in this list. Do not
-# add distributions of scipy.stats, which execute a string of their state when they are loaded.
+# add distributions of scipy.stats, which execute a string of their state when they are loaded, nor
+# sparse matrices, whose indices may point outside their arrays.
 _OF_LIBRARIES: tuple[type | FunctionType, ...] = (
     np.dtype,  # of SimpleImputer and OneHotEncoder
     torch.device,
-    MetadataRequest,
-    MethodMetadataRequest,
     _PassthroughScorer,
     _Scorer,
     _CVIterableWrapper,

@@ -11,7 +11,16 @@ from contextvars import ContextVar
 from typing import NamedTuple
 
 # Frames of these packages lie between the user's line and the call of ``warn``.
-_INTERNAL = {"skbinary", "sklearn", "joblib", "concurrent", "threading", "contextlib", "functools"}
+_INTERNAL = {
+    "skbinary",
+    "sklearn",
+    "joblib",
+    "skops",
+    "concurrent",
+    "threading",
+    "contextlib",
+    "functools",
+}
 
 
 class Collected(NamedTuple):
@@ -29,13 +38,13 @@ class Collected(NamedTuple):
 _collected: ContextVar[list[Collected] | None] = ContextVar("collected", default=None)
 
 
-def warn(message: str, category: type[Warning] = UserWarning) -> None:
+def warn(message: str | Warning, category: type[Warning] = UserWarning) -> None:
     """Show a warning at the user's line, or store it where warnings are collected."""
     collected = _collected.get()
     if collected is None:
         warnings.warn(message, category, stacklevel=_level_of_user())
     else:
-        collected.append(Collected(message, category))
+        collected.append(Collected(str(message), category))
 
 
 @contextmanager

@@ -217,4 +217,4 @@ def test_pickling_leaves_the_estimator_unchanged():
 
 
 def test_copy_has_no_attribute_for_the_version():
-    assert files._VERSION_KEY not in vars(copy.deepcopy(fitted("logistic")))
+    assert files.VERSION_KEY not in vars(copy.deepcopy(fitted("logistic")))
