@@ -61,7 +61,21 @@ def check_fitted(state: FittedState, n_features: Any, feature_names: Any) -> Non
 
 def _check(is_valid: bool, what: str, rule: str, value: Any) -> None:
     if not is_valid:
-        raise DamagedFileError(f"{what} must be {rule}, got {reprlib.repr(value)}")
+        raise DamagedFileError(f"{what} must be {rule}, got {_describe(value)}")
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, np.ndarray) and value.ndim > 1:
+        return f"{value.dtype} of shape {value.shape}"
+    if isinstance(value, tuple) and any(isinstance(each, np.ndarray) for each in value):
+        return ", ".join(map(_describe, value))
+    return reprlib.repr(value.tolist() if isinstance(value, np.ndarray) else value)
+
+
+def _check_finite(values: Any, what: str) -> None:
+    is_finite = np.isfinite(values)
+    if not is_finite.all():
+        _check(False, what, "finite numbers", float(values[~is_finite][0]))
 
 
 def _check_layers(state: FittedState) -> None:
@@ -71,7 +85,7 @@ def _check_layers(state: FittedState) -> None:
     shapes = [each.shape for each in state.weights]
     for i, (name, array) in enumerate(_layers(state)):
         values = array.data if sp.issparse(array) else array
-        _check(bool(np.isfinite(values).all()), name, "finite numbers", values)
+        _check_finite(values, name)
         _check(array.dtype == dtype, name, f"of type {dtype}, like coefs.0", array.dtype)
         _check(i > 0 or min(array.shape) > 0, name, "an array with values", array.shape)
     widths = [*(shape[-2] for shape in shapes[1:]), 1]
@@ -117,9 +131,9 @@ def _check_embedding(state: FittedState, n_features: Any) -> None:
         array = arrays[name]
         shape = expected if name == "maps" else expected[:-1]
         fits = _is_array(array, "f", len(shape)) and (array.shape, array.dtype) == (shape, dtype)
-        rule = f"finite numbers of type {dtype} and of shape {shape}"
-        _check(fits and min(shape) > 0, f"embedding.{name}", rule, np.shape(array))
-        _check(bool(np.isfinite(array).all()), f"embedding.{name}", rule, array)
+        rule = f"{dtype} of shape {shape}"
+        _check(fits and min(shape) > 0, f"embedding.{name}", rule, array)
+        _check_finite(array, f"embedding.{name}")
 
 
 def _check_optimizer(state: dict[str, Any], n_parameters: int) -> None:
@@ -133,9 +147,10 @@ def _check_optimizer(state: dict[str, Any], n_parameters: int) -> None:
             _check(_is_count(value), f"optimizer_state.{name}", "a number of steps or rows", value)
             continue
         fits = isinstance(value, np.ndarray) and value.dtype.kind == "f"
-        fits = fits and value.size == n_parameters and bool(np.isfinite(value).all())
-        rule = f"finite numbers, one for each of the {n_parameters} parameters"
-        _check(fits, f"optimizer_state.{name}", rule, np.shape(value))
+        fits = fits and value.size == n_parameters
+        rule = f"numbers, one for each of the {n_parameters} weights and biases"
+        _check(fits, f"optimizer_state.{name}", rule, value)
+        _check_finite(value, f"optimizer_state.{name}")
 
 
 def _is_array(value: Any, kinds: str, n_dims: int | None = None) -> bool:

@@ -164,8 +164,8 @@ def _header(model: Any, tensors: Tensors) -> dict[str, Any]:
         except TypeError:
             raise ValueError(
                 f"{name} must be a value that JSON can hold to save a {type(model).__name__} with "
-                f"safetensors, got {getattr(model, name)!r}. Set another one with set_params, such as "
-                f"{_replacement(model, name)}, or save the model with skops."
+                f"safetensors, got {getattr(model, name)!r}. Set another one with set_params, "
+                f"such as {_replacement(model, name)}, or save the model with skops."
             ) from None
     return {
         "format_version": _FORMAT,
@@ -300,8 +300,11 @@ def _build(header: dict[str, Any], tensors: Tensors) -> BinaryClassifier:
     model = kind.__new__(kind)
     try:
         model.__setstate__({**parameters, **features, "_state": fitted, VERSION_KEY: saved_by})
-        model._validate_params()
     except (TypeError, ValueError, KeyError) as error:
+        raise DamagedFileError(f"The entries must be valid, got an error ({error})") from None
+    try:
+        model._validate_params()
+    except (TypeError, ValueError) as error:
         raise DamagedFileError(f"The parameters must be valid, got an error ({error})") from None
     check_fitted(model._state, model.n_features_in_, getattr(model, "feature_names_in_", None))
     return model

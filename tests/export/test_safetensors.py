@@ -243,7 +243,7 @@ def test_invalid_parameter_is_refused_before_writing(path):
 def test_weights_that_are_not_finite_are_refused_before_writing(path):
     model = logistic().fit(X, Y)
     model.intercept_ = np.array([np.nan])
-    message = "intercepts.0 must be finite numbers, got array([nan]). Fit the model again."
+    message = "intercepts.0 must be finite numbers, got nan. Fit the model again."
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         save_file(model, path)
     assert not path.exists()
