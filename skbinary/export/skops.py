@@ -7,8 +7,6 @@ from types import FunctionType
 import numpy as np
 import torch
 from sklearn import metrics, model_selection
-from sklearn.metrics._scorer import _PassthroughScorer, _Scorer
-from sklearn.model_selection._split import _CVIterableWrapper
 
 # Our estimators, under the names that files have.
 _ESTIMATORS = (
@@ -27,9 +25,6 @@ _ESTIMATORS = (
 _OF_LIBRARIES: tuple[type | FunctionType, ...] = (
     np.dtype,  # of SimpleImputer and OneHotEncoder
     torch.device,
-    _PassthroughScorer,
-    _Scorer,
-    _CVIterableWrapper,
     model_selection.GroupKFold,
     model_selection.KFold,
     model_selection.RepeatedStratifiedKFold,
@@ -52,8 +47,17 @@ _OF_LIBRARIES: tuple[type | FunctionType, ...] = (
     metrics.recall_score,
     metrics.roc_auc_score,
 )
+# Private classes of scikit-learn in searches: the scorer, and splits that were passed as a list.
+_PRIVATE = (
+    "sklearn.metrics._scorer._PassthroughScorer",
+    "sklearn.metrics._scorer._Scorer",
+    "sklearn.model_selection._split._CVIterableWrapper",
+    "sklearn.utils._metadata_requests.MetadataRequest",
+    "sklearn.utils._metadata_requests.MethodMetadataRequest",
+)
 
 SKOPS_TRUSTED_TYPES: tuple[str, ...] = (
     *_ESTIMATORS,
     *(f"{each.__module__}.{each.__name__}" for each in _OF_LIBRARIES),
+    *_PRIVATE,
 )

@@ -293,26 +293,23 @@ def test_sparse_coefficients_that_do_not_fit_are_refused(name, value, saved, pat
         load_file(path)
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"", "Error while deserializing header: header too small"),
-        (b"hello, this is some text", "Error while deserializing header: header too large"),
-    ],
-)
-def test_other_file_is_refused(content, reason, path):
-    path.write_bytes(content)
-    assert_refused(
-        path, f"The file must be a complete one of safetensors, got one with an error ({reason})"
-    )
-
-
-@pytest.mark.parametrize("fraction", [0.01, 0.5, 0.999])
+@pytest.mark.parametrize("fraction", [0.0, 0.01, 0.5, 0.999])
 def test_truncated_file_is_refused(fraction, saved, path):
     data = saved["network"]
     path.write_bytes(data[: int(fraction * len(data))])
-    message = "The file must be a complete one of safetensors, got one with an error (Error while "
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+    assert_no_safetensors_file(path)
+
+
+@pytest.mark.parametrize("content", [b"hello, this is some text", b"\x80\x04N.", b"PK\x03\x04"])
+def test_other_file_is_refused(content, path):
+    path.write_bytes(content * 10)
+    assert_no_safetensors_file(path)
+
+
+def assert_no_safetensors_file(path):
+    begin = "The file must be a complete one of safetensors, got one with an error (Error while "
+    end = f") in {str(path)!r}. Save the model again, or load another file."
+    with pytest.raises(ValueError, match=f"^{re.escape(begin)}.*{re.escape(end)}$"):
         load_file(path)
 
 

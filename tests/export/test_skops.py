@@ -80,8 +80,7 @@ def test_skops_file_of_sparse_coefficients_gives_the_same_model():
 def test_sparse_coefficients_with_indices_outside_are_refused():
     model = sparse_logistic()
     model.coef_.indices[0] = 10**6
-    message = "indices must be < "
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=r"(indices|index values) must be < 5"):
         skops.loads(skops.dumps(model), trusted=SKOPS_TRUSTED_TYPES)
 
 
