@@ -1,7 +1,7 @@
 """Binary classifiers trained by PyTorch that behave like scikit-learn's own.
 
-Public are the names in ``__all__`` below, and nothing else: modules and their contents may change
-in any release.
+Public are the names in ``__all__`` below, and what the reference names of ``skbinary.export``, which
+needs optional libraries. All other modules and their contents may change in any release.
 """
 
 from skbinary.estimators.logistic import TorchLogisticClassifier
