@@ -1,13 +1,13 @@
 """Binary classifiers trained by PyTorch that behave like scikit-learn's own.
 
-Public are the names in ``__all__`` below, and what the reference names of ``skbinary.export``, which
-needs optional libraries. All other modules and their contents may change in any release.
+Public are the names in ``__all__`` below, and those functions of ``skbinary.export`` that are in the
+reference, which need optional libraries. All else may change in any release.
 """
 
 from skbinary.estimators.logistic import TorchLogisticClassifier
 from skbinary.estimators.mlp import TorchMLPClassifier
 from skbinary.estimators.tabular_pipeline import make_tabular_pipeline
-from skbinary.export.skops import SKOPS_TRUSTED_TYPES
+from skbinary.export import skops as _skops
 from skbinary.model_selection.search import (
     VectorizedGridSearchCV,
     VectorizedRandomizedSearchCV,
@@ -36,6 +36,11 @@ __all__ = [
     "VectorizedRandomizedSearchCV",
     "make_tabular_pipeline",
 ]
+
+#: Names of the types that skops must trust to load a model of this package, for
+#: ``skops.io.load(file, trusted=skbinary.SKOPS_TRUSTED_TYPES)``: the estimators, and the types of
+#: scikit-learn, PyTorch and NumPy that they may hold. None of them runs code that a file brings.
+SKOPS_TRUSTED_TYPES = _skops.SKOPS_TRUSTED_TYPES
 
 # Pickles name public paths, which survive a new layout.
 for _name in __all__:

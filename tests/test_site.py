@@ -154,9 +154,7 @@ def test_reference_names_every_public_object():
     assert sorted(re.findall(r"^   (\w+)$", text, re.MULTILINE)) == sorted(skbinary.__all__)
 
 
-CLASSES_AND_FUNCTIONS = [
-    name for name in skbinary.__all__ if callable(getattr(skbinary, name))
-]
+CLASSES_AND_FUNCTIONS = [name for name in skbinary.__all__ if callable(getattr(skbinary, name))]
 
 
 @pytest.mark.parametrize("name", CLASSES_AND_FUNCTIONS)

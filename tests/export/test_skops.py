@@ -15,7 +15,6 @@ from sklearn.metrics import accuracy_score
 
 import skbinary
 from skbinary import SKOPS_TRUSTED_TYPES, StopReason, TabularEncoder
-from skbinary.data.plain import from_plain
 from tests.export.equal_models import assert_equal_model, assert_equal_value
 from tests.export.models import (
     CLASSIFIERS,
@@ -226,15 +225,6 @@ def test_poisoned_distribution_in_a_search_is_refused(tmp_path):
     model.C = [distribution.dist]  # not the frozen one, which is saved by its name
     with pytest.raises(exceptions.UntrustedTypesFoundException, match="reciprocal_gen"):
         skops.loads(skops.dumps(model), trusted=SKOPS_TRUSTED_TYPES)
-
-
-@pytest.mark.parametrize("name", ["os", "distributions", "norm.__class__", None])
-def test_name_that_is_no_distribution_is_refused(name):
-    message = (
-        f"A distribution in a file must be one of scipy.stats, got {name!r}. Save the model again."
-    )
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        from_plain({"__distribution__": [name, (), {}]})
 
 
 def test_function_of_the_user_is_asked_for_and_can_be_trusted():
