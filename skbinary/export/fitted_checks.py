@@ -6,6 +6,7 @@ import math
 import reprlib
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -205,6 +206,13 @@ def _is_threshold_curve(value: Any) -> bool:
     return "threshold" in value and len({len(each) for each in value.values()}) == 1
 
 
+def _is_objective(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(each, Real | str) for each in value.values())
+    # A function is replaced when the model is saved, and JSON holds none.
+    return value is None or isinstance(value, Real | str) or callable(value)
+
+
 def _is_device(value: Any) -> bool:
     try:
         return type(value) is str and bool(torch.device(value))
@@ -232,6 +240,8 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "stopped_early": ("True or False", lambda v: type(v) is bool),
     "n_seen": ("a number of rows", _is_count),
     "threshold": ("a number in [0, 1]", lambda v: _is_number(v, 0, 1)),
+    "threshold_parameter": ("a number, a string or a dict of them, or None", _is_objective),
+    "pos_label_parameter": ("a label, or None", lambda v: v is None or isinstance(v, Real | str)),
     "threshold_curve": ("arrays of one length, with 'threshold', or None", _is_threshold_curve),
     "threshold_interval": (
         "two numbers in [0, 1], or None",

@@ -17,6 +17,16 @@ from numpy.typing import NDArray
 
 Tensors = dict[str, NDArray[Any]]
 
+# What is raised where values are not what was encoded.
+CONTENT_ERRORS = (
+    AttributeError,
+    TypeError,
+    ValueError,
+    KeyError,
+    OverflowError,
+    RuntimeError,
+    MemoryError,
+)
 _DTYPE = re.compile(r"[<>|=](b1|[iu][1248]|f[248]|O|U\d{1,6})")
 
 
@@ -100,7 +110,7 @@ def decode(value: Any, tensors: Tensors) -> Any:
         return decoder(content, tensors)
     except DamagedFileError:
         raise
-    except (TypeError, ValueError, KeyError, OverflowError, RuntimeError, MemoryError) as error:
+    except CONTENT_ERRORS as error:
         raise DamagedFileError(f"A {tag} must have valid content, got {error!r}") from None
 
 

@@ -20,7 +20,14 @@ from skbinary.estimators.logistic import TorchLogisticClassifier
 from skbinary.estimators.mlp import TorchMLPClassifier
 from skbinary.estimators.state import FittedState
 from skbinary.export.fitted_checks import check_fitted
-from skbinary.export.json_values import DamagedFileError, Tensors, decode, encode, encode_labels
+from skbinary.export.json_values import (
+    CONTENT_ERRORS,
+    DamagedFileError,
+    Tensors,
+    decode,
+    encode,
+    encode_labels,
+)
 from skbinary.runtime.optional import require
 from skbinary.version import __version__
 
@@ -289,7 +296,7 @@ def _build(header: dict[str, Any], tensors: Tensors) -> BinaryClassifier:
     parameters, features, fitted = (
         decode(header[name], tensors) for name in ("parameters", "features", "fitted")
     )
-    _check_names("The versions", header["versions"], {"skbinary"}, set(header["versions"]))
+    _check_names("The versions", header["versions"], {"skbinary"}, set(_versions()))
     saved_by = str(header["versions"]["skbinary"])
     # Another version may have had fewer parameters and fields, whose defaults are then right.
     names, known = set(kind._get_param_names()), {field.name for field in fields(FittedState)}
@@ -300,7 +307,7 @@ def _build(header: dict[str, Any], tensors: Tensors) -> BinaryClassifier:
     model = kind.__new__(kind)
     try:
         model.__setstate__({**parameters, **features, "_state": fitted, VERSION_KEY: saved_by})
-    except (TypeError, ValueError, KeyError) as error:
+    except CONTENT_ERRORS as error:
         raise DamagedFileError(f"The entries must be valid, got an error ({error})") from None
     try:
         model._validate_params()

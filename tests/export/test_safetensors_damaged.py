@@ -1,6 +1,8 @@
 """Files of safetensors that are damaged, or that others have changed, are refused."""
 
+import copy
 import json
+import random
 import re
 
 import numpy as np
@@ -354,3 +356,44 @@ def test_every_byte_of_the_header_may_be_damaged(saved, path):
         except ValueError:
             refused += 1
     assert refused > 100
+
+
+JUNK = [
+    *(None, True, -1, 10**30, 1.5, "", "os.system", [], {}, [[[[]]]]),
+    *({"$tuple": []}, {"$tuple": 1}, {"$tensor": "coefs.0"}, {"$tensor": []}, {"$float": "nan"}),
+    *({"$float": []}, {"$array": 5}, {"$array": ["|O", [-1], [None]]}, {"$device": {}}),
+    *({"$scalar": ["<f8", [], [1.0]]}, {"$dict": [1]}, {"__items__": 3}, {"__items__": [[[], 1]]}),
+    *({"__sparse__": []}, {"__sparse__": "csr_matrix", "shape": [5, 1], "data": 1}),
+    *({"__distribution__": ["norm", [], {}]}, {"__distribution__": ["norm", ["x"], {}]}),
+]
+
+
+def places_in(value, path=()):
+    """Return the places of all values in parsed JSON."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, each in items:
+        yield (*path, key)
+        if isinstance(each, dict | list):
+            yield from places_in(each, (*path, key))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.InconsistentVersionWarning")
+@pytest.mark.parametrize("name", ["network", "sparse"])
+def test_every_value_of_the_header_may_be_something_else(name, saved, path):
+    """Other values give a model that predicts or a ValueError, and never another error."""
+    rng = random.Random(0)
+    header, tensors = parts_of(saved[name], path)
+    places = sorted(places_in(header), key=str)
+    refused = 0
+    for *before, last in rng.choices(places, k=400):
+        changed = copy.deepcopy(header)
+        place = changed
+        for key in before:
+            place = place[key]
+        place[last] = copy.deepcopy(rng.choice(JUNK))
+        write(path, changed, tensors)
+        try:
+            load_file(path).predict_proba(X)
+        except ValueError:
+            refused += 1
+    assert refused > 200
