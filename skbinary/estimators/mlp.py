@@ -216,8 +216,8 @@ class TorchMLPClassifier(BinaryClassifier):
         loss, fitted on the out-of-fold logits, or on ``X_val``. With few rows it stays near 1. A
         single network is not calibrated. ``"auto"`` is True.
     numeric_embedding : {"periodic"} or None, default=None
-        Embedding of numerical features. ``"periodic"`` adds eight inputs to the first layer
-        for each numerical feature x: linear combinations of 16 waves ``cos(2 * pi * f * x + p)`` with
+        Embedding of numerical features. ``"periodic"`` adds eight inputs to the first layer for
+        each numerical feature x: linear combinations of 16 waves ``cos(2 * pi * f * x + p)`` with
         trained frequencies and phases. It helps where the target rises and falls several times
         along a feature. `X` must be dense and should be standardized. A feature is numerical if
         more than half of its training values lie strictly between its minimum and maximum;
