@@ -38,7 +38,7 @@ class Optimizer(Protocol):
         """Return the tensors that ``update`` changes, besides the parameters."""
         ...
 
-    def state(self) -> dict[str, Tensor | int]:
+    def state(self) -> dict[str, Any]:
         """Return the state, to resume from."""
         ...
 
