@@ -7,6 +7,10 @@ in any release.
 from skbinary.estimators.logistic import TorchLogisticClassifier
 from skbinary.estimators.mlp import TorchMLPClassifier
 from skbinary.estimators.tabular_pipeline import make_tabular_pipeline
+from skbinary.model_selection.halving import (
+    VectorizedHalvingGridSearchCV,
+    VectorizedHalvingRandomSearchCV,
+)
 from skbinary.model_selection.search import (
     VectorizedGridSearchCV,
     VectorizedRandomizedSearchCV,
@@ -31,6 +35,8 @@ __all__ = [
     "TorchLogisticClassifier",
     "TorchMLPClassifier",
     "VectorizedGridSearchCV",
+    "VectorizedHalvingGridSearchCV",
+    "VectorizedHalvingRandomSearchCV",
     "VectorizedRandomizedSearchCV",
     "make_tabular_pipeline",
 ]

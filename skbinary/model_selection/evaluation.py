@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from joblib import effective_n_jobs
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.parallel import Parallel, delayed
 
 from skbinary.callbacks.sklearn import format_task_line, task_callbacks
 from skbinary.estimators.batching import bytes_of_rows, memory_for, train_models
-from skbinary.estimators.cross_fitting import plan_batched
+from skbinary.estimators.cross_fitting import Ensemble, plan_batched
 from skbinary.estimators.epoch_choice import (
     plan_epoch_models,
     train_epoch_models,
@@ -32,6 +33,11 @@ from skbinary.model_selection.candidates import (
     PipelineCandidate,
     as_pipeline_candidate,
     can_be_batched,
+)
+from skbinary.model_selection.continuation import (
+    Continuation,
+    continue_ensemble,
+    continue_epoch_models,
 )
 from skbinary.model_selection.fit_warnings import FitWarnings
 from skbinary.model_selection.fold_models import CandidateModels, FoldModels
@@ -61,6 +67,8 @@ class Evaluation:
         Indices or masks of the samples.
     contexts : sequence or None
         The contexts of scikit-learn's callbacks, one for each candidate and split.
+    continuation : Continuation or None, default=None
+        The jobs of an earlier evaluation, from which candidates go on.
     """
 
     def __init__(
@@ -69,6 +77,7 @@ class Evaluation:
         candidates: Sequence[dict[str, Any]],
         splits: Sequence[tuple[Any, Any]],
         contexts: Sequence[Any] | None = None,
+        continuation: Continuation | None = None,
     ):
         self.scoring = scoring
         self.candidates = candidates
@@ -79,7 +88,10 @@ class Evaluation:
         self._single_tasks: set[Task] = set()
         self._precomputed: dict[tuple[str, int], PrecomputedScore] = {}
         self._fold_models: FoldModels | None = None
-        self._warnings = FitWarnings(candidates, len(self.tasks))
+        self._continuation = continuation
+        # With max_iter as its resource, the search itself ends the training of candidates.
+        ignored = ConvergenceWarning if continuation is not None else None
+        self._warnings = FitWarnings(candidates, len(self.tasks), ignored)
         # While batches are trained, torch itself is set to one thread.
         self._n_threads = torch.get_num_threads()
 
@@ -98,14 +110,19 @@ class Evaluation:
         self._single_tasks = {task for task in tasks if self._batchable[task.candidate] is None}
         self._max_bytes = max_bytes = parse_bytes(self.scoring.search.max_memory)
         jobs: list[Job] = []
+        trained: list[list[Job]] = []
         for split in range(len(self.splits)):
             jobs += self._plan_jobs(split)
             models = [model for job in jobs for model in job.ensemble.models]
             is_last = split == len(self.splits) - 1
             # Splits share batches while their rows fit into the memory, and are then released.
             if is_last or bytes_of_rows(models) > memory_for(models, max_bytes):
-                self._train_and_score(jobs, models)
+                self._train_and_score(jobs)
+                trained.append(jobs)
                 jobs = []
+        if self._continuation is not None:
+            # Rows of all splits that do not fit into the memory are not kept.
+            self._continuation.keep(trained[0] if len(trained) == 1 else [], self.candidates)
         single = sorted(self._single_tasks)
         for task, result, collected in fit_singly(
             single, self.scoring, self.candidates, self.splits, self._contexts
@@ -149,8 +166,12 @@ class Evaluation:
 
     def _plan_jobs(self, split: int) -> list[Job]:
         """Prepare the data of a split, and the models that are trained on it."""
-        prepared: dict[str, PreparedSplit | Exception] = {}
         jobs: dict[Any, Job] = {}
+        earlier = self._earlier_jobs(split)
+        prepared: dict[str, PreparedSplit | Exception] = {
+            preparation: job.split for _, preparation, job in earlier
+        }
+        earlier_job = {c: job for c, _, job in earlier}
         for c, candidate in enumerate(self._batchable):
             if candidate is None:
                 continue
@@ -162,11 +183,23 @@ class Evaluation:
                 self._keep_failure(task, own)
                 continue
             key = (preparation, candidate.training_key)
-            jobs.setdefault(key, Job(own, candidate)).tasks.append(task)
+            job = Job(own, candidate, earlier=earlier_job.get(c))
+            jobs.setdefault(key, job).tasks.append(task)
         planned = [job for job in jobs.values() if self._try(job, self._plan_epochs)]
         # A few models of each job choose the number of epochs, all of them in batches.
         train_epoch_models([model for job in planned for model in job.epoch_models])
         return [job for job in planned if self._try(job, self._plan_models)]
+
+    def _earlier_jobs(self, split: int) -> list[tuple[int, str, Job]]:
+        """Return the candidates that go on, their transformers and the jobs of the last round."""
+        if self._continuation is None:
+            return []
+        jobs = [self._continuation.job_of(each, split) for each in self.candidates]
+        return [
+            (c, candidate.preparation_key, job)
+            for c, (candidate, job) in enumerate(zip(self._batchable, jobs, strict=True))
+            if candidate is not None and job is not None
+        ]
 
     def _try(self, job: Job, plan: Callable[[Job], bool]) -> bool:
         """Prepare models of a job, and return whether it can be trained in batches."""
@@ -202,20 +235,34 @@ class Evaluation:
             rows = split.rows
         classifier.__dict__.update(rows.feature_attributes)
         job.rows, job.recipe = rows, classifier._recipe(rows.data, is_partial=False)
-        job.epoch_models = plan_epoch_models(job.recipe, rows.data, rows.train)
+        if job.earlier is not None:
+            job.epoch_models = continue_epoch_models(job.earlier, job.recipe)
+        else:
+            job.epoch_models = plan_epoch_models(job.recipe, rows.data, rows.train)
+        self._watch(job, job.epoch_models)
         return True
 
     def _plan_models(self, job: Job) -> bool:
         """Prepare the models of a job, or have it fitted singly."""
         chooses = any(self._has_objective(task) for task in job.tasks)
         recipe, rows = with_chosen_epochs(job.recipe, job.epoch_models), job.rows
-        ensemble = plan_batched(recipe, rows.data, chosen=rows.train, chooses_threshold=chooses)
+        ensemble: Ensemble | None
+        if job.earlier is not None and not job.epoch_models:
+            ensemble = continue_ensemble(job.earlier, recipe, chooses_threshold=chooses)
+        else:
+            ensemble = plan_batched(recipe, rows.data, chosen=rows.train, chooses_threshold=chooses)
         if ensemble is None:
             self._single_tasks.update(job.tasks)
             return False
         job.ensemble = ensemble
+        if not job.epoch_models:
+            self._watch(job, ensemble.models)
         job.split.n_jobs += 1
         return True
+
+    def _watch(self, job: Job, models: Sequence[ModelFit]) -> None:
+        if self._continuation is not None:
+            self._continuation.watch(job, models)
 
     def _has_objective(self, task: Task) -> bool:
         """Whether the threshold of a candidate is chosen for an objective."""
@@ -233,10 +280,17 @@ class Evaluation:
         except Exception:  # the rows of some splits may be valid
             return None
 
-    def _train_and_score(self, jobs: Sequence[Job], models: Sequence[ModelFit]) -> None:
+    def _train_and_score(self, jobs: Sequence[Job]) -> None:
         """Train models, and score each job as soon as its models are trained."""
-        job_of = {id(model): job for job in jobs for model in job.ensemble.models}
-        n_untrained = {id(job): len(job.ensemble.models) for job in jobs}
+        models_of = {
+            job: [model for model in job.ensemble.models if model.result is None] for job in jobs
+        }
+        models = [model for own in models_of.values() for model in own]
+        job_of = {id(model): job for job, own in models_of.items() for model in own}
+        n_untrained = {id(job): len(own) for job, own in models_of.items()}
+        finished = [job for job, own in models_of.items() if not own]
+        if finished:
+            self._score_jobs(finished)
         with closing(train_models(models, self._max_bytes)) as batches:
             for batch in batches:
                 trained = []
