@@ -68,9 +68,18 @@ class Continuation:
         self._candidates: Sequence[Mapping[str, Any]] = ()
         self._jobs: dict[tuple[Hashable, int], Job] = {}
 
-    def job_of(self, parameters: Mapping[str, Any], split: int) -> Job | None:
-        """Return the job of the last round from which a candidate goes on, if there is one."""
-        return self._jobs.get((self._key(parameters), split))
+    def earlier_jobs(self, candidates: Sequence[Mapping[str, Any]], split: int) -> dict[int, Job]:
+        """Return the jobs of the last round on a split, by the candidates that go on from them.
+
+        Parameters
+        ----------
+        candidates : sequence of mapping
+            The parameters of all candidates of this round.
+        split : int
+            Index of the split.
+        """
+        jobs = {c: self._jobs.get((self._key(each), split)) for c, each in enumerate(candidates)}
+        return {c: job for c, job in jobs.items() if job is not None}
 
     def watch(self, job: Job, models: Sequence[ModelFit]) -> None:
         """Keep the state of models of a job at the end of their training, if it can go on."""

@@ -105,24 +105,31 @@ class Evaluation:
         fit_modes : list of str
             ``"batched"`` or ``"single"``, one for each candidate.
         """
-        tasks = self.tasks
         self._plan_candidates()
-        self._single_tasks = {task for task in tasks if self._batchable[task.candidate] is None}
+        self._single_tasks = {t for t in self.tasks if self._batchable[t.candidate] is None}
         self._max_bytes = max_bytes = parse_bytes(self.scoring.search.max_memory)
         jobs: list[Job] = []
-        trained: list[list[Job]] = []
+        all_fit = True
         for split in range(len(self.splits)):
             jobs += self._plan_jobs(split)
             models = [model for job in jobs for model in job.ensemble.models]
-            is_last = split == len(self.splits) - 1
+            is_too_large = bytes_of_rows(models) > memory_for(models, max_bytes)
+            all_fit = all_fit and not is_too_large
             # Splits share batches while their rows fit into the memory, and are then released.
-            if is_last or bytes_of_rows(models) > memory_for(models, max_bytes):
+            if is_too_large or split == len(self.splits) - 1:
                 self._train_and_score(jobs)
-                trained.append(jobs)
+                if self._continuation is not None:
+                    self._continuation.keep(jobs if all_fit else [], self.candidates)
                 jobs = []
-        if self._continuation is not None:
-            # Rows of all splits that do not fit into the memory are not kept.
-            self._continuation.keep(trained[0] if len(trained) == 1 else [], self.candidates)
+        self._fit_single_tasks()
+        self._warnings.show()
+        single_candidates = {task.candidate for task in self._single_tasks}
+        n_candidates = range(len(self.candidates))
+        modes = ["single" if c in single_candidates else "batched" for c in n_candidates]
+        return [self._results[task] for task in self.tasks], modes
+
+    def _fit_single_tasks(self) -> None:
+        """Fit and score the candidates that cannot be trained in a batch of models."""
         single = sorted(self._single_tasks)
         for task, result, collected in fit_singly(
             single, self.scoring, self.candidates, self.splits, self._contexts
@@ -132,11 +139,6 @@ class Evaluation:
                 self._fold_models.add_estimator(task, fitted)
             self._results[task] = result
             self._warnings.add([task], collected)
-        self._warnings.show()
-        single_candidates = {task.candidate for task in self._single_tasks}
-        n_candidates = range(len(self.candidates))
-        modes = ["single" if c in single_candidates else "batched" for c in n_candidates]
-        return [self._results[task] for task in tasks], modes
 
     def fitted_candidates(self, first_index: int) -> list[CandidateModels]:
         """Return the fitted models of the candidates, if the search averages them.
@@ -167,14 +169,14 @@ class Evaluation:
     def _plan_jobs(self, split: int) -> list[Job]:
         """Prepare the data of a split, and the models that are trained on it."""
         jobs: dict[Any, Job] = {}
-        earlier = self._earlier_jobs(split)
+        earlier: dict[int, Job] = {}
+        if self._continuation is not None:
+            earlier = self._continuation.earlier_jobs(self.candidates, split)
+        batchable = [(c, each) for c, each in enumerate(self._batchable) if each is not None]
         prepared: dict[str, PreparedSplit | Exception] = {
-            preparation: job.split for _, preparation, job in earlier
+            each.preparation_key: earlier[c].split for c, each in batchable if c in earlier
         }
-        earlier_job = {c: job for c, _, job in earlier}
-        for c, candidate in enumerate(self._batchable):
-            if candidate is None:
-                continue
+        for c, candidate in batchable:
             task, preparation = Task(c, split), candidate.preparation_key
             if preparation not in prepared:
                 prepared[preparation] = self._prepare(candidate, split)
@@ -183,23 +185,11 @@ class Evaluation:
                 self._keep_failure(task, own)
                 continue
             key = (preparation, candidate.training_key)
-            job = Job(own, candidate, earlier=earlier_job.get(c))
-            jobs.setdefault(key, job).tasks.append(task)
+            jobs.setdefault(key, Job(own, candidate, earlier=earlier.get(c))).tasks.append(task)
         planned = [job for job in jobs.values() if self._try(job, self._plan_epochs)]
         # A few models of each job choose the number of epochs, all of them in batches.
         train_epoch_models([model for job in planned for model in job.epoch_models])
         return [job for job in planned if self._try(job, self._plan_models)]
-
-    def _earlier_jobs(self, split: int) -> list[tuple[int, str, Job]]:
-        """Return the candidates that go on, their transformers and the jobs of the last round."""
-        if self._continuation is None:
-            return []
-        jobs = [self._continuation.job_of(each, split) for each in self.candidates]
-        return [
-            (c, candidate.preparation_key, job)
-            for c, (candidate, job) in enumerate(zip(self._batchable, jobs, strict=True))
-            if candidate is not None and job is not None
-        ]
 
     def _try(self, job: Job, plan: Callable[[Job], bool]) -> bool:
         """Prepare models of a job, and return whether it can be trained in batches."""
