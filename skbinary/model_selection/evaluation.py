@@ -69,6 +69,11 @@ class Evaluation:
         The contexts of scikit-learn's callbacks, one for each candidate and split.
     continuation : Continuation or None, default=None
         The jobs of an earlier evaluation, from which candidates go on.
+
+    Attributes
+    ----------
+    advice : str or None
+        A warning about the candidates, which is not about their fits.
     """
 
     def __init__(
@@ -163,6 +168,8 @@ class Evaluation:
             each if each is not None and can_be_batched(each, scoring.fit_params) else None
             for each in pipelines
         ]
+        warnings = [each and each.threshold_warning for each in pipelines]
+        self.advice = next((each for each in warnings if each), None)
         if scoring.search.ensemble_size is not None:
             self._fold_models = FoldModels(scoring, self.splits, estimators, pipelines)
 

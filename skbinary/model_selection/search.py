@@ -35,6 +35,7 @@ from skbinary.model_selection.evaluation import Evaluation
 from skbinary.model_selection.fold_models import CandidateModels
 from skbinary.model_selection.scoring import ScoringTask
 from skbinary.runtime.interrupts import raising_interrupts
+from skbinary.runtime.warnings import warn
 
 
 class _Splitter(Protocol):
@@ -222,6 +223,7 @@ class _Rounds:
         self.outcomes: list[dict[str, Any]] = []
         self.fitted_candidates: list[CandidateModels] = []
         self.results: dict[str, Any] = {}
+        self._has_warned = False
         self._more_results: dict[str, list[Any]] = defaultdict(list)
 
     def evaluate(
@@ -253,6 +255,7 @@ class _Rounds:
         contexts = SearchCallbacks.task_contexts(callback_ctx, n_fits)
         evaluation = Evaluation(scoring, candidates, splits, contexts, self.continuation)
         outcomes, modes = evaluation.run()
+        self._warn_once(evaluation.advice)
         _warn_or_raise_about_fit_failures(outcomes, search.error_score)
         if callable(search.scoring):
             _insert_error_scores(outcomes, search.error_score)
@@ -265,6 +268,12 @@ class _Rounds:
             self.candidates, self.n_splits, self.outcomes, self._more_results
         )
         return self.results
+
+    def _warn_once(self, message: str | None) -> None:
+        # The threshold of an ensemble of candidates is chosen on rows that are not resampled.
+        if message and not self._has_warned and self.scoring.search.ensemble_size is None:
+            warn(message)
+            self._has_warned = True
 
 
 class VectorizedGridSearchCV(VectorizedSearch, GridSearchCV):
