@@ -205,7 +205,9 @@ def test_search_over_a_resampling_pipeline_with_memory(rare, tmp_path):
 def test_sample_weight_of_resampled_rows_fails_as_in_the_pipeline(rare):
     X, y = rare
     model, weight = make_pipeline(UNDER, LOGISTIC), np.ones(len(y))
-    with pytest.raises(ValueError, match="sample_weight must have one number for each row") as alone:
+    with pytest.raises(
+        ValueError, match="sample_weight must have one number for each row"
+    ) as alone:
         model.fit(X, y, clf__sample_weight=weight)
     search = VectorizedGridSearchCV(model, {"clf__C": [0.1, 1.0]}, cv=FOLDS)
     with pytest.raises(ValueError, match="All the 6 fits failed") as searched:
