@@ -358,14 +358,15 @@ _HALVING_GRID: Grid = (
 HALVINGS = tuple(
     SearchCase(
         f"halving/{name.replace('_', '-')}",
-        NetworkCase("", Source(name, "float64", rows), (64, 32), 256, 27, 2_000, 27),
+        NetworkCase("", Source(name, "float64", 10_000), (64, 32), 256, 27, 2_000),
         _HALVING_GRID,
         scoring="neg_log_loss",
+        folds=3,
         scaled=True,
         halves=True,
         quick_grid=_HALVING_GRID[:2],
     )
-    for name, rows in (("credit_default", None), ("adult", 20_000))
+    for name in ("credit_default", "adult")
 )
 
 _MANY_STRENGTHS: Grid = (("C", tuple(np.logspace(-4, 4, 200).tolist())),)

@@ -52,6 +52,17 @@ class _VectorizedHalving(VectorizedSearch):
             return None
         return Continuation(self.resource)
 
+    def _format_results(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        results: dict[str, Any] = super()._format_results(*args, **kwargs)  # type: ignore[misc]
+        if "mean_test_score" not in results:
+            start = "mean_test_"
+            names = [name.removeprefix(start) for name in results if name.startswith(start)]
+            raise ValueError(
+                f"scoring must return one number for a search by halving, got a dict of {names}. "
+                "Return the score by which candidates are to be chosen."
+            )
+        return results
+
     @staticmethod
     def _select_best_index(refit: Any, refit_metric: str, results: dict[str, Any]) -> int:
         chooses = BaseSearchCV if callable(refit) else BaseSuccessiveHalving

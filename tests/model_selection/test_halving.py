@@ -354,6 +354,11 @@ def test_refit_callable_chooses_among_all_rounds(table):
         ({"min_resources": 200}, "min_resources_=200 is greater than max_resources_=150"),
         ({"max_memory": -1}, "The 'max_memory' parameter"),
         ({"scoring": ["f1", "roc_auc"]}, "The 'scoring' parameter"),
+        (
+            {"scoring": lambda model, X, y: {"a": 1.0, "b": 2.0}, "min_resources": 50},
+            r"^scoring must return one number for a search by halving, got a dict of "
+            r"\['a', 'b'\]\. Return the score by which candidates are to be chosen\.$",
+        ),
     ],
 )
 def test_options_that_contradict_each_other_raise(options, message, table):
