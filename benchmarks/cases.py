@@ -158,6 +158,9 @@ class SearchCase:
         Whether the classifier follows a `StandardScaler` in a pipeline.
     draws : int or None
         Number of candidates of a random search. None searches the whole grid.
+    halves : bool
+        Whether it is a search by successive halving over the epochs, of which the last round has
+        those of `fit`.
     quick_grid, quick_draws : Grid or int or None
         Used with ``--quick``.
     """
@@ -169,6 +172,7 @@ class SearchCase:
     folds: int = 5
     scaled: bool = False
     draws: int | None = None
+    halves: bool = False
     quick_grid: Grid | None = None
     quick_draws: int | None = None
 
@@ -345,6 +349,26 @@ SEARCHES = (
     ),
 )
 
+# Twenty-seven candidates for 1, 3, 9 and 27 epochs, of which a third stays each time.
+_HALVING_GRID: Grid = (
+    ("learning_rate_init", (0.0003, 0.001, 0.003)),
+    ("alpha", (0.0001, 0.01, 1.0)),
+    ("dropout", (0.0, 0.1, 0.3)),
+)
+HALVINGS = tuple(
+    SearchCase(
+        f"halving/{name.replace('_', '-')}",
+        NetworkCase("", Source(name, "float64", 10_000), (64, 32), 256, 27, 2_000),
+        _HALVING_GRID,
+        scoring="neg_log_loss",
+        folds=3,
+        scaled=True,
+        halves=True,
+        quick_grid=_HALVING_GRID[:2],
+    )
+    for name in ("credit_default", "adult")
+)
+
 _MANY_STRENGTHS: Grid = (("C", tuple(np.logspace(-4, 4, 200).tolist())),)
 _MANY_NETWORKS: Grid = (
     ("learning_rate_init", tuple(np.geomspace(0.0003, 0.01, 25).tolist())),
@@ -414,11 +438,11 @@ GROWTH = tuple(
 _QUICK = (
     *(case.name for case in LOGISTICS if case.source.dtype == "float64"),
     "logistic/dense-float32",
-    *("mlp", "grid", "predict", "memory", "import", "growth"),
+    *("mlp", "grid", "halving", "predict", "memory", "import", "growth"),
 )
 
 ALL: tuple[Case, ...] = (
-    *NETWORKS, *LOGISTICS, *SEARCHES, *MANY, *PREDICTIONS, *MEMORIES, *IMPORTS, *GROWTH
+    *NETWORKS, *LOGISTICS, *SEARCHES, *HALVINGS, *MANY, *PREDICTIONS, *MEMORIES, *IMPORTS, *GROWTH
 )  # fmt: skip
 
 

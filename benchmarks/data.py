@@ -168,6 +168,13 @@ def _adult(source: Source) -> Table:
 
 
 @_register
+def _credit_default(source: Source) -> Table:
+    frame = _read_csv("credit_default.csv.gz").drop(columns="ID")
+    y = frame.pop("default.payment.next.month")
+    return frame.to_numpy(dtype=np.float64), y.to_numpy()
+
+
+@_register
 def _sms_spam(source: Source) -> Table:
     from sklearn.feature_extraction.text import TfidfVectorizer
 

@@ -46,6 +46,12 @@ dropout, so it tries twice as many learning rates in the same range, and it has 
 skorch trains on all rows. Logistic regressions stop at their default tolerance or maximum number
 of iterations, which are not equally close to the optimum; the scores below show the effect."""
 
+_HALVINGS = """\
+Seconds of the whole `fit` of a search with `refit=False`. "skbinary" is its search by halving over
+the epochs, whose candidates go on with their training; "skbinary, full grid" trains all candidates
+for the epochs of the last round; "HalvingGridSearchCV, skbinary" is scikit-learn's search by
+halving over the same classifier."""
+
 _MEMORY = """\
 Peak memory of `fit` above that of a new process that has loaded the data, in multiples of X in the
 dtype that skbinary trains in. memory/grid-mlp counts all processes of a search. Pages that they
@@ -86,6 +92,7 @@ def markdown(outcome: Outcome) -> str:
         ("Networks", _NETWORKS, "mlp/", tuple(NETWORKS)),
         ("Logistic regression", _LOGISTICS, "logistic/", tuple(LOGISTICS)),
         ("Searches", _SEARCHES, ("grid/", "many/"), tuple(SEARCHES)),
+        ("Halving", _HALVINGS, "halving/", tuple(SEARCHES)),
         ("Prediction", "Seconds of a `predict_proba`.", "predict/", None),
         ("Memory", _MEMORY, "memory/", None),
         ("Import", "Seconds in a new process.", "import", None),
@@ -99,9 +106,10 @@ def markdown(outcome: Outcome) -> str:
             if group == "mlp/":
                 title = "final training loss (nats)"
                 sections += [_details(outcome, measured, tuple(NETWORKS), "loss", title)]
-            if "grid/" in group:
-                title = "highest mean test score"
-                sections += [_details(outcome, measured, tuple(SEARCHES), "score", title)]
+            if "grid/" in group or group == "halving/":
+                title, seen = "highest mean test score", _seen(outcome, measured)
+                shown = tuple(name for name in SEARCHES if name in seen)
+                sections += [_details(outcome, measured, shown, "score", title)]
                 sections += _agreement(outcome, measured)
             sections += _reasons(outcome, measured)
     sections += _targets(outcome) + _skipped(outcome)
@@ -191,7 +199,8 @@ def _details(
 
 def _agreement(outcome: Outcome, names: list[str]) -> list[str]:
     """Report the largest difference between the scores of skbinary's two searches."""
-    other = "GridSearchCV, skbinary"
+    is_halving = names[0].startswith("halving/")
+    other = f"{'Halving' if is_halving else ''}GridSearchCV, skbinary"
     differences = {name: outcome.largest_difference(name, "skbinary", other) for name in names}
     lines = [f"- {name}: {value:.1e}" for name, value in differences.items() if value is not None]
     text = f"Largest difference between the test scores of skbinary and of {other}:"

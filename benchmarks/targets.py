@@ -81,6 +81,7 @@ def check(outcome: Outcome) -> list[Check]:
             "logistic": _check_logistic,
             "grid": _check_search,
             "many": _check_search,
+            "halving": _check_search,
             "predict": _check_prediction,
             "memory": _check_memory,
             "growth": _check_growth,

@@ -28,6 +28,7 @@ from benchmarks.threads import one_thread_in_new_processes
 USES_TORCH = (
     *("skbinary", "skorch", "skorch, callbacks off", "plain PyTorch"),
     *("GridSearchCV, skbinary", "GridSearchCV, skorch"),
+    *("skbinary, full grid", "HalvingGridSearchCV, skbinary"),
 )
 
 # Number of rows on which the final loss of each contender is computed.

@@ -8,6 +8,10 @@ from skbinary.estimators.logistic import TorchLogisticClassifier
 from skbinary.estimators.mlp import TorchMLPClassifier
 from skbinary.estimators.tabular_pipeline import make_tabular_pipeline
 from skbinary.export import skops as _skops
+from skbinary.model_selection.halving import (
+    VectorizedHalvingGridSearchCV,
+    VectorizedHalvingRandomSearchCV,
+)
 from skbinary.model_selection.search import (
     VectorizedGridSearchCV,
     VectorizedRandomizedSearchCV,
@@ -33,6 +37,8 @@ __all__ = [
     "TorchLogisticClassifier",
     "TorchMLPClassifier",
     "VectorizedGridSearchCV",
+    "VectorizedHalvingGridSearchCV",
+    "VectorizedHalvingRandomSearchCV",
     "VectorizedRandomizedSearchCV",
     "make_tabular_pipeline",
 ]

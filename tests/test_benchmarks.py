@@ -6,6 +6,7 @@ import sys
 from math import prod
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import skbinary
@@ -31,6 +32,7 @@ def test_list_shows_all_cases():
     expected = {f"mlp/{name}" for name in networks} | {f"logistic/{name}" for name in linear}
     searches = ["mlp", "logistic", "logistic-adult", "logistic-sms-spam", "mixed"]
     expected |= {f"grid/{name}" for name in searches} | {"memory/grid-mlp"}
+    expected |= {"halving/credit-default", "halving/adult"}
     expected |= {"logistic/elastic-net-0.5", "logistic/elastic-net-1", "import"}
     assert expected <= set(names)
 
@@ -49,7 +51,9 @@ def test_help_explains_every_option(option):
 
 
 @pytest.mark.parametrize("quick", [False, True])
-@pytest.mark.parametrize("name", [case.name for case in (*cases.SEARCHES, *cases.MANY)])
+@pytest.mark.parametrize(
+    "name", [case.name for case in (*cases.SEARCHES, *cases.HALVINGS, *cases.MANY)]
+)
 def test_search_contenders_have_the_same_number_of_candidates(name, quick):
     [case] = cases.select([name], quick=quick)
     for contender in suitable(case):
@@ -67,6 +71,20 @@ def test_search_fitted_has_a_score_for_each_candidate_and_fold():
     scores = search.split_scores
     assert [len(folds) for folds in scores] == [case.folds] * case.candidates
     assert search.best_score == pytest.approx(max(sum(folds) / len(folds) for folds in scores))
+
+
+def test_search_by_halving_compares_with_the_full_grid_and_with_scikit_learn():
+    [case] = cases.select(["halving/adult"], quick=True)
+    X, y = Source("table", "float64", 200, 5).make()
+    scores = {}
+    for contender in suitable(case):
+        search = Search(contender, case, "cpu", 1)
+        search.fit(X, y)
+        scores[contender] = search.split_scores
+    assert [len(each) for each in scores.values()] == [13, 9, 13]
+    halving, full, theirs = map(np.array, scores.values())
+    np.testing.assert_allclose(halving, theirs, rtol=0, atol=1e-4)
+    assert np.abs(full - halving[-1]).max(axis=1).min() < 1e-4
 
 
 def test_search_without_its_class_is_skipped_with_a_reason(monkeypatch):

@@ -67,7 +67,7 @@ def test_class_documents_every_parameter_and_fitted_attribute(name):
     elif name.endswith("CV"):
         model = kind(skbinary.TorchLogisticClassifier(), {"C": [1.0, 2.0]})
         model.set_params(**{"n_iter": 2} if "n_iter" in model.get_params() else {})
-        model.set_params(ensemble_size=2)
+        model.set_params(**{"ensemble_size": 2} if "ensemble_size" in model.get_params() else {})
     elif name == "SearchEnsemble":
         classifier = skbinary.TorchLogisticClassifier(threshold="f1")
         model = skbinary.VectorizedGridSearchCV(classifier, {"C": [1.0, 2.0]}, ensemble_size=2)

@@ -39,6 +39,8 @@ def suitable(case: SearchCase) -> list[str]:
     -------
     list of str
     """
+    if case.halves:
+        return ["skbinary", "skbinary, full grid", "HalvingGridSearchCV, skbinary"]
     if not isinstance(case.fit, NetworkCase):
         peers = ["GridSearchCV, lbfgs", "GridSearchCV, newton-cholesky"]
     elif case.draws is None:
@@ -87,14 +89,15 @@ class Search:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             self._search.fit(X, y)
-        tried = len(self.split_scores)
+        results = self._search.cv_results_
+        tried = np.count_nonzero(results.get("iter", np.zeros(len(results["params"]))) == 0)
         if tried != self.case.candidates:
             raise RuntimeError(f"tried {tried} of {self.case.candidates} candidates")
 
     @property
     def best_score(self) -> float:
-        """Highest mean test score."""
-        return float(np.max(self._search.cv_results_["mean_test_score"]))
+        """Highest mean test score, of the last round if it is a search by halving."""
+        return float(self._search.best_score_)
 
     @property
     def split_scores(self) -> list[list[float]]:
@@ -112,17 +115,23 @@ class Search:
             "refit": False,
             "error_score": "raise",  # a failed fit would count as a fast one
         }
+        prefix = ""
+        if self.case.scaled:
+            estimator = _after_scaling(estimator, in_float32="skorch" in self.contender)
+            prefix = "model__"
+            space = {f"{prefix}{name}": values for name, values in space.items()}
         name = "GridSearchCV"
         if self.case.draws is not None:
             name = "RandomizedSearchCV"
             settings |= {"n_iter": self.case.draws, "random_state": 0}
-        if self.contender == "skbinary":
+        elif self.case.halves and self.contender != "skbinary, full grid":
+            name = "HalvingGridSearchCV"
+            settings |= {"resource": f"{prefix}max_iter", "return_train_score": False}
+            settings["max_resources"] = estimator.get_params()[f"{prefix}max_iter"]
+        if self.contender.startswith("skbinary"):
             make = _vectorized(name)
         else:
-            make = getattr(importlib.import_module("sklearn.model_selection"), name)
-        if self.case.scaled:
-            estimator = _after_scaling(estimator, in_float32="skorch" in self.contender)
-            space = {f"model__{name}": values for name, values in space.items()}
+            make = _of_scikit_learn(name)
         return make(estimator, space, **settings)
 
 
@@ -132,6 +141,12 @@ def _vectorized(name: str) -> Any:
     if not hasattr(skbinary, f"Vectorized{name}"):
         raise UnsuitableError(f"skbinary has no Vectorized{name}")
     return getattr(skbinary, f"Vectorized{name}")
+
+
+def _of_scikit_learn(name: str) -> Any:
+    if name == "HalvingGridSearchCV":
+        importlib.import_module("sklearn.experimental.enable_halving_search_cv")
+    return getattr(importlib.import_module("sklearn.model_selection"), name)
 
 
 def _after_scaling(estimator: Any, *, in_float32: bool) -> Any:
@@ -219,6 +234,8 @@ def _sklearn(solver: str) -> Callable[[SearchCase, int, str], tuple[Any, Space]]
 
 SEARCHES: Mapping[str, Callable[[SearchCase, int, str], tuple[Any, Space]]] = {
     "skbinary": _skbinary,
+    "skbinary, full grid": _skbinary,
+    "HalvingGridSearchCV, skbinary": _skbinary,
     "GridSearchCV, skbinary": _skbinary,
     "GridSearchCV, MLPClassifier": _mlp_classifier,
     "GridSearchCV, skorch": _skorch,

@@ -188,7 +188,8 @@ def _train_minibatches(
     shape = models[0].recipe.architecture
     step = BatchedMiniBatch(shape, [model.start for model in models], setups, on_step)
     observers = [model.observers for model in models]
-    return train_batch(step, [model.criteria for model in models], observers)
+    earlier = [model.earlier for model in models]
+    return train_batch(step, [model.criteria for model in models], observers, earlier)
 
 
 def _train_one_by_one(

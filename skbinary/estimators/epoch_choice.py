@@ -58,12 +58,15 @@ def plan_epoch_models(
 def train_epoch_models(models: Sequence[ModelFit]) -> None:
     """Train models that choose the number of epochs, of one fit or of several, in batches.
 
+    Models that are trained already are left as they are.
+
     Raises
     ------
     KeyboardInterrupt
         If training is interrupted.
     """
-    with closing(train_models(models, spreads=True)) as batches:
+    untrained = [model for model in models if model.result is None]
+    with closing(train_models(untrained, spreads=True)) as batches:
         for model in chain.from_iterable(batches):
             if model.is_interrupted:
                 raise KeyboardInterrupt

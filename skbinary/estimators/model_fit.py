@@ -74,6 +74,8 @@ class ModelFit:
         The rows to hold out, if the caller decides.
     observers : list of Observer
         Notified of every epoch.
+    earlier : FitResult or None
+        The result of the training in a batch of models that this one continues.
 
     Attributes
     ----------
@@ -98,6 +100,7 @@ class ModelFit:
     previous: FittedState | None = None
     fold: Fold | None = None
     observers: list[Observer] = field(default_factory=list)
+    earlier: FitResult | None = None
     error: Exception | None = None
     result: FitResult | None = None
     state: FittedState | None = None
@@ -116,7 +119,7 @@ class ModelFit:
         return (
             "minibatch", shape, str(recipe.device), type(how.dataset.rows), how.n_batches,
             how.batch_size, type(how.optimizer), how.dropout is None, how.l2_penalty.per_batch,
-            how.weight_average > 0, self.recipe.label_smoothing,
+            how.weight_average > 0, self.recipe.label_smoothing, how.n_epochs,
         )  # fmt: skip
 
     @property

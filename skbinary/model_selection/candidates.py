@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import joblib
 import numpy as np
 from sklearn import get_config
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 
 from skbinary.estimators.base import BinaryClassifier
@@ -94,6 +94,21 @@ class PipelineCandidate:
             for_pipelines.append(_without_prefix(outer, prefix))
         return for_pipelines, for_classifier
 
+    @property
+    def threshold_warning(self) -> str | None:
+        """A warning if the threshold is chosen on resampled rows, or None."""
+        steps = [step for _, pipeline in self.pipelines for _, step in pipeline.steps[:-1]]
+        resamplers = [type(step).__name__ for step in steps if _resamples(step)]
+        threshold = self.classifier.threshold
+        if not resamplers or isinstance(threshold, Real):
+            return None
+        return (
+            "threshold must be a number where the training rows are resampled, got "
+            f"{threshold!r} after {resamplers[0]}: it is chosen for the class frequencies of the "
+            "resampled rows. Set a number, and call tune_threshold with rows that are not "
+            "resampled, or set class_weight instead of resampling."
+        )
+
     def with_fitted_steps(self, transformers: Sequence[Sequence[Any]], classifier: Any) -> Any:
         """Return the whole estimator, with fitted transformers and a fitted classifier."""
         estimator = classifier
@@ -101,7 +116,8 @@ class PipelineCandidate:
             reversed(self.pipelines), reversed(transformers), strict=True
         ):
             names = [name for name, _ in pipeline.steps]
-            outer = Pipeline([*zip(names[:-1], fitted, strict=True), (names[-1], estimator)])
+            steps = [*zip(names[:-1], fitted, strict=True), (names[-1], estimator)]
+            outer = type(pipeline)(steps)
             parameters = pipeline.get_params(deep=False)
             del parameters["steps"]
             estimator = outer.set_params(**parameters)
@@ -116,13 +132,27 @@ def _without_prefix(params: dict[str, Any], prefix: str) -> dict[str, Any]:
 def as_pipeline_candidate(estimator: Any) -> PipelineCandidate | None:
     """Return a candidate and its parts, or None if its last step is no classifier of ours."""
     pipelines, prefix, inner = [], "", estimator
-    while type(inner) is Pipeline and inner.steps:
+    while _is_pipeline(inner) and inner.steps:
         pipelines.append((prefix, inner))
         prefix += f"{inner.steps[-1][0]}__"
         inner = inner.steps[-1][1]
     if not isinstance(inner, BinaryClassifier):
         return None
     return PipelineCandidate(estimator, inner, pipelines, prefix)
+
+
+def _is_pipeline(estimator: Any) -> bool:
+    """Whether an estimator is a pipeline of scikit-learn or of imbalanced-learn."""
+    kind = type(estimator)
+    # Without an import: a pipeline of imbalanced-learn exists only where it has been imported.
+    return kind is Pipeline or (
+        issubclass(kind, Pipeline)
+        and (kind.__module__, kind.__name__) == ("imblearn.pipeline", "Pipeline")
+    )
+
+
+def _resamples(step: Any) -> bool:
+    return hasattr(step, "fit_resample") and not hasattr(step, "transform")
 
 
 def can_be_batched(candidate: PipelineCandidate, fit_params: dict[str, Any]) -> bool:
@@ -140,29 +170,38 @@ def can_be_batched(candidate: PipelineCandidate, fit_params: dict[str, Any]) -> 
     return set(for_classifier) <= {"sample_weight", "groups"}
 
 
+class _LastStep(BaseEstimator):
+    """Keeps the rows and labels that the steps before it return, some of which may resample."""
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        self.X, self.y = X, y
+        return self
+
+
 def fit_transformers(
     pipeline: Pipeline, X: Any, y: Any, fit_params: dict[str, Any]
-) -> tuple[list[Any], Any]:
+) -> tuple[list[Any], Any, Any]:
     """Fit the steps of a pipeline before the last one.
 
     Returns
     -------
     transformers : list
         The fitted steps.
-    Xt : object
-        The transformed data.
+    Xt, yt : object
+        The transformed and resampled data and labels.
     """
     steps = [(name, _cloned(step)) for name, step in pipeline.steps[:-1]]
-    transforming = Pipeline([*steps, ("last", "passthrough")], memory=pipeline.memory)
-    Xt = transforming.fit_transform(X, y, **fit_params)
-    return [step for _, step in transforming.steps[:-1]], Xt
+    last = _LastStep()
+    transforming = type(pipeline)([*steps, ("last", last)], memory=pipeline.memory)
+    transforming.fit(X, y, **fit_params)
+    return [step for _, step in transforming.steps[:-1]], last.X, last.y
 
 
 def transform(transformers: Sequence[Sequence[Any]], X: Any) -> Any:
-    """Return data transformed by the fitted steps of all pipelines."""
+    """Return data transformed by the fitted steps of all pipelines, none of which resamples it."""
     for steps in transformers:
         for step in steps:
-            if step is not None and step != "passthrough":
+            if step is not None and step != "passthrough" and not _resamples(step):
                 X = step.transform(X)
     return X
 

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from joblib import effective_n_jobs
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.parallel import Parallel, delayed
 
 from skbinary.callbacks.sklearn import format_task_line, task_callbacks
 from skbinary.estimators.batching import bytes_of_rows, memory_for, train_models
-from skbinary.estimators.cross_fitting import plan_batched
+from skbinary.estimators.cross_fitting import Ensemble, plan_batched
 from skbinary.estimators.epoch_choice import (
     plan_epoch_models,
     train_epoch_models,
@@ -32,6 +33,11 @@ from skbinary.model_selection.candidates import (
     PipelineCandidate,
     as_pipeline_candidate,
     can_be_batched,
+)
+from skbinary.model_selection.continuation import (
+    Continuation,
+    continue_ensemble,
+    continue_epoch_models,
 )
 from skbinary.model_selection.fit_warnings import FitWarnings
 from skbinary.model_selection.fold_models import CandidateModels, FoldModels
@@ -61,6 +67,13 @@ class Evaluation:
         Indices or masks of the samples.
     contexts : sequence or None
         The contexts of scikit-learn's callbacks, one for each candidate and split.
+    continuation : Continuation or None, default=None
+        The jobs of an earlier evaluation, from which candidates go on.
+
+    Attributes
+    ----------
+    advice : str or None
+        A warning about the candidates, which is not about their fits.
     """
 
     def __init__(
@@ -69,6 +82,7 @@ class Evaluation:
         candidates: Sequence[dict[str, Any]],
         splits: Sequence[tuple[Any, Any]],
         contexts: Sequence[Any] | None = None,
+        continuation: Continuation | None = None,
     ):
         self.scoring = scoring
         self.candidates = candidates
@@ -79,7 +93,10 @@ class Evaluation:
         self._single_tasks: set[Task] = set()
         self._precomputed: dict[tuple[str, int], PrecomputedScore] = {}
         self._fold_models: FoldModels | None = None
-        self._warnings = FitWarnings(candidates, len(self.tasks))
+        self._continuation = continuation
+        # With max_iter as its resource, the search itself ends the training of candidates.
+        ignored = ConvergenceWarning if continuation is not None else None
+        self._warnings = FitWarnings(candidates, len(self.tasks), ignored)
         # While batches are trained, torch itself is set to one thread.
         self._n_threads = torch.get_num_threads()
 
@@ -93,19 +110,31 @@ class Evaluation:
         fit_modes : list of str
             ``"batched"`` or ``"single"``, one for each candidate.
         """
-        tasks = self.tasks
         self._plan_candidates()
-        self._single_tasks = {task for task in tasks if self._batchable[task.candidate] is None}
+        self._single_tasks = {t for t in self.tasks if self._batchable[t.candidate] is None}
         self._max_bytes = max_bytes = parse_bytes(self.scoring.search.max_memory)
         jobs: list[Job] = []
+        all_fit = True
         for split in range(len(self.splits)):
             jobs += self._plan_jobs(split)
             models = [model for job in jobs for model in job.ensemble.models]
-            is_last = split == len(self.splits) - 1
+            is_too_large = bytes_of_rows(models) > memory_for(models, max_bytes)
+            all_fit = all_fit and not is_too_large
             # Splits share batches while their rows fit into the memory, and are then released.
-            if is_last or bytes_of_rows(models) > memory_for(models, max_bytes):
-                self._train_and_score(jobs, models)
+            if is_too_large or split == len(self.splits) - 1:
+                self._train_and_score(jobs)
+                if self._continuation is not None:
+                    self._continuation.keep(jobs if all_fit else [], self.candidates)
                 jobs = []
+        self._fit_single_tasks()
+        self._warnings.show()
+        single_candidates = {task.candidate for task in self._single_tasks}
+        n_candidates = range(len(self.candidates))
+        modes = ["single" if c in single_candidates else "batched" for c in n_candidates]
+        return [self._results[task] for task in self.tasks], modes
+
+    def _fit_single_tasks(self) -> None:
+        """Fit and score the candidates that cannot be trained in a batch of models."""
         single = sorted(self._single_tasks)
         for task, result, collected in fit_singly(
             single, self.scoring, self.candidates, self.splits, self._contexts
@@ -115,11 +144,6 @@ class Evaluation:
                 self._fold_models.add_estimator(task, fitted)
             self._results[task] = result
             self._warnings.add([task], collected)
-        self._warnings.show()
-        single_candidates = {task.candidate for task in self._single_tasks}
-        n_candidates = range(len(self.candidates))
-        modes = ["single" if c in single_candidates else "batched" for c in n_candidates]
-        return [self._results[task] for task in tasks], modes
 
     def fitted_candidates(self, first_index: int) -> list[CandidateModels]:
         """Return the fitted models of the candidates, if the search averages them.
@@ -144,16 +168,22 @@ class Evaluation:
             each if each is not None and can_be_batched(each, scoring.fit_params) else None
             for each in pipelines
         ]
+        warnings = [each and each.threshold_warning for each in pipelines]
+        self.advice = next((each for each in warnings if each), None)
         if scoring.search.ensemble_size is not None:
             self._fold_models = FoldModels(scoring, self.splits, estimators, pipelines)
 
     def _plan_jobs(self, split: int) -> list[Job]:
         """Prepare the data of a split, and the models that are trained on it."""
-        prepared: dict[str, PreparedSplit | Exception] = {}
         jobs: dict[Any, Job] = {}
-        for c, candidate in enumerate(self._batchable):
-            if candidate is None:
-                continue
+        earlier: dict[int, Job] = {}
+        if self._continuation is not None:
+            earlier = self._continuation.earlier_jobs(self.candidates, split)
+        batchable = [(c, each) for c, each in enumerate(self._batchable) if each is not None]
+        prepared: dict[str, PreparedSplit | Exception] = {
+            each.preparation_key: earlier[c].split for c, each in batchable if c in earlier
+        }
+        for c, candidate in batchable:
             task, preparation = Task(c, split), candidate.preparation_key
             if preparation not in prepared:
                 prepared[preparation] = self._prepare(candidate, split)
@@ -162,7 +192,7 @@ class Evaluation:
                 self._keep_failure(task, own)
                 continue
             key = (preparation, candidate.training_key)
-            jobs.setdefault(key, Job(own, candidate)).tasks.append(task)
+            jobs.setdefault(key, Job(own, candidate, earlier=earlier.get(c))).tasks.append(task)
         planned = [job for job in jobs.values() if self._try(job, self._plan_epochs)]
         # A few models of each job choose the number of epochs, all of them in batches.
         train_epoch_models([model for job in planned for model in job.epoch_models])
@@ -202,20 +232,34 @@ class Evaluation:
             rows = split.rows
         classifier.__dict__.update(rows.feature_attributes)
         job.rows, job.recipe = rows, classifier._recipe(rows.data, is_partial=False)
-        job.epoch_models = plan_epoch_models(job.recipe, rows.data, rows.train)
+        if job.earlier is not None:
+            job.epoch_models = continue_epoch_models(job.earlier, job.recipe)
+        else:
+            job.epoch_models = plan_epoch_models(job.recipe, rows.data, rows.train)
+        self._watch(job, job.epoch_models)
         return True
 
     def _plan_models(self, job: Job) -> bool:
         """Prepare the models of a job, or have it fitted singly."""
         chooses = any(self._has_objective(task) for task in job.tasks)
         recipe, rows = with_chosen_epochs(job.recipe, job.epoch_models), job.rows
-        ensemble = plan_batched(recipe, rows.data, chosen=rows.train, chooses_threshold=chooses)
+        ensemble: Ensemble | None
+        if job.earlier is not None and not job.epoch_models:
+            ensemble = continue_ensemble(job.earlier, recipe, chooses_threshold=chooses)
+        else:
+            ensemble = plan_batched(recipe, rows.data, chosen=rows.train, chooses_threshold=chooses)
         if ensemble is None:
             self._single_tasks.update(job.tasks)
             return False
         job.ensemble = ensemble
+        if not job.epoch_models:
+            self._watch(job, ensemble.models)
         job.split.n_jobs += 1
         return True
+
+    def _watch(self, job: Job, models: Sequence[ModelFit]) -> None:
+        if self._continuation is not None:
+            self._continuation.watch(job, models)
 
     def _has_objective(self, task: Task) -> bool:
         """Whether the threshold of a candidate is chosen for an objective."""
@@ -233,10 +277,17 @@ class Evaluation:
         except Exception:  # the rows of some splits may be valid
             return None
 
-    def _train_and_score(self, jobs: Sequence[Job], models: Sequence[ModelFit]) -> None:
+    def _train_and_score(self, jobs: Sequence[Job]) -> None:
         """Train models, and score each job as soon as its models are trained."""
-        job_of = {id(model): job for job in jobs for model in job.ensemble.models}
-        n_untrained = {id(job): len(job.ensemble.models) for job in jobs}
+        models_of = {
+            job: [model for model in job.ensemble.models if model.result is None] for job in jobs
+        }
+        models = [model for own in models_of.values() for model in own]
+        job_of = {id(model): job for job, own in models_of.items() for model in own}
+        n_untrained = {id(job): len(own) for job, own in models_of.items()}
+        finished = [job for job, own in models_of.items() if not own]
+        if finished:
+            self._score_jobs(finished)
         with closing(train_models(models, self._max_bytes)) as batches:
             for batch in batches:
                 trained = []

@@ -18,16 +18,25 @@ class FitWarnings:
         Parameters of the candidates.
     n_fits : int
         Number of fits of the search.
+    ignored : type of Warning or None, default=None
+        A category that is not shown.
     """
 
-    def __init__(self, candidates: Sequence[Mapping[str, Any]], n_fits: int):
+    def __init__(
+        self,
+        candidates: Sequence[Mapping[str, Any]],
+        n_fits: int,
+        ignored: type[Warning] | None = None,
+    ):
         self.candidates = candidates
         self.n_fits = n_fits
+        self.ignored = ignored
         self._collected: list[tuple[Task, Collected]] = []
 
     def add(self, tasks: Sequence[Task], collected: Sequence[Collected]) -> None:
         """Add warnings that concern all of the given tasks."""
-        self._collected += [(task, each) for task in tasks for each in collected]
+        shown = [each for each in collected if each.category is not self.ignored]
+        self._collected += [(task, each) for task in tasks for each in shown]
 
     def show(self) -> None:
         """Warn once for each kind of warning, with the number of fits that raised it."""

@@ -34,6 +34,8 @@ class Job:
         One of the candidates.
     tasks : list of Task
         All candidates, and the split.
+    earlier : Job or None
+        The job of an earlier round of the search, whose models go on.
 
     Attributes
     ----------
@@ -52,6 +54,7 @@ class Job:
     split: PreparedSplit
     candidate: PipelineCandidate
     tasks: list[Task] = field(default_factory=list)
+    earlier: Job | None = None
     classifier: BinaryClassifier = field(init=False)
     recipe: Recipe = field(init=False)
     rows: SharedRows = field(init=False)

@@ -30,11 +30,13 @@ from skbinary.data.plain import from_plain, to_plain
 from skbinary.estimators import html
 from skbinary.estimators.parameters import validated_parameters
 from skbinary.estimators.rollback import unchanged_on_error
+from skbinary.model_selection.continuation import Continuation
 from skbinary.model_selection.ensemble_fit import EnsembleFit, check_averaging
 from skbinary.model_selection.evaluation import Evaluation
 from skbinary.model_selection.fold_models import CandidateModels
 from skbinary.model_selection.scoring import ScoringTask
 from skbinary.runtime.interrupts import raising_interrupts
+from skbinary.runtime.warnings import warn
 
 
 class _Splitter(Protocol):
@@ -45,16 +47,16 @@ class _Splitter(Protocol):
     def get_n_splits(self, *args: Any, **kwargs: Any) -> int: ...
 
 
-_CV: TypeAlias = int | _Splitter | Iterable[tuple[Any, Any]] | None
-_Scoring: TypeAlias = (
+CV: TypeAlias = int | _Splitter | Iterable[tuple[Any, Any]] | None
+Scoring: TypeAlias = (
     str | Callable[..., Any] | Sequence[str] | Mapping[str, str | Callable[..., Any]] | None
 )
-_MAX_MEMORY = [Interval(Real, 0, None, closed="neither"), str, None]
+MAX_MEMORY = [Interval(Real, 0, None, closed="neither"), str, None]
 _ENSEMBLE_SIZE = [Interval(Integral, 1, None, closed="left"), None]
 
 
-class _VectorizedSearch:
-    """Base class of both searches: evaluates candidates in batches of models."""
+class VectorizedSearch:
+    """Base class of all searches: evaluates candidates in batches of models."""
 
     _memory_advice = (
         "Lower max_memory or n_jobs, pass float32 rows, or leave out the largest candidates."
@@ -65,10 +67,10 @@ class _VectorizedSearch:
 
     estimator: Any
     refit: bool | str | Callable[..., int]
-    scoring: _Scoring
+    scoring: Scoring
     error_score: float | Literal["raise"]
     verbose: int
-    cv: _CV
+    cv: CV
     ensemble_size: int | None
 
     cv_results_: dict[str, Any]
@@ -136,8 +138,10 @@ class _VectorizedSearch:
         callbacks = SearchCallbacks(self, X, y, params)
         scoring = ScoringTask(self, X, y, scorer, routed.estimator.fit, routed.scorer.score)
         cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
-        rounds = _Rounds(scoring, cv, routed.splitter.split)
-        self._checked_cv_orig, self.n_splits_ = cv, rounds.n_splits
+        self._checked_cv_orig = cv
+        self._prepare_search(X, y, routed.splitter.split)
+        rounds = _Rounds(scoring, cv, routed.splitter.split, self._continuation())
+        self.n_splits_ = rounds.n_splits
         for name in ("ensemble_", "ensemble_loss_curve_"):
             vars(self).pop(name, None)  # of an earlier fit
         callbacks.search(rounds.evaluate)
@@ -160,6 +164,13 @@ class _VectorizedSearch:
 
     def _doc_link_url_param_generator(self) -> dict[str, str]:
         return html.reference_page(self)
+
+    def _prepare_search(self, X: Any, y: Any, split_params: dict[str, Any]) -> None:
+        """Check the parameters with the data."""
+
+    def _continuation(self) -> Continuation | None:
+        """Return what keeps the models of a round for the next one, if candidates go on."""
+        return None
 
     def _choose(self, rounds: _Rounds, refit_metric: Any) -> None:
         """Select the best candidate."""
@@ -204,8 +215,15 @@ class _VectorizedSearch:
 class _Rounds:
     """The results of a search so far. Subclasses of scikit-learn's searches may add to them."""
 
-    def __init__(self, scoring: ScoringTask, cv: Any, split_params: dict[str, Any]):
+    def __init__(
+        self,
+        scoring: ScoringTask,
+        cv: Any,
+        split_params: dict[str, Any],
+        continuation: Continuation | None,
+    ):
         self.scoring = scoring
+        self.continuation = continuation
         self.cv = cv
         self.split_params = split_params
         self.n_splits = cv.get_n_splits(scoring.X, scoring.y, **split_params)
@@ -213,6 +231,7 @@ class _Rounds:
         self.outcomes: list[dict[str, Any]] = []
         self.fitted_candidates: list[CandidateModels] = []
         self.results: dict[str, Any] = {}
+        self._has_warned = False
         self._more_results: dict[str, list[Any]] = defaultdict(list)
 
     def evaluate(
@@ -242,8 +261,9 @@ class _Rounds:
                 "No fits were performed. Was the CV iterator empty? Were there no candidates?"
             )
         contexts = SearchCallbacks.task_contexts(callback_ctx, n_fits)
-        evaluation = Evaluation(scoring, candidates, splits, contexts)
+        evaluation = Evaluation(scoring, candidates, splits, contexts, self.continuation)
         outcomes, modes = evaluation.run()
+        self._warn_once(evaluation.advice)
         _warn_or_raise_about_fit_failures(outcomes, search.error_score)
         if callable(search.scoring):
             _insert_error_scores(outcomes, search.error_score)
@@ -257,8 +277,14 @@ class _Rounds:
         )
         return self.results
 
+    def _warn_once(self, message: str | None) -> None:
+        # The threshold of an ensemble of candidates is chosen on rows that are not resampled.
+        if message and not self._has_warned and self.scoring.search.ensemble_size is None:
+            warn(message)
+            self._has_warned = True
 
-class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
+
+class VectorizedGridSearchCV(VectorizedSearch, GridSearchCV):
     """Grid search with cross-validation that trains candidates in batches of models.
 
     A drop-in replacement for scikit-learn's ``GridSearchCV``, with the same results. If the
@@ -384,7 +410,7 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **GridSearchCV._parameter_constraints,
-        "max_memory": _MAX_MEMORY,
+        "max_memory": MAX_MEMORY,
         "ensemble_size": _ENSEMBLE_SIZE,
     }
 
@@ -393,10 +419,10 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
         estimator: Any,
         param_grid: Mapping[str, Iterable[Any]] | Sequence[Mapping[str, Iterable[Any]]],
         *,
-        scoring: _Scoring = None,
+        scoring: Scoring = None,
         n_jobs: int | None = None,
         refit: bool | str | Callable[..., int] = True,
-        cv: _CV = None,
+        cv: CV = None,
         verbose: int = 0,
         pre_dispatch: int | str = "2*n_jobs",
         error_score: float | Literal["raise"] = np.nan,
@@ -420,7 +446,7 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
         self.ensemble_size = ensemble_size
 
 
-class VectorizedRandomizedSearchCV(_VectorizedSearch, RandomizedSearchCV):
+class VectorizedRandomizedSearchCV(VectorizedSearch, RandomizedSearchCV):
     """Randomized search with cross-validation that trains candidates in batches of models.
 
     A drop-in replacement for scikit-learn's ``RandomizedSearchCV``: it draws the same candidates
@@ -529,7 +555,7 @@ class VectorizedRandomizedSearchCV(_VectorizedSearch, RandomizedSearchCV):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **RandomizedSearchCV._parameter_constraints,
-        "max_memory": _MAX_MEMORY,
+        "max_memory": MAX_MEMORY,
         "ensemble_size": _ENSEMBLE_SIZE,
     }
 
@@ -539,10 +565,10 @@ class VectorizedRandomizedSearchCV(_VectorizedSearch, RandomizedSearchCV):
         param_distributions: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         *,
         n_iter: int = 10,
-        scoring: _Scoring = None,
+        scoring: Scoring = None,
         n_jobs: int | None = None,
         refit: bool | str | Callable[..., int] = True,
-        cv: _CV = None,
+        cv: CV = None,
         verbose: int = 0,
         pre_dispatch: int | str = "2*n_jobs",
         random_state: int | np.random.RandomState | None = None,

@@ -99,7 +99,7 @@ class PreparedSplit:
 
     @cached_property
     def _training_data(self) -> tuple[list[list[Any]], Any, Any, dict[str, Any]]:
-        """The fitted transformers, transformed data, labels and arguments of ``fit``."""
+        """The fitted transformers, transformed and resampled data, labels, arguments of ``fit``."""
         begin = time.perf_counter()
         scoring, candidate = self.scoring, self.candidate
         X, y = self.untransformed_training_data()
@@ -107,7 +107,7 @@ class PreparedSplit:
         for_pipelines, for_classifier = candidate.split_fit_params(params)
         transformers = []
         for (_, pipeline), own in zip(candidate.pipelines, for_pipelines, strict=True):
-            steps, X = fit_transformers(pipeline, X, y, own)
+            steps, X, y = fit_transformers(pipeline, X, y, own)
             transformers.append(steps)
         self.seconds += time.perf_counter() - begin
         return transformers, X, y, for_classifier

@@ -115,6 +115,8 @@ class Run:
         When to stop.
     observers : sequence of Observer, default=()
         Who follows the run.
+    earlier : FitResult or None, default=None
+        The result of a training that this one continues. Its epochs count.
 
     Attributes
     ----------
@@ -125,7 +127,11 @@ class Run:
     """
 
     def __init__(
-        self, solver: Solver, criteria: StoppingCriteria, observers: Sequence[Observer] = ()
+        self,
+        solver: Solver,
+        criteria: StoppingCriteria,
+        observers: Sequence[Observer] = (),
+        earlier: FitResult | None = None,
     ):
         self.solver = solver
         self.criteria = criteria
@@ -140,6 +146,8 @@ class Run:
         self._best_parameters: Tensor | None = None
         self._best_value = -math.inf
         self._n_no_improvement = 0
+        if earlier is not None:
+            self._restore(earlier)
 
     @property
     def model_batch(self) -> ModelBatch:
@@ -188,7 +196,8 @@ class Run:
                 raise _diverged("validation", loss, self.n_iter, rate)
             history["validation_loss"].append(loss)
             history["validation_score"].append(score)
-        self._update_best()
+        if self._update_best() and self.criteria.stops_early:
+            self._best_parameters = self.model_batch.parameters.clone()
 
     def log(self, name: str, value: float) -> None:
         """Add a value to the history of the epoch that has just been recorded."""
@@ -218,7 +227,20 @@ class Run:
         }
         return FitResult(parameters, history, self.best_epoch, reason, self.gradient_norm, state)
 
-    def _update_best(self) -> None:
+    def _restore(self, earlier: FitResult) -> None:
+        """Record the epochs of an earlier training, as if they had been part of this one."""
+        for epoch in range(earlier.n_iter):
+            for name, curve in self.history.items():
+                curve.append(earlier.history[name][epoch])
+            self._update_best()
+            # The solver was prepared before the end of the last epoch, and knows of the others.
+            if self.is_on_plateau() and epoch == earlier.n_iter - 1:
+                self.solver.on_plateau()
+        if self.criteria.stops_early:
+            self._best_parameters = earlier.parameters[None]
+
+    def _update_best(self) -> bool:
+        """Update the best epoch with the last one; return whether it is the best so far."""
         # As in scikit-learn's MLPClassifier, only an improvement of at least tol resets the
         # patience, while any improvement makes an epoch the best one.
         monitored = self.criteria.monitored or "objective"
@@ -227,11 +249,9 @@ class Run:
         self._n_no_improvement = 0 if improved else self._n_no_improvement + 1
         is_best = value > self._best_value
         self._best_value = max(self._best_value, value)
-        if not self.criteria.stops_early:
+        if is_best or not self.criteria.stops_early:
             self.best_epoch = self.n_iter
-        elif is_best:
-            self.best_epoch = self.n_iter
-            self._best_parameters = self.model_batch.parameters.clone()
+        return is_best
 
 
 def _diverged(kind: str, loss: float, epoch: int, learning_rate: float) -> DivergedError:
@@ -282,6 +302,7 @@ def train_batch(
     solver: BatchedSolver,
     criteria_per_model: Sequence[StoppingCriteria],
     observers: Sequence[Sequence[Observer]] | None = None,
+    earlier: Sequence[FitResult | None] | None = None,
 ) -> list[FitResult | DivergedError | None]:
     """Train a batch of models, each until its own criteria are met.
 
@@ -293,6 +314,8 @@ def train_batch(
         When to stop each model.
     observers : sequence of sequence of Observer or None, default=None
         The observers of each model. They are called on the thread that trains.
+    earlier : sequence of FitResult or None, default=None
+        The result of the training that each model continues.
 
     Returns
     -------
@@ -303,7 +326,12 @@ def train_batch(
     """
     outcomes: dict[int, FitResult | DivergedError] = {}
     runs = {
-        k: Run(solver.solver_of(k), criteria, observers[k] if observers else ())
+        k: Run(
+            solver.solver_of(k),
+            criteria,
+            observers[k] if observers else (),
+            earlier[k] if earlier else None,
+        )
         for k, criteria in enumerate(criteria_per_model)
     }
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -47,8 +48,8 @@ class BatchedMiniBatch:
         The parameters from which the training of each model starts.
     setups : sequence of MiniBatchSetup
         How each model is trained. They are not changed. All have the same number of batches,
-        batch size and class of optimizer. Either all have dropout or none has, and either all have
-        a moving average of the weights or none has.
+        batch size, class of optimizer and number of epochs trained before. Either all have
+        dropout or none has, and either all have a moving average of the weights or none has.
     on_step : callable or None, default=None
         Called before every step. An exception that it raises ends the training.
     capture : Capture or None, default=None
@@ -73,7 +74,7 @@ class BatchedMiniBatch:
         # A captured step takes full batches.
         n_padded = longest.n_batches * longest.batch_size
         self._n_rows = longest.dataset.n_samples if self._capture is None else n_padded
-        self._n_epochs = 0
+        self._n_epochs = longest.n_epochs
         loader_keys = _number_keys([setup.loader_key() for setup in setups])
         dropout_keys = _number_keys([setup.dropout_key() for setup in setups])
         update_keys = _number_keys([setup.update_key() for setup in setups])
@@ -115,9 +116,23 @@ class BatchedMiniBatch:
             progress = self._progress(targets, weights, rates)
         return dict(zip(self._active, progress, strict=True))
 
-    def solver_of(self, k: int) -> _SolverView:
+    def solver_of(self, k: int) -> SolverView:
         """Return a view of one model as a solver of its own."""
-        return _SolverView(self, k)
+        return SolverView(self, k)
+
+    def continued(self, k: int) -> MiniBatchSetup:
+        """Return the setup with which the training of a model goes on in another batch."""
+        setup, i = self.setups[k], self._active.index(k)
+        n_steps = self._n_epochs * setup.n_batches
+        optimizer, schedule = self._updates.continued(k, n_steps)
+        return replace(
+            setup,
+            optimizer=optimizer,
+            schedule=schedule,
+            dropout=self._dropout.continued(k),
+            n_epochs=self._n_epochs,
+            trained=None if self._average is None else self._average.trained[i].clone(),
+        )
 
     def select(self, models: Sequence[int]) -> ModelBatch | None:
         """Return models as a batch to score at once, or None on the CPU, where it is not faster."""
@@ -165,8 +180,14 @@ class BatchedMiniBatch:
         if self._average is not None and kept is not None:
             self._average.select(parameters, kept)
         elif self.setups[0].weight_average:
-            decays = [self.setups[k].weight_average for k in self._active]
-            self._average = WeightAverage(parameters, decays)
+            setups = [self.setups[k] for k in self._active]
+            trained = [setup.trained for setup in setups if setup.trained is not None]
+            self._average = WeightAverage(
+                parameters,
+                [setup.weight_average for setup in setups],
+                torch.stack(trained) if trained else None,
+                setups[0].n_steps,
+            )
 
     def _step(
         self,
@@ -219,7 +240,7 @@ class BatchedMiniBatch:
         return progress
 
 
-class _SolverView:
+class SolverView:
     """A model of a batch as a ``Solver`` of its own."""
 
     def __init__(self, batched: BatchedMiniBatch, k: int):
@@ -244,6 +265,10 @@ class _SolverView:
     def run_epoch(self) -> Progress:
         """Make a step for every batch, in which all models are updated."""
         return self._batched.run_epoch()[self._k]
+
+    def continued(self) -> MiniBatchSetup:
+        """Return the setup with which the training of the model goes on in another batch."""
+        return self._batched.continued(self._k)
 
     def on_plateau(self) -> bool:
         """Notify the schedule that the loss no longer improves; return whether to stop."""

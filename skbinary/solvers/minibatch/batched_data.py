@@ -41,12 +41,17 @@ class _BatchLoader:
         self._padded_order = torch.zeros(n_rows, dtype=torch.int64)
         self._order = self._padded_order[: setup.dataset.n_samples]
         torch.arange(len(self._order), out=self._order)
+        for _ in range(setup.n_epochs):  # each epoch shuffles the order of the one before
+            self._shuffle()
 
     def shuffle(self) -> None:
         """Shuffle the rows for the next epoch."""
+        self._shuffle()
+        self.order = self._padded_order.to(self._setup.dataset.device)
+
+    def _shuffle(self) -> None:
         if self._shuffler is not None:
             self._shuffler.shuffle(self._order.numpy())
-        self.order = self._padded_order.to(self._setup.dataset.device)
 
     def batches(self) -> Iterator[LayerInput]:
         """Yield the batches of the epoch."""

@@ -109,6 +109,14 @@ class BatchedDropout:
             return masks
         return [torch.index_select(each, 0, self._index) for each in masks]
 
+    def continued(self, k: int) -> Dropout | None:
+        """Return the dropout with which the training of a model goes on."""
+        if not self._shared:
+            return None
+        if self._source is not None:
+            return self._source.dropout_of(list(self._shared).index(self._keys[k]))
+        return self._shared[self._keys[k]].dropout.copy()
+
     def step_masks(self) -> StepMasks | None:
         """Return the masks of captured steps, or None without dropout."""
         return None if self._source is None else StepMasks(self._source, self._index)

@@ -10,7 +10,11 @@ from torch import Tensor
 
 from skbinary.runtime.device import full_precision
 from skbinary.solvers.minibatch.optimizers import Optimizer
-from skbinary.solvers.minibatch.per_model_optimizers import combine_optimizers
+from skbinary.solvers.minibatch.per_model_optimizers import (
+    combine_optimizers,
+    join_states,
+    split_state,
+)
 from skbinary.solvers.minibatch.schedules import Schedule
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
 
@@ -69,11 +73,14 @@ class BatchedUpdates:
         if kept is not None:
             models = torch.tensor(kept, device=parameters.device)
             self.optimizer = self.optimizer.with_parameters(parameters, models)
-        elif self._is_common:
-            self.optimizer = self._setups[0].optimizer.with_parameters(parameters)
+            return
+        single = [self._setups[k].optimizer for k in active]
+        resumes = self._setups[0].n_epochs > 0
+        if self._is_common:
+            state = join_states(single) if resumes else None
+            self.optimizer = single[0].with_parameters(parameters, state=state)
         else:
-            single = [self._setups[k].optimizer for k in active]
-            self.optimizer = combine_optimizers(parameters, single)
+            self.optimizer = combine_optimizers(parameters, single, resumes=resumes)
 
     def step(self, gradient: Tensor) -> None:
         """Update the models, given their gradient of shape (n_models, n_parameters)."""
@@ -106,6 +113,21 @@ class BatchedUpdates:
         """Update the learning rates after an epoch, given the number of epochs so far."""
         for key, schedule in self._schedules.items():
             schedule.after_epoch(n_epochs * self._n_samples[key])
+
+    def continued(self, k: int, n_steps: int) -> tuple[Optimizer, Schedule]:
+        """Return the optimizer and the schedule with which the training of a model goes on.
+
+        Parameters
+        ----------
+        k : int
+        n_steps : int
+            Number of steps that it has made.
+        """
+        optimizer, i = self._setups[k].optimizer, self._active.index(k)
+        parameters = self.optimizer.parameters[i : i + 1].clone()
+        state = split_state(self.optimizer, i, n_steps)
+        schedule = copy.copy(self._schedules[self._keys[k]])
+        return optimizer.with_parameters(parameters, state=state), schedule
 
     def on_plateau(self, k: int) -> bool:
         """Notify a model's schedule that the loss no longer improves; return whether to stop."""

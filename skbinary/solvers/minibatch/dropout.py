@@ -25,11 +25,15 @@ class Dropout:
         Fraction of each hidden layer's outputs that is set to zero, in [0, 1).
     generator : torch.Generator
         Draws the masks.
+    n_used : int, default=0
+        If masks are drawn for several steps at once, the number of steps of the next ones that
+        were made before.
     """
 
-    def __init__(self, rates: tuple[float, ...], generator: torch.Generator):
+    def __init__(self, rates: tuple[float, ...], generator: torch.Generator, n_used: int = 0):
         self.rates = rates
         self.generator = generator
+        self.n_used = n_used
         self._masks: dict[int, DropoutMasks] = {}
 
     def spawn(self) -> Dropout:
@@ -40,7 +44,7 @@ class Dropout:
 
     def copy(self) -> Dropout:
         """Return a copy that draws the same masks from here on."""
-        return Dropout(self.rates, self.generator.clone_state())
+        return Dropout(self.rates, self.generator.clone_state(), self.n_used)
 
     def draw(self, n_rows: int, widths: tuple[int, ...], like: Tensor) -> list[Tensor]:
         """Draw the masks of a step.
@@ -212,6 +216,9 @@ class PrefetchedMasks:
         self._keep = 1 - like.new_tensor([each.rates for each in self.dropouts])
         self._drawn = like.new_empty(0)
         self._next_step = self._n_steps
+        self._before = [each.copy() for each in self.dropouts]  # before the last draw
+        if self.dropouts[0].n_used:
+            self._drawn, self._next_step = self._draw(), self.dropouts[0].n_used
 
     def next_step(self) -> Tensor:
         """Return the masks of the next step.
@@ -230,9 +237,17 @@ class PrefetchedMasks:
     def select(self, models: Sequence[int]) -> None:
         """Keep the models at the given positions, and remove the others."""
         self.dropouts = [self.dropouts[i] for i in models]
+        self._before = [self._before[i] for i in models]
         self._keep = self._keep[models]
         if self._drawn.ndim > 1:
             self._drawn = self._drawn[models]
+
+    def dropout_of(self, i: int) -> Dropout:
+        """Return what draws the masks of the model at a position from the next step on."""
+        if not self._drawn.ndim > 1:
+            return self.dropouts[i].copy()
+        before = self._before[i]
+        return Dropout(before.rates, before.generator.clone_state(), self._next_step)
 
     def split_layers(self, masks: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
         """Return views of the masks of each hidden layer.
@@ -251,6 +266,7 @@ class PrefetchedMasks:
         ]
 
     def _draw(self) -> Tensor:
+        self._before = [each.copy() for each in self.dropouts]
         drawn = self._like.new_empty(len(self.dropouts), self._n_steps, self.n_values)
         for values, each in zip(drawn, self.dropouts, strict=True):
             values.uniform_(generator=each.generator)

@@ -21,6 +21,8 @@ fused_adamw: Any = getattr(torch, "_fused_adamw_", None)
 class Optimizer(Protocol):
     """Updates parameters, given their gradient."""
 
+    parameters: Tensor
+
     def update(self, gradient: Tensor, rate: float | Tensor) -> None:
         """Update the parameters in place.
 
@@ -36,7 +38,7 @@ class Optimizer(Protocol):
         """Return the tensors that ``update`` changes, besides the parameters."""
         ...
 
-    def state(self) -> dict[str, Tensor | int]:
+    def state(self) -> dict[str, Any]:
         """Return the state, to resume from."""
         ...
 
@@ -45,7 +47,12 @@ class Optimizer(Protocol):
         """The parameters of the constructor between `parameters` and `state`."""
         ...
 
-    def with_parameters(self, parameters: Tensor, models: Tensor | None = None) -> Self:
+    def with_parameters(
+        self,
+        parameters: Tensor,
+        models: Tensor | None = None,
+        state: dict[str, Tensor | int] | None = None,
+    ) -> Self:
         """Return an optimizer of other parameters with the same settings.
 
         Parameters
@@ -53,6 +60,8 @@ class Optimizer(Protocol):
         parameters : Tensor of shape (n_models, n_parameters)
         models : Tensor of shape (n_models,), default=None
             Which models of this optimizer they are, to continue with their state.
+        state : dict or None, default=None
+            The state to resume from, if it is not that of `models`.
         """
         ...
 
@@ -141,8 +150,14 @@ class Adam:
     def settings(self) -> tuple[tuple[float, float], float, float]:
         return self.betas, self.epsilon, self.weight_decay
 
-    def with_parameters(self, parameters: Tensor, models: Tensor | None = None) -> Adam:
-        return Adam(parameters, *self.settings, _select_state(self.state(), models))
+    def with_parameters(
+        self,
+        parameters: Tensor,
+        models: Tensor | None = None,
+        state: dict[str, Tensor | int] | None = None,
+    ) -> Adam:
+        state = state or _select_state(self.state(), models)
+        return Adam(parameters, *self.settings, state)
 
 
 class SGD:
@@ -201,8 +216,14 @@ class SGD:
     def settings(self) -> tuple[float, bool, float]:
         return self.momentum, self.nesterov, self.weight_decay
 
-    def with_parameters(self, parameters: Tensor, models: Tensor | None = None) -> SGD:
-        return SGD(parameters, *self.settings, _select_state(self.state(), models))
+    def with_parameters(
+        self,
+        parameters: Tensor,
+        models: Tensor | None = None,
+        state: dict[str, Tensor | int] | None = None,
+    ) -> SGD:
+        state = state or _select_state(self.state(), models)
+        return SGD(parameters, *self.settings, state)
 
     def state(self) -> dict[str, Tensor | int]:
         return {"velocity": self._velocity}

@@ -28,7 +28,7 @@ class _PerModelOptimizer(ABC):
     settings : sequence of tuple
         The ``settings`` of each model's optimizer.
     state : dict of str to Tensor or None, default=None
-        The value of ``state()`` to resume from, for these models.
+        The value of ``state()`` to resume from, for these models, or that of ``join_states``.
     """
 
     def __init__(
@@ -52,9 +52,14 @@ class _PerModelOptimizer(ABC):
     def tensors(self) -> list[Tensor]:
         return list(self.state().values())
 
-    def with_parameters(self, parameters: Tensor, models: Tensor | None = None) -> Self:
+    def with_parameters(
+        self,
+        parameters: Tensor,
+        models: Tensor | None = None,
+        state: dict[str, Any] | None = None,
+    ) -> Self:
         if models is None:
-            return type(self)(parameters, self.settings, self.state())
+            return type(self)(parameters, self.settings, state or self.state())
         state = {name: each[models] for name, each in self.state().items()}
         return type(self)(parameters, [self.settings[i] for i in models.tolist()], state)
 
@@ -72,7 +77,8 @@ class PerModelAdam(_PerModelOptimizer):
         self._beta_2 = columns[:, 1:2].to(parameters)
         self._epsilon = columns[:, 2:3].to(parameters)
         self._decay = columns[:, 3:].to(parameters) if any(row[3] for row in rows) else None
-        self._powers = state.get("powers", torch.ones_like(self._betas))  # beta ** n_steps
+        n_steps = int(state.get("n_steps", 0))
+        self._powers = state.get("powers", self._betas**n_steps)
         self._mean = state.get("mean", torch.zeros_like(parameters))
         self._square = state.get("square", torch.zeros_like(parameters))
         self._denominator = torch.empty_like(self._square)
@@ -105,8 +111,8 @@ class FusedPerModelAdam(_PerModelOptimizer):
 
     def _prepare(self, state: dict[str, Tensor]) -> None:
         parameters = self.parameters
-        steps = torch.zeros(len(parameters), dtype=torch.float32)
-        self._steps = state.get("steps", steps)
+        n_steps = float(state.get("n_steps", 0))
+        self._steps = state.get("steps", torch.full((len(parameters),), n_steps))
         self._mean = state.get("mean", torch.zeros_like(parameters))
         self._square = state.get("square", torch.zeros_like(parameters))
         self._rates: list[float] = []
@@ -176,21 +182,56 @@ class PerModelSGD(_PerModelOptimizer):
         return {"velocity": self._velocity}
 
 
-def combine_optimizers(parameters: Tensor, single: Sequence[Optimizer]) -> Optimizer:
+def join_states(single: Sequence[Optimizer]) -> dict[str, Any]:
+    """Return the state for an optimizer of all models, which have made the same number of steps."""
+    states = [each.state() for each in single]
+    return {
+        name: torch.cat([each[name] for each in states]) if isinstance(first, Tensor) else first
+        for name, first in states[0].items()
+    }
+
+
+def split_state(optimizer: Optimizer, model: int, n_steps: int) -> dict[str, Any]:
+    """Return a copy of the state of one model, for an optimizer of its own.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        The optimizer of a batch of models.
+    model : int
+        Position of the model.
+    n_steps : int
+        Number of steps that it has made.
+    """
+    state = {
+        name: each[model : model + 1].clone()
+        for name, each in optimizer.state().items()
+        if name in ("mean", "square", "velocity")
+    }
+    return {**state, "n_steps": n_steps}
+
+
+def combine_optimizers(
+    parameters: Tensor, single: Sequence[Optimizer], *, resumes: bool = False
+) -> Optimizer:
     """Return one optimizer that updates each model as its own optimizer would.
 
     Parameters
     ----------
     parameters : Tensor of shape (n_models, n_parameters)
     single : sequence of Adam, or sequence of SGD
-        The optimizer of each model, of which only the settings are used.
+        The optimizer of each model.
+    resumes : bool, default=False
+        Whether to continue from the states of these optimizers, which have made the same number of
+        steps. Otherwise only their settings are used.
     """
     settings = [each.settings for each in single]
+    state = join_states(single) if resumes else None
     if isinstance(single[0], Adam):
         is_fused = parameters.device.type == "cpu" and optimizers.fused_adamw is not None
-        return (FusedPerModelAdam if is_fused else PerModelAdam)(parameters, settings)
+        return (FusedPerModelAdam if is_fused else PerModelAdam)(parameters, settings, state)
     if isinstance(single[0], SGD):
-        return PerModelSGD(parameters, settings)
+        return PerModelSGD(parameters, settings, state)
     raise TypeError(
         f"The optimizer of a batch of models must be Adam or SGD, got {type(single[0]).__name__}."
     )

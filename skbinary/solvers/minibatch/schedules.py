@@ -22,10 +22,13 @@ class Schedule:
         the same rates.
     depends_on_rows : bool
         Whether the rate depends on the number of rows seen so far.
+    depends_on_length : bool
+        Whether the rate depends on the number of epochs of the whole training.
     """
 
     depends_on_loss = False
     depends_on_rows = False
+    depends_on_length = False
 
     def __init__(self, initial: float):
         self.initial = initial
@@ -121,6 +124,8 @@ class Cosine(Schedule):
         Number of epochs until the rate is zero.
     """
 
+    depends_on_length = True
+
     def __init__(self, initial: float, n_epochs: int):
         super().__init__(initial)
         self.n_epochs = n_epochs
@@ -146,6 +151,7 @@ class OneCycle(Schedule):
         Number of all steps.
     """
 
+    depends_on_length = True
     _WARMUP, _START, _END = 0.3, 1 / 25, 1 / 250_000
 
     def __init__(self, initial: float, n_steps: int):

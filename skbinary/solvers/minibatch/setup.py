@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from torch import Tensor
+
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import BatchSource
 from skbinary.solvers.minibatch.dropout import Dropout
@@ -73,6 +75,11 @@ class MiniBatchSetup:
         The rows in a form in which batches are multiplied faster.
     weight_average : float, default=0.0
         Decay of the moving average of the weights, which is validated and kept. 0 for none.
+    n_epochs : int, default=0
+        Number of epochs that were trained before, in a batch of models that this training
+        continues. The optimizer, the schedule and the dropout are as they were at its end.
+    trained : Tensor of shape (n_parameters,) or None, default=None
+        The weights at the end of that training, if there is a moving average of them.
     """
 
     dataset: Dataset
@@ -85,6 +92,8 @@ class MiniBatchSetup:
     dropout: Dropout | None = None
     compressed: BatchSource | None = None
     weight_average: float = 0.0
+    n_epochs: int = 0
+    trained: Tensor | None = None
 
     @property
     def rows(self) -> BatchSource:
@@ -95,6 +104,11 @@ class MiniBatchSetup:
     def n_batches(self) -> int:
         """Number of batches of an epoch."""
         return -(-self.dataset.n_samples // self.batch_size)
+
+    @property
+    def n_steps(self) -> int:
+        """Number of steps that were made before."""
+        return self.n_epochs * self.n_batches
 
     def loader_key(self) -> tuple[Any, ...]:
         """Return a key that is equal for models with the same batches in the same order."""

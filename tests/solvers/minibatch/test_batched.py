@@ -386,3 +386,85 @@ def test_batched_step_updates_models_with_the_same_rate_at_once(monkeypatch, n_r
     rates = [10.0 ** -(1 + k % n_rates) for k in range(6)]
     train_batched([Case(SAME_ROWS, schedule=lambda r=r: Schedule(r)) for r in rates])
     assert len(updates) == n_rates * 5 * 2  # rates, batches and epochs
+
+
+class KeepSetup:
+    """Keeps the weights and the setup of a model at the end of the last epoch."""
+
+    def train_begin(self, run):
+        pass
+
+    def epoch_begin(self, run):
+        pass
+
+    def epoch_end(self, run):
+        if run.n_iter == run.criteria.max_iter:
+            self.start = run.model_batch.parameters[0].clone()
+            self.setup = run.solver.continued()
+        return False
+
+    def train_end(self, run):
+        pass
+
+
+def train_in_parts(cases, epochs, kept, capture=None):
+    """Train all models for the first part of the epochs, and only some of them for the rest."""
+    architecture, first, last = cases[0].architecture(), epochs[0], epochs[-1]
+    keepers = [KeepSetup() for _ in cases]
+    criteria = [replace(case.criteria, max_iter=first) for case in cases]
+    solver = make_solver(cases, capture=capture)
+    results = train_batch(solver, criteria, [[each] for each in keepers])
+    for n_epochs in epochs[1:]:
+        keepers, results, cases = (
+            [each[k] for k in (kept if n_epochs == epochs[1] else range(len(kept)))]
+            for each in (keepers, results, cases)
+        )
+        starts, setups = [each.start for each in keepers], [each.setup for each in keepers]
+        solver = BatchedMiniBatch(architecture, starts, setups, capture=capture)
+        criteria = [replace(case.criteria, max_iter=n_epochs) for case in cases]
+        keepers = [KeepSetup() for _ in cases]
+        results = train_batch(solver, criteria, [[each] for each in keepers], results)
+        assert all(each.n_iter == last for each in results) or n_epochs < last
+    return cases, results
+
+
+@pytest.mark.parametrize("capture", [None, FakeCapture()])
+@pytest.mark.parametrize("name", CASES)
+def test_batched_training_in_parts_equals_one_training(name, capture):
+    cases = [Case(each.dataset, seed=each.seed, **each.settings) for each in CASES[name]]
+    for case in cases:
+        case.criteria = max_epochs(7)
+    kept, in_parts = train_in_parts(cases, [2, 3, 7], range(len(cases))[-2:], capture)
+    for case, found in zip(kept, in_parts, strict=True):
+        [expected] = train_batch(make_solver([case], capture=capture), [case.criteria])
+        torch.testing.assert_close(found.parameters, expected.parameters, rtol=1e-3, atol=1e-5)
+        assert found.state == expected.state
+        for curve in set(expected.history) - {"seconds"}:
+            np.testing.assert_allclose(found.history[curve], expected.history[curve], rtol=1e-3)
+
+
+@pytest.mark.parametrize("schedule", [lambda: Schedule(0.05), lambda: Adaptive(0.05)])
+@pytest.mark.parametrize("monitored", ["objective", "validation_loss", "validation_score"])
+def test_batched_training_in_parts_stops_as_one_training(monitored, schedule):
+    dataset = make_dataset(60, validation=True)
+    criteria = StoppingCriteria(40, 1e-3, 3, monitored=monitored)
+    settings = {"optimizer": SGD, "optimizer_settings": (0.9, True)}
+    cases = [
+        Case(dataset, seed=s, criteria=criteria, schedule=schedule, **settings) for s in range(8)
+    ]
+    n_stopped = 0
+    for case in cases:
+        [expected] = train_batched([case])
+        keeper = KeepSetup()
+        first = replace(criteria, max_iter=6)
+        [early] = train_batch(make_solver([case]), [first], [[keeper]])
+        if early.stop_reason is not StopReason.MAX_ITER:
+            assert (early.n_iter, early.best_epoch) == (expected.n_iter, expected.best_epoch)
+            continue
+        solver = BatchedMiniBatch(case.architecture(), [keeper.start], [keeper.setup])
+        [found] = train_batch(solver, [criteria], earlier=[early])
+        n_stopped += found.stop_reason is not StopReason.MAX_ITER
+        assert found.stop_reason is expected.stop_reason
+        assert (found.n_iter, found.best_epoch) == (expected.n_iter, expected.best_epoch)
+        torch.testing.assert_close(found.parameters, expected.parameters, rtol=1e-3, atol=1e-5)
+    assert n_stopped or isinstance(schedule(), Adaptive)
