@@ -546,7 +546,11 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
     @property
     @one_torch_thread()
     def module_(self) -> LogitModule | EnsembleModule:
-        """The fitted model as a torch module that returns logits, built on each access."""
+        """The fitted model as a torch module, built on each access.
+
+        It returns the logits of `n_samples` rows, a tensor of shape (n_samples,), and is in
+        evaluation mode. ``module_.float()`` and ``module_.double()`` convert its parameters.
+        """
         with default_settings():
             return as_module(self._fitted())
 
