@@ -257,7 +257,7 @@ class _Fit:
 
 def _check_monitor(monitor: Any, trial: Any) -> None:
     """Raise a ValueError if a monitor is unknown, or does not fit the direction of the study."""
-    if monitor not in _DIRECTIONS:
+    if monitor not in list(_DIRECTIONS):
         names = ", ".join(map(repr, _DIRECTIONS))
         raise ValueError(f"monitor must be one of {names}, got {monitor!r}.")
     study = getattr(trial, "study", None)  # trials of fixed parameters have none
