@@ -32,11 +32,11 @@ BLOCK = re.compile(
 PRINTED = re.compile(r"\s*^```text\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 # Libraries that a page uses and the tests do not need.
 OPTIONAL = {
-    "explaining": ("shap", "captum"),
+    "attributions": ("shap", "captum"),
     "imbalanced": ("imblearn",),
     "mlflow": ("mlflow", "skops"),
     "onnx": ("skl2onnx", "onnxruntime"),
-    "optuna": ("optuna",),
+    "optuna": ("optuna", "sklearn.callback"),
     "safe_files": ("skops", "safetensors"),
 }
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d*)?")

@@ -16,6 +16,8 @@ _ESTIMATORS = (
     "skbinary.TorchLogisticClassifier",
     "skbinary.TorchMLPClassifier",
     "skbinary.VectorizedGridSearchCV",
+    "skbinary.VectorizedHalvingGridSearchCV",
+    "skbinary.VectorizedHalvingRandomSearchCV",
     "skbinary.VectorizedRandomizedSearchCV",
 )
 # What their parameters and attributes may hold. None of these types runs code that a file brings:
