@@ -1,12 +1,13 @@
 """Binary classifiers trained by PyTorch that behave like scikit-learn's own.
 
-Public are the names in ``__all__`` below, and nothing else: modules and their contents may change
-in any release.
+Public are the names in ``__all__`` below, and those functions of ``skbinary.export`` that the
+reference lists, which need optional libraries. All else may change in any release.
 """
 
 from skbinary.estimators.logistic import TorchLogisticClassifier
 from skbinary.estimators.mlp import TorchMLPClassifier
 from skbinary.estimators.tabular_pipeline import make_tabular_pipeline
+from skbinary.export import skops as _skops
 from skbinary.model_selection.halving import (
     VectorizedHalvingGridSearchCV,
     VectorizedHalvingRandomSearchCV,
@@ -25,6 +26,7 @@ from skbinary.solvers.result import StopReason
 from skbinary.version import __version__ as __version__
 
 __all__ = [
+    "SKOPS_TRUSTED_TYPES",
     "LossCurveDisplay",
     "PiecewiseLinearEncoder",
     "SearchDisplay",
@@ -41,6 +43,12 @@ __all__ = [
     "make_tabular_pipeline",
 ]
 
+#: Names of the types that skops must trust to load a model of this package, for
+#: ``skops.io.load(file, trusted=skbinary.SKOPS_TRUSTED_TYPES)``: the estimators, and the types of
+#: scikit-learn, PyTorch and NumPy that they may hold. None of them runs code that a file brings.
+SKOPS_TRUSTED_TYPES = _skops.SKOPS_TRUSTED_TYPES
+
 # Pickles name public paths, which survive a new layout.
 for _name in __all__:
-    globals()[_name].__module__ = "skbinary"
+    if callable(globals()[_name]):
+        globals()[_name].__module__ = "skbinary"

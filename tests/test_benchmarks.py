@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.datasets import make_moons
 
 import skbinary
-from benchmarks import cases, join, process_tree_memory, report, threads
+from benchmarks import cases, join, process_tree_memory, pruning, report, threads
 from benchmarks.contenders.logistics import UnsuitableError
 from benchmarks.contenders.searches import SEARCHES, Search, suitable
 from benchmarks.data import Source
@@ -158,3 +159,21 @@ def test_join_different_machines_raises(tmp_path):
         files.append(tmp_path / str(i) / "benchmarks.json")
     with pytest.raises(ValueError, match="processor must be the same in all runs"):
         join.join(files)
+
+
+def test_pruning_before_trials_can_be_pruned_finds_the_same():
+    pytest.importorskip("optuna", reason="the extra optuna is not installed")
+    pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
+    X, y = make_moons(100, noise=0.3, random_state=0)
+    options = pruning.Options("none", rows=100, trials=1, members=2, seed=0)
+    plain, pruned = (pruning.run_study(options, X, y, prunes=each) for each in (False, True))
+    assert plain["pruned"] == pruned["pruned"] == 0
+    assert plain["best"] == pruned["best"]
+    assert plain["epochs"] == pruned["epochs"] > 2 * 5
+
+
+def test_pruning_help_explains_every_option():
+    command = [sys.executable, "-m", "benchmarks.pruning", "--help"]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    for option in ("--table", "--rows", "--trials", "--members", "--seed", "--threads"):
+        assert option in answer.stdout

@@ -21,6 +21,7 @@ __all__ = [
     "ensemble_callbacks",
     "format_task_line",
     "init_callback_context",
+    "require_callbacks",
     "set_callbacks",
     "task_callbacks",
 ]
@@ -47,14 +48,30 @@ def set_callbacks(estimator: Any, *callbacks: Any) -> None:
     ImportError
         If the installed scikit-learn has no callbacks.
     """
+    require_callbacks("set_callbacks").set_callbacks(estimator, *callbacks)
+
+
+def require_callbacks(purpose: str) -> Any:
+    """Return scikit-learn's CallbackSupportMixin.
+
+    Parameters
+    ----------
+    purpose : str
+        What needs it, for the error message.
+
+    Raises
+    ------
+    ImportError
+        If the installed scikit-learn has no callbacks.
+    """
     mixin = _callback_mixin()
     if mixin is None:
         raise ImportError(
-            "scikit-learn must be version 1.9 or newer for set_callbacks, got "
+            f"scikit-learn must be version 1.9 or newer for {purpose}, got "
             f"{sklearn.__version__}. Upgrade scikit-learn, or pass skorch callbacks to the "
             "parameter callbacks."
         )
-    mixin.set_callbacks(estimator, *callbacks)
+    return mixin
 
 
 def init_callback_context(estimator: Any, **settings: Any) -> Any:

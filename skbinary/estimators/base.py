@@ -23,8 +23,10 @@ from skbinary.estimators.fitting import Fit, warn_of_majority, with_choice
 from skbinary.estimators.observers import FitObservers
 from skbinary.estimators.parameter_types import Monitor, Objective, PosLabel, Threshold
 from skbinary.estimators.parameters import (
+    check_callbacks,
     check_monitor_and_threshold,
     if_partial_fit_is_available,
+    naming_pruning_callback,
     suggesting,
     validated_parameters,
 )
@@ -78,6 +80,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
     solver: str
     learning_rate_init: float
     early_stopping: bool | Literal["auto"]
+    callbacks: Any
     monitor: Monitor
     threshold: Threshold
     pos_label: PosLabel
@@ -543,7 +546,11 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
     @property
     @one_torch_thread()
     def module_(self) -> LogitModule | EnsembleModule:
-        """The fitted model as a torch module that returns logits, built on each access."""
+        """The fitted model as a torch module, built on each access.
+
+        It returns the logits of `n_samples` rows, a tensor of shape (n_samples,), and is in
+        evaluation mode. ``module_.float()`` and ``module_.double()`` convert its parameters.
+        """
         with default_settings():
             return as_module(self._fitted())
 
@@ -576,6 +583,11 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return "_state" in self.__dict__
 
+    def __sklearn_clone__(self) -> Self:
+        with naming_pruning_callback(self.callbacks):
+            clone: Self = super().__sklearn_clone__()
+            return clone
+
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
@@ -588,6 +600,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(files.from_pickle(type(self), state))
+        files.restore_request(self)
 
     @classmethod
     @functools.cache
@@ -600,6 +613,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         with suggesting(self):
             super()._validate_params()
             check_monitor_and_threshold(self)
+            check_callbacks(self.callbacks)
 
     def _init_callback_context(self, **settings: Any) -> Any:
         return init_callback_context(self, **settings)

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import scipy.sparse as sp
@@ -18,7 +18,7 @@ from skbinary.runtime.device import free_bytes
 from skbinary.runtime.memory import is_out_of_memory
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.newton_path import PathModel, PathNewton
-from skbinary.solvers.loop import train, train_batch
+from skbinary.solvers.loop import Batch, train, train_batch, train_batches
 from skbinary.solvers.minibatch.batched import BatchedMiniBatch
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
 from skbinary.solvers.result import CancelledError, DivergedError, FitResult, StopReason
@@ -43,6 +43,7 @@ def train_models(
     max_bytes: float | None = None,
     *,
     spreads: bool = False,
+    in_turn: bool = False,
 ) -> Generator[list[ModelFit], None, None]:
     """Train models, in batches of models where that is possible.
 
@@ -54,6 +55,9 @@ def train_models(
         Memory of all batches at once. None for a fraction of the free memory.
     spreads : bool, default=False
         Whether a few models are divided into several batches, for several threads.
+    in_turn : bool, default=False
+        Whether batches for which a thread is not free train in turn with others, epoch by epoch,
+        if they all fit into the memory. Otherwise a batch begins when another one is done.
 
     Yields
     ------
@@ -88,10 +92,11 @@ def train_models(
     n_threads = int(max(1, min(pool.n_threads, available // largest)))
     if len(batches) == 1 or not _pay_for_threads(batches):
         n_threads = 1
-    train_batch_of = partial(_train_minibatches, on_step=on_step)
+    in_turn &= sum(model.n_bytes for model in chain.from_iterable(batches)) <= available
+    tasks = [batches[i::n_threads] for i in range(n_threads)] if in_turn else [[b] for b in batches]
     with ThreadPool.on(device, n_threads) as pool:
         try:
-            yield from pool.map(lambda chunk: _train(chunk, train_batch_of), batches)
+            yield from pool.map(partial(_train_minibatches, on_step=on_step), filter(None, tasks))
         except BaseException:
             stop.set()
             raise
@@ -182,14 +187,26 @@ def _train(
 
 
 def _train_minibatches(
-    models: Sequence[ModelFit], on_step: Callable[[], None]
-) -> list[FitResult | DivergedError | None]:
+    batches: Sequence[Sequence[ModelFit]], on_step: Callable[[], None]
+) -> list[ModelFit]:
+    """Train batches of models, one epoch of each in turn, or parts of them if memory runs out."""
+
+    def train_all(models: Sequence[ModelFit]) -> Sequence[FitResult | Exception | None]:
+        chosen = {id(model) for model in models}
+        parts = [[model for model in batch if id(model) in chosen] for batch in batches]
+        trained = train_batches([_as_batch(part, on_step) for part in parts if part])
+        return list(chain.from_iterable(trained))
+
+    return _train(list(chain.from_iterable(batches)), train_all)
+
+
+def _as_batch(models: Sequence[ModelFit], on_step: Callable[[], None]) -> Batch:
     setups = [model.how for model in models if isinstance(model.how, MiniBatchSetup)]
     shape = models[0].recipe.architecture
-    step = BatchedMiniBatch(shape, [model.start for model in models], setups, on_step)
+    solver = BatchedMiniBatch(shape, [model.start for model in models], setups, on_step)
     observers = [model.observers for model in models]
     earlier = [model.earlier for model in models]
-    return train_batch(step, [model.criteria for model in models], observers, earlier)
+    return Batch(solver, [model.criteria for model in models], observers, earlier)
 
 
 def _train_one_by_one(

@@ -56,4 +56,5 @@ def fit_temperature(
         factor = max(factor - float(np.clip(step, -0.5, 0.5)), _MIN_FACTOR)
         if abs(step) < _TOL:
             break
-    return 1 / factor
+    # Modules and files of weights hold it as float32, and shall predict the same.
+    return float(np.float32(1 / factor))

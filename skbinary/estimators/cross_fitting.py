@@ -104,7 +104,9 @@ class Ensemble:
             When training is interrupted. Models then keep the weights so far.
         """
         untrained = [model for model in self.models if model.result is None]
-        with closing(train_models(untrained, spreads=True)) as batches:
+        # Observers such as a pruner compare all members after the same number of epochs.
+        in_turn = any(model.observers for model in untrained)
+        with closing(train_models(untrained, spreads=True, in_turn=in_turn)) as batches:
             for model in chain.from_iterable(batches):
                 if model.error is not None:
                     raise model.error

@@ -1,30 +1,34 @@
-"""Pickles of estimators: plain data, and the version that wrote it."""
+"""The state of estimators for files: plain data, and the version that wrote it."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-import warnings
 from dataclasses import MISSING, fields
 from typing import Any
 
+from sklearn import config_context
 from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.utils.metadata_routing import MetadataRequest
 
+from skbinary.data.plain import from_plain, to_plain
 from skbinary.estimators.state import FittedState
+from skbinary.runtime.warnings import warn
 from skbinary.version import __version__
 
-_VERSION_KEY = "_skbinary_version"
+VERSION_KEY = "_skbinary_version"
+_REQUEST = "_metadata_request"  # which metadata the methods take, as scikit-learn keeps it
 _FIELDS = {field.name: field for field in fields(FittedState)}
 
 
 class VersionWarning(InconsistentVersionWarning):
-    """An estimator was pickled by another version of skbinary."""
+    """An estimator was saved by another version of skbinary."""
 
     def __str__(self) -> str:
         return (
-            f"The {self.estimator_name} was pickled by skbinary {self.original_sklearn_version} "
-            f"and is unpickled by skbinary {self.current_sklearn_version}, so its predictions may "
-            "differ. Fit it again, or load it with the version that pickled it."
+            f"The {self.estimator_name} was saved by skbinary {self.original_sklearn_version} and "
+            f"is loaded by skbinary {self.current_sklearn_version}, so its predictions may differ. "
+            "Fit it again, or load it with the version that saved it."
         )
 
 
@@ -33,10 +37,14 @@ def to_pickle(attributes: dict[str, Any]) -> dict[str, Any]:
 
     The fitted state becomes a dict, so that a pickle names public classes only.
     """
-    attributes = {**attributes, _VERSION_KEY: __version__}
-    state = attributes.get("_state")
+    attributes = {**to_plain(attributes), VERSION_KEY: __version__}
+    state, request = attributes.get("_state"), attributes.get(_REQUEST)
     if isinstance(state, FittedState):
-        attributes["_state"] = state.as_dict()
+        values = state.as_dict()
+        attributes["_state"] = values | {"weights": to_plain(state.weights)}
+    if isinstance(request, MetadataRequest):  # refers to the estimator
+        methods = {name: getattr(each, "requests", None) for name, each in vars(request).items()}
+        attributes[_REQUEST] = {name: dict(each) for name, each in methods.items() if each}
     return attributes
 
 
@@ -61,27 +69,35 @@ def from_pickle(kind: type, attributes: dict[str, Any]) -> dict[str, Any]:
     Warns
     -----
     InconsistentVersionWarning
-        If another version of this package pickled the estimator.
+        If another version of this package saved the estimator.
     """
-    attributes = dict(attributes)
-    version = attributes.pop(_VERSION_KEY, "of an unknown version")
-    if version != __version__:
-        warnings.warn(
-            VersionWarning(
-                estimator_name=kind.__name__,
-                current_sklearn_version=__version__,
-                original_sklearn_version=version,
-            ),
-            stacklevel=3,
-        )
     state = attributes.get("_state")
+    attributes = from_plain({k: each for k, each in attributes.items() if k != "_state"})
+    version = attributes.pop(VERSION_KEY, "of an unknown version")
+    if version != __version__:
+        warning = VersionWarning(
+            estimator_name=kind.__name__,
+            current_sklearn_version=__version__,
+            original_sklearn_version=version,
+        )
+        warn(warning, VersionWarning)
     if isinstance(state, dict):
         attributes["_state"] = _fitted_state(kind.__name__, state, version)
-    return attributes | {k: v for k, v in _defaults(kind).items() if k not in attributes}
+    return attributes | {k: v for k, v in defaults(kind).items() if k not in attributes}
+
+
+def restore_request(estimator: Any) -> None:
+    """Turn a metadata request that ``to_pickle`` has made plain into one of scikit-learn."""
+    if type(vars(estimator).get(_REQUEST)) is not dict:
+        return
+    methods = vars(estimator).pop(_REQUEST)
+    with config_context(enable_metadata_routing=True):
+        for name, requests in methods.items():
+            getattr(estimator, f"set_{name}_request")(**requests)
 
 
 @functools.cache
-def _defaults(kind: type) -> dict[str, Any]:
+def defaults(kind: type) -> dict[str, Any]:
     """Return the default of each parameter."""
     parameters = inspect.signature(kind).parameters.values()
     return {each.name: each.default for each in parameters if each.default is not each.empty}
@@ -95,7 +111,8 @@ def _fitted_state(estimator_name: str, values: dict[str, Any], version: str) -> 
     ]
     if missing:
         raise ValueError(
-            f"A pickle of {estimator_name} must have {', '.join(map(repr, missing))}, got one by "
+            f"A saved {estimator_name} must have {', '.join(map(repr, missing))}, got one by "
             f"skbinary {version} without. Load it with that version, or fit the model again."
         )
+    values = values | {"weights": from_plain(values["weights"])}
     return FittedState(**{name: value for name, value in values.items() if name in _FIELDS})

@@ -44,7 +44,11 @@ def make_minibatch_setup(
         # Another seed for each call of partial_fit, so that dropout masks differ.
         seed = recipe.draw_seed() + (0 if previous is None else previous.n_seen)
         dropout = Dropout(rates, generator(seed, dataset.device))
-    state = previous.optimizer_state if previous is not None and recipe.is_partial else None
+    schedule = recipe.schedule(math.ceil(dataset.n_samples / batch_size))
+    state = None
+    if previous is not None and recipe.is_partial:
+        state = previous.optimizer_state
+        schedule.resume(previous.n_seen, previous.n_seen // batch_size)
     penalty = recipe.l2_penalty
     shuffler = recipe.random_state if recipe.shuffle else None
     shuffle_key = None
@@ -54,7 +58,7 @@ def make_minibatch_setup(
     return MiniBatchSetup(
         _smoothed(dataset, recipe.label_smoothing),
         recipe.optimizer(parameters, state),
-        recipe.schedule(math.ceil(dataset.n_samples / batch_size)),
+        schedule,
         batch_size=batch_size,
         l2_penalty=replace(
             penalty,

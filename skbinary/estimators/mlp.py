@@ -56,6 +56,7 @@ from skbinary.solvers.minibatch.schedules import (
     InverseScaling,
     OneCycle,
     Schedule,
+    Warmup,
 )
 from skbinary.solvers.minibatch.setup import L2Penalty
 
@@ -68,7 +69,9 @@ _Activation: TypeAlias = Literal[
     "silu",
     "leaky_relu",
 ]
-_LearningRate: TypeAlias = Literal["constant", "invscaling", "adaptive", "cosine", "onecycle"]
+_LearningRate: TypeAlias = Literal[
+    "constant", "invscaling", "adaptive", "cosine", "onecycle", "warmup"
+]
 
 # The relative decrease at which scipy's L-BFGS-B stops by default, so that fits end where those of
 # MLPClassifier do.
@@ -99,7 +102,7 @@ class TorchMLPClassifier(BinaryClassifier):
     batch_size : int or "auto", default="auto"
         Number of samples in a mini-batch. ``"auto"`` is ``min(200, n_samples)``. Mini-batch
         solvers only.
-    learning_rate : {"constant", "invscaling", "adaptive", "cosine", "onecycle"}, \
+    learning_rate : {"constant", "invscaling", "adaptive", "cosine", "onecycle", "warmup"}, \
             default="constant"
         Learning-rate schedule. Mini-batch solvers only.
 
@@ -111,6 +114,8 @@ class TorchMLPClassifier(BinaryClassifier):
         - ``"cosine"`` lowers it to 0 over `max_iter` epochs.
         - ``"onecycle"`` raises it to `learning_rate_init` over the first 30% of the steps of
           `max_iter` epochs, and lowers it over the rest.
+        - ``"warmup"`` raises it linearly to `learning_rate_init` over the first 300 steps, and
+          keeps it.
     learning_rate_init : float, default=0.001
         Initial learning rate, above 0. With ``"onecycle"``, the maximum.
     power_t : float, default=0.5
@@ -211,7 +216,7 @@ class TorchMLPClassifier(BinaryClassifier):
         loss, fitted on the out-of-fold logits, or on ``X_val``. With few rows it stays near 1. A
         single network is not calibrated. ``"auto"`` is True.
     numeric_embedding : {"periodic"} or None, default=None
-        Embedding of numerical features. ``"periodic"`` adds four inputs to the first layer for
+        Embedding of numerical features. ``"periodic"`` adds eight inputs to the first layer for
         each numerical feature x: linear combinations of 16 waves ``cos(2 * pi * f * x + p)`` with
         trained frequencies and phases. It helps where the target rises and falls several times
         along a feature. `X` must be dense and should be standardized. A feature is numerical if
@@ -241,7 +246,7 @@ class TorchMLPClassifier(BinaryClassifier):
     embedding_ : dict of ndarray or None
         The embedding of numerical features: their indices (``"columns"``), and the
         ``"frequencies"`` and ``"phases"`` of shape (n_columns, 16) and ``"maps"`` of shape
-        (n_columns, 16, 4), for ensembles with a leading axis of n_members. The outputs follow the
+        (n_columns, 16, 8), for ensembles with a leading axis of n_members. The outputs follow the
         features in the input of the first layer. None if no feature is embedded.
     members_ : list of dict of ndarray
         Weights (``"coefs_0"``, ...), biases (``"intercepts_0"``, ...) and curves of each ensemble
@@ -552,6 +557,8 @@ class TorchMLPClassifier(BinaryClassifier):
             return Cosine(rate, self.max_iter)
         if self.learning_rate == "onecycle":
             return OneCycle(rate, self.max_iter * n_batches)
+        if self.learning_rate == "warmup":
+            return Warmup(rate)
         if self.solver == "sgd" and self.learning_rate == "invscaling":
             return InverseScaling(rate, self.power_t)
         if self.solver == "sgd" and self.learning_rate == "adaptive":

@@ -94,6 +94,43 @@ def check_monitor_and_threshold(estimator: Any) -> None:
     )
 
 
+def check_callbacks(callbacks: Any) -> None:
+    """Check that the callbacks of the parameter ``callbacks`` are not scikit-learn's.
+
+    Raises
+    ------
+    ValueError
+        If one of them follows scikit-learn's protocol.
+    """
+    for callback in callbacks or ():
+        if hasattr(callback, "on_fit_task_end"):
+            raise ValueError(
+                f"callbacks must be skorch callbacks, got {type(callback).__name__}. Pass it to "
+                "set_callbacks."
+            )
+
+
+@contextmanager
+def naming_pruning_callback(callbacks: Any) -> Iterator[None]:
+    """Say what to use instead if a clone fails because of a callback that holds a trial."""
+    try:
+        yield
+    except (TypeError, AttributeError, RuntimeError) as error:
+        for callback in callbacks or ():
+            if _holds_trial(callback):
+                raise TypeError(
+                    f"callbacks must be possible to clone, got {type(callback).__name__}, which "
+                    "holds a trial of Optuna. Use PruningCallback of skbinary.callbacks.optuna: "
+                    "write set_callbacks(PruningCallback(trial))."
+                ) from error
+        raise
+
+
+def _holds_trial(callback: Any) -> bool:
+    held = getattr(callback, "__dict__", {}).values()
+    return any(type(each).__module__.partition(".")[0] == "optuna" for each in held)
+
+
 @contextmanager
 def suggesting(estimator: Any) -> Iterator[None]:
     """Add the option that was probably meant to errors of scikit-learn's constraints."""

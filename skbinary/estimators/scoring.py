@@ -66,6 +66,8 @@ def _write_second(logits: NDArray[np.floating], out: NDArray[np.floating]) -> No
 def _cast(array: NDArray[Any], kind: type[np.floating]) -> NDArray[np.floating]:
     if array.dtype == kind:
         return array
+    if kind is np.float64:  # which holds every float32, so that np.errstate would only cost time
+        return array.astype(kind)
     with np.errstate(over="ignore"):  # scores that are not finite are computed again
         return array.astype(kind, copy=False)
 

@@ -15,6 +15,7 @@ RECOMMENDED: dict[str, Any] = {
     "hidden_layer_sizes": (256, 256),
     "n_members": 8,
     "batch_size": 64,
+    "learning_rate": "warmup",
     "learning_rate_init": 0.002,
     "dropout": 0.3,
     "weight_decay": 0.1,

@@ -26,6 +26,7 @@ from sklearn.utils.validation import _check_method_params
 from skbinary.callbacks.sklearn import SearchCallbacks
 from skbinary.data.containers import check_container
 from skbinary.data.labels import check_no_missing_labels
+from skbinary.data.plain import from_plain, to_plain
 from skbinary.estimators import html
 from skbinary.estimators.parameters import validated_parameters
 from skbinary.estimators.rollback import unchanged_on_error
@@ -153,6 +154,13 @@ class VectorizedSearch:
         self.cv_results_ = rounds.results
         callbacks.end()
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = to_plain(super().__getstate__())
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(from_plain(state))  # type: ignore[misc]  # of BaseEstimator
 
     def _doc_link_url_param_generator(self) -> dict[str, str]:
         return html.reference_page(self)

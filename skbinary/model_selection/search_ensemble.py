@@ -368,6 +368,7 @@ class SearchEnsemble(ClassifierMixin, BaseEstimator):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(files.from_pickle(type(self), state))
+        files.restore_request(self)
 
     def _doc_link_url_param_generator(self) -> dict[str, str]:
         return html.reference_page(self)

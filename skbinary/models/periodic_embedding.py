@@ -21,7 +21,7 @@ from skbinary.data.batches import EmbeddableInput, LayerInput
 from skbinary.data.rows import Rows
 
 _TWO_PI = 2 * math.pi
-_FREQUENCY_DEVIATION = 0.3
+_FREQUENCY_DEVIATION = 0.15
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class PeriodicEmbedding:
         The features that are embedded, in ascending order.
     n_frequencies : int, default=16
         Number of frequencies of each feature.
-    n_outputs : int, default=4
+    n_outputs : int, default=8
         Number of outputs of each feature.
     """
 
     columns: tuple[int, ...]
     n_frequencies: int = 16
-    n_outputs: int = 4
+    n_outputs: int = 8
 
     @property
     def width(self) -> int:
@@ -243,7 +243,7 @@ def continuous_columns(rows: Rows, is_used: Tensor | None = None) -> tuple[int, 
 def draw_embedding_parameters(embedding: PeriodicEmbedding, random_state: Any) -> list[Tensor]:
     """Draw initial frequencies, phases and linear maps, in this order.
 
-    Frequencies are normal with a standard deviation of 0.3 for features of deviation 1, phases
+    Frequencies are normal with a standard deviation of 0.15 for features of deviation 1, phases
     are uniform over a turn, and the maps are drawn as ``torch.nn.Linear`` draws its weights.
     """
     frequencies, phases, maps = embedding.shapes

@@ -15,6 +15,7 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
 from skbinary.data.labels import check_labels, encode
+from skbinary.data.plain import from_plain, to_plain
 from skbinary.preprocessing.categories import (
     Lookup,
     cross_fit,
@@ -285,6 +286,13 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         tags.input_tags.string = True
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = to_plain(super().__getstate__())
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(from_plain(state))
 
     def _fit(self, X: Any, y: Any) -> tuple[dict[int, Column], NDArray[np.float64]]:
         """Set the fitted attributes, and return the columns and their cross-fitted encodings."""

@@ -11,8 +11,18 @@ from contextvars import ContextVar
 from typing import NamedTuple
 
 # Frames of these packages lie between the user's line and the call of ``warn``.
-_INTERNAL = {"skbinary", "sklearn", "joblib", "concurrent", "threading", "contextlib", "functools"}
-_INTERNAL |= {"imblearn", "sklearn_compat"}  # a pipeline of imbalanced-learn, and what it calls
+_INTERNAL = {
+    "skbinary",
+    "sklearn",
+    "joblib",
+    "skops",
+    "imblearn",
+    "sklearn_compat",
+    "concurrent",
+    "threading",
+    "contextlib",
+    "functools",
+}
 
 
 class Collected(NamedTuple):
@@ -30,13 +40,13 @@ class Collected(NamedTuple):
 _collected: ContextVar[list[Collected] | None] = ContextVar("collected", default=None)
 
 
-def warn(message: str, category: type[Warning] = UserWarning) -> None:
+def warn(message: str | Warning, category: type[Warning] = UserWarning) -> None:
     """Show a warning at the user's line, or store it where warnings are collected."""
     collected = _collected.get()
     if collected is None:
         warnings.warn(message, category, stacklevel=_level_of_user())
     else:
-        collected.append(Collected(message, category))
+        collected.append(Collected(str(message), category))
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Protocol
 
 import torch
@@ -290,7 +292,7 @@ def train(
     try:
         for observer in observers:
             observer.train_begin(run)
-        [(_, reason)] = _run_epochs(_BatchOfOne(solver), {0: run})
+        [(_, reason)] = filter(None, _run_epochs(_BatchOfOne(solver), {0: run}))
     except KeyboardInterrupt:
         reason = StopReason.INTERRUPTED
     if isinstance(reason, DivergedError):
@@ -298,53 +300,89 @@ def train(
     return _finish(run, reason)
 
 
-def train_batch(
-    solver: BatchedSolver,
-    criteria_per_model: Sequence[StoppingCriteria],
-    observers: Sequence[Sequence[Observer]] | None = None,
-    earlier: Sequence[FitResult | None] | None = None,
-) -> list[FitResult | DivergedError | None]:
-    """Train a batch of models, each until its own criteria are met.
+@dataclass(frozen=True)
+class Batch:
+    """A batch of models to train, each until its own criteria are met.
 
     Parameters
     ----------
     solver : BatchedSolver
         The solver, which holds the models and their rows.
-    criteria_per_model : sequence of StoppingCriteria
+    criteria : sequence of StoppingCriteria
         When to stop each model.
     observers : sequence of sequence of Observer or None, default=None
         The observers of each model. They are called on the thread that trains.
     earlier : sequence of FitResult or None, default=None
         The result of the training that each model continues.
+    """
+
+    solver: BatchedSolver
+    criteria: Sequence[StoppingCriteria]
+    observers: Sequence[Sequence[Observer]] | None = None
+    earlier: Sequence[FitResult | None] | None = None
+
+    def runs(self) -> dict[int, Run]:
+        """Return a new training run of each model."""
+        n_models = len(self.criteria)
+        observers = self.observers or [()] * n_models
+        earlier = self.earlier or [None] * n_models
+        each = enumerate(zip(self.criteria, observers, earlier, strict=True))
+        return {k: Run(self.solver.solver_of(k), *arguments) for k, arguments in each}
+
+
+Outcomes = list[FitResult | DivergedError | None]
+
+
+def train_batch(
+    solver: BatchedSolver,
+    criteria_per_model: Sequence[StoppingCriteria],
+    observers: Sequence[Sequence[Observer]] | None = None,
+    earlier: Sequence[FitResult | None] | None = None,
+) -> Outcomes:
+    """Train a batch of models, as `train_batches` does, whose parameters ``Batch`` explains."""
+    [outcomes] = train_batches([Batch(solver, criteria_per_model, observers, earlier)])
+    return outcomes
+
+
+def train_batches(batches: Sequence[Batch]) -> list[Outcomes]:
+    """Train batches of models, one epoch of each batch in turn.
+
+    Parameters
+    ----------
+    batches : sequence of Batch
 
     Returns
     -------
-    list of FitResult, DivergedError or None
-        The outcome for each model. If one diverges, the others go on. If the training is
-        interrupted, models keep their weights so far, and a model without a finished epoch gets
+    list of list of FitResult, DivergedError or None
+        The outcome for each model of each batch. If one diverges, the others go on. If the training
+        is interrupted, models keep their weights so far, and a model without a finished epoch gets
         None.
     """
-    outcomes: dict[int, FitResult | DivergedError] = {}
-    runs = {
-        k: Run(
-            solver.solver_of(k),
-            criteria,
-            observers[k] if observers else (),
-            earlier[k] if earlier else None,
-        )
-        for k, criteria in enumerate(criteria_per_model)
-    }
+    outcomes: list[dict[int, FitResult | DivergedError]] = [{} for _ in batches]
+    runs = [batch.runs() for batch in batches]
     try:
-        for run in runs.values():
+        for run in chain.from_iterable(each.values() for each in runs):
             for observer in run.observers:
                 observer.train_begin(run)
-        for k, reason in _run_epochs(solver, runs):
-            outcomes[k] = _outcome(runs[k], reason)
+        trainings = {i: _run_epochs(batch.solver, runs[i]) for i, batch in enumerate(batches)}
+        while trainings:
+            for i, training in list(trainings.items()):
+                for end in training:
+                    if end is None:  # of an epoch
+                        break
+                    k, reason = end
+                    outcomes[i][k] = _outcome(runs[i][k], reason)
+                else:
+                    del trainings[i]
     except (KeyboardInterrupt, CancelledError):
-        for k, run in runs.items():
-            if k not in outcomes and run.n_iter > 0:
-                outcomes[k] = _outcome(run, StopReason.INTERRUPTED)
-    return [outcomes.get(k) for k in range(len(criteria_per_model))]
+        for i, runs_of_batch in enumerate(runs):
+            for k, run in runs_of_batch.items():
+                if k not in outcomes[i] and run.n_iter > 0:
+                    outcomes[i][k] = _outcome(run, StopReason.INTERRUPTED)
+    return [
+        [ended.get(k) for k in range(len(batch.criteria))]
+        for ended, batch in zip(outcomes, batches, strict=True)
+    ]
 
 
 class _BatchOfOne:
@@ -369,8 +407,14 @@ class _BatchOfOne:
 
 def _run_epochs(
     solver: BatchedSolver, runs: Mapping[int, Run]
-) -> Iterator[tuple[int, StopReason | DivergedError]]:
-    """Run epochs until all models are finished; yield each when it ends, before its removal."""
+) -> Iterator[tuple[int, StopReason | DivergedError] | None]:
+    """Run epochs until all models are finished.
+
+    Yields
+    ------
+    (number, reason) or None
+        Each model when it ends, before its removal, and None after each epoch.
+    """
     solver.start()
     active = dict(runs)
     validator = Validator(
@@ -399,6 +443,7 @@ def _run_epochs(
         solver.remove(finished)
         for k in finished:
             del active[k]
+        yield None
 
 
 def _end_epoch(

@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.fixes import parse_version
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier, VectorizedGridSearchCV
+from skbinary.estimators import batching
 from skbinary.solvers.minibatch import batched
 from tests.callbacks.models import STOPPED_BY_CALLBACK
 
@@ -172,6 +173,26 @@ def test_callback_is_torn_down_when_a_member_diverges():
     with pytest.raises(ValueError, match="finite"):
         fit(ensemble(**wild).set_callbacks(recorder), X * 1e3, Y)
     assert recorder.life == ["setup", "teardown"]
+
+
+@needs_callbacks
+def test_callback_sees_batches_of_an_ensemble_train_in_turn(monkeypatch):
+    monkeypatch.setattr(batching, "_count_batches", lambda models: 2)
+    plain = fit(ensemble(n_members=4), X, Y)
+    recorder = Recorder()
+    recorded = fit(ensemble(n_members=4).set_callbacks(recorder), X, Y)
+    epochs = [path[1][1] for path in recorder.ended if len(path) == 2]
+    assert epochs == sorted(epochs)
+    assert_array_equal(recorded.decision_function(X), plain.decision_function(X))
+
+
+@needs_callbacks
+def test_callback_with_batches_beyond_the_memory_sees_them_one_after_another(monkeypatch):
+    monkeypatch.setattr(batching, "memory_for", lambda models, max_bytes: 1.0)
+    recorder = Recorder()
+    fit(ensemble(n_members=2).set_callbacks(recorder), X, Y)
+    members = [path[0][1] for path in recorder.ended if len(path) == 2]
+    assert members == [0] * 4 + [1] * 4
 
 
 # -- the progress bar ---------------------------------------------------------------------------

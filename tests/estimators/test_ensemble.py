@@ -148,9 +148,9 @@ def test_ensemble_is_split_into_batches_by_size_for_any_number_of_threads(
 ):
     original, found = batching._train_minibatches, []
 
-    def noted(models, **kwargs):
-        found.append(len(models))
-        return original(models, **kwargs)
+    def noted(batches, **kwargs):
+        found.extend(len(models) for models in batches)
+        return original(batches, **kwargs)
 
     monkeypatch.setattr(batching, "_train_minibatches", noted)
     model = ensemble(8, batch_size=200, max_iter=1).set_params(hidden_layer_sizes=hidden)

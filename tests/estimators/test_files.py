@@ -115,9 +115,9 @@ def test_loading_a_pickle_of_another_version_warns_and_predicts_the_same(name, w
     model = fitted(name)
     data = dumped(changed(model, _skbinary_version="0.0.1"), way)
     message = (
-        f"The {type(model).__name__} was pickled by skbinary 0.0.1 and is unpickled by skbinary "
+        f"The {type(model).__name__} was saved by skbinary 0.0.1 and is loaded by skbinary "
         f"{skbinary.__version__}, so its predictions may differ. Fit it again, or load it with the "
-        "version that pickled it."
+        "version that saved it."
     )
     with pytest.warns(InconsistentVersionWarning, match=f"^{re.escape(message)}$") as caught:
         other = loaded(data, way)
@@ -190,7 +190,7 @@ def test_missing_field_without_a_default_is_one_clear_error():
         changed(fitted("logistic"), weights=None, biases=None, _skbinary_version="0.0.1")
     )
     message = (
-        "A pickle of TorchLogisticClassifier must have 'weights', 'biases', got one by skbinary "
+        "A saved TorchLogisticClassifier must have 'weights', 'biases', got one by skbinary "
         "0.0.1 without. Load it with that version, or fit the model again."
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
@@ -217,4 +217,4 @@ def test_pickling_leaves_the_estimator_unchanged():
 
 
 def test_copy_has_no_attribute_for_the_version():
-    assert files._VERSION_KEY not in vars(copy.deepcopy(fitted("logistic")))
+    assert files.VERSION_KEY not in vars(copy.deepcopy(fitted("logistic")))

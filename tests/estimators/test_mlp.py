@@ -138,6 +138,31 @@ def test_history_columns_are_equally_long(data):
     assert {len(column) for column in model.history_.values()} == {7}
 
 
+def test_warmup_raises_the_rate_over_300_steps_and_partial_fit_goes_on(data):
+    X, y = data
+    settings = {"learning_rate": "warmup", "batch_size": len(y) // 10, "early_stopping": False}
+    model = TorchMLPClassifier((5,), max_iter=40, n_iter_no_change=np.inf, **settings).fit(X, y)
+    n_batches = -(-len(y) // settings["batch_size"])
+    expected = [min(1, (n_batches * epoch + 1) / 300) * 0.001 for epoch in range(40)]
+    assert model.history_["learning_rate"] == pytest.approx(expected)
+    model = TorchMLPClassifier((5,), **{**settings, "batch_size": len(y)})
+    for _ in range(5):
+        model.partial_fit(X, y)
+    expected = [step / 300 * 0.001 for step in range(1, 6)]
+    assert model.history_["learning_rate"] == pytest.approx(expected)
+
+
+def test_partial_fit_with_inverse_scaling_has_the_losses_of_mlp_classifier(data):
+    X, y = data
+    settings = {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.1}
+    model = TorchMLPClassifier((5,), random_state=0, **settings)
+    peer = MLPClassifier((5,), random_state=0, **settings)
+    for _ in range(4):
+        model.partial_fit(X, y, classes=[0, 1])
+        peer.partial_fit(X, y, classes=[0, 1])
+    assert model.history_["objective"] == pytest.approx(peer.loss_curve_, rel=1e-3)
+
+
 @pytest.mark.parametrize("learning_rate", ["cosine", "onecycle"])
 def test_schedule_moves_the_rate_of_adam(data, learning_rate):
     X, y = data

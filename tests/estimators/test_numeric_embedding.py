@@ -60,8 +60,8 @@ def test_embedding_holds_the_numerical_features():
     model = network().fit(X, Y)
     assert model.embedding_["columns"].tolist() == NUMBERS
     shapes = {name: each.shape for name, each in model.embedding_.items() if name != "columns"}
-    assert shapes == {"frequencies": (4, 16), "phases": (4, 16), "maps": (4, 16, 4)}
-    assert [each.shape for each in model.coefs_] == [(6 + 16, 6), (6, 1)]
+    assert shapes == {"frequencies": (4, 16), "phases": (4, 16), "maps": (4, 16, 8)}
+    assert [each.shape for each in model.coefs_] == [(6 + 32, 6), (6, 1)]
     assert model.n_features_in_ == 6
 
 
@@ -290,7 +290,7 @@ def test_fit_without_warm_start_finds_the_features_again():
 def test_ensemble_has_an_embedding_for_each_member():
     model = network(n_members=3, calibrate=False).fit(X, Y)
     assert model.embedding_["columns"].tolist() == NUMBERS
-    assert model.embedding_["maps"].shape == (3, 4, 16, 4)
+    assert model.embedding_["maps"].shape == (3, 4, 16, 8)
     assert len({each.tobytes() for each in model.embedding_["frequencies"]}) == 3
     with torch.no_grad():
         found = model.module_.double()(torch.tensor(X)).numpy()

@@ -250,8 +250,8 @@ def test_draw_embedding_parameters_have_their_shapes_and_ranges():
     embedding = PeriodicEmbedding(tuple(range(50)))
     frequencies, phases, maps = draw_embedding_parameters(embedding, np.random.RandomState(0))
     assert [tuple(each.shape) for each in (frequencies, phases, maps)] == embedding.shapes
-    assert float(frequencies.std()) == pytest.approx(0.3, rel=0.1)
+    assert float(frequencies.std()) == pytest.approx(0.15, rel=0.1)
     assert float(phases.abs().max()) <= math.pi
     assert float(maps.abs().max()) <= 1 / 4
-    assert embedding.width == 200
-    assert embedding.n_parameters == 50 * (16 + 16 + 64)
+    assert embedding.width == 400
+    assert embedding.n_parameters == 50 * (16 + 16 + 128)

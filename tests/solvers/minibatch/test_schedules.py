@@ -9,6 +9,7 @@ from skbinary.solvers.minibatch.schedules import (
     InverseScaling,
     OneCycle,
     Schedule,
+    Warmup,
 )
 
 
@@ -78,3 +79,23 @@ def test_onecycle_few_steps_stays_below_the_peak(n_steps):
     for _ in range(n_steps + 2):
         assert 0 < schedule.rate <= 0.1
         schedule.after_step()
+
+
+def test_warmup_every_step_equals_torch():
+    schedule, rates = Warmup(0.1), []
+    for _ in range(400):
+        rates.append(schedule.rate)
+        schedule.after_step()
+    n = Warmup.N_STEPS
+    linear = torch.optim.lr_scheduler.LinearLR
+    expected = torch_rates(linear, 400, start_factor=1 / n, total_iters=n - 1)
+    assert rates == pytest.approx(expected, rel=1e-9)
+    assert rates[n - 1 :] == [0.1] * (401 - n)
+
+
+def test_warmup_resumed_after_some_steps_continues():
+    schedule, resumed = Warmup(0.1), Warmup(0.1)
+    for _ in range(20):
+        schedule.after_step()
+    resumed.resume(n_seen=640, n_steps=20)
+    assert resumed.rate == schedule.rate

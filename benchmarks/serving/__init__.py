@@ -1,0 +1,1 @@
+"""Latency, memory and start of a process that serves predictions."""
