@@ -97,15 +97,16 @@ def to_onnx(
     getattr(model, "predict", getattr(model, "transform", None))(X[:1])  # X must fit the model
     while hasattr(model, "best_estimator_"):
         model = model.best_estimator_
-    _check_labels(model)
+    _check_supported(model)
     register()
+    inputs = to_arrays(X)
     opset = DEFAULT_OPSET if target_opset is None else target_opset
     opset = {"": opset} if isinstance(opset, int) else dict(opset)
     try:
         onnx_model = skl2onnx.convert_sklearn(
             _Root(model),
             name=type(model).__name__,
-            initial_types=[(name, tensor_type(each)) for name, each in to_arrays(X).items()],
+            initial_types=[(name, tensor_type(each)) for name, each in inputs.items()],
             target_opset=opset,
             options=_options_by_estimator(model, options or {}),
             custom_parsers={_Root: _parse_root},
@@ -118,9 +119,11 @@ def to_onnx(
             f"All estimators of the model must have a converter to ONNX, got {unknown}. Leave it "
             "out, or register a converter with skl2onnx.update_registered_converter."
         ) from error
+    _rename_inputs(onnx_model.graph, list(inputs))
     for each in onnx_model.opset_import:  # skl2onnx writes the lowest version that has all nodes
         each.version = max(each.version, opset.get(each.domain, 0))
     add_metadata(onnx_model, model)
+    _check_valid(onnx_model)
     return onnx_model
 
 
@@ -215,12 +218,41 @@ def _parse_root(scope: Any, root: Any, inputs: Any, custom_parsers: Any = None) 
         numbers = [each for each, text in zip(inputs, is_text, strict=True) if not text]
         kind = FloatTensorType if _is_single_precision(numbers) else DoubleTensorType
         inputs = [
-            each if text else _declare(scope, "SklearnCast", [each], kind, each.type.shape)
+            each if text or isinstance(each.type, kind) else _cast(scope, each, kind)
             for each, text in zip(inputs, is_text, strict=True)
         ]
         if reader is None and len(inputs) > 1 and not any(is_text):
-            inputs = [_declare(scope, "SklearnConcat", inputs, kind, [None, len(inputs)])]
+            shape = [None, len(inputs)]
+            inputs = [_declare(scope, "SklearnConcat", inputs, "rows", kind(shape))]
     return _parse_sklearn(scope, root.model, inputs, custom_parsers=custom_parsers)
+
+
+def _check_valid(onnx_model: Any) -> None:
+    """Check the types and shapes of all nodes."""
+    from onnx import checker, shape_inference
+
+    try:
+        checker.check_model(onnx_model, full_check=True)
+    except (checker.ValidationError, shape_inference.InferenceError) as error:
+        raise ValueError(
+            "The graph must be valid, got one whose types or shapes do not fit, perhaps because "
+            "skl2onnx converts one of the estimators for float32 rows only. Pass X as float32."
+        ) from error
+
+
+def _rename_inputs(graph: Any, names: list[str]) -> None:
+    """Give inputs the names of the columns, of which skl2onnx replaces all but letters."""
+    outputs = {each.name for each in graph.output}
+    if not outputs.isdisjoint(names):
+        raise ValueError(
+            f"The columns of X must not have the names of the graph's outputs, {sorted(outputs)}, "
+            f"got {sorted(outputs.intersection(names))}. Rename them."
+        )
+    new = {each.name: name for each, name in zip(graph.input, names, strict=True)}
+    for each in graph.input:
+        each.name = new[each.name]
+    for node in graph.node:
+        node.input[:] = [new.get(name, name) for name in node.input]
 
 
 def _is_single_precision(variables: Any) -> bool:
@@ -233,13 +265,15 @@ def _is_single_precision(variables: Any) -> bool:
     return dtype == np.float32
 
 
-def _declare(scope: Any, operator_name: str, inputs: Any, kind: Any, shape: Any) -> Any:
+def _cast(scope: Any, variable: Any, kind: Any) -> Any:
+    return _declare(scope, "SklearnCast", [variable], variable.raw_name, kind(variable.type.shape))
+
+
+def _declare(scope: Any, operator_name: str, inputs: Any, name: str, kind: Any) -> Any:
     """Declare an operator, and return its output."""
-    if operator_name == "SklearnCast" and isinstance(inputs[0].type, kind):
-        return inputs[0]
     operator = scope.declare_local_operator(operator_name)
     operator.inputs = inputs
-    operator.outputs.append(scope.declare_local_variable("input", kind(shape)))
+    operator.outputs.append(scope.declare_local_variable(name, kind))
     return operator.outputs[0]
 
 
@@ -247,19 +281,24 @@ def _column_reader(model: Any) -> Any:
     """Return the first step of a model, if it takes the columns of a data frame one by one."""
     if isinstance(model, TabularEncoder | ColumnTransformer):
         return model
-    inner: list[Any] = []
     if isinstance(model, Pipeline):
         inner = [step for _, step in model.steps if step not in (None, "passthrough")][:1]
     elif isinstance(model, FeatureUnion):
         inner = [step for _, step in model.transformer_list]
-    elif isinstance(model, VotingClassifier):
-        inner = model.estimators_
-    elif isinstance(model, SearchEnsemble):
-        inner = model.estimators_[0]
-    elif hasattr(model, "best_estimator_"):
-        inner = [model.best_estimator_]
-    readers = (_column_reader(each) for each in inner)
+    else:
+        names = ("best_estimator_", "estimators_", "calibrated_classifiers_")
+        inner = [getattr(model, name) for name in names if hasattr(model, name)]
+        inner += [model.estimator] if type(model).__name__.startswith(("Frozen", "_Cal")) else []
+    readers = (_column_reader(each) for each in _flat(inner))
     return next((each for each in readers if each is not None), None)
+
+
+def _flat(values: Any) -> Iterator[Any]:
+    for each in values:
+        if isinstance(each, list | tuple):
+            yield from _flat(each)
+        else:
+            yield each
 
 
 def _options_by_estimator(model: Any, options: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -283,21 +322,28 @@ def _parts(model: Any) -> Iterator[Any]:
             yield from _parts(each)
 
 
-def _check_labels(model: Any) -> None:
-    """Check that skl2onnx takes the labels of a model from where scikit-learn takes them."""
+def _check_supported(model: Any) -> None:
+    """Check that skl2onnx computes what scikit-learn computes."""
     for part in _parts(model):
-        advice = None
+        name, advice = type(part).__name__, None
         if isinstance(part, TunedThresholdClassifierCV):
             advice = "Set the threshold of its classifier instead, as in threshold='f1'"
-        elif isinstance(part, StackingClassifier) and _has_threshold(part.final_estimator_):
-            advice = "Set the threshold of its final_estimator to 0.5"
         elif isinstance(part, VotingClassifier) and part.voting == "hard":
             if any(_has_threshold(each) for each in part.estimators_):
                 advice = "Set voting='soft', or the thresholds of its estimators to 0.5"
-        if advice:
+        elif isinstance(part, StackingClassifier):
+            if _has_threshold(part.final_estimator_):
+                advice = "Set the threshold of its final_estimator to 0.5"
+            elif len(part.classes_) == 2 and "decision_function" in part.stack_method_:
+                raise ValueError(
+                    f"stack_method of {name} must be 'predict_proba' for an export to ONNX, got "
+                    "'decision_function', which skl2onnx does not convert. Fit it with "
+                    "stack_method='predict_proba'."
+                )
+        if advice is not None:
             raise ValueError(
-                "The labels of the model must not depend on a threshold that skl2onnx ignores, "
-                f"got one in {type(part).__name__}. {advice}."
+                f"The labels of {name} must not depend on a threshold that skl2onnx ignores. "
+                f"{advice}."
             )
 
 

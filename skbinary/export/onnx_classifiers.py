@@ -1,8 +1,8 @@
-"""Converters of classifiers, searches and calibrated classifiers to ONNX, for skl2onnx."""
+"""Converters of classifiers and searches to ONNX, for skl2onnx."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -99,33 +99,7 @@ def convert_nested(scope: Any, operator: Any, container: Any) -> None:
     graph = Graph(scope, container, np.float64)
     label, scores = (each.full_name for each in operator.outputs)
     graph.write("Identity", [found[0].full_name], label)
-    graph.write("Cast", [found[1].full_name], scores, to=_float_type(operator.outputs[1]))
-
-
-def convert_calibrated(scope: Any, operator: Any, container: Any) -> None:
-    """Convert a ``CalibratedClassifierCV`` around classifiers of this package.
-
-    The converter of skl2onnx takes the nearest point of an isotonic regression instead of
-    interpolating, calibrates the probabilities of a pipeline instead of its logits, and knows
-    neither ``FrozenEstimator`` nor temperatures. It converts all other models.
-    """
-    from skl2onnx.operator_converters.calibrated_classifier_cv import (
-        convert_sklearn_calibrated_classifier_cv as convert_other,
-    )
-
-    model = operator.raw_operator
-    if not all(_is_ours(each.estimator) for each in model.calibrated_classifiers_):
-        convert_other(scope, operator, container)
-        return
-    graph = Graph(scope, container, np.float64)
-    calibrated = [_add_calibrated(graph, operator, each) for each in model.calibrated_classifiers_]
-    total = graph.add("Sum", *calibrated)
-    positive = graph.add("Div", total, float(len(calibrated)))
-    negative = graph.add("Sub", 1.0, positive)
-    both = graph.add("Concat", negative, positive, axis=1)
-    scores = operator.outputs[1]
-    graph.write("Cast", [both], scores.full_name, to=_float_type(scores))
-    _write_labels(graph, operator, graph.add("Greater", positive, negative))
+    graph.write("Cast", [found[1].full_name], scores, to=float_type(operator.outputs[1]))
 
 
 def parse_search(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
@@ -156,7 +130,7 @@ def parse_ensemble(scope: Any, model: Any, inputs: Any, custom_parsers: Any = No
                     if key not in shared:
                         shared[key] = _parse_sklearn(scope, step, rows, custom_parsers)
                     rows = shared[key]
-            logits.append(_declare_logits(scope, classifier, rows))
+            logits.append(declare_logits(scope, classifier, rows))
             weights.append(float(weight) / len(models))
     mean = MeanProbability(model, weights)
     scope.add_options(id(mean), scope.get_options(model, {"zipmap": True}))
@@ -184,7 +158,8 @@ def last_step(model: Any) -> Any:
             return model
 
 
-def _is_ours(model: Any) -> bool:
+def is_ours(model: Any) -> bool:
+    """Whether a model, or its last step, is a classifier of this package."""
     return isinstance(last_step(model), BinaryClassifier | SearchEnsemble)
 
 
@@ -193,7 +168,7 @@ def _transformers(pipelines: Sequence[tuple[str, Any]]) -> list[Any]:
     return [step for step in steps if step is not None and not isinstance(step, str)]
 
 
-def _declare_logits(scope: Any, classifier: Any, rows: Any) -> Any:
+def declare_logits(scope: Any, classifier: Any, rows: Any) -> Any:
     """Declare a classifier, and return the variable of its logits, of shape (n_samples, 2)."""
     from skl2onnx._supported_operators import get_model_alias
     from skl2onnx.common.data_types import Int64TensorType, guess_tensor_type
@@ -220,15 +195,15 @@ def _write_outputs(graph: Graph, operator: Any, logit: str, model: Any) -> None:
     raw_scores = _raw_scores(graph.scope, graph.container, operator)
     scores = add_both(graph, logit) if raw_scores else add_probabilities(graph, logit)
     output = operator.outputs[1]
-    graph.write("Cast", [scores], output.full_name, to=_float_type(output))
+    graph.write("Cast", [scores], output.full_name, to=float_type(output))
     positive = positive_index(model.pos_label, model.classes_)
     is_positive = add_is_positive(graph, logit, model._threshold_in_force(), positive)
     if not positive:
         is_positive = graph.add("Not", is_positive)
-    _write_labels(graph, operator, is_positive)
+    write_labels(graph, operator, is_positive)
 
 
-def _write_labels(graph: Graph, operator: Any, is_second: str) -> None:
+def write_labels(graph: Graph, operator: Any, is_second: str) -> None:
     """Write ``classes[1]`` where a condition of shape (n_samples, 1) is met, else ``classes[0]``."""
     from skl2onnx.common.utils_classifier import get_label_classes
 
@@ -240,46 +215,9 @@ def _write_labels(graph: Graph, operator: Any, is_second: str) -> None:
     graph.write("Where", [flat, *names], operator.outputs[0].full_name)
 
 
-def _float_type(variable: Any) -> int:
+def float_type(variable: Any) -> int:
+    """Return the number of the type of a variable."""
     from skl2onnx.common.data_types import guess_proto_type
 
     kind: int = guess_proto_type(variable.type)
     return kind
-
-
-def _add_calibrated(graph: Graph, operator: Any, calibrated: Any) -> str:
-    """Add the calibrated probability of ``classes[1]``, of shape (n_samples, 1)."""
-    model = calibrated.estimator
-    while type(model).__name__ == "FrozenEstimator":
-        model = model.estimator
-    logits = _declare_logits(graph.scope, model, operator.inputs)
-    score = graph.add("Gather", graph.cast(logits.full_name, np.float64), [1], axis=1)
-    calibrator = calibrated.calibrators[0]
-    add: Callable[[Graph, Any, str], str] = {
-        "sigmoid": _add_sigmoid,
-        "isotonic": _add_isotonic,
-        "temperature": _add_temperature,
-    }[calibrated.method]
-    return add(graph, calibrator, score)
-
-
-def _add_sigmoid(graph: Graph, calibrator: Any, score: str) -> str:
-    scaled = graph.add("Mul", score, float(calibrator.a_))
-    odds = graph.add("Exp", graph.add("Add", scaled, float(calibrator.b_)))
-    return graph.add("Reciprocal", graph.add("Add", odds, 1.0))
-
-
-def _add_temperature(graph: Graph, calibrator: Any, score: str) -> str:
-    odds = graph.add("Exp", graph.add("Mul", score, -2 * float(calibrator.beta_)))
-    return graph.add("Reciprocal", graph.add("Add", odds, 1.0))
-
-
-def _add_isotonic(graph: Graph, calibrator: Any, score: str) -> str:
-    """Add an interpolation: a sum of steps, each of which rises between two neighbors."""
-    x, y = calibrator.X_thresholds_.astype(np.float64), calibrator.y_thresholds_
-    x, y = np.append(x[0] - 1, x), np.append(y[0], y)  # a constant has one point
-    width = np.diff(x)
-    within = graph.add("Div", graph.add("Sub", score, x[:-1]), width)
-    within = graph.add("Min", graph.add("Max", within, 0.0), 1.0)
-    rise = graph.add("MatMul", within, np.diff(y)[:, None])
-    return graph.add("Add", rise, float(y[0]))

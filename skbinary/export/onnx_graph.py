@@ -16,9 +16,11 @@ Float = type[np.floating]
 
 _SLOPE = 0.01  # of the activation "leaky_relu"
 _ERF_DEGREE = 24  # of the polynomial in the error function, for an error of 1e-15
-# Logits that differ from that of the threshold by less, relative to it or to 1, count as equal: two
-# libraries add up the terms of a product in another order. About ten times what was measured in
-# float32, and far below the distance of two rows in float64.
+# How much less than the logit of the threshold, relative to it or to 1, counts as equal to it. Two
+# libraries add up the terms of a product in another order: of 100,000 rows, the logits of 99%
+# differed by less than 2 to 11 units in the last place with networks, in either precision, and by
+# up to 50 with linear models of large coefficients. These are 8 units in float32, and 4,096 in
+# float64, where no other rows are that near.
 _TIE_TOLERANCE: dict[Float, float] = {np.float32: 2.0**-20, np.float64: 2.0**-40}
 
 
@@ -191,7 +193,8 @@ def add_is_positive(graph: Graph, logit: str, threshold: float, positive: int) -
     """Add the comparison of the probability of the positive class with the threshold.
 
     Logits are compared, so that no probability is rounded: the smallest logit whose probability
-    reaches the threshold is computed beforehand. Logits that differ from it by rounding are equal.
+    reaches the threshold is computed beforehand. If the probability of a row may be exactly the
+    threshold, logits that are smaller by rounding only count as equal.
 
     Parameters
     ----------
@@ -209,7 +212,7 @@ def add_is_positive(graph: Graph, logit: str, threshold: float, positive: int) -
         Name of the booleans, of shape (n_samples, 1).
     """
     lowest = smallest_logit(threshold, graph.dtype)
-    if math.isfinite(lowest):
+    if math.isfinite(lowest) and float(graph.dtype(threshold)) == threshold:
         lowest -= _TIE_TOLERANCE[graph.dtype] * max(1.0, abs(lowest))
     positive_logit = logit if positive else graph.add("Neg", logit)
     return graph.add("GreaterOrEqual", positive_logit, lowest)

@@ -9,6 +9,7 @@ from skbinary.estimators.logistic import TorchLogisticClassifier
 from skbinary.estimators.mlp import TorchMLPClassifier
 from skbinary.export import onnx_classifiers as classifiers
 from skbinary.export import onnx_encoders as encoders
+from skbinary.export import onnx_sklearn
 from skbinary.model_selection.search import VectorizedGridSearchCV, VectorizedRandomizedSearchCV
 from skbinary.model_selection.search_ensemble import SearchEnsemble
 from skbinary.preprocessing.piecewise_linear import PiecewiseLinearEncoder
@@ -20,20 +21,20 @@ _OPTIONS = {
     "output_class_labels": [False, True],
     "raw_scores": [True, False],
 }
-_CALIBRATED = "SklearnCalibratedClassifierCV"  # replaces that of skl2onnx
 
 
 def register_converters() -> None:
     """Register the converters of all estimators, those of skl2onnx's registry aside."""
     from skl2onnx import update_registered_converter
     from skl2onnx._supported_operators import sklearn_operator_name_map
+    from skl2onnx.common._registration import register_converter
 
     shape = classifiers.set_classifier_shape
     for kind, alias, convert in (
         (TorchLogisticClassifier, "SkbinaryClassifier", classifiers.convert_classifier),
         (TorchMLPClassifier, "SkbinaryClassifier", classifiers.convert_classifier),
         (classifiers.MeanProbability, "SkbinaryMean", classifiers.convert_mean),
-        (CalibratedClassifierCV, _CALIBRATED, classifiers.convert_calibrated),
+        (CalibratedClassifierCV, "SklearnCalibratedClassifierCV", onnx_sklearn.convert_calibrated),
     ):
         update_registered_converter(kind, alias, shape, convert, options=_OPTIONS)
     for kind, alias, parse in (
@@ -52,6 +53,11 @@ def register_converters() -> None:
             parser=parse,
             options=_OPTIONS,
         )
+    for alias, convert, options in (
+        ("SklearnVotingClassifier", onnx_sklearn.convert_voting, _OPTIONS),
+        ("SklearnSimpleImputer", onnx_sklearn.convert_imputer, None),
+    ):
+        register_converter(alias, convert, overwrite=True, options=options)
     for kind, alias, convert in (
         (PiecewiseLinearEncoder, "SkbinaryPiecewise", encoders.convert_piecewise),
         (TabularEncoder, "SkbinaryTabular", encoders.convert_tabular),
