@@ -16,10 +16,10 @@ from skbinary.export.onnx_graph import (
     Graph,
     add_both,
     add_is_positive,
-    add_logits,
     add_mean_logit,
     add_probabilities,
 )
+from skbinary.export.onnx_layers import add_logits
 from skbinary.model_selection.candidates import as_pipeline_candidate
 from skbinary.model_selection.search_ensemble import SearchEnsemble
 from skbinary.thresholds.decision import positive_index
@@ -121,15 +121,15 @@ def parse_ensemble(scope: Any, model: Any, inputs: Any, custom_parsers: Any = No
     logits, weights = [], []
     for weight, models in zip(model.weights_, model.estimators_, strict=True):
         for each in models:
-            classifier, rows, key = each, inputs, ()
             candidate = as_pipeline_candidate(each)
-            if candidate is not None:
-                classifier = candidate.classifier
-                for step in _transformers(candidate.pipelines):
-                    key = (*key, id(step))
-                    if key not in shared:
-                        shared[key] = _parse_sklearn(scope, step, rows, custom_parsers)
-                    rows = shared[key]
+            classifier = each if candidate is None else candidate.classifier
+            rows = inputs
+            key: tuple[int, ...] = ()
+            for step in _transformers([] if candidate is None else candidate.pipelines):
+                key = (*key, id(step))
+                if key not in shared:
+                    shared[key] = _parse_sklearn(scope, step, rows, custom_parsers)
+                rows = shared[key]
             logits.append(declare_logits(scope, classifier, rows))
             weights.append(float(weight) / len(models))
     mean = MeanProbability(model, weights)
@@ -204,7 +204,7 @@ def _write_outputs(graph: Graph, operator: Any, logit: str, model: Any) -> None:
 
 
 def write_labels(graph: Graph, operator: Any, is_second: str) -> None:
-    """Write ``classes[1]`` where a condition of shape (n_samples, 1) is met, else ``classes[0]``."""
+    """Write the labels: ``classes[1]`` where a condition of shape (n_samples, 1) is met."""
     from skl2onnx.common.utils_classifier import get_label_classes
 
     classes = np.asarray(get_label_classes(graph.scope, operator.raw_operator))

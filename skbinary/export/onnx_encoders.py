@@ -165,8 +165,8 @@ def _add_codes(graph: Graph, column: InputColumn, labels: list[str | None]) -> s
             keys = {**dict.fromkeys(MISSING_STRINGS, codes[None]), **keys}
         return _look_up(graph, column.name, "keys_strings", keys, len(labels))
     integers = graph.cast(column.name, np.int64)
-    keys = {_integer(label): i for label, i in codes.items() if _integer(label) is not None}
-    found = _look_up(graph, integers, "keys_int64s", keys, len(labels))
+    numbers = {_integer(label): i for label, i in codes.items() if _integer(label) is not None}
+    found = _look_up(graph, integers, "keys_int64s", numbers, len(labels))
     if column.kind == "integer":
         return found
     value = graph.cast(column.name, np.float64)

@@ -1,27 +1,21 @@
-"""Nodes of an ONNX graph that compute what a fitted model computes."""
+"""Nodes of an ONNX graph: from logits to probabilities and labels."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erfcx, expit
-
-from skbinary.estimators.state import FittedState
+from scipy.special import expit
 
 Float = type[np.floating]
 
-_SLOPE = 0.01  # of the activation "leaky_relu"
-_ERF_DEGREE = 24  # of the polynomial in the error function, for an error of 1e-15
-# How much less than the logit of the threshold, relative to it or to 1, counts as equal to it. Two
-# libraries add up the terms of a product in another order: of 100,000 rows, the logits of 99%
-# differed by less than 2 to 11 units in the last place with networks, in either precision, and by
-# up to 50 with linear models of large coefficients. These are 8 units in float32, and 4,096 in
-# float64, where no other rows are that near.
-_TIE_TOLERANCE: dict[Float, float] = {np.float32: 2.0**-20, np.float64: 2.0**-40}
+# How much less than the logit of the threshold, relative to it or to 1, counts as equal to it: two
+# libraries add up the terms of a product in another order. In float32, two units in the last place
+# are a compromise between rows at the threshold and others near it. In float64, no others are near.
+_TIE_TOLERANCE: dict[Float, float] = {np.float32: 2.0**-22, np.float64: 2.0**-40}
 
 
 class Graph:
@@ -96,47 +90,6 @@ class Graph:
         if self.container.target_opset_onnx < 18:
             return self.add("ReduceLogSumExp", value, axes=[axis], keepdims=keep)
         return self.add("ReduceLogSumExp", value, [axis], keepdims=keep)
-
-
-def add_logits(graph: Graph, state: FittedState, rows: str) -> str:
-    """Add the layers of a fitted model.
-
-    Parameters
-    ----------
-    graph : Graph
-    state : FittedState
-    rows : str
-        Name of the rows, of shape (n_samples, n_features) or more dimensions, in the type of the
-        graph.
-
-    Returns
-    -------
-    str
-        Name of the logits of ``classes[1]``, of shape (n_samples, 1).
-    """
-    weights = state.dense_weights()
-    is_ensemble = weights[0].ndim == 3
-    activate = _activation(state.activation)
-    outputs = graph.add("Flatten", rows, axis=1)
-    n_features = state.architecture.n_features
-    embedded = _add_embedding(graph, state.embedding, outputs)
-    for i, weight in enumerate(weights):
-        if i:
-            outputs = activate(graph, outputs)
-            outputs = graph.add("MatMul", outputs, weight)
-        else:
-            outputs = graph.add("MatMul", outputs, weight[..., :n_features, :])
-        if i == 0 and embedded is not None:
-            more = graph.add("MatMul", embedded, weight[..., n_features:, :])
-            outputs = graph.add("Add", outputs, more)
-        if state.biases:
-            bias = state.biases[i]
-            outputs = graph.add("Add", outputs, bias[:, None] if is_ensemble else bias)
-    if is_ensemble:
-        outputs = add_mean_logit(graph, outputs, axis=0, keepdims=False)
-    if state.temperature != 1:
-        outputs = graph.add("Div", outputs, float(state.temperature))
-    return outputs
 
 
 def add_mean_logit(
@@ -253,84 +206,3 @@ def smallest_logit(threshold: float, dtype: Float) -> float:
     while (middle := dtype((float(low) + float(high)) / 2)) not in (low, high):
         low, high = (low, middle) if reaches(middle) else (middle, high)
     return float(high)
-
-
-def _add_embedding(graph: Graph, embedding: dict[str, NDArray[Any]] | None, rows: str) -> str | None:
-    """Add a periodic embedding, of shape (..., n_samples, n_columns * n_outputs)."""
-    if embedding is None:
-        return None
-    n_columns, _, n_outputs = embedding["maps"].shape[-3:]
-    values = graph.add("Gather", rows, embedding["columns"], axis=1)
-    values = graph.add("Unsqueeze", graph.add("Transpose", values, perm=[1, 0]), [-1])
-    turns = graph.add("Mul", values, embedding["frequencies"][..., :, None, :])
-    angles = graph.add("Mul", turns, 2 * math.pi)
-    angles = graph.add("Add", angles, embedding["phases"][..., :, None, :])
-    outputs = graph.add("MatMul", graph.add("Cos", angles), embedding["maps"])
-    if embedding["maps"].ndim == 3:
-        outputs = graph.add("Transpose", outputs, perm=[1, 0, 2])
-        return graph.add("Reshape", outputs, [0, n_columns * n_outputs])
-    outputs = graph.add("Transpose", outputs, perm=[0, 2, 1, 3])
-    return graph.add("Reshape", outputs, [0, 0, n_columns * n_outputs])
-
-
-def _leaky_relu(graph: Graph, x: str) -> str:
-    return graph.add("Max", x, graph.add("Mul", x, _SLOPE))
-
-
-def _silu(graph: Graph, x: str) -> str:
-    return graph.add("Mul", x, graph.add("Sigmoid", x))
-
-
-def _gelu(graph: Graph, x: str) -> str:
-    scaled = graph.add("Mul", x, math.sqrt(0.5))
-    erf = graph.add("Erf", scaled) if graph.dtype is np.float32 else _add_erf(graph, scaled)
-    return graph.add("Mul", graph.add("Mul", x, 0.5), graph.add("Add", erf, 1.0))
-
-
-def _add_erf(graph: Graph, x: str) -> str:
-    """Add the error function, which runtimes do not have in float64."""
-    size = graph.add("Abs", x)
-    half = graph.add("Reciprocal", graph.add("Add", graph.add("Mul", size, 0.5), 1.0))
-    u = graph.add("Sub", graph.add("Mul", half, 2.0), 1.0)
-    coefficients = _erf_coefficients()
-    sum_ = graph.constant(float(coefficients[-1]))
-    for coefficient in coefficients[-2::-1]:
-        sum_ = graph.add("Add", graph.add("Mul", sum_, u), float(coefficient))
-    exponent = graph.add("Sub", sum_, graph.add("Mul", size, size))
-    complement = graph.add("Mul", half, graph.add("Exp", exponent))
-    return graph.add("Mul", graph.add("Sign", x), graph.add("Sub", 1.0, complement))
-
-
-def _erf_coefficients() -> NDArray[np.float64]:
-    """Return a polynomial p for which ``erf(x) = 1 - t * exp(p(2 t - 1) - x**2)``, ``x >= 0``.
-
-    Here ``t = 1 / (1 + x / 2)``, which lies between 0 and 1.
-    """
-
-    def logarithm(u: NDArray[np.float64]) -> NDArray[np.float64]:
-        t = (u + 1) / 2
-        return np.log(erfcx(2 / t - 2) / t)
-
-    fit = np.polynomial.Chebyshev.interpolate(logarithm, _ERF_DEGREE)
-    coefficients: NDArray[np.float64] = fit.convert(kind=np.polynomial.Polynomial).coef
-    return coefficients
-
-
-_ACTIVATIONS: dict[str, Callable[[Graph, str], str]] = {
-    "identity": lambda graph, x: x,
-    "logistic": lambda graph, x: graph.add("Sigmoid", x),
-    "tanh": lambda graph, x: graph.add("Tanh", x),
-    "relu": lambda graph, x: graph.add("Relu", x),
-    "leaky_relu": _leaky_relu,
-    "gelu": _gelu,
-    "silu": _silu,
-}
-
-
-def _activation(name: str) -> Callable[[Graph, str], str]:
-    if name in _ACTIVATIONS:
-        return _ACTIVATIONS[name]
-    raise ValueError(
-        f"activation must be one of {', '.join(map(repr, _ACTIVATIONS))} to be exported to ONNX, "
-        f"got {name!r}. Fit the network with one of them."
-    )

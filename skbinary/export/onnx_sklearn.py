@@ -1,4 +1,4 @@
-"""Converters of scikit-learn's estimators that skl2onnx converts to something else, or not at all."""
+"""Converters of scikit-learn's estimators that skl2onnx does not convert, or not exactly."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def convert_calibrated(scope: Any, operator: Any, container: Any) -> None:
         return
     graph = Graph(scope, container, np.float64)
     calibrated = [_add_calibrated(graph, operator, each) for each in model.calibrated_classifiers_]
-    total = graph.add("Sum", *calibrated)
-    positive = graph.add("Div", total, float(len(calibrated)))
-    negative = graph.add("Sub", 1.0, positive)
+    others = [graph.add("Sub", 1.0, each) for each in calibrated]
+    n = float(len(calibrated))
+    negative, positive = (graph.add("Div", graph.add("Sum", *p), n) for p in (others, calibrated))
     both = graph.add("Concat", negative, positive, axis=1)
     scores = operator.outputs[1]
     graph.write("Cast", [both], scores.full_name, to=float_type(scores))
@@ -122,11 +122,14 @@ def _add_temperature(graph: Graph, calibrator: Any, score: str) -> str:
 
 
 def _add_isotonic(graph: Graph, calibrator: Any, score: str) -> str:
-    """Add an interpolation: a sum of steps, each of which rises between two neighbors."""
-    x, y = calibrator.X_thresholds_.astype(np.float64), calibrator.y_thresholds_
-    x, y = np.append(x[0] - 1, x), np.append(y[0], y)  # a constant has one point
-    width = np.diff(x)
-    within = graph.add("Div", graph.add("Sub", score, x[:-1]), width)
-    within = graph.add("Min", graph.add("Max", within, 0.0), 1.0)
-    rise = graph.add("MatMul", within, np.diff(y)[:, None])
-    return graph.add("Add", rise, float(y[0]))
+    """Add an interpolation between the points of an isotonic regression."""
+    x, y = calibrator.X_thresholds_, calibrator.y_thresholds_
+    x, y = np.append(x, x[-1] + 1).astype(np.float64), np.append(y, y[-1]).astype(np.float64)
+    slope = np.append(np.diff(y) / np.diff(x), 0.0)
+    score = graph.add("Min", graph.add("Max", score, x[0]), x[-2])
+    is_reached = graph.cast(graph.add("GreaterOrEqual", score, x), np.float64)
+    n_reached = graph.add("MatMul", is_reached, np.ones((len(x), 1)))
+    last = graph.add("Sub", graph.cast(n_reached, np.int64), 1)
+    beyond = graph.add("Sub", score, graph.add("Gather", x, last))
+    rise = graph.add("Mul", graph.add("Gather", slope, last), beyond)
+    return graph.add("Add", rise, graph.add("Gather", y, last))
