@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from skbinary.export.onnx_inputs import tensor_type, to_arrays
 from skbinary.export.onnx_metadata import add_metadata
 from skbinary.export.onnx_registry import register_converters
-from skbinary.export.onnx_root import Root, parse_root, rename_inputs
+from skbinary.export.onnx_root import Root, cast_zipmap, parse_root, rename_inputs
 from skbinary.export.onnx_support import check_supported, check_valid, find_without_converter
 from skbinary.runtime.optional import require
 
@@ -51,8 +51,8 @@ def to_onnx(
     -------
     onnx.ModelProto
         Its outputs are those of skl2onnx: ``output_label`` and ``output_probability``, a list of
-        dicts; or with ``zipmap=False`` the arrays ``label`` and ``probabilities``. Versions and a
-        model card are in ``metadata_props``, as JSON.
+        dicts in float32; or with ``zipmap=False`` the arrays ``label`` and ``probabilities``.
+        Versions and a model card are in ``metadata_props``, as JSON.
 
     Raises
     ------
@@ -112,6 +112,7 @@ def to_onnx(
             "out, or register a converter with skl2onnx.update_registered_converter."
         ) from error
     rename_inputs(onnx_model.graph, list(inputs))
+    cast_zipmap(onnx_model.graph)
     for each in onnx_model.opset_import:  # skl2onnx writes the lowest version that has all nodes
         each.version = max(each.version, opset.get(each.domain, 0))
     add_metadata(onnx_model, model)

@@ -64,6 +64,27 @@ def rename_inputs(graph: Any, names: list[str]) -> None:
         node.input[:] = [new.get(name, name) for name in node.input]
 
 
+def cast_zipmap(graph: Any) -> None:
+    """Convert float64 probabilities to float32 where they become dicts, which hold no others."""
+    from onnx import TensorProto, helper
+
+    for i, node in enumerate(graph.node):
+        if node.op_type != "ZipMap":
+            continue
+        [value] = [
+            each.type.sequence_type.elem_type.map_type.value_type.tensor_type
+            for each in graph.output
+            if each.name in node.output
+        ]
+        if value.elem_type == TensorProto.DOUBLE:
+            value.elem_type = TensorProto.FLOAT
+            name = f"{node.input[0]}_float32"
+            cast = helper.make_node("Cast", [node.input[0]], [name], to=TensorProto.FLOAT)
+            node.input[0] = name
+            graph.node.insert(i, cast)
+        return
+
+
 def _is_single_precision(variables: Any) -> bool:
     """Whether numbers of these types are computed in float32, as those of a data frame are."""
     from skl2onnx.common.data_types import guess_numpy_type
