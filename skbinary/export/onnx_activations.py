@@ -20,7 +20,8 @@ def _leaky_relu(graph: Graph, x: str) -> str:
 
 
 def _silu(graph: Graph, x: str) -> str:
-    return graph.add("Mul", x, graph.add("Sigmoid", x))
+    # Not with Sigmoid: onnxruntime 1.20 fuses the two into a node that it has in float32 only.
+    return graph.add("Div", x, graph.add("Add", graph.add("Exp", graph.add("Neg", x)), 1.0))
 
 
 def _gelu(graph: Graph, x: str) -> str:

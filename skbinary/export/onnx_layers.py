@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from skbinary.estimators.state import FittedState
@@ -64,8 +65,13 @@ def _add_embedding(
     values = graph.add("Unsqueeze", graph.add("Transpose", values, perm=[1, 0]), [-1])
     turns = graph.add("Mul", values, embedding["frequencies"][..., :, None, :])
     angles = graph.add("Mul", turns, 2 * math.pi)
-    angles = graph.add("Add", angles, embedding["phases"][..., :, None, :])
-    outputs = graph.add("MatMul", graph.add("Cos", angles), embedding["maps"])
+    phases = embedding["phases"][..., :, None, :]
+    if graph.dtype is np.float32:
+        waves = graph.add("Cos", graph.add("Add", angles, phases))
+    else:  # onnxruntime 1.20 has no cosine in float64
+        shifted = phases.astype(np.float64) + math.pi / 2
+        waves = graph.add("Sin", graph.add("Add", angles, shifted))
+    outputs = graph.add("MatMul", waves, embedding["maps"])
     if embedding["maps"].ndim == 3:
         outputs = graph.add("Transpose", outputs, perm=[1, 0, 2])
         return graph.add("Reshape", outputs, [0, n_columns * n_outputs])
