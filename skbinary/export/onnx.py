@@ -13,7 +13,12 @@ from skbinary.export.onnx_inputs import tensor_type, to_arrays
 from skbinary.export.onnx_metadata import add_metadata
 from skbinary.export.onnx_registry import register_converters
 from skbinary.export.onnx_root import Root, cast_zipmap, parse_root, rename_inputs
-from skbinary.export.onnx_support import check_supported, check_valid, find_without_converter
+from skbinary.export.onnx_support import (
+    check_probabilities,
+    check_supported,
+    check_valid,
+    find_without_converter,
+)
 from skbinary.runtime.optional import require
 
 # Also the oldest supported version of onnxruntime runs these operators.
@@ -38,9 +43,10 @@ def to_onnx(
         A fitted classifier of this package, or a pipeline, a search, or another classifier of
         scikit-learn around one. All other steps must have a converter in skl2onnx.
     X : array-like, sparse matrix, data frame or tensor of shape (n_samples, ...)
-        Some rows, of the type that the graph will get: at least one, with valid values. A data
-        frame makes a graph with one input for each column, under its name; anything else makes a
-        graph with one input, ``X``. The number of rows of the graph is free.
+        Some rows, of the type that the graph will get: at least one, with valid values. If
+        onnxruntime is installed, probabilities of the first 100 are compared. A data frame makes a
+        graph with one input for each column, under its name; anything else makes a graph with one
+        input, ``X``. The number of rows of the graph is free.
     options : dict, default=None
         Options of the classifier: ``zipmap`` (default True), ``nocl``, ``output_class_labels`` and
         ``raw_scores``, as in skl2onnx. Or options of several estimators, by their type or ``id``.
@@ -61,8 +67,8 @@ def to_onnx(
     NotFittedError
         If the model is not fitted.
     ValueError
-        If the model does not take the rows, if an estimator has no converter, or if labels of the
-        model would be lost.
+        If the model does not take the rows, if an estimator has no converter, or if the graph would
+        give other probabilities or labels.
 
     See Also
     --------
@@ -84,7 +90,7 @@ def to_onnx(
     >>> bool((labels == model.predict(X)).all())
     True
     """
-    skl2onnx = require("skl2onnx", "onnx", "to_onnx")
+    require("skl2onnx", "onnx", "to_onnx")
     check_is_fitted(model)
     (model.predict if hasattr(model, "predict") else model.transform)(X[:1])  # checks X
     while hasattr(model, "best_estimator_"):
@@ -92,31 +98,18 @@ def to_onnx(
     check_supported(model)
     register()
     inputs = to_arrays(X)
+    by_estimator = _options_by_estimator(model, options or {})
     opset = DEFAULT_OPSET if target_opset is None else target_opset
     opset = {"": opset} if isinstance(opset, int) else dict(opset)
-    try:
-        onnx_model = skl2onnx.convert_sklearn(
-            Root(model),
-            name=type(model).__name__,
-            initial_types=[(name, tensor_type(each)) for name, each in inputs.items()],
-            target_opset=opset,
-            options=_options_by_estimator(model, options or {}),
-            custom_parsers={Root: parse_root},
-        )
-    except (KeyError, RuntimeError) as error:
-        unknown = find_without_converter(model)
-        if not unknown:
-            raise
-        raise ValueError(
-            f"All estimators of the model must have a converter to ONNX, got {unknown}. Leave it "
-            "out, or register a converter with skl2onnx.update_registered_converter."
-        ) from error
+    onnx_model = _convert(model, inputs, by_estimator, opset)
     rename_inputs(onnx_model.graph, list(inputs))
     cast_zipmap(onnx_model.graph)
     for each in onnx_model.opset_import:  # skl2onnx writes the lowest version that has all nodes
         each.version = max(each.version, opset.get(each.domain, 0))
     add_metadata(onnx_model, model)
     check_valid(onnx_model)
+    if not any(each.get("raw_scores") for each in by_estimator.values()):
+        check_probabilities(onnx_model, model, X, inputs)
     return onnx_model
 
 
@@ -182,6 +175,31 @@ def register() -> None:
     """
     require("skl2onnx", "onnx", "register")
     register_converters()
+
+
+def _convert(
+    model: Any, inputs: Mapping[str, NDArray[Any]], options: dict[Any, Any], opset: dict[str, int]
+) -> Any:
+    """Let skl2onnx convert a model."""
+    from skl2onnx import convert_sklearn
+
+    try:
+        return convert_sklearn(
+            Root(model),
+            name=type(model).__name__,
+            initial_types=[(name, tensor_type(each)) for name, each in inputs.items()],
+            target_opset=opset,
+            options=options,
+            custom_parsers={Root: parse_root},
+        )
+    except (KeyError, RuntimeError) as error:
+        unknown = find_without_converter(model)
+        if not unknown:
+            raise
+        raise ValueError(
+            f"All estimators of the model must have a converter to ONNX, got {unknown}. Leave it "
+            "out, or register a converter with skl2onnx.update_registered_converter."
+        ) from error
 
 
 def _options_by_estimator(model: Any, options: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import StackingClassifier, VotingClassifier
 from sklearn.model_selection import TunedThresholdClassifierCV
+from sklearn.pipeline import Pipeline
 
+from skbinary.estimators.base import BinaryClassifier
 from skbinary.export.onnx_classifiers import is_ours, last_step
+
+_N_COMPARED = 100  # rows
+_MAX_DIFFERENCE = 1e-3  # a steep isotonic regression multiplies the rounding of float32 logits
 
 
 def check_supported(model: Any) -> None:
@@ -48,6 +56,57 @@ def check_valid(onnx_model: Any) -> None:
             "The graph must be valid, got one whose types or shapes do not fit, perhaps because "
             "skl2onnx converts one of the estimators for float32 rows only. Pass X as float32."
         ) from error
+
+
+def check_probabilities(onnx_model: Any, model: Any, X: Any, inputs: dict[str, Any]) -> None:
+    """Check that the graph gives the probabilities of the model, if onnxruntime is installed.
+
+    Parameters
+    ----------
+    onnx_model : onnx.ModelProto
+    model : estimator
+    X : array-like of shape (n_samples, ...)
+        The first rows are compared.
+    inputs : dict of str to ndarray
+        The rows as inputs of the graph.
+    """
+    if not hasattr(model, "predict_proba"):
+        return
+    found = _run(onnx_model, {name: each[:_N_COMPARED] for name, each in inputs.items()})
+    if found is None:
+        return
+    wanted = model.predict_proba(X[:_N_COMPARED])
+    difference = float(np.abs(found - wanted).max()) if found.shape == wanted.shape else np.inf
+    if difference > _MAX_DIFFERENCE:
+        others = [
+            each for each in _parts(model) if not isinstance(each, BinaryClassifier | Pipeline)
+        ]
+        names = [type(each).__name__ for each in others]
+        raise ValueError(
+            "The graph must give the probabilities of the model, got ones that differ by up to "
+            f"{difference:.2g}. skl2onnx does not convert one of these exactly: "
+            f"{', '.join(dict.fromkeys(names))}. Replace it, or report it to skl2onnx."
+        )
+
+
+def _run(onnx_model: Any, inputs: dict[str, Any]) -> NDArray[np.floating] | None:
+    """Return the probabilities that a graph gives, or None if it cannot be run here."""
+    try:
+        onnxruntime = importlib.import_module("onnxruntime")
+    except ModuleNotFoundError:
+        return None
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(onnx_model.SerializeToString(), settings)
+        outputs = session.run(None, inputs)[1:]
+    except Exception:  # another runtime may run it, or the same one on another system
+        return None
+    if outputs and isinstance(outputs[0], list):
+        return np.array([list(row.values()) for row in outputs[0]])
+    if len(outputs) > 1 and outputs[0].ndim == 1:
+        return np.column_stack(outputs)
+    return outputs[0] if outputs else None
 
 
 def find_without_converter(model: Any) -> str:

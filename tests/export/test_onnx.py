@@ -1,6 +1,7 @@
 """to_onnx and register: inputs, outputs, options, labels, metadata and errors."""
 
 import json
+import re
 from importlib.metadata import version
 
 import numpy as np
@@ -12,10 +13,11 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import StackingClassifier, VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.model_selection import TunedThresholdClassifierCV
 from sklearn.pipeline import FeatureUnion, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 from sklearn.utils.fixes import parse_version
 
 import skbinary
@@ -419,3 +421,18 @@ def test_stacked_logits_raise():
         "'decision_function', which skl2onnx does not convert. Fit it with "
         "stack_method='predict_proba'.",
     )
+
+
+def test_graph_with_other_probabilities_raises():
+    # The converter of skl2onnx gives missing values a number, where OrdinalEncoder keeps them.
+    frame = pd.DataFrame({"city": RNG.choice(["Oslo", "Rome", None], len(X))})
+    steps = OrdinalEncoder(), SimpleImputer(), TorchLogisticClassifier()
+    model = make_pipeline(*steps).fit(frame, frame["city"] == "Oslo")
+    with pytest.raises(ValueError, match="The graph must give the probabilities") as raised:
+        to_onnx(model, frame)
+    assert re.sub(r"0\.\d+", "#", str(raised.value)) == (
+        "The graph must give the probabilities of the model, got ones that differ by up to #. "
+        "skl2onnx does not convert one of these exactly: OrdinalEncoder, SimpleImputer. Replace "
+        "it, or report it to skl2onnx."
+    )
+    assert len(to_onnx(model, frame.dropna()).graph.input) == 1
