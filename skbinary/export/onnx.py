@@ -12,7 +12,13 @@ from sklearn.utils.validation import check_is_fitted
 from skbinary.export.onnx_inputs import tensor_type, to_arrays
 from skbinary.export.onnx_metadata import add_metadata
 from skbinary.export.onnx_registry import register_converters
-from skbinary.export.onnx_root import Root, cast_zipmap, parse_root, rename_inputs
+from skbinary.export.onnx_root import (
+    Root,
+    cast_zipmap,
+    parse_root,
+    rename_inputs,
+    without_passthrough,
+)
 from skbinary.export.onnx_support import (
     check_probabilities,
     check_supported,
@@ -95,6 +101,7 @@ def to_onnx(
     (model.predict if hasattr(model, "predict") else model.transform)(X[:1])  # checks X
     while hasattr(model, "best_estimator_"):
         model = model.best_estimator_
+    model = without_passthrough(model)
     check_supported(model)
     register()
     inputs = to_arrays(X)
@@ -194,11 +201,14 @@ def _convert(
         )
     except (KeyError, RuntimeError) as error:
         unknown = find_without_converter(model)
-        if not unknown:
-            raise
+        if unknown:
+            raise ValueError(
+                f"All estimators of the model must have a converter to ONNX, got {unknown}. Leave "
+                "it out, or register a converter with skl2onnx.update_registered_converter."
+            ) from error
         raise ValueError(
-            f"All estimators of the model must have a converter to ONNX, got {unknown}. Leave it "
-            "out, or register a converter with skl2onnx.update_registered_converter."
+            f"skl2onnx must convert all estimators of the model, got its error {str(error)!r}. "
+            "Replace the estimator. If it is converted for float32 only, pass X as float32."
         ) from error
 
 

@@ -163,11 +163,6 @@ def is_ours(model: Any) -> bool:
     return isinstance(last_step(model), BinaryClassifier | SearchEnsemble)
 
 
-def _transformers(pipelines: Sequence[tuple[str, Any]]) -> list[Any]:
-    steps = [step for _, pipeline in pipelines for _, step in pipeline.steps[:-1]]
-    return [step for step in steps if step is not None and not isinstance(step, str)]
-
-
 def declare_logits(scope: Any, classifier: Any, rows: Any) -> Any:
     """Declare a classifier, and return the variable of its logits, of shape (n_samples, 2)."""
     from skl2onnx._supported_operators import get_model_alias
@@ -181,26 +176,6 @@ def declare_logits(scope: Any, classifier: Any, rows: Any) -> Any:
     scope.add_options(id(classifier), {"zipmap": False, "raw_scores": True})
     scope.add_options(id(last_step(classifier)), {"zipmap": False, "raw_scores": True})
     return logits
-
-
-def _raw_scores(scope: Any, container: Any, operator: Any) -> bool:
-    """Whether logits are asked for. Some converters say so to the container only."""
-    model = operator.raw_operator
-    options = [each.get_options(model, {"raw_scores": False}) for each in (scope, container)]
-    return any(each["raw_scores"] for each in options)
-
-
-def _write_outputs(graph: Graph, operator: Any, logit: str, model: Any) -> None:
-    """Write the labels, and the probabilities or logits, of a classifier of this package."""
-    raw_scores = _raw_scores(graph.scope, graph.container, operator)
-    scores = add_both(graph, logit) if raw_scores else add_probabilities(graph, logit)
-    output = operator.outputs[1]
-    graph.write("Cast", [scores], output.full_name, to=float_type(output))
-    positive = positive_index(model.pos_label, model.classes_)
-    is_positive = add_is_positive(graph, logit, model._threshold_in_force(), positive)
-    if not positive:
-        is_positive = graph.add("Not", is_positive)
-    write_labels(graph, operator, is_positive)
 
 
 def write_labels(graph: Graph, operator: Any, is_second: str) -> None:
@@ -221,3 +196,28 @@ def float_type(variable: Any) -> int:
 
     kind: int = guess_proto_type(variable.type)
     return kind
+
+
+def _transformers(pipelines: Sequence[tuple[str, Any]]) -> list[Any]:
+    steps = [step for _, pipeline in pipelines for _, step in pipeline.steps[:-1]]
+    return [step for step in steps if step is not None and not isinstance(step, str)]
+
+
+def _raw_scores(scope: Any, container: Any, operator: Any) -> bool:
+    """Whether logits are asked for. Some converters say so to the container only."""
+    model = operator.raw_operator
+    options = [each.get_options(model, {"raw_scores": False}) for each in (scope, container)]
+    return any(each["raw_scores"] for each in options)
+
+
+def _write_outputs(graph: Graph, operator: Any, logit: str, model: Any) -> None:
+    """Write the labels, and the probabilities or logits, of a classifier of this package."""
+    raw_scores = _raw_scores(graph.scope, graph.container, operator)
+    scores = add_both(graph, logit) if raw_scores else add_probabilities(graph, logit)
+    output = operator.outputs[1]
+    graph.write("Cast", [scores], output.full_name, to=float_type(output))
+    positive = positive_index(model.pos_label, model.classes_)
+    is_positive = add_is_positive(graph, logit, model._threshold_in_force(), positive)
+    if not positive:
+        is_positive = graph.add("Not", is_positive)
+    write_labels(graph, operator, is_positive)

@@ -25,6 +25,15 @@ class Root(BaseEstimator):
         self.model = model
 
 
+def without_passthrough(model: Any) -> Any:
+    """Return a pipeline without the steps that do nothing, which skl2onnx does not know."""
+    if not isinstance(model, Pipeline):
+        return model
+    steps = [(name, without_passthrough(step)) for name, step in model.steps]
+    steps = [(name, step) for name, step in steps if step not in (None, "passthrough")]
+    return model if steps == model.steps else Pipeline(steps)
+
+
 def parse_root(scope: Any, root: Any, inputs: Any, custom_parsers: Any = None) -> Any:
     """Declare the operators of the model behind a graph's inputs.
 
@@ -112,7 +121,7 @@ def _column_reader(model: Any) -> Any:
     if isinstance(model, TabularEncoder | ColumnTransformer):
         return model
     if isinstance(model, Pipeline):
-        inner = [step for _, step in model.steps if step not in (None, "passthrough")][:1]
+        inner = [model.steps[0][1]]
     elif isinstance(model, FeatureUnion):
         inner = [step for _, step in model.transformer_list]
     else:

@@ -16,8 +16,8 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.model_selection import TunedThresholdClassifierCV
-from sklearn.pipeline import FeatureUnion, make_pipeline
-from sklearn.preprocessing import OrdinalEncoder, StandardScaler
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder, StandardScaler
 from sklearn.utils.fixes import parse_version
 
 import skbinary
@@ -191,6 +191,13 @@ def test_numbers_of_several_types_are_scored_in_one():
 def test_feature_union_of_encoders():
     union = FeatureUnion([("a", StandardScaler()), ("b", PiecewiseLinearEncoder())])
     assert_equal_scores(make_pipeline(union, TorchLogisticClassifier()).fit(X, Y), X)
+
+
+def test_steps_that_pass_rows_through_are_left_out():
+    inner = Pipeline([("c", None), ("d", TorchLogisticClassifier())])
+    model = Pipeline([("a", "passthrough"), ("b", StandardScaler()), ("inner", inner)])
+    assert_equal_scores(model.fit(X, Y), X)
+    assert [name for name, _ in model.steps] == ["a", "b", "inner"]
 
 
 def test_calibrated_pipeline_on_a_data_frame():
@@ -377,6 +384,15 @@ def test_estimator_without_converter_raises():
         model,
         "All estimators of the model must have a converter to ONNX, got RBFSampler. Leave it out, "
         "or register a converter with skl2onnx.update_registered_converter.",
+    )
+
+
+def test_error_of_skl2onnx_says_what_to_do():
+    steps = FunctionTransformer(np.tanh), TorchLogisticClassifier()
+    with pytest.raises(ValueError, match="skl2onnx must convert all estimators") as raised:
+        to_onnx(make_pipeline(*steps).fit(X, Y), X)
+    assert str(raised.value).endswith(
+        "Replace the estimator. If it is converted for float32 only, pass X as float32."
     )
 
 
