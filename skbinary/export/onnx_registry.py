@@ -10,6 +10,10 @@ from skbinary.estimators.mlp import TorchMLPClassifier
 from skbinary.export import onnx_classifiers as classifiers
 from skbinary.export import onnx_encoders as encoders
 from skbinary.export import onnx_sklearn
+from skbinary.model_selection.halving import (
+    VectorizedHalvingGridSearchCV,
+    VectorizedHalvingRandomSearchCV,
+)
 from skbinary.model_selection.search import VectorizedGridSearchCV, VectorizedRandomizedSearchCV
 from skbinary.model_selection.search_ensemble import SearchEnsemble
 from skbinary.preprocessing.piecewise_linear import PiecewiseLinearEncoder
@@ -41,6 +45,8 @@ def register_converters() -> None:
         (SearchEnsemble, "SkbinarySearchEnsemble", classifiers.parse_ensemble),
         (VectorizedGridSearchCV, "SkbinarySearch", classifiers.parse_search),
         (VectorizedRandomizedSearchCV, "SkbinarySearch", classifiers.parse_search),
+        (VectorizedHalvingGridSearchCV, "SkbinarySearch", classifiers.parse_search),
+        (VectorizedHalvingRandomSearchCV, "SkbinarySearch", classifiers.parse_search),
         (RandomizedSearchCV, "SkbinarySearch", classifiers.parse_search),
     ):
         if kind is RandomizedSearchCV and kind in sklearn_operator_name_map:

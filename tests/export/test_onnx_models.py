@@ -25,6 +25,7 @@ from skbinary import (
     TorchLogisticClassifier,
     TorchMLPClassifier,
     VectorizedGridSearchCV,
+    VectorizedHalvingGridSearchCV,
     VectorizedRandomizedSearchCV,
     make_tabular_pipeline,
 )
@@ -118,6 +119,7 @@ ON_NUMBERS = {
     "search in a pipeline": lambda: scaled(
         VectorizedGridSearchCV(logistic(), GRID, cv=3, ensemble_size=3)
     ),
+    "halving in a pipeline": lambda: scaled(VectorizedHalvingGridSearchCV(logistic(), GRID, cv=3)),
     "GridSearchCV": lambda: scaled(GridSearchCV(logistic(), GRID, cv=3)),
     "sigmoid": lambda: CalibratedClassifierCV(scaled(network()), cv=3),
     "isotonic": lambda: CalibratedClassifierCV(logistic(), method="isotonic", cv=3),
