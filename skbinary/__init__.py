@@ -6,6 +6,7 @@ reference lists, which need optional libraries. All else may change in any relea
 
 from skbinary.estimators.logistic import TorchLogisticClassifier
 from skbinary.estimators.mlp import TorchMLPClassifier
+from skbinary.estimators.module import TorchModuleClassifier
 from skbinary.estimators.tabular_pipeline import make_tabular_pipeline
 from skbinary.export import skops as _skops
 from skbinary.model_selection.halving import (
@@ -36,6 +37,7 @@ __all__ = [
     "ThresholdDisplay",
     "TorchLogisticClassifier",
     "TorchMLPClassifier",
+    "TorchModuleClassifier",
     "VectorizedGridSearchCV",
     "VectorizedHalvingGridSearchCV",
     "VectorizedHalvingRandomSearchCV",

@@ -160,13 +160,7 @@ class SkorchCallbacks:
             run.best_epoch = _loaded_epoch(callback, self.net) or run.best_epoch
 
     def _build_net(self, run: Run) -> BinaryNet:
-        model_batch = run.model_batch
-        module = build_module(
-            model_batch.architecture,
-            [w[0] for w in model_batch.weights],
-            [b[0] for b in model_batch.biases],
-            model_batch.embedding and model_batch.embedding.single(),
-        )
+        module = _module_of(run.model_batch)
         batch_size = run.solver.batch_size if isinstance(run.solver, MiniBatch) else -1
         return build_net(
             module,
