@@ -165,6 +165,11 @@ class Recipe:
         """Whether the solver sees one batch of rows at a time."""
         return self.solver in MINIBATCH_SOLVERS
 
+    @property
+    def is_mapped(self) -> bool:
+        """Whether several models are computed at once, and not one after the other."""
+        return self.architecture.is_mapped(self.batch_size, self.device)
+
     def draw_seed(self) -> int:
         """Draw a seed from the random state."""
         return draw_seed(self.random_state)

@@ -70,6 +70,10 @@ class Architecture:
         """Number of hidden units."""
         return sum(self.hidden)
 
+    def is_mapped(self, n_rows: int, device: torch.device) -> bool:
+        """Whether several models are computed at once: they always are."""
+        return True
+
     def batch_key(self) -> Hashable:
         """Return a key that is equal for models that can be trained in one batch."""
         return replace(self, dropout=())

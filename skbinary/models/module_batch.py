@@ -15,10 +15,8 @@ from skbinary.models.forward_backward import Masks
 from skbinary.models.module_architecture import ModuleArchitecture
 from skbinary.runtime.random import GlobalGenerator
 
-# On a CPU, a step of a batch of models pays off from this many models, and if a model has at most
-# so many multiplications in its forward pass: measured with 30 to 100 features, 64 to 512 units,
-# convolutions on 8 x 8 and 28 x 28 pixels, and batches of 200 and 1,000 rows.
-_MIN_MAPPED_MODELS, _MAX_MAPPED_PRODUCTS = 5, 3_000_000
+# On a CPU, a mapped step of fewer models takes longer than the models one after the other.
+_MIN_MAPPED_MODELS = 5
 
 
 class _DenseInput(Protocol):
@@ -196,19 +194,9 @@ class ModuleBatch:
     def _is_mapped(self, n_rows: int) -> bool:
         if self._maps is not None:
             return self._maps
-        if self.n_models == 1 or self.architecture.facts.mapping_problem is not None:
-            return False
-        if self.values.device.type != "cpu":
-            return True
-        return self.n_models >= _MIN_MAPPED_MODELS and pays_off(self.architecture, n_rows)
-
-
-def pays_off(architecture: ModuleArchitecture, n_rows: int) -> bool:
-    """Whether a mapped step takes less time on a CPU than the models one after the other.
-
-    Multiplications are counted, not seconds, so that a fit gives the same weights every time.
-    """
-    return n_rows * architecture.n_products <= _MAX_MAPPED_PRODUCTS
+        device = self.values.device
+        enough = _MIN_MAPPED_MODELS if device.type == "cpu" else 2
+        return self.n_models >= enough and self.architecture.is_mapped(n_rows, device)
 
 
 class _Mapped:
