@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from skbinary.callbacks.skorch_net import BinaryNet
-from skbinary.runtime.chunks import row_chunks
 from skbinary.models.make_batch import AnyBatch
 from skbinary.models.module_batch import ModuleBatch
+from skbinary.runtime.chunks import row_chunks
 from skbinary.solvers.loop import Run
 
 

@@ -349,7 +349,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         X : {array-like, sparse matrix, data frame, torch tensor} of shape \
                 (n_samples, n_features)
             Samples, with the same features as in ``fit``. float32 data is scored in float32, all
-            other data in float64.
+            other data in float64. ``TorchModuleClassifier`` scores all data in float32.
 
         Returns
         -------

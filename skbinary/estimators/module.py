@@ -194,8 +194,8 @@ class TorchModuleClassifier(BinaryClassifier):
     callbacks : list of skorch callbacks or None, default=None
         Callbacks that are called after each epoch. Those with batch-level methods are also called
         after each mini-batch. Not for ensembles.
-    **module_parameters : object
-        Parameters of the module, with the prefix ``module__``: ``module__width=128`` passes
+    **module__parameters : object
+        Parameters of the module, each with the prefix ``module__``: ``module__width=128`` passes
         ``width=128``. ``get_params``, ``set_params`` and searches know them.
 
     Attributes
@@ -360,7 +360,7 @@ class TorchModuleClassifier(BinaryClassifier):
         device: Device = "auto",
         compile: bool = False,  # noqa: A002  # the name in torch and skorch
         callbacks: SkorchCallbacks = None,
-        **module_parameters: Any,
+        **module__parameters: Any,
     ):
         self.module = module
         self.solver = solver
@@ -395,14 +395,15 @@ class TorchModuleClassifier(BinaryClassifier):
         self.device = device
         self.compile = compile
         self.callbacks = callbacks
-        for name in module_parameters:
+        for name in module__parameters:
             if not name.startswith(PREFIX):
                 raise TypeError(
                     f"TorchModuleClassifier.__init__() got an unexpected keyword argument "
                     f"{name!r}. Parameters of the module start with {PREFIX!r}."
                 )
-        check_names(module, module_parameters)
-        self.__dict__.update(module_parameters)
+        check_names(module, module__parameters)
+        # Not as attributes: scikit-learn allows those that the signature names only.
+        self._module_parameters = module__parameters
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Get the parameters of the classifier, and those of the module.
@@ -425,7 +426,7 @@ class TorchModuleClassifier(BinaryClassifier):
         >>> model.get_params()["module__out_features"]
         1
         """
-        return super().get_params(deep=False) | self._module_parameters()
+        return super().get_params(deep=False) | self._module_parameters
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters of the classifier and of the module.
@@ -450,18 +451,15 @@ class TorchModuleClassifier(BinaryClassifier):
         >>> import torch
         >>> from skbinary import TorchModuleClassifier
         >>> model = TorchModuleClassifier(torch.nn.LazyLinear, module__out_features=1)
-        >>> model.set_params(module__bias=False).module__bias
+        >>> model.set_params(module__bias=False).get_params()["module__bias"]
         False
         """
         own = {k: value for k, value in params.items() if not k.startswith(PREFIX)}
         others = {k: value for k, value in params.items() if k.startswith(PREFIX)}
-        check_names(own.get("module", self.module), self._module_parameters() | others)
+        check_names(own.get("module", self.module), self._module_parameters | others)
         super().set_params(**own)
-        self.__dict__.update(others)
+        self._module_parameters = self._module_parameters | others
         return self
-
-    def _module_parameters(self) -> dict[str, Any]:
-        return {k: value for k, value in vars(self).items() if k.startswith(PREFIX)}
 
     def _validate_params(self) -> None:
         check_module(self.module)

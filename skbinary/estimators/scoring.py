@@ -241,10 +241,9 @@ class ModuleScorer(Scorer):
     def scores(
         self, rows: Any, write: Writer, n_columns: int, *, exact: bool = False
     ) -> tuple[NDArray[np.floating], bool]:
-        """Compute logits in float32, and write a function of them in the precision of the rows."""
+        """Compute logits chunk by chunk, and write a function of them into a new array of float32."""
         device = available_device(self.device)
-        kind = np.float32 if is_single_precision(rows) else np.float64
-        out = np.empty((rows.shape[0], n_columns), dtype=kind)
+        out = np.empty((rows.shape[0], n_columns), dtype=np.float32)
         modules = self.module.modules(device)
         placed = as_rows(rows, device, torch.float32, convert=False)
         is_finite = True
@@ -255,7 +254,7 @@ class ModuleScorer(Scorer):
                 logits = outputs[0]
                 if len(outputs) > 1:
                     logits = combine_logits(torch.stack(outputs))
-                array = (logits / self.temperature).cpu().numpy().astype(kind)
+                array = (logits / self.temperature).cpu().numpy()
                 write(array[:, None], out[chunk])
                 is_finite &= bool(np.isfinite(array).all())
         return out, is_finite
