@@ -15,6 +15,7 @@ from skbinary.estimators.base import BinaryClassifier
 from skbinary.estimators.mlp import TorchMLPClassifier
 from skbinary.estimators.module_parameters import (
     PREFIX,
+    check_can_be_pickled,
     check_module,
     check_names,
     first_rows,
@@ -460,6 +461,10 @@ class TorchModuleClassifier(BinaryClassifier):
         super().set_params(**own)
         self._module_parameters = self._module_parameters | others
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        check_can_be_pickled(self.module)
+        return super().__getstate__()
 
     def _validate_params(self) -> None:
         check_module(self.module)

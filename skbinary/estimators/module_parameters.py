@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import pickle
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,6 +24,8 @@ from skbinary.models.module_builder import (
 PREFIX = "module__"
 # Rows that a module is tried on before it is trained.
 _N_TRIED_ROWS = 8
+# Modules that copy an estimator, or pickle the code of its classes.
+_COPIERS = {"copy", "cloudpickle", "loky"}
 
 
 def check_module(module: Any) -> None:
@@ -81,6 +85,40 @@ def check_names(module: Any, names: Iterable[str]) -> None:
                 f"{name} must be an argument of {kind}, which takes ({', '.join(allowed)}), got "
                 f"{argument!r}. {hint}"
             )
+
+
+def check_can_be_pickled(module: Any) -> None:
+    """Check that a class or function can be imported by its name, as pickles need it.
+
+    Raises
+    ------
+    pickle.PicklingError
+        If it cannot be. Not where the estimator is copied, nor where cloudpickle sends it to
+        another process, which pickles the code itself.
+    """
+    named = type(module) if isinstance(module, nn.Module) else module
+    path = getattr(named, "__qualname__", None)
+    if path is None:
+        return
+    found: Any = sys.modules.get(named.__module__)
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    if found is not named and not _is_copied():
+        raise pickle.PicklingError(
+            f"module must be a class or function that can be imported to be pickled, got {path}, "
+            f"which {named.__module__} does not have under that name. Define it at the top level of "
+            "a Python file."
+        )
+
+
+def _is_copied() -> bool:
+    """Whether the ``copy`` module or cloudpickle asks for the state of an estimator."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        if _COPIERS & set(str(frame.f_globals.get("__name__")).split(".")):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def make_builder(estimator: Any) -> ModuleBuilder:

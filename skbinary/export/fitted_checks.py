@@ -231,6 +231,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "biases": ("arrays of numbers", _is_tuple_of(lambda each: _is_array(each, "f"))),
     "activation": ("an activation function", lambda v: type(v) is str and v in ACTIVATIONS),
     "dropout": ("rates in [0, 1)", _is_tuple_of(lambda v: _is_number(v, 0, 1) and v < 1)),
+    "module": ("None", lambda v: v is None),
     "solver": ("a string", lambda v: type(v) is str),
     "device": ("the name of a device", _is_device),
     "curves": ("lists of numbers by name, with 'loss', for each model", _are_curves),

@@ -326,7 +326,9 @@ def _slots_of(module: nn.Module) -> Iterator[_Slot]:
             stop = start + each.numel()
             yield _Slot(name, each.shape, torch.float32, start, stop)
         else:
+            # Where torch.set_default_dtype was called, a layer has buffers of that type.
+            dtype = torch.float32 if each.dtype == torch.get_default_dtype() else each.dtype
             start += -start % _ALIGNED_NUMBERS
-            stop = start + -(-each.numel() * each.element_size() // _BYTES_PER_NUMBER)
-            yield _Slot(name, each.shape, each.dtype, start, stop)
+            stop = start + -(-each.numel() * dtype.itemsize // _BYTES_PER_NUMBER)
+            yield _Slot(name, each.shape, dtype, start, stop)
         start = stop

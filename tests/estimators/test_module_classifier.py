@@ -8,17 +8,23 @@ import subprocess
 import sys
 import warnings
 
+import joblib
 import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from skbinary import TorchMLPClassifier, TorchModuleClassifier, VectorizedGridSearchCV
+from skbinary import (
+    TorchMLPClassifier,
+    TorchModuleClassifier,
+    VectorizedGridSearchCV,
+    VectorizedHalvingGridSearchCV,
+)
 from skbinary.estimators import mlp
 from skbinary.estimators.recipe import draw_seed
 from skbinary.models.module_batch import ModuleBatch
@@ -542,3 +548,81 @@ def test_mistake_gets_a_sentence_before_training_and_changes_nothing(data, modul
     with pytest.raises(ValueError, match=re.escape(MISTAKES[module])):
         model.fit(*data)
     assert vars(model) == before
+
+
+def test_class_of_a_function_can_be_copied_but_not_pickled(data):
+    class Local(modules.ReLUNetwork):
+        pass
+
+    model = quick(Local).fit(*data)
+    assert copy.deepcopy(model).score(*data) == copy.copy(model).score(*data) == model.score(*data)
+    message = (
+        "module must be a class or function that can be imported to be pickled, got "
+        "test_class_of_a_function_can_be_copied_but_not_pickled.<locals>.Local, which "
+        f"{__name__} does not have under that name. Define it at the top level of a Python file."
+    )
+    for save in (pickle.dumps, joblib.hash):
+        with pytest.raises(pickle.PicklingError, match=re.escape(message)):
+            save(model)
+    search = GridSearchCV(quick(Local), {"alpha": [0.1, 1.0]}, cv=2, n_jobs=2).fit(*data)
+    assert np.isfinite(search.best_score_)
+
+
+@pytest.mark.parametrize("module", [modules.ReLUNetwork, modules.BatchNorm], ids=name_of)
+def test_default_dtype_of_the_process_does_not_matter(data, module):
+    wanted = quick(module, n_members=5).fit(*data)
+    torch.set_default_dtype(torch.float64)
+    try:
+        model = quick(module, n_members=5).fit(*data)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert model.score(*data) > 0.6
+    for name, array in model.parameters_.items():
+        assert array.dtype == wanted.parameters_[name].dtype
+
+
+def test_halving_continues_buffers_and_weights(data):
+    grid = {"alpha": [0.1, 1.0, 10.0]}
+    estimator = quick(modules.BatchNorm, early_stopping=False)
+    options = {"cv": StratifiedKFold(3), "scoring": "neg_log_loss"}
+    halving = VectorizedHalvingGridSearchCV(
+        estimator, grid, resource="max_iter", min_resources=2, max_resources=6, **options
+    ).fit(*data)
+    estimator.set_params(max_iter=6)
+    whole = VectorizedGridSearchCV(estimator, grid, **options).fit(*data)
+    scores = dict(zip(grid["alpha"], whole.cv_results_["mean_test_score"], strict=True))
+    results = halving.cv_results_
+    [(last, score)] = [
+        (parameters["alpha"], score)
+        for parameters, score, n in zip(
+            results["params"], results["mean_test_score"], results["n_resources"], strict=True
+        )
+        if n == 6
+    ]
+    assert score == pytest.approx(scores[last], abs=1e-5)
+
+
+def test_average_of_a_search_can_be_pickled(data):
+    search = VectorizedGridSearchCV(
+        quick(), {"alpha": [0.1, 1.0], "module__width": [4, 8]}, cv=3, ensemble_size=3
+    ).fit(*data)
+    loaded = pickle.loads(pickle.dumps(search))
+    assert np.array_equal(loaded.predict_proba(data[0]), search.predict_proba(data[0]))
+
+
+def test_callbacks_of_skorch_see_and_change_the_training(data):
+    pytest.importorskip("skorch", reason="skorch comes with the extra skorch")
+    from skorch.callbacks import Callback, GradientNormClipping
+
+    class Recorder(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            self.count_ = int(net.module_.network[1].num_batches_tracked)
+
+    recorder = Recorder()
+    model = quick(modules.BatchNorm, early_stopping=False, callbacks=[recorder]).fit(*data)
+    assert recorder.count_ == model.parameters_["1.num_batches_tracked"] == 10
+    clipped = quick(modules.Frozen, solver="sgd", early_stopping=False)
+    clipped.set_params(callbacks=[("clip", GradientNormClipping(1e-6))]).fit(*data)
+    free = quick(modules.Frozen, solver="sgd", early_stopping=False).fit(*data)
+    moved = [each.loss_curve_[0] - each.loss_curve_[-1] for each in (clipped, free)]
+    assert abs(moved[0]) < 0.1 * moved[1]
