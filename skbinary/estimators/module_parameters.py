@@ -106,8 +106,8 @@ def check_can_be_pickled(module: Any) -> None:
     if found is not named and not _is_copied():
         raise pickle.PicklingError(
             f"module must be a class or function that can be imported to be pickled, got {path}, "
-            f"which {named.__module__} does not have under that name. Define it at the top level of "
-            "a Python file."
+            f"which {named.__module__} does not have under that name. Define it at the top level "
+            "of a Python file."
         )
 
 

@@ -241,7 +241,7 @@ class ModuleScorer(Scorer):
     def scores(
         self, rows: Any, write: Writer, n_columns: int, *, exact: bool = False
     ) -> tuple[NDArray[np.floating], bool]:
-        """Compute logits chunk by chunk, and write a function of them into a new array of float32."""
+        """Compute logits by chunks, and write a function of them into a new array of float32."""
         device = available_device(self.device)
         out = np.empty((rows.shape[0], n_columns), dtype=np.float32)
         modules = self.module.modules(device)
