@@ -109,7 +109,9 @@ def test_own_networks_are_batched_and_score_better_than_the_baselines(tmp_path):
     images, table = printed.split("log loss  ROC AUC")[1:]
 
     def losses(text):
-        return {name: float(loss) for name, loss in re.findall(r"^([a-z].*?) {2,}([\d.]+)", text, re.M)}
+        return {
+            name: float(loss) for name, loss in re.findall(r"^([a-z].*?) {2,}([\d.]+)", text, re.M)
+        }
 
     of_images, of_table = losses(images), losses(table)
     assert of_images["convolutional networks"] < of_images["fully connected networks"]
