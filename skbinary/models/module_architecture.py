@@ -20,6 +20,8 @@ _BYTES_PER_NUMBER, _ALIGNED_NUMBERS = 4, 4
 # pass: measured with 30 to 100 features, 64 to 512 units, convolutions on 8 x 8 and 28 x 28 pixels,
 # and batches of 200 and 1,000 rows.
 _MAX_MAPPED_PRODUCTS = 3_000_000
+# Where the errors of torch.compile are defined.
+_COMPILERS = ("torch._dynamo", "torch._inductor")
 
 
 class _Slot(NamedTuple):
@@ -72,11 +74,11 @@ class ModuleArchitecture:
     ----------
     builder : ModuleBuilder
         Builds a module.
-    compiles : bool, default=False
-        Whether models that are trained one by one are compiled by ``torch.compile``.
 
     Attributes
     ----------
+    compiles : bool
+        Whether models that are computed one by one are compiled by ``torch.compile``.
     template : torch.nn.Module
         A module with the weights of seed 0.
     facts : ModuleFacts
@@ -93,9 +95,9 @@ class ModuleArchitecture:
     is_linear = False
     first_width = 1
 
-    def __init__(self, builder: ModuleBuilder, *, compiles: bool = False):
+    def __init__(self, builder: ModuleBuilder):
         self.builder = builder
-        self.compiles = compiles
+        self.compiles = False
         self.template = builder.build(seed=0).eval()
         self.facts = ModuleFacts()
         self._slots = tuple(_slots_of(self.template))
@@ -243,6 +245,12 @@ class ModuleArchitecture:
         except Exception as error:
             if is_out_of_memory(error):
                 raise
+            if type(error).__module__.startswith(_COMPILERS):
+                raise ValueError(
+                    f"compile must be False where torch.compile cannot compile the module, got "
+                    f"{type(error).__name__} for {self.builder.name}: {first_line(error)} Install "
+                    "a C++ compiler, or set compile=False."
+                ) from error
             raise ValueError(
                 f"module must take rows of shape {tuple(X.shape)} in float32, got "
                 f"{type(error).__name__} from {self.builder.name}: {first_line(error)} Check its "

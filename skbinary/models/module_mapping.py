@@ -173,8 +173,7 @@ def _step(
     batch: ModuleBatch, rows: Tensor, target: Tensor, *, training: bool
 ) -> tuple[Tensor, Tensor]:
     """Return logits and gradient of one step, each with an axis of models."""
-    batch.gradient.zero_()
     outputs = batch.step_logits(DenseBatch(rows), training=training)
     residual = (torch.sigmoid(outputs.detach()) - target) / len(target)
-    torch.autograd.backward(outputs, residual)
+    batch.backward(outputs, residual)
     return outputs.detach(), batch.gradient

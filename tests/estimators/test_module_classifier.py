@@ -627,3 +627,34 @@ def test_callbacks_of_skorch_see_and_change_the_training(data):
     free = quick(modules.Frozen, solver="sgd", early_stopping=False).fit(*data)
     moved = [each.loss_curve_[0] - each.loss_curve_[-1] for each in (clipped, free)]
     assert abs(moved[0]) < 0.1 * moved[1]
+
+
+def test_compile_gives_the_same_network(data, monkeypatch):
+    compiled = []
+
+    def compile_module(module):
+        compiled.append(module)
+        return module
+
+    monkeypatch.setattr(torch, "compile", compile_module)
+    model = quick(compile=True, early_stopping=False).fit(*data)
+    assert len(compiled) == 1
+    plain = quick(early_stopping=False).fit(*data)
+    assert np.array_equal(model.predict_proba(data[0]), plain.predict_proba(data[0]))
+
+
+def test_compile_without_a_compiler_gets_a_sentence(data, monkeypatch):
+    def compile_module(module):
+        def forward(X):
+            raise torch._dynamo.exc.TorchDynamoException("No working C++ compiler found")
+
+        return forward
+
+    monkeypatch.setattr(torch, "compile", compile_module)
+    message = (
+        "compile must be False where torch.compile cannot compile the module, got "
+        "TorchDynamoException for ReLUNetwork: No working C++ compiler found. Install a C++ "
+        "compiler, or set compile=False."
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        quick(compile=True, early_stopping=False).fit(*data)
