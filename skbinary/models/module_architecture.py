@@ -49,6 +49,8 @@ class ModuleFacts:
     ----------
     is_random : bool, default=False
         Whether a training step draws random numbers.
+    mixes_rows : bool, default=False
+        Whether the logit of a row depends on other rows of its batch in training.
     n_units : int, default=0
         Number of values of one row that are kept for the backward pass.
     n_products : int, default=0
@@ -58,6 +60,7 @@ class ModuleFacts:
     """
 
     is_random: bool = False
+    mixes_rows: bool = False
     n_units: int = 0
     n_products: int = 0
     mapping_problem: str | None = None
@@ -134,6 +137,16 @@ class ModuleArchitecture:
     def is_random(self) -> bool:
         """Whether a training step draws random numbers."""
         return self.facts.is_random
+
+    @property
+    def can_replay(self) -> bool:
+        """Whether a step can be captured as a CUDA graph, with padded rows in the last batch.
+
+        A graph would replay the same random numbers, and would not run the Python code that may
+        change buffers. Padded rows must not change the logits of others.
+        """
+        facts = self.facts
+        return not (facts.is_random or facts.mixes_rows or facts.mapping_problem)
 
     def is_mapped(self, n_rows: int, device: torch.device) -> bool:
         """Whether several models are computed at once, for steps of `n_rows` rows.

@@ -28,8 +28,10 @@ from skbinary import (
 from skbinary.estimators import mlp
 from skbinary.estimators.recipe import draw_seed
 from skbinary.models.module_batch import ModuleBatch
+from skbinary.solvers.minibatch import batched, single
 from tests.estimators import modules
 from tests.estimators.modules import MODULES
+from tests.solvers.fake_capture import FakeCapture
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning",
@@ -658,3 +660,16 @@ def test_compile_without_a_compiler_gets_a_sentence(data, monkeypatch):
     )
     with pytest.raises(ValueError, match=re.escape(message)):
         quick(compile=True, early_stopping=False).fit(*data)
+
+
+@pytest.mark.parametrize("n_members", [1, 3, 6])
+def test_captured_steps_give_the_same_networks(data, monkeypatch, n_members):
+    parameters = {"n_members": n_members, "batch_size": 150, "solver": "sgd"}
+    plain = quick(**parameters).fit(*data)
+    capture, choose = FakeCapture(), single.choose_capture
+    for solver in (single, batched):
+        monkeypatch.setattr(solver, "choose_capture", lambda setup, _: choose(setup, capture))
+    captured = quick(**parameters).fit(*data)
+    assert capture.n_replayed > 0
+    for name, array in plain.parameters_.items():
+        assert np.allclose(array, captured.parameters_[name], atol=1e-6)

@@ -93,3 +93,19 @@ def test_builders_of_equal_arguments_have_equal_keys():
     network = nn.Linear(3, 1)
     keys = [ModuleBuilder(each, {}, (3,)).key() for each in (network, nn.Linear(3, 1))]
     assert keys[0] != keys[1]
+
+
+class Centered(modules.ReLUNetwork):
+    """Subtracts the mean of the batch."""
+
+    def forward(self, X):
+        return super().forward(X - X.mean(dim=0))
+
+
+def test_modules_that_mix_rows_draw_or_cannot_be_mapped_are_not_captured():
+    assert inspected(modules.LayerNorm).can_replay
+    centered = inspected(Centered)
+    assert centered.facts.mapping_problem is None
+    assert centered.facts.mixes_rows
+    for architecture in (centered, *map(inspected, (modules.Dropout, modules.BatchNorm))):
+        assert not architecture.can_replay
