@@ -6,7 +6,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch.nn import LazyLinear
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier, TorchModuleClassifier
-from tests.estimators.modules import BatchNorm, make_sequential
+from tests.estimators.modules import LayerNorm, make_sequential
 
 
 class Accuracy:
@@ -40,7 +40,7 @@ ESTIMATORS = [
     TorchMLPClassifier(n_members=2, weight_average=0.9),
     TorchMLPClassifier(numeric_embedding="periodic"),
     TorchModuleClassifier(make_sequential, module__width=8, max_iter=40, learning_rate_init=0.01),
-    TorchModuleClassifier(BatchNorm, n_members=2, max_iter=10, learning_rate_init=0.01),
+    TorchModuleClassifier(LayerNorm, early_stopping=False, learning_rate_init=0.01),
     TorchModuleClassifier(LazyLinear, module__out_features=1, solver="sgd"),
 ]
 
@@ -75,7 +75,6 @@ def expected_failures(estimator):
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore:threshold. only")
-@pytest.mark.filterwarnings("ignore:The models of BatchNorm are trained one by one")
 @parametrize_with_checks(ESTIMATORS)
 def test_estimator_passes_the_check_of_scikit_learn(estimator, check):
     try:

@@ -75,6 +75,7 @@ def make_minibatch_setup(
         compressed=_compressed(recipe, data, dataset, batch_size),
         weight_average=recipe.weight_average,
         generator_seed=generator_seed,
+        can_replay=recipe.architecture.can_replay,
     )
 
 

@@ -471,8 +471,9 @@ class TorchModuleClassifier(BinaryClassifier):
         super()._validate_params()
 
     def _recipe(self, data: CheckedData, *, is_partial: bool) -> Recipe:
-        architecture = ModuleArchitecture(make_builder(self), compiles=self.compile)
+        architecture = ModuleArchitecture(make_builder(self))
         inspect_module(architecture, first_rows(data))
+        architecture.compiles = self.compile
         return make_recipe(
             self,
             data,

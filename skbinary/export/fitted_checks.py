@@ -20,6 +20,8 @@ from skbinary.solvers.result import StopReason
 
 # What each optimizer keeps between calls of partial_fit, and what weight averages add.
 _OPTIMIZER_STATES = ({"n_steps", "mean", "square", "n_seen"}, {"velocity", "n_seen"})
+# The largest integer up to which a float64 holds all integers.
+_LARGEST_INTEGER = 2**53
 _AVERAGE_STATE = {"trained_weights", "n_averaged"}
 
 
@@ -166,6 +168,8 @@ def _is_count(value: Any) -> bool:
 
 def _is_number(value: Any, low: float, high: float) -> bool:
     is_number = isinstance(value, float | int | np.floating) and not isinstance(value, bool)
+    if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
+        return False
     return is_number and low <= value <= high
 
 

@@ -70,6 +70,11 @@ class Architecture:
         """Number of hidden units."""
         return sum(self.hidden)
 
+    @property
+    def can_replay(self) -> bool:
+        """Whether a step can be captured as a CUDA graph, with padded rows in the last batch."""
+        return True
+
     def is_mapped(self, n_rows: int, device: torch.device) -> bool:
         """Whether several models are computed at once: they always are."""
         return True

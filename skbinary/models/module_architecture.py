@@ -20,6 +20,8 @@ _BYTES_PER_NUMBER, _ALIGNED_NUMBERS = 4, 4
 # pass: measured with 30 to 100 features, 64 to 512 units, convolutions on 8 x 8 and 28 x 28 pixels,
 # and batches of 200 and 1,000 rows.
 _MAX_MAPPED_PRODUCTS = 3_000_000
+# Where the errors of torch.compile are defined.
+_COMPILERS = ("torch._dynamo", "torch._inductor")
 
 
 class _Slot(NamedTuple):
@@ -47,6 +49,8 @@ class ModuleFacts:
     ----------
     is_random : bool, default=False
         Whether a training step draws random numbers.
+    mixes_rows : bool, default=False
+        Whether the logit of a row depends on other rows of its batch in training.
     n_units : int, default=0
         Number of values of one row that are kept for the backward pass.
     n_products : int, default=0
@@ -56,6 +60,7 @@ class ModuleFacts:
     """
 
     is_random: bool = False
+    mixes_rows: bool = False
     n_units: int = 0
     n_products: int = 0
     mapping_problem: str | None = None
@@ -72,11 +77,11 @@ class ModuleArchitecture:
     ----------
     builder : ModuleBuilder
         Builds a module.
-    compiles : bool, default=False
-        Whether models that are trained one by one are compiled by ``torch.compile``.
 
     Attributes
     ----------
+    compiles : bool
+        Whether models that are computed one by one are compiled by ``torch.compile``.
     template : torch.nn.Module
         A module with the weights of seed 0.
     facts : ModuleFacts
@@ -93,9 +98,9 @@ class ModuleArchitecture:
     is_linear = False
     first_width = 1
 
-    def __init__(self, builder: ModuleBuilder, *, compiles: bool = False):
+    def __init__(self, builder: ModuleBuilder):
         self.builder = builder
-        self.compiles = compiles
+        self.compiles = False
         self.template = builder.build(seed=0).eval()
         self.facts = ModuleFacts()
         self._slots = tuple(_slots_of(self.template))
@@ -132,6 +137,16 @@ class ModuleArchitecture:
     def is_random(self) -> bool:
         """Whether a training step draws random numbers."""
         return self.facts.is_random
+
+    @property
+    def can_replay(self) -> bool:
+        """Whether a step can be captured as a CUDA graph, with padded rows in the last batch.
+
+        A graph would replay the same random numbers, and would not run the Python code that may
+        change buffers. Padded rows must not change the logits of others.
+        """
+        facts = self.facts
+        return not (facts.is_random or facts.mixes_rows or facts.mapping_problem)
 
     def is_mapped(self, n_rows: int, device: torch.device) -> bool:
         """Whether several models are computed at once, for steps of `n_rows` rows.
@@ -243,6 +258,12 @@ class ModuleArchitecture:
         except Exception as error:
             if is_out_of_memory(error):
                 raise
+            if type(error).__module__.startswith(_COMPILERS):
+                raise ValueError(
+                    f"compile must be False where torch.compile cannot compile the module, got "
+                    f"{type(error).__name__} for {self.builder.name}: {first_line(error)} Install "
+                    "a C++ compiler, or set compile=False."
+                ) from error
             raise ValueError(
                 f"module must take rows of shape {tuple(X.shape)} in float32, got "
                 f"{type(error).__name__} from {self.builder.name}: {first_line(error)} Check its "

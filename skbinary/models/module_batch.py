@@ -138,11 +138,10 @@ class ModuleBatch:
         Tensor of shape (n_rows,) or (n_models, n_rows)
             A single model has no axis of models.
         """
-        self.gradient.zero_()
         outputs = self.step_logits(batch)
         logits = outputs.detach()
         # One backward pass for all models, from the derivative of the loss.
-        torch.autograd.backward(outputs, (torch.sigmoid(logits) - target) * scale)
+        self.backward(outputs, (torch.sigmoid(logits) - target) * scale)
         if out is not None:
             out[..., 0] = logits
         return logits[0] if self.n_models == 1 else logits
@@ -150,6 +149,14 @@ class ModuleBatch:
     def step_logits(self, batch: LayerInput, *, training: bool = True) -> Tensor:
         """Return the logits of rows, of shape (n_models, n_rows), with their graph."""
         return self._logits(self._input(batch), training=training)
+
+    def backward(self, outputs: Tensor, residual: Tensor) -> None:
+        """Write the gradient, given the logits of a step and the derivative of the losses."""
+        if self._mapped is not None and self._is_mapped(outputs.shape[-1]):
+            self._mapped.backward(outputs, residual)
+        else:
+            self.gradient.zero_()
+            torch.autograd.backward(outputs, residual)
 
     def penalize(self, strength: Tensor) -> None:
         """Add the gradient of ``strength / 2 * sum(weights ** 2)`` to that of the losses."""
@@ -206,9 +213,8 @@ class _Mapped:
         self._module = module = architecture.copy_template().to(values.device)
         self._in_training: bool | None = None
         self._tensors = {name: each.detach() for name, each in architecture.views(values).items()}
-        for name, view in architecture.trained_views(gradient).items():
-            self._tensors[name].requires_grad_()
-            self._tensors[name].grad = view
+        self._gradients = architecture.trained_views(gradient)
+        self._trained = [self._tensors[name].requires_grad_() for name in self._gradients]
 
         def forward(tensors: dict[str, Tensor], X: Tensor) -> Tensor:
             return architecture.logits(lambda rows: functional_call(module, tensors, (rows,)), X)
@@ -223,3 +229,11 @@ class _Mapped:
             self._in_training = training
         logits: Tensor = (self._shared if is_shared else self._separate)(self._tensors, X)
         return logits
+
+    def backward(self, outputs: Tensor, residual: Tensor) -> None:
+        """Write the gradient of all models."""
+        # Not by ``Tensor.backward``: torch warns if it adds to a gradient that is not contiguous.
+        gradients = torch.autograd.grad(
+            outputs, self._trained, residual, allow_unused=True, materialize_grads=True
+        )
+        torch._foreach_copy_(list(self._gradients.values()), gradients)

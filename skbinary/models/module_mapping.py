@@ -115,7 +115,12 @@ def _facts(architecture: ModuleArchitecture, X: Tensor) -> ModuleFacts:
         problem: str | None = f"its buffer {changed!r} changes in training"
     else:
         problem = _mapping_problem(architecture, X, is_random=is_random)
-    return ModuleFacts(is_random, sum(saved) // len(X), n_products, problem)
+    other_rows = torch.cat([X[:1], X[1:].flip(0) + 1])
+    with torch.no_grad():
+        again = batch.step_logits(DenseBatch(X))[0, 0]
+        difference = float((batch.step_logits(DenseBatch(other_rows))[0, 0] - again).abs())
+    mixes_rows = not difference <= _ROUNDING * (1 + float(again.abs()))
+    return ModuleFacts(is_random, mixes_rows, sum(saved) // len(X), n_products, problem)
 
 
 def _batch(
@@ -173,8 +178,7 @@ def _step(
     batch: ModuleBatch, rows: Tensor, target: Tensor, *, training: bool
 ) -> tuple[Tensor, Tensor]:
     """Return logits and gradient of one step, each with an axis of models."""
-    batch.gradient.zero_()
     outputs = batch.step_logits(DenseBatch(rows), training=training)
     residual = (torch.sigmoid(outputs.detach()) - target) / len(target)
-    torch.autograd.backward(outputs, residual)
+    batch.backward(outputs, residual)
     return outputs.detach(), batch.gradient

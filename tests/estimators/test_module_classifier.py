@@ -28,8 +28,10 @@ from skbinary import (
 from skbinary.estimators import mlp
 from skbinary.estimators.recipe import draw_seed
 from skbinary.models.module_batch import ModuleBatch
+from skbinary.solvers.minibatch import batched, single
 from tests.estimators import modules
 from tests.estimators.modules import MODULES
+from tests.solvers.fake_capture import FakeCapture
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning",
@@ -627,3 +629,47 @@ def test_callbacks_of_skorch_see_and_change_the_training(data):
     free = quick(modules.Frozen, solver="sgd", early_stopping=False).fit(*data)
     moved = [each.loss_curve_[0] - each.loss_curve_[-1] for each in (clipped, free)]
     assert abs(moved[0]) < 0.1 * moved[1]
+
+
+def test_compile_gives_the_same_network(data, monkeypatch):
+    compiled = []
+
+    def compile_module(module):
+        compiled.append(module)
+        return module
+
+    monkeypatch.setattr(torch, "compile", compile_module)
+    model = quick(compile=True, early_stopping=False).fit(*data)
+    assert len(compiled) == 1
+    plain = quick(early_stopping=False).fit(*data)
+    assert np.array_equal(model.predict_proba(data[0]), plain.predict_proba(data[0]))
+
+
+def test_compile_without_a_compiler_gets_a_sentence(data, monkeypatch):
+    def compile_module(module):
+        def forward(X):
+            raise torch._dynamo.exc.TorchDynamoException("No working C++ compiler found")
+
+        return forward
+
+    monkeypatch.setattr(torch, "compile", compile_module)
+    message = (
+        "compile must be False where torch.compile cannot compile the module, got "
+        "TorchDynamoException for ReLUNetwork: No working C++ compiler found. Install a C++ "
+        "compiler, or set compile=False."
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        quick(compile=True, early_stopping=False).fit(*data)
+
+
+@pytest.mark.parametrize("n_members", [1, 3, 6])
+def test_captured_steps_give_the_same_networks(data, monkeypatch, n_members):
+    parameters = {"n_members": n_members, "batch_size": 150, "solver": "sgd"}
+    plain = quick(**parameters).fit(*data)
+    capture, choose = FakeCapture(), single.choose_capture
+    for solver in (single, batched):
+        monkeypatch.setattr(solver, "choose_capture", lambda setup, _: choose(setup, capture))
+    captured = quick(**parameters).fit(*data)
+    assert capture.n_replayed > 0
+    for name, array in plain.parameters_.items():
+        assert np.allclose(array, captured.parameters_[name], atol=1e-6)

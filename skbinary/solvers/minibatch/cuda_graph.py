@@ -65,8 +65,7 @@ def choose_capture(setup: MiniBatchSetup, capture: Capture | None) -> Capture | 
     # Only batches of one size can be captured: not those of sparse rows, nor the only batch of a
     # table that is smaller than a batch.
     is_fixed_size = isinstance(setup.rows, DenseRows | MappedRows)
-    # A graph would replay the random numbers of torch's global generators.
-    can_replay = is_fixed_size and setup.generator_seed is None
+    can_replay = is_fixed_size and setup.can_replay
     return capture if can_replay and dataset.n_samples >= setup.batch_size else None
 
 

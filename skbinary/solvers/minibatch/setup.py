@@ -84,6 +84,8 @@ class MiniBatchSetup:
     generator_seed : int or None, default=None
         Seed for torch's global generators, from which the layers of a module draw in training.
         None if they draw nothing.
+    can_replay : bool, default=True
+        Whether a step can be captured as a CUDA graph.
     """
 
     dataset: Dataset
@@ -99,6 +101,7 @@ class MiniBatchSetup:
     n_epochs: int = 0
     trained: Tensor | None = None
     generator_seed: int | None = None
+    can_replay: bool = True
 
     @property
     def rows(self) -> BatchSource:
