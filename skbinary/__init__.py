@@ -7,6 +7,7 @@ else may change in any release.
 
 from skbinary.estimators.logistic import TorchLogisticClassifier
 from skbinary.estimators.mlp import TorchMLPClassifier
+from skbinary.estimators.module import TorchModuleClassifier
 from skbinary.estimators.tabular_pipeline import make_tabular_pipeline
 from skbinary.export import skops as _skops
 from skbinary.model_selection.halving import (
@@ -37,6 +38,7 @@ __all__ = [
     "ThresholdDisplay",
     "TorchLogisticClassifier",
     "TorchMLPClassifier",
+    "TorchModuleClassifier",
     "VectorizedGridSearchCV",
     "VectorizedHalvingGridSearchCV",
     "VectorizedHalvingRandomSearchCV",

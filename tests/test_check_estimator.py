@@ -3,8 +3,10 @@
 import pytest
 from sklearn.metrics import accuracy_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch.nn import LazyLinear
 
-from skbinary import TorchLogisticClassifier, TorchMLPClassifier
+from skbinary import TorchLogisticClassifier, TorchMLPClassifier, TorchModuleClassifier
+from tests.estimators.modules import LayerNorm, make_sequential
 
 
 class Accuracy:
@@ -37,6 +39,9 @@ ESTIMATORS = [
     TorchMLPClassifier(n_members=2, threshold={"cost_fp": 1, "cost_fn": 2}),
     TorchMLPClassifier(n_members=2, weight_average=0.9),
     TorchMLPClassifier(numeric_embedding="periodic"),
+    TorchModuleClassifier(make_sequential, module__width=8, max_iter=40, learning_rate_init=0.01),
+    TorchModuleClassifier(LayerNorm, early_stopping=False, learning_rate_init=0.01),
+    TorchModuleClassifier(LazyLinear, module__out_features=1, solver="sgd"),
 ]
 
 

@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 
 import pytest
+import torch
 from numpydoc.validate import validate
 
 import skbinary
@@ -72,7 +73,8 @@ def test_class_documents_every_parameter_and_fitted_attribute(name):
         classifier = skbinary.TorchLogisticClassifier(threshold="f1")
         model = skbinary.VectorizedGridSearchCV(classifier, {"C": [1.0, 2.0]}, ensemble_size=2)
     else:
-        model = kind(early_stopping=True, solver="adam", random_state=0)
+        arguments = [torch.nn.Linear(1, 1)] if name == "TorchModuleClassifier" else []
+        model = kind(*arguments, early_stopping=True, solver="adam", random_state=0)
     model.fit([[0.0], [1.0], [2.0], [3.0]] * 5, [0, 0, 1, 1] * 5)
     model = model.best_estimator_ if name == "SearchEnsemble" else model
     text = inspect.getdoc(kind)

@@ -24,6 +24,7 @@ FIGURES = {
     "plot_mlp_circles": (3, "validation set"),
     "plot_mlp_images": (2, "chance level"),
     "plot_noisy_10000": (2, "probability"),
+    "plot_own_network": (3, "batched: 9 of 9 candidates"),
     "plot_random_search": (2, "log loss"),
     "plot_search": (2, "batched: 48 of 48 candidates"),
     "start_loss": (1, "stopped by: validation_loss"),
@@ -101,6 +102,26 @@ def test_displays_of_one_fit_are_all_of_the_same_fit(monkeypatch):
     [line] = [each for each in shown["left"].lines if each.get_label().startswith("network")]
     np.testing.assert_array_equal(line.get_xydata().T, expected)
     sys.modules["matplotlib.pyplot"].close("all")
+
+
+def test_own_networks_are_batched_and_score_better_than_the_baselines(tmp_path):
+    printed = run_example("plot_own_network", tmp_path)
+    images, table = printed.split("log loss  ROC AUC")[1:]
+
+    def losses(text):
+        return {
+            name: float(loss) for name, loss in re.findall(r"^([a-z].*?) {2,}([\d.]+)", text, re.M)
+        }
+
+    of_images, of_table = losses(images), losses(table)
+    assert of_images["convolutional networks"] < of_images["fully connected networks"]
+    assert of_table["residual networks"] < of_table["one residual network"]
+    assert of_table["one residual network"] < of_table["gradient-boosted trees"]
+    batched = re.findall(r"batched: (\d+) of (\d+)", printed)
+    assert len(batched) == 4
+    assert all(some == every for some, every in batched)
+    # The objective is a precision of 0.95 on out-of-fold scores, of which test data may fall short.
+    assert float(re.search(r"^ +8 +([\d.]+)", printed, re.M)[1]) >= 0.9
 
 
 @pytest.mark.parametrize("name", ["TorchLogisticClassifier", "TorchMLPClassifier"])

@@ -1,5 +1,6 @@
 """The tutorials' training loops, written by hand in plain PyTorch, beside the estimators."""
 
+import copy
 import itertools
 import math
 
@@ -10,7 +11,8 @@ from sklearn.datasets import load_digits, make_blobs, make_circles, make_moons
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from skbinary import TorchLogisticClassifier, TorchMLPClassifier
+from skbinary import TorchLogisticClassifier, TorchMLPClassifier, TorchModuleClassifier
+from skbinary.estimators.recipe import draw_seed
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -186,5 +188,34 @@ def test_mlp_on_10000_noisy_rows_follows_the_loop_written_by_hand():
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     rows = as_tensors(X[:8_000], y[:8_000], X[8_000:], y[8_000:])
     curves = train_by_hand(model, optimizer, *rows, 100, 200, random_state.shuffle)
+
+    assert_same_curves(estimator, *curves)
+
+
+def test_convolutional_module_on_digit_images_follows_the_loop_written_by_hand():
+    digits = load_digits()
+    X, y = digits.images[:, None] / 16, digits.target == 8
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()
+        module = nn.Sequential(*layers, nn.Linear(8 * 4 * 4, 1))
+    estimator = TorchModuleClassifier(
+        module,
+        alpha=0.0,
+        batch_size=64,
+        max_iter=10,
+        n_iter_no_change=10,
+        random_state=0,
+        device="cpu",
+    ).fit(X[:900], y[:900], X_val=X[900:], y_val=y[900:])
+
+    random_state = np.random.RandomState(0)
+    draw_seed(random_state)  # of initial weights, which the module already has
+    model = copy.deepcopy(module)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
+    images = [torch.from_numpy(part.astype(np.float32)) for part in (X[:900], X[900:])]
+    labels = as_tensors(y[:900], y[900:])
+    rows = images[0], labels[0], images[1], labels[1]
+    curves = train_by_hand(model, optimizer, *rows, 10, 64, random_state.shuffle)
 
     assert_same_curves(estimator, *curves)

@@ -19,6 +19,7 @@ SCRIPT = '''
 """A user's script. `reveal_type` is followed by the type that mypy must know."""
 
 import numpy as np
+import torch
 
 from skbinary import (
     LossCurveDisplay,
@@ -26,6 +27,7 @@ from skbinary import (
     ThresholdDisplay,
     TorchLogisticClassifier,
     TorchMLPClassifier,
+    TorchModuleClassifier,
     VectorizedGridSearchCV,
     VectorizedHalvingGridSearchCV,
     VectorizedRandomizedSearchCV,
@@ -95,11 +97,23 @@ reveal_type(model.best_epoch_)  # int | list[int]
 reveal_type(model.stop_reason_)  # StopReason | list[StopReason]
 reveal_type(model.history_)  # dict[str, list[float]] | list[dict[str, list[float]]]
 reveal_type(model.device_)  # str
-reveal_type(model.module_)  # LogitModule | EnsembleModule
+reveal_type(model.module_)  # LogitModule | ModuleOfLogits | EnsembleModule
 reveal_type(model.net_)  # BinaryNet
 reveal_type(model.n_features_in_)  # int
 reveal_type(model.feature_names_in_)  # ndarray
 reveal_type(model.sample_shape_)  # tuple[int, ...]
+
+own = TorchModuleClassifier(torch.nn.LazyLinear, module__out_features=1, n_members=2)
+reveal_type(own.fit(X, y))  # TorchModuleClassifier
+reveal_type(own.set_params(module__bias=False))  # TorchModuleClassifier
+reveal_type(own.predict_proba(X))  # ndarray
+reveal_type(own.parameters_)  # dict[str, ndarray]
+reveal_type(own.members_)  # list[dict[str, ndarray]]
+reveal_type(own.n_members_)  # int
+reveal_type(own.oof_decision_function_)  # ndarray
+reveal_type(own.oof_loss_)  # float
+reveal_type(own.best_loss_)  # float | None
+reveal_type(own.module_)  # LogitModule | ModuleOfLogits | EnsembleModule
 
 search = VectorizedGridSearchCV(
     logistic,
@@ -143,6 +157,7 @@ MISTAKES = {
     'TorchMLPClassifier(early_stopping="on")': '"early_stopping"',
     'TorchMLPClassifier(hidden_layer_sizes="64")': '"hidden_layer_sizes"',
     "TorchMLPClassifier(device=0)": '"device"',
+    'TorchModuleClassifier(None, solver="lbfgs")': '"solver"',
     'VectorizedGridSearchCV(TorchMLPClassifier(), {}, error_score="nan")': '"error_score"',
     'SearchDisplay.from_estimator(None, kind="bars")': '"kind"',
 }

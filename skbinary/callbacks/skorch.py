@@ -30,7 +30,9 @@ from skbinary.callbacks.skorch_batches import BatchNotifier
 from skbinary.callbacks.skorch_net import HISTORY_COLUMNS, BinaryNet, build_net, record_epoch
 from skbinary.data.checked import CheckedData
 from skbinary.data.preparation import Split
-from skbinary.models.torch_module import build_module
+from skbinary.models.make_batch import AnyBatch
+from skbinary.models.module_batch import ModuleBatch
+from skbinary.models.torch_module import AnyModule, ModuleOfLogits, build_module
 from skbinary.runtime.warnings import warn
 from skbinary.solvers.loop import Run
 from skbinary.solvers.minibatch.schedules import Schedule
@@ -160,13 +162,7 @@ class SkorchCallbacks:
             run.best_epoch = _loaded_epoch(callback, self.net) or run.best_epoch
 
     def _build_net(self, run: Run) -> BinaryNet:
-        model_batch = run.model_batch
-        module = build_module(
-            model_batch.architecture,
-            [w[0] for w in model_batch.weights],
-            [b[0] for b in model_batch.biases],
-            model_batch.embedding and model_batch.embedding.single(),
-        )
+        module = _module_of(run.model_batch)
         batch_size = run.solver.batch_size if isinstance(run.solver, MiniBatch) else -1
         return build_net(
             module,
@@ -258,6 +254,19 @@ class SkorchCallbacks:
         """Use the learning rate that a callback may have set."""
         if isinstance(run.solver, MiniBatch):
             run.solver.schedule.rate = float(self.net.optimizer_.param_groups[0]["lr"])
+
+
+def _module_of(model_batch: AnyBatch) -> AnyModule:
+    """Return a module on the memory of a model, so that callbacks see its current weights."""
+    if isinstance(model_batch, ModuleBatch):
+        architecture = model_batch.architecture
+        return ModuleOfLogits(architecture, architecture.bind(model_batch.values)).eval()
+    return build_module(
+        model_batch.architecture,
+        [w[0] for w in model_batch.weights],
+        [b[0] for b in model_batch.biases],
+        model_batch.embedding and model_batch.embedding.single(),
+    )
 
 
 def _check_policy(policy: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from skbinary.callbacks.skorch_net import BinaryNet
+from skbinary.models.make_batch import AnyBatch
+from skbinary.models.module_batch import ModuleBatch
 from skbinary.runtime.chunks import row_chunks
 from skbinary.solvers.loop import Run
 
@@ -36,17 +38,7 @@ class BatchNotifier:
         self.net = net
         self.run = run
         self.pull_learning_rate = pull_learning_rate
-        architecture, gradient = run.model_batch.architecture, run.model_batch.gradient
-        weights, biases = architecture.unpack(gradient)
-        embedding = architecture.unpack_embedding(gradient)
-        # In the order of the module's parameters.
-        self._gradients: list[Tensor] = []
-        if embedding is not None:
-            self._gradients += embedding.single().tensors()
-        for i, weight in enumerate(weights):
-            self._gradients.append(weight[0].mT)
-            if biases:
-                self._gradients.append(biases[i][0, 0])
+        self._gradients = list(_gradients_of(run.model_batch, net))
 
     def batch_begin(self, index: Tensor) -> None:
         """Call ``on_batch_begin`` with the rows and labels of the batch."""
@@ -111,3 +103,22 @@ class BatchNotifier:
         self.net.history.record_batch(f"{prefix}_loss", float(loss))
         self.net.history.record_batch(f"{prefix}_batch_size", len(batch[0]))
         self.net.notify("on_batch_end", batch=batch, training=training, loss=loss, y_pred=logits)
+
+
+def _gradients_of(model_batch: AnyBatch, net: BinaryNet) -> Iterator[Tensor | None]:
+    """Yield the gradient of each parameter of a net's module, or None if it is not trained."""
+    gradient = model_batch.gradient
+    if isinstance(model_batch, ModuleBatch):
+        views = model_batch.architecture.trained_views(gradient)
+        for name, _ in net.module_.named_parameters():
+            view = views.get(name.removeprefix("network."))
+            yield None if view is None else view[0]
+        return
+    weights, biases = model_batch.architecture.unpack(gradient)
+    embedding = model_batch.architecture.unpack_embedding(gradient)
+    if embedding is not None:
+        yield from embedding.single().tensors()
+    for i, weight in enumerate(weights):
+        yield weight[0].mT
+        if biases:
+            yield biases[i][0, 0]

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset as TorchDataset
 
 from skbinary.data.containers import check_sparse
-from skbinary.models.torch_module import EnsembleModule, LogitModule
+from skbinary.models.torch_module import AnyModule
 from skbinary.runtime.chunks import row_chunks
 from skbinary.runtime.defaults import default_settings
 from skbinary.thresholds.decision import label_logits
@@ -106,7 +106,7 @@ class BinaryNet(ClassifierMixin, NeuralNet):
 
 
 def build_net(
-    module: LogitModule | EnsembleModule,
+    module: AnyModule,
     classes: NDArray[np.generic],
     threshold: float,
     positive: int = 1,

@@ -311,6 +311,14 @@ class SharedBatch:
             parts.append(values.expand(n_models, *values.shape) if values.ndim == 2 else values)
         return torch.cat(parts)
 
+    def dense(self) -> Tensor:
+        parts = []
+        for models, batch in self.batches:
+            values = cast(Batch, batch).dense()
+            n_models = models.stop - models.start
+            parts.append(values.expand(n_models, *values.shape) if values.ndim == 2 else values)
+        return torch.cat(parts)
+
     @property
     def _capturable(self) -> list[CapturableInput]:
         return [cast(CapturableInput, batch) for _, batch in self.batches]

@@ -42,7 +42,7 @@ from skbinary.estimators.scoring import (
 )
 from skbinary.estimators.state import Curves, FittedState, per_model
 from skbinary.estimators.views import as_module, as_net, net_settings
-from skbinary.models.torch_module import EnsembleModule, LogitModule
+from skbinary.models.torch_module import AnyModule
 from skbinary.runtime.defaults import default_settings
 from skbinary.runtime.memory import is_out_of_memory, out_of_memory
 from skbinary.runtime.threads import one_torch_thread
@@ -349,7 +349,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         X : {array-like, sparse matrix, data frame, torch tensor} of shape \
                 (n_samples, n_features)
             Samples, with the same features as in ``fit``. float32 data is scored in float32, all
-            other data in float64.
+            other data in float64. ``TorchModuleClassifier`` scores all data in float32.
 
         Returns
         -------
@@ -545,7 +545,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
 
     @property
     @one_torch_thread()
-    def module_(self) -> LogitModule | EnsembleModule:
+    def module_(self) -> AnyModule:
         """The fitted model as a torch module, built on each access.
 
         It returns the logits of `n_samples` rows, a tensor of shape (n_samples,), and is in

@@ -14,6 +14,7 @@ import torch
 
 from skbinary.estimators.model_fit import ModelFit
 from skbinary.estimators.path_fit import PathFit
+from skbinary.models.module_architecture import ModuleArchitecture
 from skbinary.runtime.device import free_bytes
 from skbinary.runtime.memory import is_out_of_memory
 from skbinary.runtime.threads import ThreadPool
@@ -90,7 +91,9 @@ def train_models(
     batches = [chunk for key, parts in chunks.items() if key[0] == "minibatch" for chunk in parts]
     largest = max((sum(model.n_bytes for model in chunk) for chunk in batches), default=1)
     n_threads = int(max(1, min(pool.n_threads, available // largest)))
-    if len(batches) == 1 or not _pay_for_threads(batches):
+    # Modules of the user may not be safe for threads, and share torch's global generators.
+    is_row_wise = all(model.recipe.architecture.is_row_wise for model in models)
+    if len(batches) == 1 or not is_row_wise or not _pay_for_threads(batches):
         n_threads = 1
     in_turn &= sum(model.n_bytes for model in chain.from_iterable(batches)) <= available
     tasks = [batches[i::n_threads] for i in range(n_threads)] if in_turn else [[b] for b in batches]
@@ -239,6 +242,8 @@ def _train_on_path(
     ]
     weights = torch.stack(list(weightings.values()))
     shape = models[0].recipe.architecture
+    if isinstance(shape, ModuleArchitecture):
+        raise AssertionError("modules are trained in mini-batches")
     step = PathNewton(shape, fits[0].dataset, weights, points, pool, on_step)
     try:
         return train_batch(step, [model.criteria for model in models])

@@ -27,6 +27,7 @@ from skbinary.estimators.path_fit import path_fit
 from skbinary.estimators.recipe import Recipe, draw_seed
 from skbinary.estimators.scoring import Scorer
 from skbinary.estimators.state import FittedState, join_models
+from skbinary.models.module_architecture import ModuleArchitecture
 from skbinary.runtime.warnings import warn
 from skbinary.solvers.result import convergence_warning
 from skbinary.thresholds.curve import ThresholdChoice, ThresholdData, choose_threshold
@@ -288,6 +289,7 @@ def plan_batched(
         Whether a threshold will be chosen on held-out rows.
     """
     recipe = replace(recipe, n_models=count_models(recipe, data))
+    warn_if_single(recipe)
     if recipe.n_models > 1:
         return plan_members(recipe, data) if recipe.in_batches else None
     if not recipe.in_batches and recipe.path_strength is None:
@@ -297,6 +299,16 @@ def plan_batched(
     if chooses_threshold and ensemble.needs_fold_models:
         plan_fold_models(ensemble)
     return ensemble
+
+
+def warn_if_single(recipe: Recipe) -> None:
+    """Warn if models are trained one by one because of their module, and say why."""
+    architecture = recipe.architecture
+    if isinstance(architecture, ModuleArchitecture) and architecture.facts.mapping_problem:
+        warn(
+            f"The models of {architecture.builder.name} are trained one by one, not in a batch of "
+            f"models: {architecture.facts.mapping_problem}."
+        )
 
 
 def plan_members(

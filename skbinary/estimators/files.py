@@ -12,6 +12,7 @@ from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from skbinary.data.plain import from_plain, to_plain
+from skbinary.estimators.module_state import FittedModule
 from skbinary.estimators.state import FittedState
 from skbinary.runtime.warnings import warn
 from skbinary.version import __version__
@@ -41,7 +42,8 @@ def to_pickle(attributes: dict[str, Any]) -> dict[str, Any]:
     state, request = attributes.get("_state"), attributes.get(_REQUEST)
     if isinstance(state, FittedState):
         values = state.as_dict()
-        attributes["_state"] = values | {"weights": to_plain(state.weights)}
+        module = None if state.module is None else state.module.as_dict()
+        attributes["_state"] = values | {"weights": to_plain(state.weights), "module": module}
     if isinstance(request, MetadataRequest):  # refers to the estimator
         methods = {name: getattr(each, "requests", None) for name, each in vars(request).items()}
         attributes[_REQUEST] = {name: dict(each) for name, each in methods.items() if each}
@@ -115,4 +117,6 @@ def _fitted_state(estimator_name: str, values: dict[str, Any], version: str) -> 
             f"skbinary {version} without. Load it with that version, or fit the model again."
         )
     values = values | {"weights": from_plain(values["weights"])}
+    if values.get("module") is not None:
+        values["module"] = FittedModule.from_dict(values["module"])
     return FittedState(**{name: value for name, value in values.items() if name in _FIELDS})

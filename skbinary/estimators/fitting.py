@@ -14,6 +14,7 @@ from skbinary.estimators.cross_fitting import (
     plan_fold_models,
     plan_members,
     plan_single,
+    warn_if_single,
 )
 from skbinary.estimators.epoch_choice import (
     plan_epoch_models,
@@ -90,6 +91,7 @@ class Fit:
 
     def _train_members(self, recipe: Recipe) -> tuple[Ensemble, bool]:
         """Train the networks of an ensemble, and return whether training was interrupted."""
+        warn_if_single(recipe)
         ensemble = plan_members(recipe, self.data, previous=self.previous)
         interrupted = False
         with self.observers.watch_members(ensemble.members, lambda: ensemble.state):

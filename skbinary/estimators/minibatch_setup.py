@@ -34,7 +34,7 @@ def make_minibatch_setup(
     dataset : Dataset
         The training set, built from the data.
     parameters : Tensor of shape (1, n_parameters)
-        The parameters to start from, which the optimizer changes in place.
+        Those to start from, which the optimizer changes in place.
     previous : FittedState or None
         The model to continue from.
     """
@@ -44,6 +44,9 @@ def make_minibatch_setup(
         # Another seed for each call of partial_fit, so that dropout masks differ.
         seed = recipe.draw_seed() + (0 if previous is None else previous.n_seen)
         dropout = Dropout(rates, generator(seed, dataset.device))
+    generator_seed = None
+    if recipe.architecture.is_random:
+        generator_seed = recipe.draw_seed() + (0 if previous is None else previous.n_seen)
     schedule = recipe.schedule(math.ceil(dataset.n_samples / batch_size))
     state = None
     if previous is not None and recipe.is_partial:
@@ -71,6 +74,8 @@ def make_minibatch_setup(
         dropout=dropout,
         compressed=_compressed(recipe, data, dataset, batch_size),
         weight_average=recipe.weight_average,
+        generator_seed=generator_seed,
+        can_replay=recipe.architecture.can_replay,
     )
 
 
@@ -85,9 +90,11 @@ def _smoothed(dataset: Dataset, label_smoothing: float) -> Dataset:
 def _compressed(
     recipe: Recipe, data: CheckedData, dataset: Dataset, batch_size: int
 ) -> BatchSource | None:
-    if recipe.architecture.embedding is not None:  # which reads single columns
+    architecture = recipe.architecture
+    if architecture.embedding is not None:  # which reads single columns
+        return None
+    if not architecture.is_row_wise:  # a module, which reads all columns
         return None
     if recipe.is_partial:  # compression takes longer than it saves in a single pass
         return None
-    width = recipe.architecture.layers[0][1]
-    return compressed_rows(data, dataset.rows, width, batch_size)
+    return compressed_rows(data, dataset.rows, architecture.first_width, batch_size)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import (
     Interval,
     InvalidParameterError,
-    Options,
     StrOptions,
 )
-from torch import Tensor
 
 from skbinary.data.checked import CheckedData
 from skbinary.data.dataset import Dataset
@@ -28,6 +26,12 @@ from skbinary.estimators.hidden_layers import (
     hidden_widths,
     is_torch_module,
     periodic_embedding,
+)
+from skbinary.estimators.network_parameters import (
+    NETWORK_CONSTRAINTS,
+    LearningRate,
+    make_optimizer,
+    make_schedule,
 )
 from skbinary.estimators.parameter_types import (
     BatchSize,
@@ -49,15 +53,6 @@ from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.lbfgs import LBFGS
 from skbinary.solvers.full_batch.objective import NetworkObjective
 from skbinary.solvers.loop import Solver
-from skbinary.solvers.minibatch.optimizers import SGD, Adam
-from skbinary.solvers.minibatch.schedules import (
-    Adaptive,
-    Cosine,
-    InverseScaling,
-    OneCycle,
-    Schedule,
-    Warmup,
-)
 from skbinary.solvers.minibatch.setup import L2Penalty
 
 _Activation: TypeAlias = Literal[
@@ -68,9 +63,6 @@ _Activation: TypeAlias = Literal[
     "gelu",
     "silu",
     "leaky_relu",
-]
-_LearningRate: TypeAlias = Literal[
-    "constant", "invscaling", "adaptive", "cosine", "onecycle", "warmup"
 ]
 
 # The relative decrease at which scipy's L-BFGS-B stops by default, so that fits end where those of
@@ -357,43 +349,10 @@ class TorchMLPClassifier(BinaryClassifier):
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(get_args(_Activation)))],
         "solver": [StrOptions({"adam", "sgd", "lbfgs"})],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions(set(get_args(_LearningRate)))],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean", StrOptions({"auto"})],
-        "monitor": [str, callable],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-            Options(Real, {np.inf}),
-        ],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "class_weight": [dict, StrOptions({"balanced"}), None],
-        "threshold": "no_validation",  # by hand, since it may be no number
-        "pos_label": [Real, str, "boolean", None],
-        "n_members": [Interval(Integral, 1, None, closed="left")],
-        "calibrate": ["boolean", StrOptions({"auto"})],
         "numeric_embedding": [StrOptions({"periodic"}), None],
-        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
-        "weight_average": [Interval(Real, 0, 1, closed="left")],
-        "device": [str, torch.device],
-        "callbacks": [list, tuple, None],
+        **NETWORK_CONSTRAINTS,
     }
 
     _takes_images = True
@@ -407,7 +366,7 @@ class TorchMLPClassifier(BinaryClassifier):
         solver: Literal["adam", "sgd", "lbfgs"] = "adam",
         alpha: float = 0.0001,
         batch_size: BatchSize = "auto",
-        learning_rate: _LearningRate = "constant",
+        learning_rate: LearningRate = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -481,7 +440,7 @@ class TorchMLPClassifier(BinaryClassifier):
             raise InvalidParameterError(
                 "hidden_layer_sizes must be the widths of the hidden layers, such as (64, 32), got "
                 "a torch module. This estimator builds its own network: train a module of "
-                "yours with skorch.NeuralNetBinaryClassifier."
+                "yours with TorchModuleClassifier."
             )
         super()._validate_params()
 
@@ -513,8 +472,8 @@ class TorchMLPClassifier(BinaryClassifier):
             ),
             initial_parameters=draw_initial_parameters,
             full_batch_step=self._lbfgs_step,
-            optimizer=self._optimizer,
-            schedule=self._schedule,
+            optimizer=partial(make_optimizer, self),
+            schedule=partial(make_schedule, self),
             l2_penalty=L2Penalty(self.alpha, per_batch=True),
         )
 
@@ -544,26 +503,6 @@ class TorchMLPClassifier(BinaryClassifier):
         return LBFGS(
             objective, self.tol, min_decrease=_LEAST_DECREASE, max_evaluations=self.max_fun
         )
-
-    def _optimizer(self, parameters: Tensor, state: Any) -> Adam | SGD:
-        if self.solver == "adam":
-            betas = (self.beta_1, self.beta_2)
-            return Adam(parameters, betas, self.epsilon, self.weight_decay, state)
-        return SGD(parameters, self.momentum, self.nesterovs_momentum, self.weight_decay, state)
-
-    def _schedule(self, n_batches: int) -> Schedule:
-        rate = self.learning_rate_init
-        if self.learning_rate == "cosine":
-            return Cosine(rate, self.max_iter)
-        if self.learning_rate == "onecycle":
-            return OneCycle(rate, self.max_iter * n_batches)
-        if self.learning_rate == "warmup":
-            return Warmup(rate)
-        if self.solver == "sgd" and self.learning_rate == "invscaling":
-            return InverseScaling(rate, self.power_t)
-        if self.solver == "sgd" and self.learning_rate == "adaptive":
-            return Adaptive(rate)
-        return Schedule(rate)
 
     # -- fitted attributes ------------------------------------------------------------------
 
@@ -629,7 +568,8 @@ class TorchMLPClassifier(BinaryClassifier):
     @property
     def n_outputs_(self) -> int:
         """Number of outputs: 1, the logit."""
-        return len(self._fitted().layers[-1:])
+        self._fitted()
+        return 1
 
     @property
     def out_activation_(self) -> str:

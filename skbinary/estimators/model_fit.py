@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,14 @@ from skbinary.data.dataset import Dataset
 from skbinary.data.folds import Fold, draw_hold_out
 from skbinary.data.preparation import Split, build_dataset
 from skbinary.estimators.minibatch_setup import make_minibatch_setup
+from skbinary.estimators.module_state import FittedModule
 from skbinary.estimators.path_fit import PathFit
 from skbinary.estimators.recipe import Recipe
 from skbinary.estimators.state import Curves, FittedState
 from skbinary.models.architecture import Architecture
 from skbinary.models.batch_of_models import ModelBatch
+from skbinary.models.make_batch import AnyArchitecture, make_batch
+from skbinary.models.module_architecture import ModuleArchitecture
 from skbinary.runtime.device import full_precision
 from skbinary.runtime.memory import is_out_of_memory
 from skbinary.runtime.threads import ThreadPool
@@ -64,8 +67,8 @@ class ModelFit:
         When training stops.
     how : MiniBatchSetup, PathFit or SingleFit
         The rows, and the kind of solver.
-    start : Tensor of shape (n_parameters,)
-        The parameters to start from.
+    start : Tensor of shape (n_values,)
+        The parameters to start from, and the buffers of a module.
     split : Split
         The training set and the validation set.
     previous : FittedState or None
@@ -110,14 +113,15 @@ class ModelFit:
     def batch_key(self) -> tuple[Hashable, ...]:
         """Return a key that is equal for models that can be trained in one batch."""
         recipe, how = self.recipe, self.how
-        shape = replace(recipe.architecture, dropout=())
+        shape = recipe.architecture.batch_key()
         if isinstance(how, SingleFit):
             return "single", id(how)
         if isinstance(how, PathFit):
             return "path", shape, id(how.dataset), str(recipe.device)
-        # Folds may differ by a few rows, which then do not count.
+        # Folds may differ by a few rows, which then do not count. A module may read them.
+        n_rows = None if recipe.architecture.is_row_wise else how.dataset.n_samples
         return (
-            "minibatch", shape, str(recipe.device), type(how.dataset.rows), how.n_batches,
+            "minibatch", shape, n_rows, str(recipe.device), type(how.dataset.rows), how.n_batches,
             how.batch_size, type(how.optimizer), how.dropout is None, how.l2_penalty.per_batch,
             how.weight_average > 0, self.recipe.label_smoothing, how.n_epochs,
         )  # fmt: skip
@@ -129,7 +133,7 @@ class ModelFit:
         if not isinstance(self.how, MiniBatchSetup):
             return 8 * 20 * architecture.n_parameters  # with the changes that L-BFGS keeps
         # Value, gradient and two averages; value and error of each unit.
-        units = self.how.batch_size * sum(architecture.hidden)
+        units = self.how.batch_size * architecture.n_units
         # Angle, cosine and error of each wave of an embedding, and its outputs.
         waves = self.how.batch_size * architecture.n_waves
         # A moving average keeps the average and the trained weights besides the parameters.
@@ -175,10 +179,12 @@ class ModelFit:
         how, recipe = self.how, self.recipe
         if isinstance(how, MiniBatchSetup):
             # The optimizer of the setup changes these parameters in place.
-            model_batch = ModelBatch(recipe.architecture, self.start[None])
+            model_batch = make_batch(recipe.architecture, self.start[None])
             n_seen = 0 if self.previous is None else self.previous.n_seen
             earlier = self.previous.optimizer_state if self.previous and recipe.is_partial else None
             return MiniBatch(model_batch, how, n_seen=n_seen, earlier=earlier, pool=pool)
+        if isinstance(recipe.architecture, ModuleArchitecture):
+            raise AssertionError("modules are trained in mini-batches")
         like = how.dataset.target
         parameters = self.start[None].to(device=like.device, dtype=like.dtype).clone()
         model_batch = ModelBatch(recipe.architecture, parameters)
@@ -208,8 +214,7 @@ class ModelFit:
     def state_of(self, result: FitResult) -> FittedState:
         """Return the fitted state with the parameters and curves of a result."""
         recipe, previous = self.recipe, self.previous
-        architecture, parameters = recipe.architecture, result.parameters[None].cpu()
-        weights, biases = architecture.unpack(parameters)
+        layers = _layers_of(recipe.architecture, result.parameters[None].cpu())
         earlier: Curves = {} if previous is None else previous.curves[0]
         reason = result.stop_reason
         if reason is StopReason.MAX_ITER and recipe.epochs_are_chosen:
@@ -218,10 +223,6 @@ class ModelFit:
         keeps = recipe.is_partial
         return FittedState(
             classes=self.data.classes,
-            weights=tuple(_array(each[0]) for each in weights),
-            biases=tuple(_array(each[0, 0]) for each in biases),
-            activation=recipe.architecture.activation,
-            dropout=recipe.architecture.dropout,
             solver=recipe.solver,
             device=str(recipe.device),
             curves=(_joined(earlier, result.history),),
@@ -233,8 +234,8 @@ class ModelFit:
             threshold=recipe.threshold,
             threshold_parameter=recipe.threshold_parameter,
             pos_label_parameter=recipe.pos_label_parameter,
-            embedding=_embedding_state(architecture, parameters),
             optimizer_state={k: _plain(v) for k, v in result.state.items()} if keeps else None,
+            **layers,
         )
 
     def _keep(self, result: FitResult) -> None:
@@ -272,7 +273,8 @@ def prepare_model(
         how = SingleFit(split.dataset)
         if recipe.in_batches:
             start = start.to(device=recipe.device, dtype=split.dataset.target.dtype)
-            how = make_minibatch_setup(recipe, data, split.dataset, start[None], previous)
+            trained = start[None, : recipe.architecture.n_parameters]
+            how = make_minibatch_setup(recipe, data, split.dataset, trained, previous)
     criteria = _stopping_criteria(recipe, data, split)
     return ModelFit(recipe, data, criteria, how, start, split, previous, fold)
 
@@ -282,6 +284,10 @@ def _start(recipe: Recipe, previous: FittedState | None) -> Tensor:
     architecture = recipe.architecture
     if previous is None:
         return recipe.initial_parameters(architecture, recipe.random_state)
+    if isinstance(architecture, ModuleArchitecture):
+        if previous.module is None:
+            raise AssertionError("a module goes on from a module")
+        return architecture.pack(previous.module.tensors())
     old, new = previous.architecture.embedding, architecture.embedding
     if old != new:
         n_old, n_new = (0 if each is None else len(each.columns) for each in (old, new))
@@ -315,7 +321,8 @@ def _split(recipe: Recipe, data: CheckedData, fold: Fold | None) -> Split:
         dtype=torch.float32 if batches else full_precision(recipe.device),
         convert=batches,
         # A batch of all rows is the objective itself, in which duplicate rows can be merged.
-        merge_up_to=size if batches else 0,
+        # A module may read the other rows of a batch.
+        merge_up_to=size if batches and recipe.architecture.is_row_wise else 0,
         fold=held_out,
         validates=holds_out,
         shares=fold is not None,
@@ -346,6 +353,21 @@ def _stopping_criteria(recipe: Recipe, data: CheckedData, split: Split) -> Stopp
         positive=recipe.positive,
         score=score,
     )
+
+
+def _layers_of(architecture: AnyArchitecture, values: Tensor) -> dict[str, Any]:
+    """Return the fields of a fitted state that hold the layers of a single model."""
+    if isinstance(architecture, ModuleArchitecture):
+        module = FittedModule.of(architecture, values)
+        return {"weights": (), "biases": (), "activation": "", "dropout": (), "module": module}
+    weights, biases = architecture.unpack(values)
+    return {
+        "weights": tuple(_array(each[0]) for each in weights),
+        "biases": tuple(_array(each[0, 0]) for each in biases),
+        "activation": architecture.activation,
+        "dropout": architecture.dropout,
+        "embedding": _embedding_state(architecture, values),
+    }
 
 
 def _embedding_state(

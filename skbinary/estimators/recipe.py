@@ -15,8 +15,8 @@ from torch import Tensor
 from skbinary.callbacks.monitor import check_monitor
 from skbinary.data.checked import CheckedData
 from skbinary.data.dataset import Dataset
-from skbinary.models.architecture import Architecture
 from skbinary.models.batch_of_models import ModelBatch
+from skbinary.models.make_batch import AnyArchitecture
 from skbinary.runtime.device import resolve_device
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.loop import Solver
@@ -48,14 +48,14 @@ class Recipe:
     ----------
     estimator_name : str
         Name of the estimator's class, for messages.
-    architecture : Architecture
-        The shape of the model.
+    architecture : Architecture or ModuleArchitecture
+        The layers of the model.
     device : torch.device
         Where to train.
     solver : str
         The solver, never ``"auto"``.
-    initial_parameters : callable(architecture, random_state) -> Tensor of shape (n_parameters,)
-        Draws the parameters to start from.
+    initial_parameters : callable(architecture, random_state) -> Tensor of shape (n_values,)
+        Draws the parameters to start from, and the buffers of a module.
     full_batch_step : callable(model_batch, dataset, pool) -> Solver
         Makes the step of a full-batch solver.
     optimizer : callable(parameters, state) -> Adam or SGD
@@ -121,10 +121,10 @@ class Recipe:
     """
 
     estimator_name: str
-    architecture: Architecture
+    architecture: AnyArchitecture
     device: torch.device
     solver: str
-    initial_parameters: Callable[[Architecture, Any], Tensor]
+    initial_parameters: Callable[[Any, Any], Tensor]
     full_batch_step: Callable[[ModelBatch, Dataset, ThreadPool], Solver]
     optimizer: Callable[[Tensor, Any], Adam | SGD]
     schedule: Callable[[int], Schedule]
@@ -164,6 +164,11 @@ class Recipe:
     def in_batches(self) -> bool:
         """Whether the solver sees one batch of rows at a time."""
         return self.solver in MINIBATCH_SOLVERS
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether several models are computed at once, and not one after the other."""
+        return self.architecture.is_mapped(self.batch_size, self.device)
 
     def draw_seed(self) -> int:
         """Draw a seed from the random state."""

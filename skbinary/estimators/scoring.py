@@ -14,6 +14,7 @@ from scipy.special import expit
 from skbinary.data.containers import is_single_precision
 from skbinary.data.conversion import as_rows, as_tensor
 from skbinary.data.rows import Rows
+from skbinary.estimators.module_state import FittedModule
 from skbinary.estimators.state import FittedState
 from skbinary.models.ensemble import combine_logits
 from skbinary.models.forward_backward import Network
@@ -109,6 +110,8 @@ class Scorer:
     @classmethod
     def of(cls, state: FittedState) -> Scorer:
         """Return the scorer of a fitted model."""
+        if state.module is not None:
+            return ModuleScorer(state.module, state.device, state.temperature)
         weights = state.dense_weights()
         return cls(
             weights,
@@ -160,12 +163,7 @@ class Scorer:
         if dtype == torch.float64 and full_precision(device) != dtype:
             device = torch.device("cpu")  # which has float64
         kind = np.float32 if single else np.float64
-        # Casting small arrays in NumPy takes half the time of ``Tensor.to``.
-        weights = [as_tensor(_cast(each, kind), device) for each in self.weights]
-        biases = [as_tensor(_cast(each, kind), device) for each in self.biases]
-        embedding = self._embedding(kind, device)
-        columns = () if self.embedding is None else self.embedding["columns"].tolist()
-        network = Network(weights, biases, self.activation, columns, embedding)
+        network = self._network(kind, device)
         out = np.empty((rows.shape[0], n_columns), dtype=kind)
 
         def score_chunk(placed: Rows, chunk: slice) -> bool:
@@ -192,6 +190,14 @@ class Scorer:
                 out = out.astype(kind)
         return out, is_finite
 
+    def _network(self, kind: type[np.floating], device: torch.device) -> Network:
+        # Casting small arrays in NumPy takes half the time of ``Tensor.to``.
+        weights = [as_tensor(_cast(each, kind), device) for each in self.weights]
+        biases = [as_tensor(_cast(each, kind), device) for each in self.biases]
+        embedding = self._embedding(kind, device)
+        columns = () if self.embedding is None else self.embedding["columns"].tolist()
+        return Network(weights, biases, self.activation, columns, embedding)
+
     def _is_quick(self, rows: Any, device: torch.device) -> bool:
         """Whether there is a single row, and too few products for torch to start threads."""
         if rows.shape[0] > 1 or type(rows) is not np.ndarray or device.type != "cpu":
@@ -207,6 +213,52 @@ class Scorer:
         names = ("frequencies", "phases", "maps")
         arrays = (_cast(self.embedding[name], kind) for name in names)
         return EmbeddingParameters(*(as_tensor(each, device) for each in arrays))
+
+
+class ModuleScorer(Scorer):
+    """Scores rows with fitted modules of the user, in float32, one chunk of rows at a time.
+
+    Parameters
+    ----------
+    module : FittedModule
+    device : str
+        Device to compute on: the CPU if it is not available.
+    temperature : float
+        The logits are divided by it. An ensemble's logit is that of its mean probability.
+    """
+
+    def __init__(self, module: FittedModule, device: str, temperature: float):
+        self.module = module
+        self.device = device
+        self.temperature = temperature
+
+    @property
+    def is_linear(self) -> bool:
+        return False
+
+    def scores(
+        self, rows: Any, write: Writer, n_columns: int, *, exact: bool = False
+    ) -> tuple[NDArray[np.floating], bool]:
+        """Compute logits by chunks, and write a function of them into a new array of float32."""
+        device = available_device(self.device)
+        out = np.empty((rows.shape[0], n_columns), dtype=np.float32)
+        modules = self.module.modules(device)
+        placed = as_rows(rows, device, torch.float32, convert=False)
+        is_finite = True
+        with torch.no_grad():
+            for chunk in row_chunks(len(out), self._values_per_row(rows), device):
+                X = placed.batch(chunk).dense()
+                outputs = [module(X) for module in modules]
+                logits = outputs[0]
+                if len(outputs) > 1:
+                    logits = combine_logits(torch.stack(outputs))
+                array = (logits / self.temperature).cpu().numpy()
+                write(array[:, None], out[chunk])
+                is_finite &= bool(np.isfinite(array).all())
+        return out, is_finite
+
+    def _values_per_row(self, rows: Any) -> int:
+        return max(rows.shape[1], self.module.values_per_row)
 
 
 def _is_linear(state: FittedState) -> bool:

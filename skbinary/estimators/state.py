@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from skbinary.estimators.module_state import FittedModule, join_modules
 from skbinary.models.architecture import Architecture
 from skbinary.models.periodic_embedding import PeriodicEmbedding
 
@@ -71,6 +72,8 @@ class FittedState:
         Periodic embedding of numerical features: ``columns`` of shape (n_columns,), and for each
         model ``frequencies`` and ``phases`` of shape (n_columns, n_frequencies) and ``maps`` of
         shape (n_columns, n_frequencies, n_outputs).
+    module : FittedModule or None
+        The arrays of a module of the user, which has no layers of the kinds above.
     optimizer_state : dict or None
         State of the optimizer between calls of ``partial_fit``.
     """
@@ -97,6 +100,7 @@ class FittedState:
     oof_loss: float | None = None
     temperature: float = 1.0
     embedding: dict[str, NDArray[Any]] | None = None
+    module: FittedModule | None = None
     optimizer_state: dict[str, Any] | None = None
 
     @property
@@ -136,6 +140,7 @@ class FittedState:
             oof_loss=None,
             temperature=1.0,
             embedding=map_embedding([self.embedding], lambda arrays: arrays[0][k]),
+            module=self.module and self.module.model(k),
         )
 
     def with_threshold(
@@ -208,4 +213,5 @@ def join_models(states: Sequence[FittedState]) -> FittedState:
         stop_reason=tuple(s.stop_reason[0] for s in states),
         n_seen=max(s.n_seen for s in states),
         embedding=map_embedding([s.embedding for s in states], np.stack),
+        module=join_modules([s.module for s in states]),
     )

@@ -7,24 +7,40 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from skbinary.estimators.module_state import FittedModule
 from skbinary.estimators.state import FittedState
 from skbinary.models.periodic_embedding import EmbeddingParameters
-from skbinary.models.torch_module import EnsembleModule, LogitModule, build_module
+from skbinary.models.torch_module import (
+    AnyModule,
+    EnsembleModule,
+    LogitModule,
+    ModuleOfLogits,
+    build_module,
+)
 
 if TYPE_CHECKING:
     from skbinary.callbacks.skorch_net import BinaryNet
 
 
-def as_module(state: FittedState) -> LogitModule | EnsembleModule:
+def as_module(state: FittedState) -> AnyModule:
     """Build a torch module that returns the logit, in evaluation mode.
 
     Its parameters are contiguous and share no memory: some file formats, such as safetensors,
     cannot save any others.
     """
+    if state.module is not None:
+        return _module_of_user(state, state.module)
     if state.n_models > 1:
         modules = [_module_of(state.model(k)) for k in range(state.n_models)]
         return EnsembleModule(modules, state.temperature).eval()
     return _module_of(state)
+
+
+def _module_of_user(state: FittedState, fitted: FittedModule) -> ModuleOfLogits | EnsembleModule:
+    if not fitted.is_ensemble:
+        return fitted.new_module()
+    modules = [fitted.model(k).new_module() for k in range(state.n_models)]
+    return EnsembleModule(modules, state.temperature).eval()
 
 
 def _module_of(state: FittedState) -> LogitModule:

@@ -20,6 +20,8 @@ from skbinary.solvers.result import StopReason
 
 # What each optimizer keeps between calls of partial_fit, and what weight averages add.
 _OPTIMIZER_STATES = ({"n_steps", "mean", "square", "n_seen"}, {"velocity", "n_seen"})
+# The largest integer up to which a float64 holds all integers.
+_LARGEST_INTEGER = 2**53
 _AVERAGE_STATE = {"trained_weights", "n_averaged"}
 
 
@@ -166,6 +168,8 @@ def _is_count(value: Any) -> bool:
 
 def _is_number(value: Any, low: float, high: float) -> bool:
     is_number = isinstance(value, float | int | np.floating) and not isinstance(value, bool)
+    if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
+        return False
     return is_number and low <= value <= high
 
 
@@ -231,6 +235,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "biases": ("arrays of numbers", _is_tuple_of(lambda each: _is_array(each, "f"))),
     "activation": ("an activation function", lambda v: type(v) is str and v in ACTIVATIONS),
     "dropout": ("rates in [0, 1)", _is_tuple_of(lambda v: _is_number(v, 0, 1) and v < 1)),
+    "module": ("None", lambda v: v is None),
     "solver": ("a string", lambda v: type(v) is str),
     "device": ("the name of a device", _is_device),
     "curves": ("lists of numbers by name, with 'loss', for each model", _are_curves),

@@ -18,6 +18,7 @@ from skbinary.estimators.base import BinaryClassifier
 from skbinary.estimators.files import VERSION_KEY, defaults
 from skbinary.estimators.logistic import TorchLogisticClassifier
 from skbinary.estimators.mlp import TorchMLPClassifier
+from skbinary.estimators.module import TorchModuleClassifier
 from skbinary.estimators.state import FittedState
 from skbinary.export.fitted_checks import check_fitted
 from skbinary.export.json_values import (
@@ -151,6 +152,8 @@ def load_file(path: str | os.PathLike[str]) -> Any:
 
 
 def _advice(model: Any) -> str:
+    if isinstance(model, TorchModuleClassifier):
+        return "Save the arrays of its parameters_ with safetensors.numpy, or pickle the model."
     if isinstance(model, BinaryClassifier):
         return "Save a subclass with skops."
     if hasattr(model, "best_estimator_") or hasattr(model, "cv_results_"):

@@ -15,6 +15,7 @@ _ESTIMATORS = (
     "skbinary.TabularEncoder",
     "skbinary.TorchLogisticClassifier",
     "skbinary.TorchMLPClassifier",
+    "skbinary.TorchModuleClassifier",
     "skbinary.VectorizedGridSearchCV",
     "skbinary.VectorizedHalvingGridSearchCV",
     "skbinary.VectorizedHalvingRandomSearchCV",

@@ -25,8 +25,9 @@ class Checkpoint:
 
     Attributes
     ----------
-    start : Tensor of shape (n_parameters,)
-        The parameters after the last epoch, which need not be the best ones.
+    start : Tensor of shape (n_values,)
+        The parameters, and the buffers of a module, after the last epoch, which need not be the
+        best ones.
     setup : MiniBatchSetup
         The optimizer, the learning rates and the dropout as they are then.
     """
@@ -43,7 +44,7 @@ class Checkpoint:
     def epoch_end(self, run: Run) -> bool:
         """Keep the state of the model after its last epoch."""
         if run.n_iter >= run.criteria.max_iter and isinstance(run.solver, SolverView):
-            self.start = run.model_batch.parameters[0].clone()
+            self.start = run.model_batch.values[0].clone()
             self.setup = run.solver.continued()
         return False
 

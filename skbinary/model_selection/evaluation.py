@@ -91,6 +91,7 @@ class Evaluation:
         self._contexts = dict(zip(self.tasks, contexts or (), strict=False))
         self._results: dict[Task, dict[str, Any]] = {}
         self._single_tasks: set[Task] = set()
+        self._unmapped: set[int] = set()  # candidates whose modules are computed one by one
         self._precomputed: dict[tuple[str, int], PrecomputedScore] = {}
         self._fold_models: FoldModels | None = None
         self._continuation = continuation
@@ -128,7 +129,7 @@ class Evaluation:
                 jobs = []
         self._fit_single_tasks()
         self._warnings.show()
-        single_candidates = {task.candidate for task in self._single_tasks}
+        single_candidates = self._unmapped | {task.candidate for task in self._single_tasks}
         n_candidates = range(len(self.candidates))
         modes = ["single" if c in single_candidates else "batched" for c in n_candidates]
         return [self._results[task] for task in self.tasks], modes
@@ -252,6 +253,8 @@ class Evaluation:
             self._single_tasks.update(job.tasks)
             return False
         job.ensemble = ensemble
+        if not recipe.is_mapped:
+            self._unmapped.update(task.candidate for task in job.tasks)
         if not job.epoch_models:
             self._watch(job, ensemble.models)
         job.split.n_jobs += 1

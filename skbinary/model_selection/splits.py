@@ -49,9 +49,9 @@ def share_rows(
     prototype = clone(classifier)
     table, none = (X, y, fit_params.get("sample_weight")), (None, None, None)
     groups = fit_params.get("groups")
+    before = set(vars(prototype))
     data = check_data(prototype, table, none, reset=True, groups=groups)
-    parameters = prototype.get_params(deep=False)
-    attributes = {name: value for name, value in vars(prototype).items() if name not in parameters}
+    attributes = {name: value for name, value in vars(prototype).items() if name not in before}
     return SharedRows(replace(data, cache={}), attributes)
 
 

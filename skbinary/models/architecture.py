@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -44,6 +44,44 @@ class Architecture:
     dropout: tuple[float, ...] = ()
     fit_intercept: bool = True
     embedding: PeriodicEmbedding | None = None
+
+    @property
+    def is_row_wise(self) -> bool:
+        """Whether the logit of a row depends on this row only."""
+        return True
+
+    @property
+    def is_random(self) -> bool:
+        """Whether a training step draws from torch's global generators."""
+        return False
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether there are no hidden layers."""
+        return not self.hidden
+
+    @property
+    def first_width(self) -> int:
+        """Number of units of the first layer."""
+        return self.layers[0][1]
+
+    @property
+    def n_units(self) -> int:
+        """Number of hidden units."""
+        return sum(self.hidden)
+
+    @property
+    def can_replay(self) -> bool:
+        """Whether a step can be captured as a CUDA graph, with padded rows in the last batch."""
+        return True
+
+    def is_mapped(self, n_rows: int, device: torch.device) -> bool:
+        """Whether several models are computed at once: they always are."""
+        return True
+
+    def batch_key(self) -> Hashable:
+        """Return a key that is equal for models that can be trained in one batch."""
+        return replace(self, dropout=())
 
     @property
     def layers(self) -> list[tuple[int, int]]:

@@ -9,6 +9,7 @@ hidden layers.
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from skbinary.models.architecture import Architecture
 from skbinary.models.forward_backward import ForwardBackward, Masks, Network
 
 _ALIGNMENT = 64  # bytes; torch aligns its allocations to as many
+_NO_CHANGE: AbstractContextManager[None] = nullcontext()
 
 
 def pad_parameters(parameters: Tensor, width: int) -> Tensor:
@@ -78,6 +80,15 @@ class ModelBatch:
     @property
     def n_models(self) -> int:
         return self.parameters.shape[0]
+
+    @property
+    def values(self) -> Tensor:
+        """All that training changes: the parameters."""
+        return self.parameters
+
+    def training(self, generator: object = None) -> AbstractContextManager[None]:
+        """Return a context for the steps of an epoch, which does nothing."""
+        return _NO_CHANGE
 
     def logit_bound(self) -> float:
         """Return a bound on the absolute logits of rows with features in [-1, 1].

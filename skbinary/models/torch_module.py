@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from skbinary.models.architecture import Architecture
 from skbinary.models.ensemble import combine_logits
+from skbinary.models.module_architecture import ModuleArchitecture
 from skbinary.models.periodic_embedding import EmbeddingParameters, embed
 
 _LAYERS: dict[str, type[nn.Module]] = {
@@ -34,6 +36,29 @@ class LogitModule(nn.Sequential):
         for layer in self:
             outputs = layer(outputs)
         return outputs[:, 0]
+
+
+class ModuleOfLogits(nn.Module):
+    """A module of the user that returns one logit a row.
+
+    The input is a tensor of shape (n_samples, ...), the output one of shape (n_samples,).
+
+    Parameters
+    ----------
+    architecture : ModuleArchitecture
+        Says what the logits are, and the shape of a sample.
+    network : torch.nn.Module
+        The module.
+    """
+
+    def __init__(self, architecture: ModuleArchitecture, network: nn.Module):
+        super().__init__()
+        self._architecture = architecture
+        self.network = network
+
+    def forward(self, X: Tensor) -> Tensor:
+        shape = self._architecture.builder.sample_shape
+        return self._architecture.logits(self.network, X.reshape(len(X), *shape))
 
 
 class PeriodicLayer(nn.Module):
@@ -77,7 +102,8 @@ class EnsembleModule(nn.ModuleList):
 
     Parameters
     ----------
-    members : iterable of LogitModule
+    members : iterable of torch.nn.Module
+        They return logits.
     temperature : float, default=1.0
         The logit is divided by it. A buffer, so that ``state_dict`` has it.
     """
@@ -91,6 +117,10 @@ class EnsembleModule(nn.ModuleList):
 
     def forward(self, X: Tensor) -> Tensor:
         return combine_logits(torch.stack([member(X) for member in self])) / self.temperature
+
+
+# What a fitted model is built as.
+AnyModule: TypeAlias = LogitModule | ModuleOfLogits | EnsembleModule
 
 
 def build_module(

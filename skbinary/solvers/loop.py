@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from skbinary.data.dataset import Dataset
-from skbinary.models.batch_of_models import ModelBatch
+from skbinary.models.make_batch import AnyBatch
 from skbinary.solvers.result import (
     CancelledError,
     DivergedError,
@@ -29,7 +29,7 @@ class Solver(Protocol):
     """What the loop needs of a solver of one model."""
 
     @property
-    def model_batch(self) -> ModelBatch:
+    def model_batch(self) -> AnyBatch:
         """The model, with its current parameters."""
         ...
 
@@ -70,7 +70,7 @@ class BatchedSolver(Protocol):
         """Return a view of one model as a solver of its own."""
         ...
 
-    def select(self, models: Sequence[int]) -> ModelBatch | None:
+    def select(self, models: Sequence[int]) -> AnyBatch | None:
         """Return models as a batch to score at once, or None to score them one by one."""
         ...
 
@@ -104,6 +104,7 @@ _PLATEAU_REASONS: dict[MonitoredCurve, StopReason] = {
 # logits: it is the square root of the largest float32. With larger features the epochs themselves
 # would have diverged.
 _SAFE_LOGIT = 1e19
+_N_CHECKED_ROWS = 1000
 
 
 class Run:
@@ -145,14 +146,14 @@ class Run:
         self.history: dict[str, list[float]] = {name: [] for name in names}
         self.gradient_norm = math.nan
         self.best_epoch = 0
-        self._best_parameters: Tensor | None = None
+        self._best_values: Tensor | None = None
         self._best_value = -math.inf
         self._n_no_improvement = 0
         if earlier is not None:
             self._restore(earlier)
 
     @property
-    def model_batch(self) -> ModelBatch:
+    def model_batch(self) -> AnyBatch:
         """The model that is trained, a batch of one."""
         return self.solver.model_batch
 
@@ -199,7 +200,7 @@ class Run:
             history["validation_loss"].append(loss)
             history["validation_score"].append(score)
         if self._update_best() and self.criteria.stops_early:
-            self._best_parameters = self.model_batch.parameters.clone()
+            self._best_values = self.model_batch.values.clone()
 
     def log(self, name: str, value: float) -> None:
         """Add a value to the history of the epoch that has just been recorded."""
@@ -216,18 +217,18 @@ class Run:
 
     def restore_best(self) -> None:
         """Restore the weights of the best epoch, if they were kept."""
-        if self._best_parameters is not None:
-            self.model_batch.parameters.copy_(self._best_parameters)
+        if self._best_values is not None:
+            self.model_batch.values.copy_(self._best_values)
 
     def result(self, reason: StopReason | None) -> FitResult:
         """Return the model as it is now."""
-        parameters = self.model_batch.parameters[0].clone()
+        values = self.model_batch.values[0].clone()
         state = self.solver.state()
         history = {
             name: curve + [math.nan] * (self.n_iter - len(curve))
             for name, curve in self.history.items()
         }
-        return FitResult(parameters, history, self.best_epoch, reason, self.gradient_norm, state)
+        return FitResult(values, history, self.best_epoch, reason, self.gradient_norm, state)
 
     def _restore(self, earlier: FitResult) -> None:
         """Record the epochs of an earlier training, as if they had been part of this one."""
@@ -239,7 +240,7 @@ class Run:
             if self.is_on_plateau() and epoch == earlier.n_iter - 1:
                 self.solver.on_plateau()
         if self.criteria.stops_early:
-            self._best_parameters = earlier.parameters[None]
+            self._best_values = earlier.parameters[None]
 
     def _update_best(self) -> bool:
         """Update the best epoch with the last one; return whether it is the best so far."""
@@ -484,7 +485,7 @@ def _finish(run: Run, reason: StopReason) -> FitResult:
 
 def _check_finite(run: Run, result: FitResult) -> None:
     """Check the weights, and the logits after the last step."""
-    if not bool(torch.isfinite(result.parameters).all()):
+    if not bool(torch.isfinite(run.model_batch.parameters).all()):
         raise DivergedError(
             "The weights must stay finite numbers, got a weight that is not, after epoch "
             f"{result.n_iter}. Bring the features to one scale (StandardScaler) or lower "
@@ -500,6 +501,10 @@ def _check_finite(run: Run, result: FitResult) -> None:
 
 def _has_finite_logits(run: Run) -> bool:
     model_batch, rows = run.model_batch, run.dataset.rows
+    if not model_batch.architecture.is_row_wise:
+        # The logits of a module have no bound, and another pass over all rows takes long.
+        some = rows.batch(slice(0, min(_N_CHECKED_ROWS, rows.shape[0])))
+        return bool(torch.isfinite(model_batch.logits(some)).all())
     # Most weights are far from overflowing, which can be checked without the rows.
     if model_batch.logit_bound() < _SAFE_LOGIT:
         return True

@@ -13,20 +13,20 @@ from torch.nn import functional
 from skbinary.data.batches import Batch, DenseBatch
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import DenseRows
-from skbinary.models.batch_of_models import ModelBatch
+from skbinary.models.make_batch import AnyBatch
 from skbinary.runtime.chunks import row_chunks
 from skbinary.runtime.device import full_precision
 from skbinary.solvers.stopping import StoppingCriteria
 
 
 def validate(
-    model_batch: ModelBatch, validation: Dataset, criteria: StoppingCriteria
+    model_batch: AnyBatch, validation: Dataset, criteria: StoppingCriteria
 ) -> tuple[float, float]:
     """Compute the validation loss and score of a model.
 
     Parameters
     ----------
-    model_batch : ModelBatch
+    model_batch : ModelBatch or ModuleBatch
         A batch of one model.
     validation : Dataset
         The validation rows. Their ``weight`` counts in the loss, their ``score_weight`` in the
@@ -57,14 +57,14 @@ class Validator:
     ----------
     validation : mapping of int to (Dataset, StoppingCriteria)
         The validation rows of each model, and how they are scored.
-    select : callable(models) -> ModelBatch or None
+    select : callable(models) -> ModelBatch, ModuleBatch or None
         Returns models, given by number, as a batch, or None to have them scored one by one.
     """
 
     def __init__(
         self,
         validation: Mapping[int, tuple[Dataset, StoppingCriteria]],
-        select: Callable[[Sequence[int]], ModelBatch | None],
+        select: Callable[[Sequence[int]], AnyBatch | None],
     ):
         # A custom score takes the logits of one model at a time.
         self._validation = {k: each for k, each in validation.items() if each[1].score is None}
@@ -153,7 +153,7 @@ class _ValidationRows:
             gather([each.score_weight for each in datasets]) * is_own,
         )
 
-    def logits(self, model_batch: ModelBatch) -> Tensor:
+    def logits(self, model_batch: AnyBatch) -> Tensor:
         """Return the logits of the rows, of shape (n_models, n_rows)."""
         n_rows = self.target.shape[-1]
         logits = self.target.new_empty(model_batch.n_models, n_rows)
@@ -164,7 +164,7 @@ class _ValidationRows:
 
 
 def _validate_batch(
-    model_batch: ModelBatch, rows: _ValidationRows, criteria_per_model: Sequence[StoppingCriteria]
+    model_batch: AnyBatch, rows: _ValidationRows, criteria_per_model: Sequence[StoppingCriteria]
 ) -> list[tuple[float, float]]:
     target = rows.target
     logits = rows.logits(model_batch)

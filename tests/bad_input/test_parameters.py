@@ -259,7 +259,7 @@ def test_hidden_layer_sizes_of_a_torch_module_raises(module):
         match=whole(
             "hidden_layer_sizes must be the widths of the hidden layers, such as (64, 32), got a "
             "torch module. This estimator builds its own network: train a module of yours "
-            "with skorch.NeuralNetBinaryClassifier."
+            "with TorchModuleClassifier."
         ),
     ):
         TorchMLPClassifier(module).fit(X, Y)

@@ -11,12 +11,13 @@ from torch import Tensor
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import CenteredRows
 from skbinary.models.batch_of_models import ModelBatch
+from skbinary.models.make_batch import AnyBatch
 from skbinary.solvers.result import Progress
 
 
 class _Solver(Protocol):
     @property
-    def model_batch(self) -> ModelBatch: ...
+    def model_batch(self) -> AnyBatch: ...
 
     def start(self) -> None: ...
 

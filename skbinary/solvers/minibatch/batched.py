@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from skbinary.data.batches import CapturableInput, LayerInput
-from skbinary.models.architecture import Architecture
-from skbinary.models.batch_of_models import ModelBatch, pad_parameters
+from skbinary.models.batch_of_models import pad_parameters
+from skbinary.models.make_batch import AnyArchitecture, AnyBatch, make_batch
 from skbinary.runtime.device import full_precision
 from skbinary.solvers.minibatch.batched_data import BatchedData
 from skbinary.solvers.minibatch.batched_dropout import BatchedDropout
@@ -42,10 +42,10 @@ class BatchedMiniBatch:
 
     Parameters
     ----------
-    architecture : Architecture
+    architecture : Architecture or ModuleArchitecture
         The shape of all models. Its dropout rates are not used: those in `setups` are.
-    starts : sequence of Tensor of shape (n_parameters,)
-        The parameters from which the training of each model starts.
+    starts : sequence of Tensor of shape (n_values,)
+        The parameters, and the buffers of a module, from which the training of each model starts.
     setups : sequence of MiniBatchSetup
         How each model is trained. They are not changed. All have the same number of batches,
         batch size, class of optimizer and number of epochs trained before. Either all have
@@ -59,7 +59,7 @@ class BatchedMiniBatch:
 
     def __init__(
         self,
-        architecture: Architecture,
+        architecture: AnyArchitecture,
         starts: Sequence[Tensor],
         setups: Sequence[MiniBatchSetup],
         on_step: Callable[[], None] | None = None,
@@ -92,7 +92,8 @@ class BatchedMiniBatch:
         self._updates = BatchedUpdates(setups, update_keys)
         self._finished: set[int] = set()
         self._average: WeightAverage | None = None
-        self._set_parameters(torch.stack([starts[k] for k in self._active]))
+        self._generator = setups[self._active[0]].generator()
+        self._set_values(torch.stack([starts[k] for k in self._active]))
 
     def start(self) -> None:
         """Do nothing: there is nothing to prepare."""
@@ -104,7 +105,7 @@ class BatchedMiniBatch:
         targets, weights = self._data.targets(), self._weights.of_epoch(self._data.order_of)
         n, size = self._n_rows, self._batch_size
         chunks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
-        with training_weights(self._average):
+        with self.model_batch.training(self._generator), training_weights(self._average):
             for i, batch in enumerate(self._data.batches()):
                 self.on_step()
                 target, scale = targets[..., chunks[i]], weights.scales[i]
@@ -134,14 +135,14 @@ class BatchedMiniBatch:
             trained=None if self._average is None else self._average.trained[i].clone(),
         )
 
-    def select(self, models: Sequence[int]) -> ModelBatch | None:
+    def select(self, models: Sequence[int]) -> AnyBatch | None:
         """Return models as a batch to score at once, or None on the CPU, where it is not faster."""
         if self.model_batch.parameters.device.type == "cpu":
             return None
         if list(models) == self._active:
             return self.model_batch
         positions = [self._active.index(k) for k in models]
-        return ModelBatch(self.architecture, self.model_batch.parameters[positions])
+        return make_batch(self.architecture, self.model_batch.values[positions])
 
     def remove(self, models: Collection[int]) -> None:
         """Remove models that are finished from the batch.
@@ -157,19 +158,20 @@ class BatchedMiniBatch:
             max_finished = _MAX_FINISHED_FRACTION * len(self._active)
         if kept and n_finished > max_finished:
             self._active = [self._active[i] for i in kept]
-            self._set_parameters(self.model_batch.parameters[kept], kept)
+            self._set_values(self.model_batch.values[kept], kept)
 
-    def _set_parameters(self, parameters: Tensor, kept: Sequence[int] | None = None) -> None:
-        """Set the parameters of the models that are in training.
+    def _set_values(self, values: Tensor, kept: Sequence[int] | None = None) -> None:
+        """Set the parameters, and the buffers, of the models that are in training.
 
         Parameters
         ----------
-        parameters : Tensor of shape (n_models, n_parameters)
+        values : Tensor of shape (n_models, n_values)
         kept : sequence of int or None, default=None
             Positions of the models in the previous batch. None for the first batch.
         """
-        parameters = pad_parameters(parameters, self.architecture.layers[0][1])
-        self.model_batch = ModelBatch(self.architecture, parameters)
+        values = pad_parameters(values, self.architecture.first_width)
+        self.model_batch = make_batch(self.architecture, values)
+        parameters = self.model_batch.parameters
         self._penalized = parameters[:, : self.architecture.n_weights]
         self._logits = parameters.new_zeros(len(parameters), self._n_rows)
         self._data.set_models(self._active)
@@ -247,15 +249,15 @@ class SolverView:
         self._batched = batched
         self._k = k
         self.dataset = batched.setups[k].dataset
-        self._viewed: ModelBatch | None = None
+        self._viewed: AnyBatch | None = None
 
     @property
-    def model_batch(self) -> ModelBatch:
+    def model_batch(self) -> AnyBatch:
         """A batch of this model, on the same memory."""
         batch = self._batched.model_batch
         if self._viewed is not batch:
             i = self._batched._active.index(self._k)
-            self._view = ModelBatch(batch.architecture, batch.parameters[i : i + 1])
+            self._view = make_batch(batch.architecture, batch.values[i : i + 1])
             self._viewed = batch
         return self._view
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from skbinary.data.batches import LayerInput, SharedBatch
 from skbinary.data.rows import SharedTable
-from skbinary.models.architecture import Architecture
+from skbinary.models.make_batch import AnyArchitecture
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
 
 
@@ -65,7 +65,7 @@ class BatchedData:
 
     Parameters
     ----------
-    architecture : Architecture
+    architecture : Architecture or ModuleArchitecture
         The shape of all models.
     setups : sequence of MiniBatchSetup
         How each model is trained. They are not changed.
@@ -77,7 +77,7 @@ class BatchedData:
 
     def __init__(
         self,
-        architecture: Architecture,
+        architecture: AnyArchitecture,
         setups: Sequence[MiniBatchSetup],
         keys: Sequence[Hashable],
         n_rows: int,
@@ -114,7 +114,7 @@ class BatchedData:
         """Yield the batches of the epoch, each for all models."""
         loaders = list(self._loaders.values())
         tables = [each.rows for each in loaders if isinstance(each.rows, SharedTable)]
-        is_separate = len(tables) == len(self._active) > 1 and bool(self._architecture.hidden)
+        is_separate = len(tables) == len(self._active) > 1 and not self._architecture.is_linear
         if is_separate and all(each.has_same_table(tables[0]) for each in tables):
             yield from self._fetch_from_one_table(tables)
             return

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from skbinary.data.batches import CapturableInput
 from skbinary.data.rows import DenseRows, MappedRows
-from skbinary.models.batch_of_models import ModelBatch
+from skbinary.models.make_batch import AnyBatch
 from skbinary.solvers.minibatch.dropout import PrefetchedMasks
 from skbinary.solvers.minibatch.optimizers import Optimizer
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
@@ -65,7 +65,8 @@ def choose_capture(setup: MiniBatchSetup, capture: Capture | None) -> Capture | 
     # Only batches of one size can be captured: not those of sparse rows, nor the only batch of a
     # table that is smaller than a batch.
     is_fixed_size = isinstance(setup.rows, DenseRows | MappedRows)
-    return capture if is_fixed_size and dataset.n_samples >= setup.batch_size else None
+    can_replay = is_fixed_size and setup.can_replay
+    return capture if can_replay and dataset.n_samples >= setup.batch_size else None
 
 
 class StepInputs(NamedTuple):
@@ -120,7 +121,7 @@ class CapturedStep:
 
     Parameters
     ----------
-    model_batch : ModelBatch
+    model_batch : ModelBatch or ModuleBatch
         The models.
     optimizer : Optimizer
         Updates the parameters of the models.
@@ -134,7 +135,7 @@ class CapturedStep:
 
     def __init__(
         self,
-        model_batch: ModelBatch,
+        model_batch: AnyBatch,
         optimizer: Optimizer,
         example: StepInputs,
         capture: Capture,
@@ -187,7 +188,7 @@ class CapturedStep:
 
     def _capture_step(self, capture: Capture) -> Callable[[], None]:
         # The capture runs real steps, so that the tensors they change are restored afterwards.
-        changed = [self.model_batch.parameters, *self.optimizer.tensors()]
+        changed = [self.model_batch.values, *self.optimizer.tensors()]
         before = [each.clone() for each in changed]
         try:
             return capture(self._step)

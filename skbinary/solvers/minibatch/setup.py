@@ -10,6 +10,7 @@ from torch import Tensor
 
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import BatchSource
+from skbinary.runtime.random import GlobalGenerator
 from skbinary.solvers.minibatch.dropout import Dropout
 from skbinary.solvers.minibatch.optimizers import Optimizer
 from skbinary.solvers.minibatch.schedules import Schedule
@@ -80,6 +81,11 @@ class MiniBatchSetup:
         continues. The optimizer, the schedule and the dropout are as they were at its end.
     trained : Tensor of shape (n_parameters,) or None, default=None
         The weights at the end of that training, if there is a moving average of them.
+    generator_seed : int or None, default=None
+        Seed for torch's global generators, from which the layers of a module draw in training.
+        None if they draw nothing.
+    can_replay : bool, default=True
+        Whether a step can be captured as a CUDA graph.
     """
 
     dataset: Dataset
@@ -94,6 +100,8 @@ class MiniBatchSetup:
     weight_average: float = 0.0
     n_epochs: int = 0
     trained: Tensor | None = None
+    generator_seed: int | None = None
+    can_replay: bool = True
 
     @property
     def rows(self) -> BatchSource:
@@ -109,6 +117,12 @@ class MiniBatchSetup:
     def n_steps(self) -> int:
         """Number of steps that were made before."""
         return self.n_epochs * self.n_batches
+
+    def generator(self) -> GlobalGenerator | None:
+        """Return the random numbers of the layers of a module, or None if it draws none."""
+        if self.generator_seed is None:
+            return None
+        return GlobalGenerator(self.generator_seed + self.n_epochs, self.dataset.device)
 
     def loader_key(self) -> tuple[Any, ...]:
         """Return a key that is equal for models with the same batches in the same order."""

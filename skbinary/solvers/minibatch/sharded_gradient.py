@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from skbinary.data.batches import LayerInput, SplittableInput
-from skbinary.models.batch_of_models import ModelBatch
+from skbinary.models.make_batch import AnyBatch, make_batch
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.minibatch.dropout import Dropout
 
@@ -58,18 +58,18 @@ class ShardedGradient:
 
     Parameters
     ----------
-    model_batch : ModelBatch
+    model_batch : ModelBatch or ModuleBatch
         A batch of one model, to which the gradient is written.
     dropout : Dropout or None
     pool : ThreadPool
         The threads that compute the shards.
     """
 
-    def __init__(self, model_batch: ModelBatch, dropout: Dropout | None, pool: ThreadPool):
+    def __init__(self, model_batch: AnyBatch, dropout: Dropout | None, pool: ThreadPool):
         self.model_batch = model_batch
         self.dropout = dropout
         self.pool = pool
-        self._shard_models: list[tuple[ModelBatch, Dropout | None]] = []
+        self._shard_models: list[tuple[AnyBatch, Dropout | None]] = []
 
     def compute(self, batch: SplittableInput, rows: BatchSlice) -> None:
         """Write the gradient of the mean loss of a batch, and its logits to ``rows.logits``."""
@@ -91,22 +91,23 @@ class ShardedGradient:
 
     def _n_shards(self, n_rows: int) -> int:
         # The size alone decides, so that the sums do not depend on the number of threads.
-        if self.model_batch.parameters.device.type != "cpu":
+        architecture = self.model_batch.architecture
+        if not architecture.is_row_wise or self.model_batch.parameters.device.type != "cpu":
             return 1
-        n_products = n_rows * self.model_batch.architecture.n_products
+        n_products = n_rows * architecture.n_products
         return max(1, min(n_products // _MIN_SHARD_PRODUCTS, n_rows // _MIN_SHARD_ROWS))
 
-    def _models_of_shards(self, n_shards: int) -> list[tuple[ModelBatch, Dropout | None]]:
+    def _models_of_shards(self, n_shards: int) -> list[tuple[AnyBatch, Dropout | None]]:
         while len(self._shard_models) < n_shards:
             # The shards share the parameters; each has its own gradient and dropout masks.
-            model_batch = ModelBatch(self.model_batch.architecture, self.model_batch.parameters)
+            model_batch = make_batch(self.model_batch.architecture, self.model_batch.values)
             dropout = self.dropout and self.dropout.spawn()
             self._shard_models.append((model_batch, dropout))
         return self._shard_models[:n_shards]
 
 
 def _gradient_of_shard(
-    shard: tuple[tuple[ModelBatch, Dropout | None], LayerInput, BatchSlice],
+    shard: tuple[tuple[AnyBatch, Dropout | None], LayerInput, BatchSlice],
 ) -> Tensor:
     (model_batch, dropout), batch, rows = shard
     _forward_backward(model_batch, dropout, batch, rows)
@@ -114,7 +115,7 @@ def _gradient_of_shard(
 
 
 def _forward_backward(
-    model_batch: ModelBatch, dropout: Dropout | None, batch: LayerInput, rows: BatchSlice
+    model_batch: AnyBatch, dropout: Dropout | None, batch: LayerInput, rows: BatchSlice
 ) -> None:
     n_rows, masks = len(rows.target), None
     if dropout is not None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from skbinary.data.batches import CapturableInput, SplittableInput
-from skbinary.models.batch_of_models import ModelBatch
+from skbinary.models.make_batch import AnyBatch
 from skbinary.runtime.device import full_precision
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.minibatch.cuda_graph import (
@@ -48,7 +48,7 @@ class MiniBatch:
 
     Parameters
     ----------
-    model_batch : ModelBatch
+    model_batch : ModelBatch or ModuleBatch
         A batch of one model.
     setup : MiniBatchSetup
         How the model is trained. Its optimizer updates the parameters of `model_batch`.
@@ -70,7 +70,7 @@ class MiniBatch:
 
     def __init__(
         self,
-        model_batch: ModelBatch,
+        model_batch: AnyBatch,
         setup: MiniBatchSetup,
         *,
         n_seen: int = 0,
@@ -100,6 +100,7 @@ class MiniBatch:
         self._penalized = model_batch.parameters[:, :n_weights]
         self._penalized_gradient = model_batch.gradient[:, :n_weights]
         self._gradient = ShardedGradient(model_batch, setup.dropout, pool or ThreadPool(1))
+        self._generator = setup.generator()
         self._captured: CapturedStep | None = None
         self._average: WeightAverage | None = None
         if setup.weight_average:
@@ -123,7 +124,7 @@ class MiniBatch:
         order = order.to(self.dataset.device)
         target = self.dataset.target[order]
         precision = full_precision(order.device)
-        with training_weights(self._average):
+        with self.model_batch.training(self._generator), training_weights(self._average):
             self._run_steps(order, target)
             square = self._penalized.square().sum(dtype=precision)
         self.n_seen += n
