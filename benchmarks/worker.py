@@ -26,7 +26,7 @@ from benchmarks.peak_memory import peak_above
 from benchmarks.threads import one_thread_in_new_processes
 
 USES_TORCH = (
-    *("skbinary", "skorch", "skorch, callbacks off", "plain PyTorch"),
+    *("skbinary", "skbinary, own module", "skorch", "skorch, callbacks off", "plain PyTorch"),
     *("GridSearchCV, skbinary", "GridSearchCV, skorch"),
     *("skbinary, full grid", "HalvingGridSearchCV, skbinary"),
 )

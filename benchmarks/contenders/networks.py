@@ -122,6 +122,16 @@ def _skbinary(case: NetworkCase, device: str) -> Network:
     return _Estimator(TorchMLPClassifier(**same_settings(case), device=device))
 
 
+def _skbinary_module(case: NetworkCase, device: str) -> Network:
+    from benchmarks.contenders.plain_torch import Perceptron
+    from skbinary import TorchModuleClassifier
+
+    settings = same_settings(case)
+    hidden = settings.pop("hidden_layer_sizes")
+    model = TorchModuleClassifier(Perceptron, module__hidden=hidden, **settings, device=device)
+    return _Estimator(model)
+
+
 def _sklearn(case: NetworkCase, device: str) -> Network:
     from sklearn.neural_network import MLPClassifier
 
@@ -144,6 +154,7 @@ def _plain(case: NetworkCase, device: str) -> Network:
 
 NETWORKS: dict[str, Callable[[NetworkCase, str], Network]] = {
     "skbinary": _skbinary,
+    "skbinary, own module": _skbinary_module,
     "MLPClassifier": _sklearn,
     "skorch": _skorch,
     "skorch, callbacks off": _skorch_without_callbacks,

@@ -115,7 +115,7 @@ def _facts(architecture: ModuleArchitecture, X: Tensor) -> ModuleFacts:
         problem: str | None = f"its buffer {changed!r} changes in training"
     else:
         problem = _mapping_problem(architecture, X, is_random=is_random)
-    other_rows = torch.cat([X[:1], X[1:].flip(0) + 1])
+    other_rows = torch.cat([X[:1], X[1:2].expand(len(X) - 1, -1)])
     with torch.no_grad():
         again = batch.step_logits(DenseBatch(X))[0, 0]
         difference = float((batch.step_logits(DenseBatch(other_rows))[0, 0] - again).abs())
