@@ -1,6 +1,11 @@
-"""Examples in modules that need an optional library are run only where it is installed."""
+"""Examples in modules that need optional libraries are run only where these are installed."""
 
 from importlib.util import find_spec
 
-_OPTIONAL = {"skbinary/callbacks/optuna.py": "optuna"}
-collect_ignore = [path for path, library in _OPTIONAL.items() if find_spec(library) is None]
+_LIBRARIES = {
+    "skbinary/callbacks/optuna.py": ("optuna",),
+    "skbinary/export/onnx.py": ("skl2onnx", "onnxruntime"),
+}
+collect_ignore = [
+    path for path, libraries in _LIBRARIES.items() if not all(map(find_spec, libraries))
+]

@@ -12,9 +12,12 @@ _LARGE_NETWORKS = ("mlp/wide", "mlp/big-batch")
 _NETWORK_PEERS = ("MLPClassifier", "plain PyTorch", "skorch")
 _NETWORK_LIMITS = {_SMALL_NETWORKS: (0.5, 0.7, 0.2), _LARGE_NETWORKS: (0.9, 1.0, 0.8)}
 _LARGE_LOGISTIC = ("logistic/dense", "logistic/covtype", "logistic/long")
+_HALVING_LIMITS = {"skbinary, full grid": 0.4, "HalvingGridSearchCV, skbinary": 0.5}
 _SEARCH_LIMITS = {
     "grid/mlp": {"GridSearchCV, MLPClassifier": 0.25, "GridSearchCV, skorch": 0.08},
     "grid/logistic": {"GridSearchCV, lbfgs": 0.08, "GridSearchCV, newton-cholesky": 0.15},
+    "halving/credit-default": _HALVING_LIMITS,
+    "halving/adult": _HALVING_LIMITS,
     "memory/grid-mlp": {"GridSearchCV, MLPClassifier": 2.0},
 }
 _SOLVERS = ("lbfgs", "newton-cholesky", "newton-cg", "sag", "saga", "liblinear")

@@ -1,7 +1,8 @@
 """Binary classifiers trained by PyTorch that behave like scikit-learn's own.
 
-Public are the names in ``__all__`` below, and those functions of ``skbinary.export`` that the
-reference lists, which need optional libraries. All else may change in any release.
+Public are the names in ``__all__`` below and, with optional libraries, the functions of
+``skbinary.export`` that the reference lists and ``skbinary.callbacks.optuna.PruningCallback``. All
+else may change in any release.
 """
 
 from skbinary.estimators.logistic import TorchLogisticClassifier

@@ -29,6 +29,7 @@ from skbinary import (
     TorchMLPClassifier,
     TorchModuleClassifier,
     VectorizedGridSearchCV,
+    VectorizedHalvingGridSearchCV,
     VectorizedRandomizedSearchCV,
 )
 
@@ -137,6 +138,9 @@ reveal_type(search.ensemble_)  # dict[str, Any]
 reveal_type(search.ensemble_loss_curve_)  # ndarray
 draws = VectorizedRandomizedSearchCV(model, {"alpha": [0.1, 1.0]}, n_iter=2, random_state=0)
 reveal_type(draws.fit(X, y))  # VectorizedRandomizedSearchCV
+halving = VectorizedHalvingGridSearchCV(model, {"alpha": [0.1, 1.0]}, min_resources="smallest")
+reveal_type(halving.fit(X, y))  # VectorizedHalvingGridSearchCV
+reveal_type(halving.n_resources_)  # list[int]
 
 reveal_type(LossCurveDisplay.from_estimator(model))  # LossCurveDisplay
 reveal_type(ThresholdDisplay.from_estimator(model, X, y))  # ThresholdDisplay

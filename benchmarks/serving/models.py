@@ -92,16 +92,13 @@ def _save(folder: Path, name: str, model: Any, rows: Any) -> list[Served]:
     is_ours = "Torch" in name or "tabular" in name
     if not (is_ours and _has_onnx()):
         return served
-    from skbinary.export.onnx import to_onnx
+    from skbinary.export.onnx import to_inputs, to_onnx
 
-    graph = to_onnx(model, rows[:10])
-    inputs = [onnx_inputs(graph, each) for each in requests]
-    content = graph.SerializeToString()
-    path = folder / f"{stem}_onnx"
-    return [
-        *served,
-        _write(path, f"{name}: ONNX", "onnx", inputs, lambda to: to.write_bytes(content)),
-    ]
+    graph = to_onnx(model, rows[:10], options={"zipmap": False})
+    inputs = [to_inputs(each) for each in requests]
+    path, content = folder / f"{stem}_onnx", graph.SerializeToString()
+    name = f"{name}, as ONNX"
+    return [*served, _write(path, name, "onnx", inputs, lambda to: to.write_bytes(content))]
 
 
 def _write(
@@ -111,14 +108,6 @@ def _write(
     write(served.model)
     served.requests.write_bytes(pickle.dumps(requests))
     return served
-
-
-def onnx_inputs(graph: Any, rows: Any) -> dict[str, Any]:
-    """Return the inputs of a graph: an array, or one column for each input."""
-    names = [each.name for each in graph.graph.input]
-    if len(names) == 1:
-        return {names[0]: rows}
-    return {name: rows[[column]].to_numpy() for name, column in zip(names, rows, strict=True)}
 
 
 def _has_onnx() -> bool:

@@ -38,11 +38,9 @@ def write_logits(logits: NDArray[np.floating], out: NDArray[np.floating]) -> Non
 
 def write_probabilities(logits: NDArray[np.floating], out: NDArray[np.floating]) -> None:
     """Write the probabilities of both classes, in two columns."""
-    expit(logits[:, 0], out=out[:, 1])
-    with np.errstate(over="ignore"):  # of odds whose reciprocal is zero
-        odds = np.exp(logits[:, 0])
-    odds += 1
-    np.reciprocal(odds, out=out[:, 0])  # expit(-logit), to the last digit, in a third of its time
+    # As for one class, so that a threshold read from either column labels its own row positive.
+    _write_first(logits[:, 0], out[:, 0])
+    _write_second(logits[:, 0], out[:, 1])
 
 
 def write_probability_of(positive: int) -> Writer:

@@ -146,7 +146,7 @@ def read_column(column: Any, name: Any, *, as_category: bool = False) -> Column:
     """
     dtype = column.dtype
     as_category |= str(dtype) == "category" or type(dtype).__name__ in ("Categorical", "Enum")
-    values = _to_numpy(column)
+    values = to_numpy(column)
     kind = values.dtype.kind
     if values.ndim != 1 or kind not in "biufMmOUST":
         raise _unsupported(name, f"values of type {dtype}")
@@ -239,7 +239,7 @@ def _is_polars(X: Any) -> bool:
     return type(X).__module__.startswith("polars") and hasattr(X, "get_columns")
 
 
-def _to_numpy(column: Any) -> NDArray[Any]:
+def to_numpy(column: Any) -> NDArray[Any]:
     """Return the values of a column as an array; times with a time zone as local times."""
     dtype = column.dtype
     if isinstance(dtype, np.dtype):
@@ -311,14 +311,15 @@ def _categories(values: list[Any], distinct: Iterable[Any]) -> Column:
     """Number the categories. Each is a string, so that 1, 1.0 and "1" are the same."""
     codes: dict[str | None, int] = {}
     code_of = {
-        value: codes.setdefault(None if _is_missing(value) else _label(value), len(codes))
+        value: codes.setdefault(None if _is_missing(value) else category_label(value), len(codes))
         for value in distinct
     }
     numbered = np.fromiter(map(code_of.__getitem__, values), np.intp, len(values))
     return Column("category", numbered, tuple(codes))
 
 
-def _label(value: Any) -> str:
+def category_label(value: Any) -> str:
+    """Return the name of a category, which is the same for 1, 1.0 and "1"."""
     is_whole = isinstance(value, float | np.floating) and value.is_integer()
     return str(int(value)) if is_whole else str(value)
 

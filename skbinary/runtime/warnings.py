@@ -11,16 +11,9 @@ from contextvars import ContextVar
 from typing import NamedTuple
 
 # Frames of these packages lie between the user's line and the call of ``warn``.
-_INTERNAL = {
-    "skbinary",
-    "sklearn",
-    "joblib",
-    "skops",
-    "concurrent",
-    "threading",
-    "contextlib",
-    "functools",
-}
+_INTERNAL = {"skbinary", "sklearn", "joblib", "concurrent", "threading", "contextlib", "functools"}
+_INTERNAL |= {"skops"}  # which loads estimators
+_INTERNAL |= {"imblearn", "sklearn_compat"}  # a pipeline of imbalanced-learn, and what it calls
 
 
 class Collected(NamedTuple):

@@ -282,7 +282,7 @@ def test_monitor_that_the_fit_does_not_record_is_an_error(fit_params):
 
 
 @needs_callbacks
-@pytest.mark.parametrize("monitor", ["valid_loss", None])
+@pytest.mark.parametrize("monitor", ["valid_loss", None, ["loss"]])
 def test_monitor_unknown_is_an_error(monitor):
     message = (
         f"monitor must be one of 'loss', 'validation_loss', 'validation_score', got {monitor!r}."
@@ -371,8 +371,8 @@ def test_pruning_callback_as_a_skorch_callback_is_an_error():
         model.fit(X, Y)
 
 
-@pytest.mark.skipif(HAS_CALLBACKS, reason="scikit-learn has callbacks")
-def test_pruning_callback_with_old_scikit_learn_is_an_error():
+def test_pruning_callback_with_old_scikit_learn_is_an_error(monkeypatch):
+    monkeypatch.setattr("skbinary.callbacks.sklearn._callback_mixin", lambda: None)
     message = r"^scikit-learn must be version 1\.9 or newer for PruningCallback, got "
     with pytest.raises(ImportError, match=message):
         PruningCallback(make_trial())

@@ -219,3 +219,13 @@ def test_fit_one_positive_row_warns_and_keeps_the_default(model, n_rows):
         one = clone(model).set_params(threshold={"recall": 0.9}).fit(X[:n_rows], y)
     assert any("must be two rows of each class" in str(each.message) for each in caught)
     assert one.threshold_ == 0.5
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("positive", [0, 1])
+def test_predict_at_the_probability_of_a_row_labels_it_positive(dtype, positive):
+    X, y = make_classification(400, 5, random_state=0)
+    X = X.astype(dtype)
+    model = TorchLogisticClassifier(pos_label=positive).fit(X, y)
+    for i, probability in enumerate(model.predict_proba(X)[:, positive]):
+        assert model.predict(X, threshold=float(probability))[i] == positive

@@ -10,6 +10,8 @@ import pytest
 
 import skbinary
 from skbinary.export.safetensors import load_file, save_file
+from skbinary.models.architecture import Architecture
+from skbinary.models.periodic_embedding import PeriodicEmbedding
 from tests.export.models import X, Y, network, sparse_logistic
 
 library = pytest.importorskip("safetensors", reason="the extra safetensors is not installed")
@@ -89,6 +91,10 @@ def no_tensor(name):
 
 
 THIS = skbinary.__version__
+EMBEDDING = PeriodicEmbedding(tuple(range(5)))
+NETWORK = Architecture(5, (4,), embedding=EMBEDDING)
+FIRST = NETWORK.layers[0]
+WAVES = EMBEDDING.shapes[0]
 MATRICES = "weights must be matrices of float32 or float64, one for each layer"
 CHANGED = {
     "another format": (
@@ -166,7 +172,7 @@ CHANGED = {
     ),
     "integer weights": (
         tensor("coefs.1", lambda array: array.astype(np.int32)),
-        f"{MATRICES}, got float32 of shape (25, 4), int32 of shape (4, 1)",
+        f"{MATRICES}, got float32 of shape {FIRST}, int32 of shape (4, 1)",
     ),
     "weights of two types": (
         tensor("coefs.1", lambda array: array.astype(np.float64)),
@@ -174,11 +180,11 @@ CHANGED = {
     ),
     "half precision": (
         tensor("coefs.0", lambda array: array.astype(np.float16)),
-        f"{MATRICES}, got float16 of shape (25, 4), float32 of shape (4, 1)",
+        f"{MATRICES}, got float16 of shape {FIRST}, float32 of shape (4, 1)",
     ),
     "shapes of layers": (
         tensor("coefs.1", lambda array: array[:3]),
-        "coefs.0 must be an array of shape (25, 3), got (25, 4)",
+        f"coefs.0 must be an array of shape ({FIRST[0]}, 3), got {FIRST}",
     ),
     "two outputs": (
         tensor("coefs.1", lambda array: np.hstack([array, array])),
@@ -206,12 +212,12 @@ CHANGED = {
     ),
     "shape of an embedding": (
         tensor("embedding.phases", lambda array: array[:, :3]),
-        "embedding.phases must be float32 of shape (5, 16), got float32 of shape (5, 3)",
+        f"embedding.phases must be float32 of shape {WAVES}, got float32 of shape (5, 3)",
     ),
     "shape of an optimizer": (
         tensor("optimizer_state.mean", np.zeros(7, dtype=np.float32)),
-        "optimizer_state.mean must be numbers, one for each of the 589 weights and biases, got "
-        "[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, ...]",
+        "optimizer_state.mean must be numbers, one for each of the "
+        f"{NETWORK.n_parameters} weights and biases, got [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, ...]",
     ),
     "one class": (
         entry("fitted", "classes", value={"$array": ["<i8", [1], [0]]}),

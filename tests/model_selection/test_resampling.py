@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import make_classification
-from sklearn.exceptions import FitFailedWarning
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline as PlainPipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
@@ -292,6 +292,14 @@ def test_threshold_of_the_best_candidate_can_be_tuned_on_original_rows(rare):
     best[-1].tune_threshold(best[:-1].transform(X), y, {"alert_rate": 0.2})
 
     assert best.predict(X).mean() == pytest.approx(0.2, abs=0.01)
+
+
+def test_warning_of_a_classifier_in_a_resampling_pipeline_points_to_the_line_of_the_user(rare):
+    model = make_pipeline(UNDER, clone(NETWORK).set_params(n_iter_no_change=2, tol=0.0))
+    with pytest.warns(ConvergenceWarning) as caught:
+        model.fit(*rare)
+
+    assert [each.filename for each in caught] == [__file__]
 
 
 def test_halving_over_a_resampling_pipeline_resamples_each_fold_once(rare):
