@@ -15,6 +15,7 @@ from skbinary.data.batches import DenseBatch
 from skbinary.models.module_architecture import ModuleArchitecture, ModuleFacts
 from skbinary.models.module_batch import ModuleBatch
 from skbinary.models.module_builder import CPU, first_line
+from skbinary.runtime.memory import is_out_of_memory
 from skbinary.runtime.random import GlobalGenerator
 
 # The largest difference, relative to the largest value, that is due to rounding in float32.
@@ -71,17 +72,41 @@ def _check_forward(architecture: ModuleArchitecture, X: Tensor) -> None:
     rows = X.clone()
     with GlobalGenerator(0, CPU).active():
         logits = batch.logits(DenseBatch(rows))
-    if not torch.equal(rows, X):
-        raise ValueError(
-            f"module must not change its input, got {name}, which writes to it. Copy the rows in "
-            "its forward first, or use operations that are not in place."
-        )
+    _check_unchanged(architecture, rows, X)
     if not bool(torch.isfinite(logits).all()):
         n_bad = int((~torch.isfinite(logits)).sum())
         raise ValueError(
             f"module must return finite logits before training, got {n_bad} that are not for "
             f"{len(X)} rows from {name}. Check its initial weights, and its forward."
         )
+
+
+def _check_unchanged(architecture: ModuleArchitecture, rows: Tensor, X: Tensor) -> None:
+    """Check that a forward pass has not written to its input."""
+    if not torch.equal(rows, X):
+        raise ValueError(
+            f"module must not change its input, got {architecture.builder.name}, which writes to "
+            "it. Copy the rows in its forward first, or use operations that are not in place."
+        )
+
+
+def _check_backward(architecture: ModuleArchitecture, batch: ModuleBatch, X: Tensor) -> None:
+    """Check that the gradient of the logits can be computed."""
+    name, logits = architecture.builder.name, batch.step_logits(DenseBatch(X.clone()))
+    if not logits.requires_grad:
+        raise ValueError(
+            f"The logits of module must depend on its parameters, got logits of {name} without a "
+            "gradient. Remove torch.no_grad and detach from its forward."
+        )
+    try:
+        batch.backward(logits, torch.ones_like(logits))
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise ValueError(
+            f"module must allow a backward pass, got {type(error).__name__} from {name}: "
+            f"{first_line(error)} Check the operations in place in its forward, and its functions."
+        ) from error
 
 
 def _facts(architecture: ModuleArchitecture, X: Tensor) -> ModuleFacts:
@@ -101,15 +126,12 @@ def _facts(architecture: ModuleArchitecture, X: Tensor) -> ModuleFacts:
         torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor),
         batch.training(),
     ):
-        logits = batch.step_logits(DenseBatch(X))
+        rows = X.clone()
+        batch.step_logits(DenseBatch(rows))
+    _check_unchanged(architecture, rows, X)
     n_products = flops.get_total_flops() // (2 * len(X))
     is_random = not torch.equal(state, torch.get_rng_state())
-    if not logits.requires_grad:
-        raise ValueError(
-            f"The logits of module must depend on its parameters, got logits of "
-            f"{architecture.builder.name} without a gradient. Remove torch.no_grad and detach from "
-            "its forward."
-        )
+    _check_backward(architecture, batch, X)
     changed = _changed_buffer(architecture, before, batch.values)
     if changed is not None:
         problem: str | None = f"its buffer {changed!r} changes in training"

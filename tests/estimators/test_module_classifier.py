@@ -420,6 +420,21 @@ class WritesToInput(modules.ReLUNetwork):
         return super().forward(X)
 
 
+class WritesInTraining(modules.ReLUNetwork):
+    def forward(self, X):
+        if self.training:
+            X.mul_(2)
+        return super().forward(X)
+
+
+class NoBackward(modules.ReLUNetwork):
+    def forward(self, X):
+        hidden = torch.sigmoid(self.hidden(X))
+        logits = self.output(hidden)
+        hidden.mul_(2)
+        return logits
+
+
 class NaNLogits(modules.ReLUNetwork):
     def forward(self, X):
         return super().forward(X) * float("nan")
@@ -510,6 +525,10 @@ MISTAKES = {
     dict.fromkeys: "module must be possible to build, got TypeError from fromkeys(",
     WritesToInput: "module must not change its input, got WritesToInput, which writes to it. Copy "
     "the rows in its forward first, or use operations that are not in place.",
+    WritesInTraining: "module must not change its input, got WritesInTraining, which writes to it. "
+    "Copy the rows in its forward first, or use operations that are not in place.",
+    NoBackward: "module must allow a backward pass, got RuntimeError from NoBackward: one of the "
+    "variables needed for gradient computation has been modified by an inplace operation",
     NaNLogits: "module must return finite logits before training, got 8 that are not for 8 rows "
     "from NaNLogits. Check its initial weights, and its forward.",
     ThreeLogits: "module must return one logit for each row, of shape (8,) or (8, 1), or the two "
