@@ -6,7 +6,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch.nn import LazyLinear
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier, TorchModuleClassifier
-from tests.estimators.modules import LayerNorm, make_sequential
+from tests.estimators.modules import LayerNorm, ReLUNetwork
 
 
 class Accuracy:
@@ -39,7 +39,7 @@ ESTIMATORS = [
     TorchMLPClassifier(n_members=2, threshold={"cost_fp": 1, "cost_fn": 2}),
     TorchMLPClassifier(n_members=2, weight_average=0.9),
     TorchMLPClassifier(numeric_embedding="periodic"),
-    TorchModuleClassifier(make_sequential, module__width=8, max_iter=40, learning_rate_init=0.01),
+    TorchModuleClassifier(ReLUNetwork, module__width=8, max_iter=40, learning_rate_init=0.01),
     TorchModuleClassifier(LayerNorm, early_stopping=False, learning_rate_init=0.01),
     TorchModuleClassifier(LazyLinear, module__out_features=1, solver="sgd"),
 ]
