@@ -49,6 +49,7 @@ HELD_OUT_AT_RANDOM = (
     "rows are held out at random: one of two equal rows may be held out, but not half of a row of "
     "weight two"
 )
+FLOAT32 = "modules compute in float32, whose rounding may exceed the tolerance of 1e-7"
 
 
 def expected_failures(estimator):
@@ -58,9 +59,14 @@ def expected_failures(estimator):
     validates = estimator.early_stopping is True or estimator.monitor == "neg_log_loss"
     # With few rows folds choose the number of epochs.
     has_folds = estimator.early_stopping == "auto" and estimator.solver != "lbfgs"
+    reason = None
     if chooses or validates or has_folds or getattr(estimator, "n_members", 1) > 1:
-        failures["check_sample_weight_equivalence_on_dense_data"] = HELD_OUT_AT_RANDOM
-        failures["check_sample_weight_equivalence_on_sparse_data"] = HELD_OUT_AT_RANDOM
+        reason = HELD_OUT_AT_RANDOM
+    elif isinstance(estimator, TorchModuleClassifier):
+        reason = FLOAT32  # tests/estimators/test_module_classifier.py compares less strictly
+    if reason is not None:
+        failures["check_sample_weight_equivalence_on_dense_data"] = reason
+        failures["check_sample_weight_equivalence_on_sparse_data"] = reason
     if not chooses:
         return failures
     return failures | {

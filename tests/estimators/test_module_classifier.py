@@ -692,3 +692,18 @@ def test_captured_steps_give_the_same_networks(data, monkeypatch, n_members):
     assert capture.n_replayed > 0
     for name, array in plain.parameters_.items():
         assert np.allclose(array, captured.parameters_[name], atol=1e-6)
+
+
+@pytest.mark.parametrize("module", [modules.ReLUNetwork, modules.LayerNorm])
+def test_fit_rows_of_weight_two_equal_the_rows_twice(data, module):
+    X, y = data
+    weight = np.where(np.arange(len(y)) % 3, 1.0, 2.0)
+    twice = np.repeat(np.arange(len(y)), weight.astype(int))
+    # One batch of all rows: the batches of the two tables differ otherwise.
+    settings = {"early_stopping": False, "shuffle": False, "max_iter": 20, "alpha": 0.0}
+    weighted = quick(module, batch_size=len(y), **settings).fit(X, y, sample_weight=weight)
+    repeated = quick(module, batch_size=len(twice), **settings).fit(X[twice], y[twice])
+    plain = quick(module, batch_size=len(y), **settings).fit(X, y)
+    scores = weighted.decision_function(X)
+    np.testing.assert_allclose(scores, repeated.decision_function(X), atol=1e-3)
+    assert np.abs(scores - plain.decision_function(X)).max() > 0.01
