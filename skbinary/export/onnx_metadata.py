@@ -50,7 +50,8 @@ def model_card(model: Any) -> dict[str, Any]:
 
 def add_metadata(onnx_model: Any, model: Any) -> None:
     """Write versions and the model card into ``metadata_props``, as JSON."""
-    opsets = {each.domain or "ai.onnx": each.version for each in onnx_model.opset_import}
+    by_domain = {each.domain or "ai.onnx": each.version for each in onnx_model.opset_import}
+    opsets = dict(sorted(by_domain.items()))  # skl2onnx writes them in any order
     versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
     values = {
         "versions": {"skbinary": __version__, **versions},
