@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +112,4 @@ def _write(
 
 
 def _has_onnx() -> bool:
-    try:
-        import onnxruntime  # noqa: F401
-        import skl2onnx  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    return all(find_spec(library) is not None for library in ("onnxruntime", "skl2onnx"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
@@ -39,25 +40,20 @@ def make_minibatch_setup(
         The model to continue from.
     """
     batch_size = min(recipe.batch_size, dataset.n_samples)
-    rates, dropout = recipe.architecture.dropout, None
+    n_seen = 0 if previous is None else previous.n_seen
+    rates, dropout, generator_seed = recipe.architecture.dropout, None, None
+    # Another seed for each call of partial_fit, so that dropout masks differ.
     if any(rates):
-        # Another seed for each call of partial_fit, so that dropout masks differ.
-        seed = recipe.draw_seed() + (0 if previous is None else previous.n_seen)
-        dropout = Dropout(rates, generator(seed, dataset.device))
-    generator_seed = None
+        dropout = Dropout(rates, generator(recipe.draw_seed() + n_seen, dataset.device))
     if recipe.architecture.is_random:
-        generator_seed = recipe.draw_seed() + (0 if previous is None else previous.n_seen)
+        generator_seed = recipe.draw_seed() + n_seen
     schedule = recipe.schedule(math.ceil(dataset.n_samples / batch_size))
     state = None
     if previous is not None and recipe.is_partial:
         state = previous.optimizer_state
-        schedule.resume(previous.n_seen, previous.n_seen // batch_size)
+        schedule.resume(n_seen, n_seen // batch_size)
     penalty = recipe.l2_penalty
     shuffler = recipe.random_state if recipe.shuffle else None
-    shuffle_key = None
-    if shuffler is not None:
-        _, keys, position, *_ = shuffler.get_state()
-        shuffle_key = (keys.tobytes(), position)
     return MiniBatchSetup(
         _smoothed(dataset, recipe.label_smoothing),
         recipe.optimizer(parameters, state),
@@ -70,13 +66,21 @@ def make_minibatch_setup(
             max_strength=max(penalty.strength, 1 / recipe.learning_rate_init),
         ),
         shuffler=shuffler,
-        shuffle_key=shuffle_key,
+        shuffle_key=_shuffle_key(shuffler),
         dropout=dropout,
         compressed=_compressed(recipe, data, dataset, batch_size),
         weight_average=recipe.weight_average,
         generator_seed=generator_seed,
         can_replay=recipe.architecture.can_replay,
     )
+
+
+def _shuffle_key(shuffler: Any) -> tuple[bytes, int] | None:
+    """Return a key that is equal for generators that shuffle rows in the same way."""
+    if shuffler is None:
+        return None
+    _, keys, position, *_ = shuffler.get_state()
+    return keys.tobytes(), position
 
 
 def _smoothed(dataset: Dataset, label_smoothing: float) -> Dataset:

@@ -1,4 +1,4 @@
-"""The types that skops needs to be told of to load a model of this package."""
+"""The types that skops must trust to load a model of this package."""
 
 from __future__ import annotations
 
