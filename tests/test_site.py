@@ -33,10 +33,13 @@ PRINTED = re.compile(r"\s*^```text\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 # Libraries that a page uses and the tests do not need.
 OPTIONAL = {
     "attributions": ("shap", "captum"),
+    "checkpoints": ("safetensors",),
+    "clusters": ("dask", "distributed"),
     "imbalanced": ("imblearn",),
     "mlflow": ("mlflow", "skops"),
     "onnx": ("skl2onnx", "onnxruntime"),
     "optuna": ("optuna", "sklearn.callback"),
+    "out_of_core": ("pyarrow",),
     "safe_files": ("skops", "safetensors"),
 }
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d*)?")

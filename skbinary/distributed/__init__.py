@@ -1,0 +1,1 @@
+"""Train on rows that are spread over several processes."""
