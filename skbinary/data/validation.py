@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -213,7 +214,7 @@ def _flatten(estimator: Any, X: Any, *, reset: bool) -> Any:
         return X
     if isinstance(X, list):
         X = np.asarray(X)
-    return X.reshape(len(X), -1)
+    return X.reshape(len(X), math.prod(shape))
 
 
 def _has_more_than_2_dimensions(X: Any) -> bool:
