@@ -58,7 +58,9 @@ def read_results(
         candidates = [_with_defaults(each, list(short), estimator) for each in candidates]
     if best_index is None:  # of the candidates of the last round, if there are several rounds
         rounds = np.asarray(results.get("iter", np.zeros(len(results["params"]))))[last]
-        best = int(np.nanargmax(np.where(rounds == rounds.max(), scores, np.nan)))
+        scores_of_last_round = np.where(rounds == rounds.max(), scores, np.nan)
+        _check_not_all_nan(scores_of_last_round)
+        best = int(np.nanargmax(scores_of_last_round))
     else:
         best = last.index(best_index)
     if params is None:
