@@ -85,7 +85,7 @@ def fit(
     if processes.n_processes == 1:
         names = ("X_val", "y_val", "sample_weight_val")
         given = dict(zip(names, validation, strict=True))
-        return estimator.fit(*table, groups=groups, **given)  # type: ignore[attr-defined, no-any-return]
+        return estimator.fit(*table, groups=groups, **given)  # type: ignore[attr-defined]
     processes.together(lambda: _check_estimator(estimator))
     _fit(estimator, table, validation, groups, processes)
     return estimator
@@ -177,7 +177,7 @@ def _fit_shards(
     scored, share = None, 0.0
     if recipe.objective is not None:
         scored = held_out_rows(state, recipe, data, hold_out, processes)
-        n_positive = processes.sum_number(np.count_nonzero(data.train.y == data.classes[1]))
+        n_positive = processes.sum_number(float(np.sum(data.train.y == data.classes[1])))
         share = n_positive / data.n_samples
     if processes.rank > 0:
         return processes.together(lambda: state)

@@ -286,5 +286,5 @@ def _joined(tables: list[Table]) -> Table:
     weights = [each.sample_weight for each in with_rows if each.sample_weight is not None]
     y = np.concatenate([each.y for each in with_rows])
     return Table(
-        X.tocsr() if sp.issparse(X) else X, y, np.concatenate(weights) if weights else None
+        sp.csr_matrix(X) if sp.issparse(X) else X, y, np.concatenate(weights) if weights else None
     )

@@ -100,6 +100,8 @@ class ShardedGradient:
 
     def models_of_shards(self, n_shards: int) -> list[tuple[AnyBatch, Dropout | None]]:
         """Return the model of each shard, which shares the parameters, and its dropout."""
+        if n_shards == 1:
+            return [(self.model_batch, self.dropout)]
         while len(self._shard_models) < n_shards:
             # The shards share the parameters; each has its own gradient and dropout masks.
             model_batch = make_batch(self.model_batch.architecture, self.model_batch.values)
