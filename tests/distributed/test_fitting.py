@@ -1,5 +1,6 @@
 """A fit by several processes is the fit of one process to all rows, in the order of the ranks."""
 
+import itertools
 import pickle
 
 import numpy as np
@@ -14,6 +15,7 @@ from skbinary import TorchLogisticClassifier, TorchMLPClassifier
 from skbinary.distributed import fit
 from tests.distributed import work
 
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 N_ROWS = 3000
 X, Y = make_classification(N_ROWS, 8, n_informative=5, n_redundant=0, flip_y=0.2, random_state=0)
 X[:, 0] += 1e5  # a column that is centered
@@ -30,7 +32,7 @@ NETWORK = TorchMLPClassifier((16,), max_iter=3, random_state=0, device="cpu")
 def shards(request, two, three):
     """Return the workers, and the rows of each."""
     ends = ENDS[request.param]
-    slices = [slice(*each) for each in zip(ends[:-1], ends[1:], strict=True)]
+    slices = [slice(*each) for each in itertools.pairwise(ends)]
     return (two if len(slices) == 2 else three), slices
 
 

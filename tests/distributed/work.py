@@ -14,13 +14,9 @@ def fit_shard(X, y, options, *, estimator):
     return fit(clone(estimator), X, y, **options)
 
 
-def fit_own(estimator, X, y, options):
-    """Fit an estimator of this process, and return it."""
-    return fit(estimator, X, y, **options)
-
-
 def fit_fitted(X, y, options, *, estimator):
-    """Fit an estimator that is fitted; return the error, and its attributes before and after."""
+    """Fit an estimator that is fitted; return the error, and whether it is as before."""
+    estimator = estimator.set_params(**options.pop("parameters", {}))
     before = dict(estimator.__dict__)
     try:
         fit(estimator, X, y, **options)
@@ -29,19 +25,6 @@ def fit_fitted(X, y, options, *, estimator):
             before[name] is value for name, value in estimator.__dict__.items()
         )
     return None
-
-
-class Leaving:
-    """A row container that ends the process, or keeps it busy, when it is read."""
-
-    def __init__(self, seconds):
-        self.seconds = seconds
-
-    def __array__(self, dtype=None, copy=None):
-        if self.seconds is None:
-            os._exit(1)
-        time.sleep(self.seconds)
-        raise ValueError("X must be there in time.")
 
 
 def leave_or_fit(is_leaving, seconds, X, y, *, estimator):

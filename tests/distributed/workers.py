@@ -20,7 +20,11 @@ class Workers:
     """
 
     def __init__(self, n_processes, folder, timeout=60):
-        context = multiprocessing.get_context("spawn")
+        # Forked from a process that has imported the packages, and done nothing else.
+        starts = multiprocessing.get_all_start_methods()
+        context = multiprocessing.get_context("forkserver" if "forkserver" in starts else "spawn")
+        if "forkserver" in starts:
+            context.set_forkserver_preload(["skbinary.distributed"])
         self.pipes, self.processes = [], []
         for rank in range(n_processes):
             pipe, other = context.Pipe()
