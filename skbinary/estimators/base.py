@@ -323,7 +323,8 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         state = self._fitted()
         positive = positive_index(self.pos_label, state.classes)
         scored = ThresholdData.from_logits(logits, labels, weight, state.classes, positive)
-        warn_of_majority(state.classes, self.pos_label, labels)
+        share = float(np.mean(labels == state.classes[1]))
+        warn_of_majority(state.classes, self.pos_label, share)
         choice = choose_threshold(parse_objective(objective), scored)
         self._state = with_choice(state, choice, self.threshold, self.pos_label)
 
