@@ -209,9 +209,7 @@ def _in_memory(values: Any, name: str) -> Any:
     return values if hasattr(values, "shape") else np.asarray(values)
 
 
-def _scatter(
-    client: Any, values: Any, n_rows: Sequence[int], workers: Sequence[str]
-) -> list[Any]:
+def _scatter(client: Any, values: Any, n_rows: Sequence[int], workers: Sequence[str]) -> list[Any]:
     """Send slices of values to workers."""
     stops = np.cumsum(n_rows)
     slices = [_slice(values, stop - n, stop) for n, stop in zip(n_rows, stops, strict=True)]

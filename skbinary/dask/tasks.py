@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from skbinary.runtime.optional import require
 
@@ -35,8 +37,11 @@ class WorkerRestartedError(RuntimeError):
     """The task runs in a process that did not prepare for it."""
 
 
-class FitAbortedError(RuntimeError):
-    """The task ended because that of another worker failed, or because of an interrupt."""
+class _Outcome(NamedTuple):
+    """What a task returns: an error that it raised would be in the log of each worker."""
+
+    result: Any
+    error: Exception | None
 
 
 @contextmanager
@@ -95,10 +100,7 @@ def workers_of(client: Any) -> dict[str, int]:
 
 
 def run_on_each(
-    client: Any,
-    function: Callable[..., Any],
-    arguments: Mapping[str, tuple[Any, ...]],
-    on_failure: Callable[[], None] = lambda: None,
+    client: Any, function: Callable[..., Any], arguments: Mapping[str, tuple[Any, ...]]
 ) -> list[Any]:
     """Run a function once on each of several workers, at the same time.
 
@@ -106,10 +108,10 @@ def run_on_each(
     ----------
     client : distributed.Client
     function : callable
+        Ends early when ``is_cancelled`` of its thread is true, if it waits for others.
     arguments : dict of str to tuple
-        Arguments of the function for each worker, by address. Futures become their values.
-    on_failure : callable() -> None
-        Makes tasks end that wait for others.
+        Arguments of the function for each worker, by address. Futures become their values, and
+        must have been computed: a worker whose thread waits does not compute.
 
     Returns
     -------
@@ -120,9 +122,12 @@ def run_on_each(
     ------
     WorkerLostError
         If a worker leaves the cluster.
+    Exception
+        What the function has raised.
     """
     futures = {
         worker: client.submit(
+            _attempt,
             function,
             *each,
             workers=[worker],
@@ -133,55 +138,70 @@ def run_on_each(
         for worker, each in arguments.items()
     }
     try:
-        _watch(client, futures)
-        return client.gather(list(futures.values()))
+        return _results(client, futures)
     except BaseException:
-        on_failure()
-        _wait_for_ends(client, futures)
         client.cancel(list(futures.values()), force=True)
         raise
 
 
-def _watch(client: Any, futures: Mapping[str, Any]) -> None:
+def is_cancelled() -> bool:
+    """Return whether the client has cancelled the task of this thread, or has ended."""
+    worker = require("distributed", "dask", "skbinary.dask").get_worker()
+    task = worker.state.tasks.get(worker.get_current_task())
+    return task is None or task.state == "cancelled"
+
+
+def _attempt(function: Callable[..., Any], *args: Any) -> _Outcome:
+    try:
+        return _Outcome(function(*args), None)
+    except Exception as error:
+        _clear_frames(error)
+        try:
+            pickle.dumps(error)
+        except Exception:
+            return _Outcome(None, RuntimeError(f"{type(error).__name__}: {error}"))
+        return _Outcome(None, error)
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    """Clear the variables of an error's frames: with them, it would keep data and connections."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
+def _results(client: Any, futures: Mapping[str, Any]) -> list[Any]:
     """Wait until all tasks have finished, or raise the error of one of them."""
-    deadline = None
-    while True:
+    distributed = require("distributed", "dask", "skbinary.dask")
+    outcomes: dict[str, _Outcome] = {}
+    deadline = float("inf")
+    while len(outcomes) < len(futures) and time.monotonic() < deadline:
+        waiting = {worker: each for worker, each in futures.items() if worker not in outcomes}
         known = client.nthreads()
-        for worker, future in futures.items():
-            if worker not in known and future.status != "finished":
+        for worker, future in waiting.items():
+            # A lost task is not computed elsewhere, and a restarted worker has another address.
+            if worker not in known or future.status in ("cancelled", "lost"):
                 raise WorkerLostError(worker)
-        failed = {w: future for w, future in futures.items() if future.status == "error"}
-        if failed and deadline is None:
-            deadline = time.monotonic() + _GRACE_SECONDS
-        if all(future.done() for future in futures.values()) or (
-            deadline is not None and time.monotonic() > deadline
-        ):
-            break
-        _wait(futures, _POLL_SECONDS)
+        with contextlib.suppress(distributed.TimeoutError, distributed.CancelledError):
+            distributed.wait(list(waiting.values()), timeout=_POLL_SECONDS)
+        with contextlib.suppress(distributed.TimeoutError, distributed.CancelledError):
+            for worker, future in waiting.items():
+                if future.done():
+                    outcomes[worker] = future.result(timeout=_POLL_SECONDS)
+        errors = [each.error for each in outcomes.values() if each.error is not None]
+        if errors:
+            follows = all(isinstance(error, RuntimeError) for error in errors)
+            deadline = min(deadline, time.monotonic() + (_GRACE_SECONDS if follows else 0))
+    failed = {worker: each.error for worker, each in outcomes.items() if each.error is not None}
     if failed:
         raise _cause(failed)
-    for worker, future in futures.items():
-        if future.status != "finished":  # lost or cancelled, such as by a restart of the cluster
-            raise WorkerLostError(worker)
+    return [outcomes[worker].result for worker in futures]
 
 
-def _cause(failed: Mapping[str, Any]) -> BaseException:
+def _cause(errors: Mapping[str, Exception]) -> Exception:
     """Return the error that the other ones follow from, as far as their types tell."""
-    errors = {worker: future.exception() for worker, future in failed.items()}
     for worker, error in errors.items():
         if isinstance(error, WorkerRestartedError):
             return WorkerLostError(worker)
-    ordered = sorted(errors.values(), key=lambda error: isinstance(error, RuntimeError))
-    return next(iter(ordered))
-
-
-def _wait(futures: Mapping[str, Any], timeout: float) -> None:
-    distributed = require("distributed", "dask", "skbinary.dask")
-    with contextlib.suppress(distributed.TimeoutError, distributed.CancelledError):
-        distributed.wait(list(futures.values()), timeout=timeout)
-
-
-def _wait_for_ends(client: Any, futures: Mapping[str, Any]) -> None:
-    """Wait a while for tasks to end, except those of workers that are lost."""
-    known = client.nthreads()
-    _wait({worker: each for worker, each in futures.items() if worker in known}, _GRACE_SECONDS)
+    # A worker that fails makes those fail that are connected to it, by a RuntimeError.
+    return sorted(errors.values(), key=lambda error: isinstance(error, RuntimeError))[0]

@@ -5,39 +5,25 @@ from __future__ import annotations
 import copy
 import datetime
 import sys
-import threading
 import time
-import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 import torch
-from torch.distributed import PrefixStore, ProcessGroup, TCPStore
+import torch.distributed
 
-from skbinary.dask.tasks import FitAbortedError, WorkerRestartedError
+from skbinary.dask.tasks import WorkerRestartedError, is_cancelled
 from skbinary.distributed import fit
+from skbinary.runtime.interrupts import raise_if_stopped, stopping_when
 from skbinary.runtime.threads import one_torch_thread
 from skbinary.runtime.warnings import Collected, collecting
 from skbinary.version import __version__
 
+_c10d: Any = torch.distributed  # its types do not name what it exports
+
 _POLL_SECONDS = 0.02  # how often a worker that waits for the others asks whether they have begun
-
-
-@dataclass
-class _Session:
-    """A fit in which a worker takes part.
-
-    Parameters
-    ----------
-    server : TCPStore or None
-        Tells the workers each other's addresses. Only the first worker has it.
-    """
-
-    server: TCPStore | None
-    is_aborted: threading.Event = field(default_factory=threading.Event)
 
 
 class Meeting(NamedTuple):
@@ -73,11 +59,12 @@ class Fitted(NamedTuple):
     warnings: list[Collected]
 
 
-# By fit and rank, since workers may share a process.
-_sessions: dict[tuple[str, int], _Session] = {}
+# The fits that this process takes part in, as one worker or several. The first worker of a fit has
+# a store, which tells the workers each other's addresses.
+_stores: dict[tuple[str, int], Any] = {}
 
 
-def open_session(fit_id: str, ranks: Mapping[str, int], dask_worker: Any) -> tuple[str, int]:
+def prepare_fit(fit_id: str, ranks: Mapping[str, int], dask_worker: Any) -> tuple[str, int]:
     """Prepare a worker for a fit.
 
     Parameters
@@ -95,26 +82,18 @@ def open_session(fit_id: str, ranks: Mapping[str, int], dask_worker: Any) -> tup
     port : int
         Port of the store of the first worker, 0 for others.
     """
-    rank = ranks[dask_worker.address]
-    server = None
+    rank, store = ranks[dask_worker.address], None
     if rank == 0:
-        server = TCPStore("0.0.0.0", 0, is_master=True, wait_for_workers=False)
-    _sessions[fit_id, rank] = _Session(server)
-    return __version__, 0 if server is None else server.port
+        store = _c10d.TCPStore("0.0.0.0", 0, is_master=True, wait_for_workers=False)
+    _stores[fit_id, rank] = store
+    return __version__, 0 if store is None else store.port
 
 
-def abort_sessions(fit_id: str) -> None:
-    """Make the tasks of a fit end that wait for others, and free what they hold."""
-    for key in list(_sessions):
+def end_fit(fit_id: str) -> None:
+    """Free what ``prepare_fit`` has made, also if the task of the worker has not begun."""
+    for key in list(_stores):
         if key[0] == fit_id:
-            _close_session(key)
-
-
-def _close_session(key: tuple[str, int]) -> None:
-    session = _sessions.pop(key, None)
-    if session is not None:
-        session.is_aborted.set()
-        session.server = None  # errors keep their variables, and with them the port
+            _stores.pop(key, None)
 
 
 def fit_on_worker(
@@ -135,26 +114,23 @@ def fit_on_worker(
     ------
     WorkerRestartedError
         If the process of the worker is another one than at the start of the fit.
-    FitAbortedError
-        If the fit ends before this worker has begun.
+    FitStoppedError
+        If the task is cancelled.
     RuntimeError
         If another worker is lost.
     """
     key = (meeting.fit_id, meeting.rank)
+    if key not in _stores:
+        raise WorkerRestartedError
     try:
-        session = _sessions.get(key)
-        if session is None:
-            raise WorkerRestartedError
-        with collecting() as warnings, one_torch_thread(meeting.n_threads):
+        with stopping_when(is_cancelled), collecting() as warnings:
             values = {name: concatenate(each[name]) for each in tables for name in each}
             own = copy.deepcopy(estimator)  # workers may share a process
-            fit(own, **values, process_group=_join(meeting, session))
-        return Fitted(None if meeting.rank else own, warnings)
-    except BaseException as error:
-        _clear_frames(error)
-        raise
+            with one_torch_thread(meeting.n_threads):
+                fit(own, **values, process_group=_join(meeting))
+            return Fitted(None if meeting.rank else own, warnings)
     finally:
-        _close_session(key)
+        _stores.pop(key, None)
 
 
 def concatenate(parts: Sequence[Any]) -> Any:
@@ -170,47 +146,42 @@ def concatenate(parts: Sequence[Any]) -> Any:
     return np.concatenate(filled)
 
 
-def _join(meeting: Meeting, session: _Session) -> ProcessGroup:
+def _join(meeting: Meeting) -> torch.distributed.ProcessGroup:
     """Wait until all workers have begun, and connect them."""
     timeout = datetime.timedelta(seconds=meeting.timeout)
     first, own = meeting.hosts[0], meeting.hosts[meeting.rank]
     size = len(meeting.hosts)
-    store = TCPStore(first, meeting.port, is_master=False, wait_for_workers=False, timeout=timeout)
+    store = _c10d.TCPStore(
+        first, meeting.port, is_master=False, wait_for_workers=False, timeout=timeout
+    )
     deadline = time.monotonic() + meeting.timeout
     n_begun = store.add("begun", 1)
     while n_begun < size:
-        if session.is_aborted.wait(_POLL_SECONDS):
-            raise FitAbortedError
+        raise_if_stopped()
         if time.monotonic() > deadline:
             raise TimeoutError(
                 f"All {size} workers must begin the fit within {meeting.timeout:g} seconds, got "
                 f"{n_begun}. Wait for other tasks to end, or set the estimator's timeout."
             )
+        time.sleep(_POLL_SECONDS)
         n_begun = store.add("begun", 0)
     return _connect(store, own, meeting.rank, size, timeout)
 
 
 def _connect(
-    store: TCPStore, host: str, rank: int, size: int, timeout: datetime.timedelta
-) -> ProcessGroup:
+    store: Any, host: str, rank: int, size: int, timeout: datetime.timedelta
+) -> torch.distributed.ProcessGroup:
     """Return a process group of the workers.
 
     It is not registered as ``torch.distributed``'s group of the process: workers may share a
     process, and a fit leaves nothing behind that is global.
     """
-    gloo: Any = torch.distributed.ProcessGroupGloo
-    options = gloo._Options()
-    options._devices = [gloo.create_device(hostname=host)]
+    options = _c10d.ProcessGroupGloo._Options()
+    options._devices = [_c10d.ProcessGroupGloo.create_device(hostname=host)]
     options._timeout = timeout
-    backend = gloo(PrefixStore("gloo", store), rank, size, options)
-    group: Any = ProcessGroup(PrefixStore("group", store), rank, size)
-    group._set_default_backend(ProcessGroup.BackendType.GLOO)
-    group._register_backend(torch.device("cpu"), ProcessGroup.BackendType.GLOO, backend)
+    gloo = _c10d.ProcessGroupGloo(_c10d.PrefixStore("gloo", store), rank, size, options)
+    kinds = _c10d.ProcessGroup.BackendType
+    group: Any = _c10d.ProcessGroup(_c10d.PrefixStore("group", store), rank, size)
+    group._set_default_backend(kinds.GLOO)
+    group._register_backend(torch.device("cpu"), kinds.GLOO, gloo)
     return group
-
-
-def _clear_frames(error: BaseException | None) -> None:
-    """Clear the variables of an error's frames: Dask keeps it, and with it the connections."""
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__

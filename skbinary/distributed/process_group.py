@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from skbinary.runtime.interrupts import raise_if_stopped
 from skbinary.runtime.processes import Processes
 
 _Result = TypeVar("_Result")
@@ -138,6 +139,7 @@ class GroupProcesses(Processes):
         return total.to(values.device)
 
     def _call(self, collective: Callable[[], Any]) -> None:
+        raise_if_stopped()
         try:
             collective()
         except RuntimeError as error:
