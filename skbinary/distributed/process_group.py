@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from skbinary.runtime.interrupts import raise_if_stopped
 from skbinary.runtime.processes import Processes
 
 _Result = TypeVar("_Result")
@@ -34,22 +35,22 @@ class GroupProcesses(Processes):
     """
 
     def __init__(self, group: dist.ProcessGroup | None):
-        if not (dist.is_available() and dist.is_initialized()):
+        if group is None and not (dist.is_available() and dist.is_initialized()):
             raise RuntimeError(
                 "torch.distributed must have a process group, got none. Call "
                 "torch.distributed.init_process_group first, in each process."
             )
+        # A group that is not registered with torch.distributed, such as that of a Dask worker,
+        # only has the methods of ProcessGroup.
         self._group: Any = dist.group.WORLD if group is None else group
-        self.rank = dist.get_rank(self._group)
-        self.n_processes = dist.get_world_size(self._group)
-        if self.rank < 0:
+        if not isinstance(self._group, dist.ProcessGroup):
             raise RuntimeError(
                 "Each process that calls fit must be in process_group, got a process that is not. "
                 "Call fit in the processes of the group only."
             )
-        is_cpu = "gloo" in dist.get_backend(self._group) or not torch.cuda.is_available()
-        # NCCL adds up on GPUs only.
-        self._device = torch.device("cpu" if is_cpu else "cuda")
+        self.rank = self._group.rank()
+        self.n_processes = self._group.size()
+        self._device = _device_of(self._group)
         self._numbers: Tensor | None = None
 
     def sum(self, values: Tensor) -> Tensor:
@@ -102,8 +103,8 @@ class GroupProcesses(Processes):
     def from_first(self, value: Any) -> Any:
         """Return the value of the first process."""
         values = [value if self.rank == 0 else None]
-        first = dist.get_global_rank(self._group, 0)
-        self._call(lambda: dist.broadcast_object_list(values, src=first, group=self._group))
+        group = self._group
+        self._call(lambda: dist.broadcast_object_list(values, group_src=0, group=group))
         return values[0]
 
     def together(self, function: Callable[[], _Result]) -> _Result:
@@ -139,6 +140,7 @@ class GroupProcesses(Processes):
         return total.to(values.device)
 
     def _call(self, collective: Callable[[], Any]) -> None:
+        raise_if_stopped()
         try:
             collective()
         except RuntimeError as error:
@@ -155,6 +157,15 @@ class GroupProcesses(Processes):
             return f" ({backend.options._timeout.total_seconds():g} s)"
         except (AttributeError, RuntimeError):
             return ""
+
+
+def _device_of(group: Any) -> torch.device:
+    """Return the device of the tensors that a group adds up: NCCL does so on GPUs only."""
+    try:
+        group._get_backend(torch.device("cpu"))
+    except RuntimeError:
+        return torch.device("cuda")
+    return torch.device("cpu")
 
 
 def _first_line(error: Exception) -> str:
