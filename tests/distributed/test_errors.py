@@ -222,9 +222,9 @@ def test_fit_without_a_process_group_raises():
     )
 
 
-@pytest.mark.parametrize("seconds", [None, 4])
+@pytest.mark.parametrize("seconds", [None, 9])
 def test_fit_with_a_process_that_ends_or_does_not_answer_raises(seconds, tmp_path):
-    workers = Workers(2, tmp_path, timeout=2)
+    workers = Workers(2, tmp_path, timeout=4)
     try:
         shards = [(False, seconds, X, Y), (True, seconds, X, Y)]
         outcome, _ = workers.run(work.leave_or_fit, *shards, estimator=FITTED)
@@ -234,9 +234,9 @@ def test_fit_with_a_process_that_ends_or_does_not_answer_raises(seconds, tmp_pat
     assert is_as_before
     assert str(error).startswith(
         "All 2 processes of the group must take part in fit, and answer within the timeout of the "
-        "group (2 s), got: "
+        "group (4 s), got: "
     )
     assert str(error).endswith(
         ". See the error of the process that ended, and start all of them again."
     )
-    assert elapsed < 4
+    assert elapsed < 8

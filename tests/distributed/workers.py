@@ -78,6 +78,7 @@ def _serve(pipe, rank, n_processes, path, timeout):
         world_size=n_processes,
         timeout=timedelta(seconds=timeout),
     )
+    dist.barrier()  # all are connected
     while True:
         try:
             work, arguments, shared = pipe.recv()
