@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import pickle
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -155,19 +154,20 @@ def _attempt(function: Callable[..., Any], *args: Any) -> _Outcome:
     try:
         return _Outcome(function(*args), None)
     except Exception as error:
-        _clear_frames(error)
         try:
             pickle.dumps(error)
         except Exception:
             return _Outcome(None, RuntimeError(f"{type(error).__name__}: {error}"))
-        return _Outcome(None, error)
+        return _Outcome(None, _without_tracebacks(error))
 
 
-def _clear_frames(error: BaseException | None) -> None:
-    """Clear the variables of an error's frames: with them, it would keep data and connections."""
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
+def _without_tracebacks(error: Exception) -> Exception:
+    """Return an error without its frames, which would keep the data and the connections."""
+    each: BaseException | None = error
+    while each is not None:
+        each.__traceback__ = None
+        each = each.__cause__ or each.__context__
+    return error
 
 
 def _results(client: Any, futures: Mapping[str, Any]) -> list[Any]:
@@ -178,8 +178,8 @@ def _results(client: Any, futures: Mapping[str, Any]) -> list[Any]:
     while len(outcomes) < len(futures) and time.monotonic() < deadline:
         waiting = {worker: each for worker, each in futures.items() if worker not in outcomes}
         known = client.nthreads()
-        for worker, future in waiting.items():
-            # A lost task is not computed elsewhere, and a restarted worker has another address.
+        for worker, future in futures.items():
+            # Its task would not run elsewhere. Nor would the data be there, if it has ended.
             if worker not in known or future.status in ("cancelled", "lost"):
                 raise WorkerLostError(worker)
         with contextlib.suppress(distributed.TimeoutError, distributed.CancelledError):
