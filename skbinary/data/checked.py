@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from skbinary.runtime.processes import ALONE, Processes
+
 _Built = TypeVar("_Built")
 
 
@@ -48,6 +50,8 @@ class CheckedData:
     cache : dict or None, default=None
         What was built from the data, for models that are trained on the same data. None to build
         it for each of them.
+    processes : Processes, default=ALONE
+        The processes that hold the rows. The tables are those of this process.
     """
 
     train: Table
@@ -56,6 +60,12 @@ class CheckedData:
     given: Any
     groups: NDArray[np.intp] | None = None
     cache: dict[Hashable, Any] | None = None
+    processes: Processes = ALONE
+
+    @property
+    def n_samples(self) -> int:
+        """Number of training rows of all processes."""
+        return int(self.processes.sum_number(self.train.X.shape[0]))
 
 
 def with_cache(data: CheckedData) -> CheckedData:

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from skbinary.data.batches import Batch, DenseBatch, LayerInput, SparseBatch, SplittableInput
 from skbinary.runtime.chunks import row_chunks, rows_per_fetch
+from skbinary.runtime.processes import ALONE, Processes
 
 # A column is centered if its mean is so many standard deviations from zero: the condition number of
 # the column and the intercept is the square of that. Means are estimated from so many rows.
@@ -217,7 +218,7 @@ class CenteredRows:
         return self.rows.fetch_size(batch_size)
 
 
-def centered(rows: Rows) -> CenteredRows | None:
+def centered(rows: Rows, processes: Processes = ALONE) -> CenteredRows | None:
     """Center the columns whose mean is large compared with their standard deviation.
 
     Such a column (a year, a time stamp) is nearly a multiple of the intercept's column of ones, and
@@ -227,6 +228,8 @@ def centered(rows: Rows) -> CenteredRows | None:
     Parameters
     ----------
     rows : Rows
+    processes : Processes, default=ALONE
+        The processes that hold the rows. These are the rows of this process.
 
     Returns
     -------
@@ -235,15 +238,16 @@ def centered(rows: Rows) -> CenteredRows | None:
     """
     if not isinstance(rows, DenseRows | MappedRows):
         return None
-    n_rows = rows.shape[0]
     # Any offset near the mean will do, so a subsample is enough.
-    subsample: Tensor | slice = slice(0, n_rows)
+    n_rows = int(processes.sum_number(rows.shape[0]))
+    subsample: Tensor | slice = slice(0, rows.shape[0])
     if n_rows > _OFFSET_ROWS:
         device = rows.values.device if isinstance(rows, DenseRows) else rows.device
-        subsample = torch.arange(0, n_rows, n_rows // _OFFSET_ROWS, device=device)
+        subsample = processes.every_nth(rows.shape[0], n_rows // _OFFSET_ROWS).to(device)
     values = rows.batch(subsample).values
-    mean = values.mean(dim=0)
-    deviation = (values - mean).square_().mean(dim=0).sqrt_()  # much faster than std()
+    n_rows = int(processes.sum_number(len(values)))
+    mean = processes.sum(values.sum(dim=0)) / n_rows
+    deviation = processes.sum((values - mean).square_().sum(dim=0)).div_(n_rows).sqrt_()
     is_far = (mean.abs() > _FAR_FROM_ZERO * deviation) & torch.isfinite(mean)
     if not bool(is_far.any()):
         return None

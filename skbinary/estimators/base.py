@@ -303,19 +303,30 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         0.98
         """
         state = self._fitted()
-        parsed = parse_objective(objective)
+        parse_objective(objective)  # raises
         with one_torch_thread():
             rows = check_rows(self, X, reset=False)
             labels = check_labels(self, rows, y)
             weight = check_weight(sample_weight, rows)
             encode(labels, state.classes)
-            positive = positive_index(self.pos_label, state.classes)
-            logits = Scorer.of(state).logits(rows)
-            scored = ThresholdData.from_logits(logits, labels, weight, state.classes, positive)
-            warn_of_majority(state.classes, self.pos_label, labels)
-            choice = choose_threshold(parsed, scored)
-        self._state = with_choice(state, choice, self.threshold, self.pos_label)
+            self._set_threshold_for(objective, Scorer.of(state).logits(rows), labels, weight)
         return self
+
+    def _set_threshold_for(
+        self,
+        objective: Objective,
+        logits: NDArray[np.floating],
+        labels: NDArray[np.generic],
+        weight: NDArray[np.float64] | None,
+    ) -> None:
+        """Choose the threshold for an objective on the logits of rows."""
+        state = self._fitted()
+        positive = positive_index(self.pos_label, state.classes)
+        scored = ThresholdData.from_logits(logits, labels, weight, state.classes, positive)
+        share = float(np.mean(labels == state.classes[1]))
+        warn_of_majority(state.classes, self.pos_label, share)
+        choice = choose_threshold(parse_objective(objective), scored)
+        self._state = with_choice(state, choice, self.threshold, self.pos_label)
 
     def set_callbacks(self, *callbacks: Any) -> Self:
         """Set scikit-learn callbacks, which require scikit-learn 1.9 or newer.

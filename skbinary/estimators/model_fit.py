@@ -33,6 +33,7 @@ from skbinary.runtime.memory import is_out_of_memory
 from skbinary.runtime.threads import ThreadPool
 from skbinary.runtime.warnings import warn
 from skbinary.solvers.loop import Observer, Solver, train
+from skbinary.solvers.minibatch.distributed import DistributedMiniBatch
 from skbinary.solvers.minibatch.dropout import prefetched_bytes
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
 from skbinary.solvers.minibatch.single import MiniBatch
@@ -182,6 +183,8 @@ class ModelFit:
             model_batch = make_batch(recipe.architecture, self.start[None])
             n_seen = 0 if self.previous is None else self.previous.n_seen
             earlier = self.previous.optimizer_state if self.previous and recipe.is_partial else None
+            if how.order is not None:
+                return DistributedMiniBatch(model_batch, how, how.order)
             return MiniBatch(model_batch, how, n_seen=n_seen, earlier=earlier, pool=pool)
         if isinstance(recipe.architecture, ModuleArchitecture):
             raise AssertionError("modules are trained in mini-batches")
@@ -275,7 +278,7 @@ def prepare_model(
             start = start.to(device=recipe.device, dtype=split.dataset.target.dtype)
             trained = start[None, : recipe.architecture.n_parameters]
             how = make_minibatch_setup(recipe, data, split.dataset, trained, previous)
-    criteria = _stopping_criteria(recipe, data, split)
+    criteria = stopping_criteria(recipe, data, split)
     return ModelFit(recipe, data, criteria, how, start, split, previous, fold)
 
 
@@ -335,7 +338,8 @@ def _split(recipe: Recipe, data: CheckedData, fold: Fold | None) -> Split:
     return split
 
 
-def _stopping_criteria(recipe: Recipe, data: CheckedData, split: Split) -> StoppingCriteria:
+def stopping_criteria(recipe: Recipe, data: CheckedData, split: Split) -> StoppingCriteria:
+    """Return when the training of a model stops."""
     validation, score = split.dataset.validation, None
     if recipe.scorer is not None and validation is not None:
         rows = validation_rows(data.validation, data.train, split)

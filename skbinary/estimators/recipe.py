@@ -316,7 +316,7 @@ def _stops_early(
     if estimator.early_stopping != "auto":
         return bool(estimator.early_stopping)
     is_requested = scorer is not None or data.validation is not None
-    is_useful = is_requested or len(data.train.y) >= ENOUGH_ROWS
+    is_useful = is_requested or data.n_samples >= ENOUGH_ROWS
     return solver in MINIBATCH_SOLVERS and not is_partial and is_useful
 
 
@@ -366,6 +366,7 @@ def _check_can_choose(data: CheckedData) -> None:
         return
     y, weight = validation.y, validation.sample_weight
     found = np.unique(y if weight is None else y[weight > 0])
+    found = np.unique(np.concatenate(data.processes.gather(found)))
     if len(found) < 2:
         raise ValueError(
             f"y_val must hold both classes, {data.classes.tolist()}, to choose a threshold on, got "

@@ -20,7 +20,8 @@ def linear_objective(
 ) -> LinearObjective:
     """Return the objective in the form that suits the size of the table."""
     rows = dataset.rows
-    is_small = isinstance(rows, DenseRows | CenteredRows) and rows.shape[0] * rows.shape[1] <= SMALL
+    is_dense = isinstance(rows, DenseRows | CenteredRows) and dataset.processes.is_one
+    is_small = is_dense and rows.shape[0] * rows.shape[1] <= SMALL
     kind = SmallLinearObjective if is_small else LinearObjective
     return kind(model_batch, dataset, l2, pool)
 
