@@ -12,7 +12,7 @@ from typing import Any
 import sklearn
 from joblib.logger import short_format_time
 
-from skbinary.solvers.loop import Run
+from skbinary.solvers.run import Run
 
 __all__ = [
     "EpochPrinter",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from skbinary.checkpoints.session import mark_interrupted
 from skbinary.data.checked import CheckedData
 from skbinary.estimators.cross_fitting import (
     Ensemble,
@@ -120,6 +121,7 @@ class Fit:
         except KeyboardInterrupt:
             if interrupts_are_raised():
                 raise
+            mark_interrupted()
             warn(
                 "The threshold was not chosen, since fit was interrupted by the user. It is 0.5. "
                 "Call tune_threshold to choose one."

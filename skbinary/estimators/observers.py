@@ -16,7 +16,7 @@ from skbinary.data.checked import CheckedData
 from skbinary.estimators.model_fit import ModelFit
 from skbinary.estimators.state import FittedState
 from skbinary.estimators.views import net_settings
-from skbinary.solvers.loop import Run
+from skbinary.solvers.run import Run
 
 
 class FitObservers:
