@@ -15,10 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from skbinary.runtime.optional import require
-from skbinary.version import __version__
 
-_NAME = "skbinary checkpoint"
-_FORMAT = "1"
+_HEADER = {"format": "skbinary checkpoint", "format_version": "1"}
 _TREE = "tree"
 # How a tree names its tensors and arrays, which are entries of the file.
 _TENSOR, _ARRAY = "$tensor", "$array"
@@ -48,9 +46,8 @@ def write_tree(path: Path, tree: Mapping[str, Any]) -> None:
     arrays: Arrays = {}
     text = json.dumps(_encode(tree, arrays))
     arrays[_TREE] = np.frombuffer(text.encode(), dtype=np.uint8)
-    metadata = {"format": _NAME, "format_version": _FORMAT, "skbinary": __version__}
     part = part_of(path)
-    numpy.save_file(arrays, part, {**metadata, "checksum": _checksum(arrays)})
+    numpy.save_file(arrays, part, {**_HEADER, "checksum": _checksum(arrays)})
     with part.open("rb+") as file:
         os.fsync(file.fileno())
     part.replace(path)
@@ -78,13 +75,14 @@ def read_tree(path: Path) -> dict[str, Any]:
     try:
         with safetensors.safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
-            names = file.keys() if metadata.get("format") == _NAME else []
+            checksum = metadata.pop("checksum", None)
+            names = file.keys() if metadata == _HEADER else []
             arrays = {name: file.get_tensor(name) for name in names}
     except (safetensors.SafetensorError, AttributeError, TypeError) as error:
         raise DamagedCheckpointError(_damaged(path, str(error))) from None
     if _TREE not in arrays:
         raise DamagedCheckpointError(_damaged(path, "no checkpoint of skbinary"))
-    if metadata.get("checksum") != _checksum(arrays):
+    if checksum != _checksum(arrays):
         raise DamagedCheckpointError(_damaged(path, "another checksum"))
     tree: dict[str, Any] = _decode(json.loads(arrays[_TREE].tobytes()), arrays)
     return tree
@@ -104,9 +102,11 @@ def _damaged(path: Path, got: str) -> str:
 
 def _encode(value: Any, arrays: Arrays) -> Any:
     """Return a tree with names in place of tensors and arrays."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {str(name): _encode(each, arrays) for name, each in value.items()}
     if isinstance(value, list | tuple):
+        if set(map(type, value)) == {float}:  # a curve
+            return value
         return [_encode(each, arrays) for each in value]
     if isinstance(value, torch.Tensor | np.ndarray):
         is_tensor = isinstance(value, torch.Tensor)

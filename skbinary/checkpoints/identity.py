@@ -59,8 +59,16 @@ def identity_of_fit(estimator: Any, data: CheckedData, previous: object) -> dict
         **parameters(estimator),
         "The device": str(resolve_device(estimator.device, data.given)),
         **hashes,
-        "The model to continue from": HASH + joblib.hash(describe(previous)),
+        "The model to continue from": HASH + joblib.hash(describe(_without_times(previous))),
     }
+
+
+def _without_times(state: Any) -> dict[str, Any] | None:
+    """Return the fields of a fitted state, without the seconds that its epochs took."""
+    if state is None:
+        return None
+    curves = [{k: v for k, v in each.items() if k != "seconds"} for each in state.curves]
+    return {**vars(state), "curves": curves}
 
 
 def parameters(estimator: Any) -> dict[str, str]:
