@@ -42,6 +42,7 @@ from skbinary.model_selection.search_checkpoint import (
     same_splitter,
     search_checkpoint,
 )
+from skbinary.model_selection.search_progress import SearchProgress
 from skbinary.runtime.interrupts import raising_interrupts
 from skbinary.runtime.warnings import warn
 
@@ -259,6 +260,7 @@ class _Rounds:
         self.candidates: list[dict[str, Any]] = []
         self.outcomes: list[dict[str, Any]] = []
         self.fitted_candidates: list[CandidateModels] = []
+        self.progress = SearchProgress(scoring) if scoring.search.verbose else None
         self.results: dict[str, Any] = {}
         self._has_warned = False
         self._more_results: dict[str, list[Any]] = defaultdict(list)
@@ -291,7 +293,11 @@ class _Rounds:
                 "No fits were performed. Was the CV iterator empty? Were there no candidates?"
             )
         contexts = SearchCallbacks.task_contexts(callback_ctx, n_fits)
-        evaluation = Evaluation(scoring, candidates, splits, contexts, self.continuation)
+        if self.progress is not None:
+            self.progress.begin_round()
+        evaluation = Evaluation(
+            scoring, candidates, splits, contexts, self.continuation, self.progress
+        )
         outcomes, modes = evaluation.run()
         self._warn_once(evaluation.advice)
         _warn_or_raise_about_fit_failures(outcomes, search.error_score)
