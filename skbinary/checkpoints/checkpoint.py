@@ -70,7 +70,7 @@ class Checkpoint:
                 "between two writes."
             )
 
-    @classmethod
-    def of(cls, value: Any) -> Checkpoint:
-        """Return the checkpoint that a user has passed as such, or as its path."""
-        return value if isinstance(value, Checkpoint) else cls(value)
+
+def as_checkpoint(value: Any) -> Checkpoint:
+    """Return the checkpoint that a user has passed as such, or as its path."""
+    return value if isinstance(value, Checkpoint) else Checkpoint(value)

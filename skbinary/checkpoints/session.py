@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from skbinary.checkpoints.checkpoint import Checkpoint
+from skbinary.checkpoints.checkpoint import Checkpoint, as_checkpoint
 from skbinary.checkpoints.file import part_of, read_tree, write_tree
 from skbinary.checkpoints.identity import HASH, environment
 from skbinary.runtime.optional import require
@@ -55,7 +55,7 @@ def checkpointing(checkpoint: Any, identity: Callable[[], dict[str, str]]) -> It
         yield
         return
     require("safetensors", "safetensors", "checkpoint")
-    session = Session(Checkpoint.of(checkpoint), {**identity(), **environment()})
+    session = Session(as_checkpoint(checkpoint), {**identity(), **environment()})
     token = _current.set(session)
     try:
         yield
