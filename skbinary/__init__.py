@@ -5,6 +5,7 @@ Public are the names in ``__all__`` below and, with optional libraries, the func
 else may change in any release.
 """
 
+from skbinary.checkpoints.checkpoint import Checkpoint
 from skbinary.estimators.logistic import TorchLogisticClassifier
 from skbinary.estimators.mlp import TorchMLPClassifier
 from skbinary.estimators.module import TorchModuleClassifier
@@ -29,6 +30,7 @@ from skbinary.version import __version__ as __version__
 
 __all__ = [
     "SKOPS_TRUSTED_TYPES",
+    "Checkpoint",
     "LossCurveDisplay",
     "PiecewiseLinearEncoder",
     "SearchDisplay",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -14,6 +15,9 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from skbinary.callbacks.sklearn import init_callback_context, set_callbacks
+from skbinary.checkpoints.checkpoint import Checkpoint
+from skbinary.checkpoints.identity import identity_of_fit
+from skbinary.checkpoints.session import checkpointing
 from skbinary.data.checked import CheckedData
 from skbinary.data.labels import check_labels, encode, find_classes
 from skbinary.data.validation import check_data, check_rows
@@ -24,6 +28,7 @@ from skbinary.estimators.observers import FitObservers
 from skbinary.estimators.parameter_types import Monitor, Objective, PosLabel, Threshold
 from skbinary.estimators.parameters import (
     check_callbacks,
+    check_can_resume,
     check_monitor_and_threshold,
     if_partial_fit_is_available,
     naming_pruning_callback,
@@ -107,6 +112,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
     ) -> Self:
         """Fit the model to training data.
 
@@ -136,6 +142,10 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
             Labels of the validation set.
         sample_weight_val : array-like of shape (n_validation_samples,), default=None
             Weights of the validation set, 0 or more.
+        checkpoint : Checkpoint, str or path-like, default=None
+            A file in which the training is saved every 60 seconds, or as ``Checkpoint`` says. After
+            a kill, the same call goes on from there and ends with the same model. The file is
+            deleted at the end.
 
         Returns
         -------
@@ -145,8 +155,11 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter or the data is invalid, or if training diverges. The estimator is then
-            unchanged.
+            If a parameter or the data is invalid, or if training diverges; or if the file of
+            `checkpoint` is damaged, or of a fit with other data or parameters. The estimator is
+            then unchanged.
+        ImportError
+            If there is a `checkpoint`, and safetensors is not installed.
 
         Examples
         --------
@@ -190,9 +203,12 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
                     f"y must hold the classes {previous.classes.tolist()} to continue from the "
                     f"last fit, got {data.classes.tolist()}. Set warm_start=False to start anew."
                 )
-            recipe = self._recipe(data, is_partial=False)
-            observers = FitObservers(self, data, is_partial=False)
-            self._state = Fit(recipe, data, observers, previous).run()
+            if checkpoint is not None:
+                check_can_resume(self)
+            with checkpointing(checkpoint, lambda: identity_of_fit(self, data, previous)):
+                recipe = self._recipe(data, is_partial=False)
+                observers = FitObservers(self, data, is_partial=False)
+                self._state = Fit(recipe, data, observers, previous).run()
         return self
 
     @if_partial_fit_is_available

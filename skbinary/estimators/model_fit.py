@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from skbinary.callbacks.monitor import ModelUnderTraining, make_validation_score, validation_rows
+from skbinary.checkpoints.session import next_recorder
 from skbinary.data.checked import CheckedData
 from skbinary.data.conversion import as_tensor
 from skbinary.data.dataset import Dataset
@@ -32,12 +33,14 @@ from skbinary.runtime.device import full_precision
 from skbinary.runtime.memory import is_out_of_memory
 from skbinary.runtime.threads import ThreadPool
 from skbinary.runtime.warnings import warn
-from skbinary.solvers.loop import Observer, Solver, train
+from skbinary.solvers.loop import train
 from skbinary.solvers.minibatch.distributed import DistributedMiniBatch
 from skbinary.solvers.minibatch.dropout import prefetched_bytes
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
 from skbinary.solvers.minibatch.single import MiniBatch
-from skbinary.solvers.result import FitResult, StopReason, convergence_warning
+from skbinary.solvers.recording import Recorder, recorded_outcomes
+from skbinary.solvers.result import DivergedError, FitResult, StopReason, convergence_warning
+from skbinary.solvers.run import Observer, Solver
 from skbinary.solvers.stopping import MonitoredCurve, StoppingCriteria
 
 _ENDS_OF_A_PATH = (StopReason.CONVERGED, StopReason.INTERRUPTED)
@@ -171,9 +174,18 @@ class ModelFit:
         DivergedError
             If a loss or a weight is no longer a finite number.
         """
+        recorder = next_recorder()
         with ThreadPool.on(self.recipe.device) as pool:
-            result = train(self.step(pool), self.criteria, self.observers)
-        self._keep(result)
+            self._keep(self.train_on(pool, recorder))
+
+    def train_on(self, pool: ThreadPool, recorder: Recorder | None) -> FitResult:
+        """Train the model singly on the threads of a pool, or read what was recorded."""
+        recorded = recorded_outcomes(recorder, [self.observers])
+        if recorded is None:
+            return train(self.step(pool), self.criteria, self.observers, recorder)
+        if isinstance(recorded[0], DivergedError):
+            raise recorded[0]
+        return recorded[0]
 
     def step(self, pool: ThreadPool) -> Solver:
         """Return the solver for this model."""

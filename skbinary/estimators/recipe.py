@@ -13,16 +13,17 @@ from sklearn.utils import check_random_state
 from torch import Tensor
 
 from skbinary.callbacks.monitor import check_monitor
+from skbinary.checkpoints.session import pin_random_state, same_value
 from skbinary.data.checked import CheckedData
 from skbinary.data.dataset import Dataset
 from skbinary.models.batch_of_models import ModelBatch
 from skbinary.models.make_batch import AnyArchitecture
 from skbinary.runtime.device import resolve_device
 from skbinary.runtime.threads import ThreadPool
-from skbinary.solvers.loop import Solver
 from skbinary.solvers.minibatch.optimizers import SGD, Adam
 from skbinary.solvers.minibatch.schedules import Schedule
 from skbinary.solvers.minibatch.setup import L2Penalty
+from skbinary.solvers.run import Solver
 from skbinary.thresholds.decision import positive_index
 from skbinary.thresholds.objectives import Objective, parse_threshold
 
@@ -336,8 +337,12 @@ def _random_state(parameter: Any) -> np.random.RandomState:
     They do not come from NumPy's global state, which a fit does not change.
     """
     if parameter is None:
-        return np.random.RandomState(np.random.default_rng().integers(2**32))
-    return check_random_state(parameter)
+        seed = same_value(lambda: int(np.random.default_rng().integers(2**32)))
+        return np.random.RandomState(seed)
+    random_state = check_random_state(parameter)
+    if random_state is parameter:
+        pin_random_state(random_state)
+    return random_state
 
 
 def _fold_random_state(random_state: Any, parameter: Any) -> Callable[[], np.random.RandomState]:
