@@ -80,7 +80,7 @@ class ShardedGradient:
         if self.dropout is None:
             return
         before = self.dropout.snapshot()  # the dropout of a shard is seeded by this one
-        models = self._models_of_shards(len(state))
+        models = self.models_of_shards(len(state))
         self.dropout.restore(before)
         for (_, dropout), own in zip(models, state, strict=True):
             if dropout is not None:
