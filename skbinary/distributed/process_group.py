@@ -75,7 +75,8 @@ class GroupProcesses(Processes):
         """Return the positions of every n-th row, counted over the rows of all processes."""
         if self._numbers is not None:
             return torch.nonzero(self._numbers % step == 0)[:, 0]
-        return torch.arange(-self.first_row(n_rows) % step, n_rows, step)
+        start = -self.first_row(n_rows) % step
+        return torch.arange(min(start, n_rows), n_rows, step)
 
     def numbering(self, numbers: Tensor) -> GroupProcesses:
         """Return the same processes for rows that are not in the order of the processes.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -21,49 +21,36 @@ from skbinary.distributed.process_group import GroupProcesses
 Rows = tuple[Any, Any, Any]  # X, y and the weights, as they were passed
 # Attributes of an estimator that its rows set.
 _FROM_ROWS = ("n_features_in_", "feature_names_in_", "sample_shape_")
+_ARGUMENTS = ("X", "y", "sample_weight", "groups", "X_val", "y_val", "sample_weight_val")
+_TYPE = "type of the rows"
 
 
 @dataclass(frozen=True)
 class Shard:
-    """What the process that has some rows says of them to the others.
+    """What a process says of its rows to the others.
 
     Parameters
     ----------
-    number_of_features, names_of_features, shape_of_samples : object
-        Of the rows. None for no names, and for samples without a shape of their own.
-    kind_of_rows : str or None
-        Dense or sparse, and their precision. None without rows.
-    kind_of_labels : str or None
-        None without rows.
-    weights, groups, validation_rows, validation_weights : bool
-        Whether they were passed.
-    parameters : str
-        The parameters that must be the same in all processes.
+    agreed : dict of str to object
+        What must be the same in all processes.
+    agreed_of_rows : dict of str to object
+        What must be the same in all processes that have rows. Empty without rows.
     labels : ndarray
         The different labels.
-    group_names : ndarray
+    group_names : ndarray or None
         The different groups.
     has_positive_weight : bool
         Whether a row has one.
+    fitted : dict of str to object
+        The attributes of the estimator that rows set.
     """
 
-    number_of_features: int
-    names_of_features: tuple[str, ...] | None
-    shape_of_samples: tuple[int, ...] | None
-    kind_of_rows: str | None
-    kind_of_labels: str | None
-    weights: bool
-    groups: bool
-    validation_rows: bool
-    validation_weights: bool
-    parameters: str
+    agreed: dict[str, Any]
+    agreed_of_rows: dict[str, Any]
     labels: NDArray[np.generic]
-    group_names: NDArray[np.generic]
+    group_names: NDArray[np.generic] | None
     has_positive_weight: bool
-
-
-_AGREED = [each.name for each in fields(Shard)][:-3]
-_OF_ROWS = ("kind_of_rows", "kind_of_labels", "shape_of_samples", "names_of_features", "weights")
+    fitted: dict[str, Any]
 
 
 def check_shards(
@@ -93,25 +80,25 @@ def check_shards(
     given = table[0]
     train = processes.together(lambda: _check_table(estimator, table, ("X", "y", "sample_weight")))
     names = processes.together(lambda: _check_group_names(groups, train))
-    shards = processes.gather(_describe(estimator, train, names, table, validation))
+    passed = (*table, groups, *validation)
+    shards = processes.gather(_describe(estimator, train, names, passed))
     _check_agreement(shards)
-    classes = find_classes(type(estimator).__name__, np.concatenate([s.labels for s in shards]))
+    with_rows = [each for each in shards if each.agreed_of_rows]
+    labels = np.concatenate([each.labels for each in with_rows])
+    classes = find_classes(type(estimator).__name__, labels)
     if not any(each.has_positive_weight for each in shards):
         raise ValueError(
             "sample_weight must not be all zero. Sample weights must contain at least one non-zero "
             "number."
         )
-    rows = processes.gather({name: estimator.__dict__.get(name) for name in _FROM_ROWS})
-    [with_rows, *_] = [each for each, shard in zip(rows, shards, strict=True) if shard.kind_of_rows]
-    for name, value in with_rows.items():
-        if value is not None:
-            setattr(estimator, name, value)
-    train = _like_others(train, shards)
+    estimator.__dict__.update(with_rows[0].fitted)
+    if not len(train.y) and with_rows[0].agreed_of_rows[_TYPE].startswith("sparse"):
+        train = replace(train, X=sp.csr_matrix(train.X))
     validated = processes.together(lambda: _check_validation(estimator, validation, classes))
     codes = None
     if names is not None:
-        known = np.unique(np.concatenate([each.group_names for each in shards]))
-        codes = np.searchsorted(known, names)
+        known = np.unique(np.concatenate([each.group_names for each in with_rows]))
+        codes = np.searchsorted(known, names) if len(names) else np.empty(0, dtype=np.intp)
     return CheckedData(train, validated, classes, given, codes, processes=processes)
 
 
@@ -165,86 +152,72 @@ def _check_group_names(groups: Any, train: Table) -> NDArray[np.generic] | None:
 
 
 def _describe(
-    estimator: Any,
-    train: Table,
-    groups: NDArray[np.generic] | None,
-    table: Rows,
-    validation: Rows,
+    estimator: Any, train: Table, groups: NDArray[np.generic] | None, passed: tuple[Any, ...]
 ) -> Shard:
     weight, has_rows = train.sample_weight, len(train.y) > 0
-    names = getattr(estimator, "feature_names_in_", None)
+    fitted = {name: estimator.__dict__[name] for name in _FROM_ROWS if name in estimator.__dict__}
+    names = fitted.get("feature_names_in_")
     labels = np.unique(train.y) if has_rows else train.y
+    arguments = [name for name, each in zip(_ARGUMENTS, passed, strict=True) if each is not None]
+    agreed_of_rows = {
+        _TYPE: _type_of(train.X),
+        "names of the features": None if names is None else names.tolist(),
+        "shape of the samples": fitted.get("sample_shape_"),
+    }
+    if has_rows:
+        agreed_of_rows["type of the labels"] = _type_of_labels(labels)
     return Shard(
-        number_of_features=train.X.shape[1],
-        names_of_features=None if names is None else tuple(names.tolist()),
-        shape_of_samples=getattr(estimator, "sample_shape_", None),
-        kind_of_rows=_kind_of(train.X) if has_rows else None,
-        kind_of_labels=_kind_of_labels(labels) if has_rows else None,
-        weights=table[2] is not None,
-        groups=groups is not None,
-        validation_rows=validation[0] is not None,
-        validation_weights=validation[2] is not None,
-        parameters=_parameters(estimator),
-        labels=labels,
-        group_names=np.empty(0) if groups is None else np.unique(groups),
-        has_positive_weight=has_rows and (weight is None or bool(np.any(weight > 0))),
+        {"number of features": train.X.shape[1], "arguments": ", ".join(arguments)}
+        | _plain_parameters(estimator),
+        agreed_of_rows if has_rows else {},
+        labels,
+        None if groups is None else np.unique(groups),
+        has_rows and (weight is None or bool(np.any(weight > 0))),
+        fitted,
     )
 
 
-def _kind_of(X: Any) -> str:
+def _type_of(X: Any) -> str:
     dtype = str(X.dtype).removeprefix("torch.")
     return f"{'sparse' if sp.issparse(X) else 'dense'} {dtype}"
 
 
-def _kind_of_labels(labels: NDArray[np.generic]) -> str:
+def _type_of_labels(labels: NDArray[np.generic]) -> str:
     value = labels.tolist()[0]
     if isinstance(value, bool | str):
         return type(value).__name__
     return "number" if isinstance(value, Real) else "object"
 
 
-def _parameters(estimator: Any) -> str:
+def _plain_parameters(estimator: Any) -> dict[str, Any]:
     """Return the parameters that are plain values. What is random is the first process's."""
     plain = (bool, int, float, str, tuple, list, dict, type(None))
     values = estimator.get_params(deep=False).items()
     differ = ("random_state", "device", "verbose")
-    return ", ".join(f"{k}={v!r}" for k, v in values if k not in differ and isinstance(v, plain))
+    return {f"parameter {k}": v for k, v in values if k not in differ and isinstance(v, plain)}
 
 
 def _check_agreement(shards: list[Shard]) -> None:
     """Check that the processes passed rows of one kind, and the same parameters."""
-    if not any(each.kind_of_rows for each in shards):
+    if not any(each.agreed_of_rows for each in shards):
         raise ValueError(
             f"X must have rows in at least one process, got none in {len(shards)} processes. Check "
             "how the rows were split."
         )
-    for name in _AGREED:
-        values = [getattr(each, name) for each in shards]
-        known = [
-            (rank, value)
-            for rank, value in enumerate(values)
-            if shards[rank].kind_of_rows or name not in _OF_ROWS
-        ]
-        (first_rank, first), *others = known
-        different = [rank for rank, value in others if value != first]
-        if different:
-            what = name.replace("_", " ")
-            ranks = ", ".join(map(str, different))
-            got = [value for rank, value in others if rank in different]
-            raise ValueError(
-                f"The {what} must be the same in all processes, got {first} in process "
-                f"{first_rank} and {got[0]} in process {ranks}. Pass the same in each of them."
+    ranks: dict[str, dict[str, list[int]]] = {}
+    for rank, shard in enumerate(shards):
+        for what, value in (shard.agreed | shard.agreed_of_rows).items():
+            ranks.setdefault(what, {}).setdefault(str(value), []).append(rank)
+    for what, ranks_of_values in ranks.items():
+        if len(ranks_of_values) > 1:
+            got = " and ".join(
+                f"{value} in process {', '.join(map(str, ranks_of_value))}"
+                for value, ranks_of_value in ranks_of_values.items()
             )
-
-
-def _like_others(train: Table, shards: list[Shard]) -> Table:
-    """Return a table without rows in the kind of the others."""
-    if len(train.y):
-        return train
-    [kind, *_] = [each.kind_of_rows for each in shards if each.kind_of_rows]
-    has_weights = any(each.weights for each in shards)
-    X = sp.csr_matrix(train.X) if kind.startswith("sparse") else train.X
-    return replace(train, X=X, sample_weight=np.empty(0) if has_weights else None)
+            raise ValueError(
+                f"The {what} must be the same in all processes, got {got}. Pass the same in each "
+                "of them."
+            )
 
 
 def _check_validation(
