@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
-import sys
 import tempfile
 import time
 import warnings
@@ -22,8 +20,10 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from sklearn.base import clone
 from sklearn.datasets import make_classification
 
+from benchmarks.peak_memory import peak_above
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier
 from skbinary.distributed import fit
 
@@ -54,12 +54,6 @@ class Counter:
         return result
 
 
-def peak_bytes() -> int:
-    """Return the peak of the resident memory of this process."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
-
-
 def measure_messages(rank: int, n_processes: int) -> None:
     """Print the median time of an all-reduce of several sizes."""
     for size in SIZES:
@@ -70,24 +64,26 @@ def measure_messages(rank: int, n_processes: int) -> None:
             times.append(time.perf_counter() - begin)
         if rank == 0:
             micro = 1e6 * float(np.median(times))
-            print(f"{n_processes} processes, all-reduce of {8 * size:>9,} bytes: {micro:9.0f} us")
+            print(f"{n_processes} processes, a sum of {8 * size:>9,} bytes: {micro:9.0f} us")
 
 
 def measure_fit(name: str, estimator: Any, X: Any, y: Any, n_processes: int) -> None:
     """Fit, and print what it took."""
-    fit(type(estimator)(**{**estimator.get_params(), "max_iter": 1}), X, y)  # imports, buffers
-    before, counter = peak_bytes(), Counter()
-    begin = time.perf_counter()
-    with counter:
-        fit(estimator, X, y)
-    seconds = time.perf_counter() - begin
-    n_iter = len(estimator.loss_curve_)
-    if not dist.is_initialized() or dist.get_rank() == 0:
+    fit(clone(estimator).set_params(max_iter=1), X, y)  # imports, and connections
+    counter, seconds = Counter(), []
+
+    def timed_fit() -> None:
+        begin = time.perf_counter()
+        with counter:
+            fit(estimator, X, y)
+        seconds.append(time.perf_counter() - begin)
+
+    peak = peak_above(timed_fit)
+    if dist.get_rank() == 0:
         print(
-            f"{n_processes} processes, {name}, {len(X):,} rows each: {seconds:6.2f} s, {n_iter} "
-            f"iterations, {counter.n_messages} messages, {counter.n_bytes / 1e6:.3f} MB, "
-            f"{counter.seconds:.2f} s in messages, {max(0, peak_bytes() - before) / len(X):.0f} "
-            "bytes of memory a row",
+            f"{n_processes} processes, {name}: {seconds[0]:.3f} s, {len(estimator.loss_curve_)} "
+            f"iterations, {counter.n_messages} sums, {counter.n_bytes / 1e6:.3f} MB, "
+            f"{counter.seconds:.3f} s in sums, peak of {peak / len(X):.0f} bytes a row",
             flush=True,
         )
 

@@ -29,7 +29,7 @@ def fit_on_cluster(
     tables : list of dict of str to collection or array-like
         Arguments of ``fit``: the training rows with their labels, and perhaps the validation rows.
     timeout : float
-        Seconds that workers wait for each other.
+        Seconds that workers wait for each other in each exchange.
 
     Raises
     ------

@@ -44,9 +44,9 @@ def fit(
     """Fit one classifier to the rows of all processes of a group.
 
     Every process of the group calls it with its own rows and gets the same classifier: the one that
-    a single process would fit to all rows, one process's rows after the other's. The rows stay
-    where they are. A process may have no rows, as an array of shape (0, n_features), or rows of
-    one class.
+    a single process would fit to all rows, those of the first process first, up to rounding. The
+    rows stay where they are. A process may have no rows, as an array of shape (0, n_features), or
+    rows of one class.
 
     Parameters
     ----------
@@ -79,6 +79,19 @@ def fit(
     RuntimeError
         If there is no process group, or if a process of the group ends or does not answer within
         the timeout of the group. The estimator is then unchanged.
+
+    Examples
+    --------
+    A group of one process, which ``torchrun`` would make larger:
+
+    >>> import torch.distributed as dist
+    >>> from skbinary import TorchLogisticClassifier
+    >>> from skbinary.distributed import fit
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> model = fit(TorchLogisticClassifier(), [[-1.0], [1.0], [2.0]], [0, 1, 1])
+    >>> dist.destroy_process_group()
+    >>> print(model.stop_reason_)
+    converged
     """
     processes = GroupProcesses(process_group)
     table, validation = (X, y, sample_weight), (X_val, y_val, sample_weight_val)
