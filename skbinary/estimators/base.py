@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from skbinary.callbacks.sklearn import init_callback_context, set_callbacks
 from skbinary.data.checked import CheckedData
 from skbinary.data.labels import check_labels, encode, find_classes
+from skbinary.data.sources import is_source
 from skbinary.data.validation import check_data, check_rows
 from skbinary.data.weights import check_weight
 from skbinary.estimators import files, html
@@ -41,6 +42,7 @@ from skbinary.estimators.scoring import (
     write_probability_of,
 )
 from skbinary.estimators.state import Curves, FittedState, per_model
+from skbinary.estimators.streamed import check_streamed, is_streamed, score_source
 from skbinary.estimators.views import as_module, as_net, net_settings
 from skbinary.models.torch_module import AnyModule
 from skbinary.runtime.defaults import default_settings
@@ -178,7 +180,8 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         """
         previous = self.__dict__.get("_state") if self.warm_start else None
         with one_torch_thread():
-            data = check_data(
+            check = check_streamed if is_streamed(X, y) else check_data
+            data = check(
                 self,
                 (X, y, sample_weight),
                 (X_val, y_val, sample_weight_val),
@@ -452,6 +455,9 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
 
     def _score(self, X: Any, write: Writer, n_columns: int) -> NDArray[np.floating]:
         """Check samples, and compute their logits or probabilities."""
+        if is_source(X):
+            names = getattr(self, "feature_names_in_", None)
+            return score_source(names, X, lambda rows: self._score(rows, write, n_columns))
         scorer = Scorer.of(self._fitted())
         try:
             with default_settings():

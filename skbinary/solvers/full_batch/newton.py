@@ -131,8 +131,7 @@ class Newton:
         n_sampled = max(n_rows // _SUBSAMPLING, _MIN_ROWS, _ROWS_PER_FEATURE * n_features)
         if n_sampled > n_rows // 4:
             return
-        index = torch.arange(0, n_rows, n_rows // n_sampled, device=self.dataset.device)
-        subsample = self.dataset.take(index)
+        subsample = self.dataset.subsample(n_sampled)
         if bool((subsample.target == subsample.target[0]).all()):
             return
         model_batch = ModelBatch(
