@@ -13,6 +13,7 @@ from sklearn.utils._missing import is_pandas_na
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from skbinary.data.sources import is_source
 from skbinary.runtime.threads import one_torch_thread
 
 _COMPRESSED = ("csr", "csc", "bsr")
@@ -48,6 +49,11 @@ def check_container(values: Any, name: str) -> Any:
         advice = "Make a data frame of it"
     elif isinstance(values, Iterator):
         advice = "Make a list of it"
+    elif name == "X" and is_source(values) and not hasattr(values, "__array__"):
+        advice = (
+            "A table that is read in parts needs the name of its label column as y in fit, and a "
+            "model that was fitted to named columns"
+        )
     elif isinstance(values, str | bytes):
         advice = "Pass one value for each row"
     if advice is None:

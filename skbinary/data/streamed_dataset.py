@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -70,7 +71,10 @@ class StreamedDataset(Dataset):
     def chunks(self) -> Iterator[Callable[[], Dataset]]:
         """Read the rows once, in chunks that are converted when called, and centered."""
         for make in self.passes.chunks():
-            yield lambda make=make: self._centered(make())
+            yield partial(self._make, make)
+
+    def _make(self, make: Callable[[], Dataset]) -> Dataset:
+        return self._centered(make())
 
     def _centered(self, part: Dataset) -> Dataset:
         """Subtract the offset from some of the rows, if there is one."""

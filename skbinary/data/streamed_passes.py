@@ -41,9 +41,7 @@ class RowWeights:
     exponent_of_products: int
 
     @classmethod
-    def scaled(
-        cls, of_classes: NDArray[np.float64], largest: NDArray[np.float64]
-    ) -> RowWeights:
+    def scaled(cls, of_classes: NDArray[np.float64], largest: NDArray[np.float64]) -> RowWeights:
         """Scale weights so that the largest is between 1 and 2.
 
         Parameters
@@ -146,7 +144,10 @@ class TablePasses:
         n_rows = 0
         for part, first, columns in self.table.read(parts):
             used = self._is_used(part, first, columns)
-            kept = columns if used is None else {k: v[used] for k, v in columns.items()}
+            kept = columns
+            if used is not None:
+                index = np.flatnonzero(used)  # faster than a mask of many columns
+                kept = {name: values[index] for name, values in columns.items()}
             n_rows += n_rows_of(kept)
             if n_rows_of(kept):
                 yield kept
@@ -169,9 +170,8 @@ class TablePasses:
         return used
 
     def _class_index(self, columns: Columns) -> NDArray[np.intp]:
-        index: NDArray[np.intp] = encode(columns[self.table.roles["y"]], self.classes).astype(
-            np.intp
-        )
+        encoded = encode(columns[self.table.roles["y"]], self.classes)
+        index: NDArray[np.intp] = encoded.astype(np.intp)
         return index
 
     def _targets(self, columns: Columns) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -183,7 +183,8 @@ class TablePasses:
             # A positive weight stays positive when it is rounded.
             tiny = torch.finfo(self.dtype).tiny
             weight = np.maximum(self.weights.scale(weight, index), tiny)
-        return index * (1 - self.label_smoothing) + self.label_smoothing / 2, weight
+        target = index.astype(np.float64)
+        return target * (1 - self.label_smoothing) + self.label_smoothing / 2, weight
 
     def _to_dataset(self, columns: Columns) -> Dataset:
         X = as_matrix(columns, self.table.features, _NUMPY_TYPES[self.dtype])
@@ -202,7 +203,5 @@ class TablePasses:
         )
 
 
-def _both(
-    first: NDArray[np.bool_] | None, second: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
+def _both(first: NDArray[np.bool_] | None, second: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return second if first is None else first & second

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,15 +50,16 @@ def build_streamed_dataset(
             "validation_fraction must leave rows to train on, got a table whose rows are all held "
             "out. Lower it, or pass X_val and y_val."
         )
-    sample = to_dataset(data.train, _rows(data.train.X, device, dtype), data.classes, of_classes, device)
+    rows = _rows(data.train.X, device, dtype)
+    sample = to_dataset(data.train, rows, data.classes, of_classes, device)
     if sample.weight is not None:
         sample = sample.take(torch.nonzero(sample.weight > 0)[:, 0])
     validation = None
     if data.validation is not None:
-        rows = as_rows(data.validation.X, device, dtype, convert=False)
-        validation = to_dataset(data.validation, rows, data.classes, of_classes, device)
+        held_out = as_rows(data.validation.X, device, dtype, convert=False)
+        validation = to_dataset(data.validation, held_out, data.classes, of_classes, device)
     dataset = StreamedDataset(
-        StreamedRows((n_rows, scan.table.n_features), _rows(data.train.X, device, dtype)),
+        StreamedRows((n_rows, scan.table.n_features), rows),
         torch.empty(0, dtype=dtype, device=device),
         validation=validation,
         weight_exponent=0 if weights is None else weights.exponent,

@@ -95,7 +95,8 @@ class StreamedTable:
             Rows of a part, from the position `first` in it.
         """
         parts = range(self.source.n_parts) if parts is None else parts
-        names = list(dict.fromkeys([*self.features, *self.roles.values()])) if not names else names
+        if names is None:
+            names = list(dict.fromkeys([*self.features, *self.roles.values()]))
         last_part, first = -1, 0
         log = PassLog() if self.log else None
         for part, columns in self.source.read(parts, names, self.rows_per_chunk):

@@ -455,8 +455,8 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
 
     def _score(self, X: Any, write: Writer, n_columns: int) -> NDArray[np.floating]:
         """Check samples, and compute their logits or probabilities."""
-        if is_source(X):
-            names = getattr(self, "feature_names_in_", None)
+        names = getattr(self, "feature_names_in_", None)
+        if names is not None and is_source(X):
             return score_source(names, X, lambda rows: self._score(rows, write, n_columns))
         scorer = Scorer.of(self._fitted())
         try:

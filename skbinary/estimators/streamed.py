@@ -116,13 +116,13 @@ def _check_parameters(estimator: Any) -> None:
 
 
 def score_source(
-    features: NDArray[np.object_] | None, X: Any, score: Callable[[Any], NDArray[Any]]
+    features: NDArray[np.object_], X: Any, score: Callable[[Any], NDArray[Any]]
 ) -> NDArray[Any]:
     """Score the rows of a table, one chunk at a time.
 
     Parameters
     ----------
-    features : ndarray of str or None
+    features : ndarray of str
         The features of the fitted model.
     X : Streamed or source
     score : callable(rows) -> ndarray of shape (n_samples, ...)
@@ -132,11 +132,6 @@ def score_source(
     ndarray of shape (n_samples, ...)
         The scores in the order of the table.
     """
-    if features is None:
-        raise ValueError(
-            "X must be an array, since the model was fitted without names of columns, got a table "
-            "that is read in parts. Read its rows in chunks, and pass these."
-        )
     table = open_features(X, features.tolist())
     scores = [
         score(NamedColumns(as_matrix(columns, table.features, table.dtype), table.features))
