@@ -44,15 +44,15 @@ def check_container(values: Any, name: str) -> Any:
     if isinstance(values, DataLoader | Dataset):
         advice = "Pass the rows and their labels as arrays, and set batch_size"
     elif type(values).__name__ == "LazyFrame":
-        advice = "Call collect() on it"
+        advice = "Call collect() on it, or pass it to fit with the name of the label column as y"
     elif isinstance(values, Mapping):
         advice = "Make a data frame of it"
     elif isinstance(values, Iterator):
         advice = "Make a list of it"
-    elif name == "X" and is_source(values) and not hasattr(values, "__array__"):
+    elif name.startswith("X") and is_source(values) and not hasattr(values, "__array__"):
         advice = (
-            "A table that is read in parts needs the name of its label column as y in fit, and a "
-            "model that was fitted to named columns"
+            "Tables are read in parts only by fit, with the name of the label column as y, and by "
+            "predictions of a model that was fitted to named columns"
         )
     elif isinstance(values, str | bytes):
         advice = "Pass one value for each row"

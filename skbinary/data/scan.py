@@ -297,11 +297,16 @@ def _finish(
             "sample_weight must not be all zero. Sample weights must contain at least one non-zero "
             "number."
         )
-    kept, trained = None, everything
+    kept, trained, is_complete = None, everything, sample.level == 0
     if hold_out is not None and held_out is not None and held_out.n:
         kept, hold_out = held_out.kept(), HoldOut(hold_out.fraction, hold_out.seed, held_out.level)
         trained = _without(everything, kept, classes)
-    is_complete = sample.level == 0
+    elif hold_out is not None and not is_complete:
+        raise ValueError(
+            "validation_fraction must leave rows to validate on, got "
+            f"{hold_out.fraction} of {n_rows} rows, of which none was drawn. Raise it, or pass "
+            "X_val and y_val."
+        )
     return Scan(
         table, n_rows, classes, everything, trained, sample.kept(), is_complete, kept, hold_out
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,17 +148,21 @@ def as_matrix(columns: Columns, names: Sequence[str], dtype: Any) -> NDArray[Any
     return matrix
 
 
-def open_table(X: Any, roles: dict[str, Any], suffix: str = "") -> StreamedTable:
-    """Open a table, and check that it has the columns with a role.
+def open_table(
+    X: Any, roles: dict[str, Any], suffix: str = "", *, features: Sequence[str] | None = None
+) -> StreamedTable:
+    """Open a table, and check that it has the columns that are read.
 
     Parameters
     ----------
     X : Streamed or source
     roles : dict
         Names of the columns with the labels (``"y"``), the weights (``"sample_weight"``) and the
-        groups (``"groups"``), or None. All other columns are features.
+        groups (``"groups"``), or None.
     suffix : str, default=""
         Added to the names of the arguments in messages, such as ``"_val"``.
+    features : sequence of str or None, default=None
+        The columns that are features. None for all columns without a role.
 
     Raises
     ------
@@ -173,43 +177,31 @@ def open_table(X: Any, roles: dict[str, Any], suffix: str = "") -> StreamedTable
             got = repr(name) if isinstance(name, str) else f"an object of {type(name).__name__}"
             raise ValueError(
                 f"{role}{suffix} must be the name of a column of X{suffix}, got {got}. The columns "
-                f"are {_listed(list(empty))}."
+                f"are {_listed(empty)}."
             )
-    features = [name for name in empty if name not in roles.values()]
-    if not features:
+    names = [name for name in empty if name not in roles.values()]
+    if features is not None:
+        names = list(features)
+        missing = [name for name in names if name not in empty]
+        if missing:
+            raise ValueError(
+                f"X{suffix} must have the columns of fit, got none that is named "
+                f"{_listed(missing)}. The columns are {_listed(empty)}."
+            )
+    if not names:
         raise ValueError(
-            f"X{suffix} must have a column besides {_listed([r for r in roles.values() if r])}, "
-            "got none. Add features to the table."
+            f"X{suffix} must have columns of features, got {_listed(empty)} only. Add features to "
+            "the table."
         )
     return StreamedTable(
         source,
-        features,
-        _common_type(empty, features, f"X{suffix}"),
+        names,
+        _common_type(empty, names, f"X{suffix}"),
         table.n_bytes,
         label=roles.get("y"),
         sample_weight=roles.get("sample_weight"),
         groups=roles.get("groups"),
     )
-
-
-def open_features(X: Any, features: Sequence[str]) -> StreamedTable:
-    """Open a table whose columns hold the features of a fitted model, perhaps among others.
-
-    Raises
-    ------
-    ValueError
-        If a feature is missing or holds no numbers.
-    """
-    table = X if isinstance(X, Streamed) else Streamed(X)
-    source = open_source(table)
-    empty, names = source.empty(), list(features)
-    missing = [name for name in names if name not in empty]
-    if missing:
-        raise ValueError(
-            f"X must have the columns of fit, got none that is named {_listed(missing)}. The "
-            f"columns are {_listed(list(empty))}."
-        )
-    return StreamedTable(source, names, _common_type(empty, names, "X"), table.n_bytes)
 
 
 def _common_type(empty: Columns, features: Sequence[str], name: str) -> Any:
@@ -223,6 +215,7 @@ def _common_type(empty: Columns, features: Sequence[str], name: str) -> Any:
     return np.float32 if common.kind == "f" and common.itemsize <= 4 else np.float64
 
 
-def _listed(names: Sequence[str], n_shown: int = 10) -> str:
+def _listed(names: Iterable[str], n_shown: int = 10) -> str:
+    names = list(names)
     shown = ", ".join(repr(name) for name in names[:n_shown])
     return shown if len(names) <= n_shown else f"{shown} and {len(names) - n_shown} more"

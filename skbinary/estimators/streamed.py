@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from skbinary.data.checked import CheckedData
 from skbinary.data.scan import HoldOut, Kept, Scan, scan
 from skbinary.data.sources import is_source
-from skbinary.data.streamed_table import as_matrix, open_features, open_table
+from skbinary.data.streamed_table import as_matrix, open_table
 from skbinary.data.validation import NamedColumns, check_data
 from skbinary.estimators.recipe import MINIBATCH_SOLVERS, draw_seed, make_random_state
 
@@ -55,7 +55,7 @@ def check_streamed(
     opened = open_table(X, {"y": y, "sample_weight": sample_weight, "groups": groups})
     opened = replace(opened, log=estimator.verbose > 0)
     found = scan(opened, kind, _hold_out(estimator, validation))
-    validation = _read_validation(kind, validation)
+    validation = _read_validation(kind, validation, opened.features)
     rows = (_named(found, found.sample), *_labels(found.sample))
     if found.is_complete:
         return check_data(
@@ -78,12 +78,13 @@ def _hold_out(estimator: Any, validation: Given) -> HoldOut | None:
     return HoldOut(estimator.validation_fraction, seed)
 
 
-def _read_validation(kind: str, validation: Given) -> Given:
+def _read_validation(kind: str, validation: Given, features: list[str]) -> Given:
     """Read validation rows from their table, if they are in one: evenly spaced ones of many."""
     X, y, sample_weight = validation
     if not is_streamed(X, y):
         return validation
-    found = scan(open_table(X, {"y": y, "sample_weight": sample_weight}, "_val"), kind)
+    roles = {"y": y, "sample_weight": sample_weight}
+    found = scan(open_table(X, roles, "_val", features=features), kind)
     return (_named(found, found.sample), *_labels(found.sample))
 
 
@@ -132,7 +133,7 @@ def score_source(
     ndarray of shape (n_samples, ...)
         The scores in the order of the table.
     """
-    table = open_features(X, features.tolist())
+    table = open_table(X, {}, features=features.tolist())
     scores = [
         score(NamedColumns(as_matrix(columns, table.features, table.dtype), table.features))
         for _, _, columns in table.read(names=table.features)
