@@ -117,8 +117,10 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         X : {array-like, sparse matrix, data frame, torch tensor} of shape \
                 (n_samples, n_features)
             Training data: finite real numbers of any type. ``TorchMLPClassifier`` also takes more
-            than two dimensions, and flattens each sample in C order.
-        y : array-like of shape (n_samples,)
+            than two dimensions, and flattens each sample in C order. A table that is larger than
+            memory is passed as a path, another source or ``skbinary.streaming.Streamed``; `y`,
+            `sample_weight` and `groups` are then names of its columns.
+        y : array-like of shape (n_samples,) or str
             Labels of two classes, numbers, strings or booleans. The positive class is the second
             one in sorted order, unless the parameter ``pos_label`` names it.
         sample_weight : array-like of shape (n_samples,), default=None
