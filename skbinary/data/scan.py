@@ -2,72 +2,20 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skbinary.data.labels import find_classes
+from skbinary.data.reservoir import Kept, Reservoir
 from skbinary.data.sources import Columns
-from skbinary.data.streamed_table import StreamedTable, as_matrix, n_rows_of
+from skbinary.data.streamed_hold_out import HoldOut
+from skbinary.data.streamed_table import StreamedTable, n_rows_of
 
 # Shares of the memory: for the sample, for held-out rows, and the rest for training.
 _SAMPLE_FRACTION = _HELD_OUT_FRACTION = 0.25
-# Rows of a part are numbered below this, so that no two rows of a table have the same number.
-_ROWS_PER_PART = 1 << 40
-
-
-@dataclass(frozen=True)
-class HoldOut:
-    """Rows to hold out, drawn by a hash of their position or of their group.
-
-    Whether a row is held out depends on nothing else, so that each pass finds the same rows.
-
-    Parameters
-    ----------
-    fraction : float
-        The expected fraction of the rows, or of the groups.
-    seed : int
-    level : int, default=0
-        How often the fraction was halved, so that the rows fit into memory.
-    """
-
-    fraction: float
-    seed: int
-    level: int = 0
-
-    def hashes(self, table: StreamedTable, part: int, first: int, columns: Columns) -> Any:
-        """Return a hash of each row, uniformly distributed in the range of uint64."""
-        if table.groups is not None:
-            return mix(_group_keys(columns[table.groups]), self.seed)
-        start = part * _ROWS_PER_PART + first
-        return mix(np.arange(start, start + n_rows_of(columns), dtype=np.uint64), self.seed)
-
-    def accepts(self, hashes: NDArray[np.uint64], level: int | None = None) -> NDArray[np.bool_]:
-        """Return which rows are held out, given their hashes."""
-        limit = int(self.fraction * 2.0**64) >> (self.level if level is None else level)
-        return hashes < np.uint64(limit)
-
-
-def mix(keys: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
-    """Hash integers, by SplitMix64 (Steele, Lea and Flood, 2014)."""
-    z = keys + np.uint64((seed * 2 + 1) * 0x9E3779B97F4A7C15 % 2**64)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    hashes: NDArray[np.uint64] = z ^ (z >> np.uint64(31))
-    return hashes
-
-
-def _group_keys(groups: NDArray[Any]) -> NDArray[np.uint64]:
-    if groups.dtype.kind in "biu":
-        keys: NDArray[np.uint64] = groups.astype(np.int64).view(np.uint64)
-        return keys
-    names, index = np.unique(groups, return_inverse=True)
-    hashed = [zlib.crc32(repr(name).encode()) for name in names.tolist()]
-    return np.array(hashed, dtype=np.uint64)[index]
 
 
 @dataclass
@@ -123,74 +71,6 @@ class Scan:
     is_complete: bool
     held_out: Kept | None
     hold_out: HoldOut | None
-
-
-@dataclass
-class Kept:
-    """Rows that were kept in memory.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-    roles : dict of str to ndarray of shape (n_samples,)
-        Labels ``y``, and weights and groups if there are any.
-    """
-
-    X: NDArray[Any]
-    roles: dict[str, NDArray[Any]]
-
-
-@dataclass
-class _Reservoir:
-    """Keeps at most `n_max` rows. Where there are more, a stricter rule applies to all of them.
-
-    Parameters
-    ----------
-    table : StreamedTable
-    n_max : int
-    accepts : callable(keys, level) -> ndarray of bool
-        The rule, which accepts fewer rows at a higher level, and none that it rejected before.
-    """
-
-    table: StreamedTable
-    n_max: int
-    accepts: Callable[[NDArray[np.uint64], int], NDArray[np.bool_]]
-    level: int = 0
-    n: int = 0
-    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
-
-    def add(self, keys: NDArray[np.uint64], columns: Columns) -> None:
-        """Add the rows that are accepted, by their keys."""
-        mask = self.accepts(keys, self.level)
-        while self.n + np.count_nonzero(mask) > self.n_max:
-            self.level += 1
-            self._thin()
-            mask = self.accepts(keys, self.level)
-        table, index = self.table, np.flatnonzero(mask)  # faster than a mask of many columns
-        kept = {name: column[index] for name, column in columns.items()}
-        new = {role: kept[name] for role, name in table.roles.items()}
-        new |= {"X": as_matrix(kept, table.features, table.dtype), "keys": keys[index]}
-        if not self.arrays:
-            # Memory that is not written to takes no space.
-            self.arrays = {k: np.empty((self.n_max, *v.shape[1:]), v.dtype) for k, v in new.items()}
-        end = self.n + len(new["keys"])
-        for name, values in new.items():
-            self.arrays[name][self.n : end] = values
-        self.n = end
-
-    def _thin(self) -> None:
-        if not self.arrays:
-            return
-        mask = self.accepts(self.arrays["keys"][: self.n], self.level)
-        n = int(np.count_nonzero(mask))
-        for values in self.arrays.values():
-            values[:n] = values[: self.n][mask]
-        self.n = n
-
-    def kept(self) -> Kept:
-        """Return the rows."""
-        arrays = {name: values[: self.n] for name, values in self.arrays.items()}
-        return Kept(arrays["X"], {role: arrays[role] for role in self.table.roles})
 
 
 class _Totals:
@@ -258,13 +138,13 @@ def scan(table: StreamedTable, name: str, hold_out: HoldOut | None = None) -> Sc
         If a value is missing or not finite, a weight is negative, or there are not two labels.
     """
     itemsize = np.dtype(table.dtype).itemsize
-    sample = _Reservoir(
+    sample = Reservoir(
         table, table.rows_within(_SAMPLE_FRACTION, itemsize), lambda k, s: k % (1 << s) == 0
     )
     held_out, n_rows, totals = None, 0, _Totals(name)
     if hold_out is not None:
         n_max = table.rows_within(_HELD_OUT_FRACTION, itemsize)
-        held_out = _Reservoir(table, n_max, hold_out.accepts)
+        held_out = Reservoir(table, n_max, hold_out.accepts)
     for part, first, columns in table.read():
         n = n_rows_of(columns)
         _check_finite(columns)
@@ -285,8 +165,8 @@ def _finish(
     table: StreamedTable,
     n_rows: int,
     totals: _Totals,
-    sample: _Reservoir,
-    held_out: _Reservoir | None,
+    sample: Reservoir,
+    held_out: Reservoir | None,
     hold_out: HoldOut | None,
 ) -> Scan:
     if n_rows == 0:
@@ -299,7 +179,7 @@ def _finish(
         )
     kept, trained, is_complete = None, everything, sample.level == 0
     if hold_out is not None and held_out is not None and held_out.n:
-        kept, hold_out = held_out.kept(), HoldOut(hold_out.fraction, hold_out.seed, held_out.level)
+        kept, hold_out = held_out.kept(), replace(hold_out, level=held_out.level)
         trained = _without(everything, kept, classes)
     elif hold_out is not None and not is_complete:
         raise ValueError(

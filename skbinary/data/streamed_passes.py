@@ -15,8 +15,9 @@ from skbinary.data.conversion import as_tensor
 from skbinary.data.dataset import Dataset
 from skbinary.data.labels import encode
 from skbinary.data.rows import DenseRows
-from skbinary.data.scan import HoldOut, weights_of
+from skbinary.data.scan import weights_of
 from skbinary.data.sources import Columns
+from skbinary.data.streamed_hold_out import HoldOut
 from skbinary.data.streamed_table import StreamedTable, as_matrix, n_rows_of
 
 # What the sample and the held-out rows leave.

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from skbinary.data.sources import Columns, Source, Streamed, open_source
 
-# Rows are read in chunks of about this many values, or a thirty-second of the memory.
-_CHUNK_VALUES, _CHUNK_FRACTION = 1 << 20, 32
+# Rows are read in chunks of about this many values, or a sixteenth of the memory.
+_CHUNK_VALUES, _CHUNK_FRACTION = 1 << 20, 16
 # Bytes of a row besides its features: label, weight, group, order and logits.
 _BYTES_PER_ROW = 48
 _LOG_SECONDS = 10.0

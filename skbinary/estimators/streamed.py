@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skbinary.data.checked import CheckedData
-from skbinary.data.scan import HoldOut, Kept, Scan, scan
+from skbinary.data.reservoir import Kept
+from skbinary.data.scan import Scan, scan
 from skbinary.data.sources import is_source
+from skbinary.data.streamed_hold_out import HoldOut
 from skbinary.data.streamed_table import as_matrix, open_table
 from skbinary.data.validation import NamedColumns, check_data
 from skbinary.estimators.recipe import MINIBATCH_SOLVERS, draw_seed, make_random_state

@@ -10,54 +10,18 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier, TorchModuleClassifier
-from skbinary.data.scan import HoldOut, scan
+from skbinary.data.scan import scan
+from skbinary.data.streamed_hold_out import HoldOut
 from skbinary.data.streamed_passes import RowWeights, TablePasses
 from skbinary.data.streamed_table import StreamedTable, open_table
 from skbinary.data.weights import weigh_rows
 from skbinary.streaming import Streamed
 from tests.data.models import QUIET, peak_of
+from tests.data.streamed_tables import FEATURES, FRAME, LITTLE, N_ROWS, WEIGHT, X, Y, weighted
 
 pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
 
 pytestmark = QUIET
-
-N_ROWS, FEATURES = 6000, ["a", "b", "c", "d"]
-LITTLE = "60KB"  # less than a quarter of it holds a fifth of the rows
-
-
-def make_frame():
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame(rng.normal(size=(N_ROWS, 3)).astype(np.float32), columns=FEATURES[:3])
-    frame["d"] = rng.random(N_ROWS) > 0.5
-    logits = frame["a"] - frame["b"] + frame["d"] - 1 + rng.logistic(size=N_ROWS)
-    frame["label"] = np.where(logits > 0, "yes", "no")
-    frame["weight"] = rng.integers(0, 4, N_ROWS).astype(float)
-    frame["group"] = rng.integers(0, 300, N_ROWS)
-    return frame
-
-
-FRAME = make_frame()
-X, Y, WEIGHT = FRAME[FEATURES], FRAME["label"], FRAME["weight"]
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    """Return the path of a Parquet file of all columns in twelve row groups."""
-    file = tmp_path_factory.mktemp("table") / "rows.parquet"
-    FRAME.to_parquet(file, row_group_size=500)
-    return file
-
-
-@pytest.fixture
-def narrow(tmp_path):
-    """Return what writes a frame to a Parquet file, by default one without weights and groups."""
-
-    def write(frame=None, **columns):
-        frame = FRAME[[*FEATURES, "label"]] if frame is None else frame
-        frame.assign(**columns).to_parquet(tmp_path / "narrow.parquet", row_group_size=500)
-        return Streamed(tmp_path / "narrow.parquet", memory=LITTLE)
-
-    return write
 
 
 @pytest.fixture
@@ -73,12 +37,6 @@ def reads(monkeypatch):
 
     monkeypatch.setattr(StreamedTable, "read", spy)
     return sizes
-
-
-def weighted(path, memory=LITTLE):
-    """Return the arguments of a fit that uses all columns."""
-    return {"X": Streamed(path, memory=memory), "y": "label", "sample_weight": "weight",
-            "groups": "group"}  # fmt: skip
 
 
 # -- logistic regression ---------------------------------------------------------------------------
@@ -133,8 +91,8 @@ def test_logistic_streamed_with_huge_and_tiny_weights_has_the_coefficients_of_me
 
 def test_logistic_streamed_reads_the_table_few_times(narrow, reads):
     model = TorchLogisticClassifier().fit(narrow(), "label")
+    # The first pass, one for the start, and one for the step and the Hessian of an iteration.
     assert sum(reads) <= N_ROWS * (2 + 2 * model.n_iter_[0])
-    assert sum(reads) <= 8 * N_ROWS
 
 
 def test_logistic_streamed_continues_from_the_last_fit(narrow):
@@ -147,7 +105,7 @@ def test_logistic_streamed_continues_from_the_last_fit(narrow):
 LABELS = {
     "bool": Y == "yes",
     "int": np.where(Y == "yes", 7, 3),
-    "float": np.where(Y == "no", 0.5, 1),
+    "float": np.where(Y == "no", -1.0, 1.0),
 }
 
 
@@ -301,7 +259,8 @@ def test_network_with_the_same_seed_has_the_same_bits(path):
 
 
 def test_network_stops_early_on_rows_that_are_held_out(path):
-    model = TorchMLPClassifier((8,), max_iter=200, random_state=0).fit(**weighted(path))
+    model = TorchMLPClassifier((8,), learning_rate_init=0.01, n_iter_no_change=3, random_state=0)
+    model.fit(**weighted(path))
     assert model.stop_reason_ == "validation_loss"
     assert model.best_epoch_ < model.n_iter_
     assert model.loss_curve_[-1] < 0.7
@@ -323,7 +282,7 @@ def test_threshold_for_an_objective_is_chosen_on_held_out_rows(path):
 
 def test_module_is_trained_on_a_streamed_table(path):
     layers = [torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Dropout(0.1), torch.nn.Linear(8, 1)]
-    model = TorchModuleClassifier(torch.nn.Sequential(*layers), max_iter=5, random_state=0)
+    model = TorchModuleClassifier(torch.nn.Sequential(*layers), max_iter=2, random_state=0)
     assert model.fit(**weighted(path)).loss_curve_[-1] < model.loss_curve_[0]
 
 
@@ -425,176 +384,6 @@ def test_memory_is_bounded(tmp_path, model):
     del frame
     assert peak_of(lambda: model.fit(table, "label")) < size / 2
     assert peak_of(lambda: model.predict(table)) < size / 3
-
-
-# -- mistakes --------------------------------------------------------------------------------------
-
-NOT_COMPLETE = "Pass a sample of the rows as a data frame, or raise the memory of Streamed."
-REFUSED = {
-    "members": (
-        TorchMLPClassifier(n_members=3),
-        f"n_members must be 1 for a table that is larger than memory, got 3. {NOT_COMPLETE}",
-    ),
-    "callbacks": (
-        TorchMLPClassifier(callbacks=[object()]),
-        "callbacks must be None for a table that is larger than memory, since skorch's callbacks "
-        f"see all rows, got 1. {NOT_COMPLETE}",
-    ),
-    "lbfgs": (
-        TorchMLPClassifier(solver="lbfgs"),
-        "solver must be 'adam' or 'sgd' for a network on a table that is larger than memory, got "
-        f"'lbfgs'. {NOT_COMPLETE}",
-    ),
-    "nothing held out": (
-        TorchMLPClassifier(validation_fraction=1e-9),
-        "validation_fraction must leave rows to validate on, got 1e-09 of 6000 rows, of which none "
-        "was drawn. Raise it, or pass X_val and y_val.",
-    ),
-}
-
-
-@pytest.mark.parametrize(("model", "sentence"), REFUSED.values(), ids=REFUSED)
-def test_setting_that_needs_all_rows_raises(path, model, sentence):
-    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
-        model.fit(**weighted(path))
-    assert not hasattr(model, "n_features_in_")
-
-
-COLUMNS = "The columns are 'a', 'b', 'c', 'd', 'label', 'weight', 'group'."
-WRONG_NAMES = {
-    "label": ({"y": "target"}, f"y must be the name of a column of X, got 'target'. {COLUMNS}"),
-    "weight": (
-        {"sample_weight": WEIGHT},
-        f"sample_weight must be the name of a column of X, got an object of Series. {COLUMNS}",
-    ),
-    "validation": (
-        {"X_val": "same", "y_val": "target"},
-        f"y_val must be the name of a column of X_val, got 'target'. {COLUMNS}",
-    ),
-    "text as weight": (
-        {"y": "d", "sample_weight": "label"},
-        "sample_weight must have numbers, got object in column 'label'. Pass the name of a column "
-        "of weights.",
-    ),
-    "text as feature": (
-        {"y": "d"},
-        "X must hold numbers, got object in column 'label'. Encode it as numbers, or drop it.",
-    ),
-    "array as label": (
-        {"y": Y},
-        "X must be an array, a data frame or a tensor, got a Streamed. Tables are read in parts "
-        "only by fit, with the name of the label column as y, and by predictions of a model that "
-        "was fitted to named columns.",
-    ),
-}
-
-
-@pytest.mark.parametrize(("changes", "sentence"), WRONG_NAMES.values(), ids=WRONG_NAMES)
-def test_name_that_is_wrong_raises(path, changes, sentence):
-    arguments = weighted(path) | changes
-    if "X_val" in changes:
-        arguments["X_val"] = path
-    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
-        TorchLogisticClassifier().fit(**arguments)
-
-
-WRONG_VALUES = {
-    "infinite": (
-        {"a": np.where(np.arange(N_ROWS) == 5900, np.inf, 0.0)},
-        "Column 'a' must hold finite numbers, got inf. Impute the missing values, or drop these "
-        "rows.",
-    ),
-    "negative weight": (
-        {"weight": np.where(np.arange(N_ROWS) == 5900, -1.0, 2.0)},
-        "Negative values in data passed to `sample_weight`: weights must be zero or more, got -1 "
-        "in column 'weight'. Drop rows that should not count, or set their weight to 0.",
-    ),
-    "no weight": (
-        {"weight": np.zeros(N_ROWS)},
-        "sample_weight must not be all zero. Sample weights must contain at least one non-zero "
-        "number.",
-    ),
-    "one class": (
-        {"label": "no"},
-        "y must hold two classes, got one class, 'no'. TorchLogisticClassifier cannot learn from "
-        "one class: check how the rows were selected, or pass both classes to partial_fit.",
-    ),
-    "three classes": (
-        {"label": np.arange(N_ROWS) // 2500},
-        "Only binary classification is supported. The type of the target is multiclass, got 3 "
-        "classes. Wrap TorchLogisticClassifier in sklearn.multiclass.OneVsRestClassifier.",
-    ),
-}
-
-
-@pytest.mark.parametrize(("columns", "sentence"), WRONG_VALUES.values(), ids=WRONG_VALUES)
-def test_value_that_is_wrong_raises(narrow, columns, sentence):
-    table = narrow(**{"weight": WEIGHT} | columns)
-    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
-        TorchLogisticClassifier().fit(table, "label", sample_weight="weight")
-
-
-def test_table_without_rows_raises(narrow):
-    with pytest.raises(ValueError, match=r"^X must have rows, got a table without any\. Check"):
-        TorchLogisticClassifier().fit(narrow(FRAME[[*FEATURES, "label"]].iloc[:0]), "label")
-
-
-def test_table_that_changes_between_passes_raises(narrow, monkeypatch):
-    table = narrow()
-    read = StreamedTable.read
-    n_passes = 0
-
-    def shrinking(self, *args, **kwargs):
-        nonlocal n_passes
-        n_passes += 1
-        for i, chunk in enumerate(read(self, *args, **kwargs)):
-            if n_passes == 1 or i > 0:
-                yield chunk
-
-    monkeypatch.setattr(StreamedTable, "read", shrinking)
-    model = TorchLogisticClassifier()
-    with pytest.raises(ValueError, match=r"^X must hold the same rows in each pass, got \d+ "):
-        model.fit(table, "label")
-    assert set(vars(model)) == set(model.get_params())
-
-
-def test_predictions_without_a_column_of_fit_raise(path):
-    model = TorchLogisticClassifier().fit(X, Y)
-    sentence = (
-        "X must have the columns of fit, got none that is named 'a', 'b'. The columns are 'c', 'd'."
-    )
-    file = path.parent / "few.parquet"
-    FRAME[["c", "d"]].to_parquet(file)
-    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
-        model.predict(file)
-
-
-def test_path_that_does_not_exist_raises():
-    sentence = (
-        "X must be the path of a Parquet file or of a folder of such files, got 'none.parquet', "
-        "which does not exist. Check the path."
-    )
-    with pytest.raises(FileNotFoundError, match=f"^{re.escape(sentence)}$"):
-        TorchLogisticClassifier().fit("none.parquet", "label")
-
-
-def test_streamed_data_in_memory_raises():
-    sentence = (
-        "source must be a path, a pyarrow dataset, a polars LazyFrame or a Dask data frame, got "
-        "DataFrame. Pass data in memory to fit directly."
-    )
-    with pytest.raises(TypeError, match=f"^{re.escape(sentence)}$"):
-        Streamed(FRAME)
-
-
-@pytest.mark.parametrize("memory", [0, -1, np.inf, None])
-def test_streamed_with_no_amount_of_memory_raises(memory):
-    sentence = (
-        f"memory must be a positive amount of memory, got {memory!r}. Write a number of bytes, or "
-        "a string such as '500MB'."
-    )
-    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
-        Streamed("rows.parquet", memory=memory)
 
 
 def test_verbose_prints_the_rows_of_each_pass(narrow, capsys):
