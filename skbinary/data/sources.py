@@ -208,12 +208,18 @@ class _DaskSource:
     """A Dask data frame, whose partitions are computed one by one in this process."""
 
     def __init__(self, frame: Any):
+        unnamed = [name for name in frame.columns if not isinstance(name, str)]
+        if unnamed:
+            raise ValueError(
+                f"The columns of X must have strings as names, got {unnamed[0]!r}. Rename them "
+                "with X.rename(columns=str)."
+            )
         self._frame = frame
         self.n_parts = frame.npartitions
 
     def empty(self) -> Columns:
         frame = self._frame._meta
-        return {str(name): _pandas_values(frame[name]) for name in frame.columns}
+        return {name: _pandas_values(frame[name]) for name in frame.columns}
 
     def read(
         self, parts: Sequence[int], names: Sequence[str], n_rows: int

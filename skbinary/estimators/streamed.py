@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from numbers import Real
@@ -76,7 +77,8 @@ def _hold_out(estimator: Any, validation: Given) -> HoldOut | None:
     stops_early = estimator.solver in MINIBATCH_SOLVERS if early == "auto" else bool(early)
     if validation[0] is not None or not (stops_early or not isinstance(estimator.threshold, Real)):
         return None
-    seed = draw_seed(make_random_state(estimator.random_state))
+    # Of a copy, so that a table that is fitted as an array has the same random numbers as one.
+    seed = draw_seed(make_random_state(copy.deepcopy(estimator.random_state)))
     return HoldOut(estimator.validation_fraction, seed)
 
 
