@@ -9,8 +9,8 @@ import pytest
 from skbinary.runtime.optional import require
 
 OPTIONAL = (
-    "onnx", "skl2onnx", "skops", "safetensors", "optuna", "mlflow", "shap", "imblearn", "pyarrow",
-    "polars", "dask",
+    "onnx", "skl2onnx", "skops", "safetensors", "optuna", "mlflow", "shap", "imblearn", "polars",
+    "dask",
 )  # fmt: skip
 
 
