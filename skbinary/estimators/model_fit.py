@@ -20,6 +20,8 @@ from skbinary.data.conversion import as_tensor
 from skbinary.data.dataset import Dataset
 from skbinary.data.folds import Fold, draw_hold_out
 from skbinary.data.preparation import Split, build_dataset
+from skbinary.data.streamed_dataset import StreamedDataset
+from skbinary.data.streamed_preparation import build_streamed_dataset
 from skbinary.estimators.minibatch_setup import make_minibatch_setup
 from skbinary.estimators.module_state import FittedModule
 from skbinary.estimators.path_fit import PathFit
@@ -38,6 +40,7 @@ from skbinary.solvers.minibatch.distributed import DistributedMiniBatch
 from skbinary.solvers.minibatch.dropout import prefetched_bytes
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
 from skbinary.solvers.minibatch.single import MiniBatch
+from skbinary.solvers.minibatch.streamed import StreamedMiniBatch
 from skbinary.solvers.recording import Recorder, recorded_outcomes
 from skbinary.solvers.result import DivergedError, FitResult, StopReason, convergence_warning
 from skbinary.solvers.run import Observer, Solver
@@ -197,7 +200,8 @@ class ModelFit:
             earlier = self.previous.optimizer_state if self.previous and recipe.is_partial else None
             if how.order is not None:
                 return DistributedMiniBatch(model_batch, how, how.order)
-            return MiniBatch(model_batch, how, n_seen=n_seen, earlier=earlier, pool=pool)
+            kind = StreamedMiniBatch if isinstance(how.dataset, StreamedDataset) else MiniBatch
+            return kind(model_batch, how, n_seen=n_seen, earlier=earlier, pool=pool)
         if isinstance(recipe.architecture, ModuleArchitecture):
             raise AssertionError("modules are trained in mini-batches")
         like = how.dataset.target
@@ -329,6 +333,14 @@ def _split(recipe: Recipe, data: CheckedData, fold: Fold | None) -> Split:
     if holds_out and fold is None:
         fraction = recipe.validation_fraction
         held_out = draw_hold_out(data, recipe.class_weight, fraction, recipe.random_state)
+    if data.stream is not None:
+        return build_streamed_dataset(
+            data,
+            class_weight=recipe.class_weight,
+            device=recipe.device,
+            dtype=torch.float32 if batches else full_precision(recipe.device),
+            label_smoothing=recipe.label_smoothing,
+        )
     split = build_dataset(
         data,
         class_weight=recipe.class_weight,
