@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,6 +47,8 @@ class Scan:
     table : StreamedTable
     n_rows : int
         Number of all rows.
+    fingerprint : str
+        A hash of the sums of the columns of numbers in each chunk of rows.
     classes : ndarray of shape (2,)
         The labels, sorted.
     totals : ClassTotals
@@ -64,6 +67,7 @@ class Scan:
 
     table: StreamedTable
     n_rows: int
+    fingerprint: str
     classes: NDArray[np.generic]
     totals: ClassTotals
     trained: ClassTotals
@@ -145,9 +149,10 @@ def scan(table: StreamedTable, name: str, hold_out: HoldOut | None = None) -> Sc
     if hold_out is not None:
         n_max = table.rows_within(_HELD_OUT_FRACTION, itemsize)
         held_out = Reservoir(table, n_max, hold_out.accepts)
+    digest = hashlib.blake2b(digest_size=16)
     for part, first, columns in table.read():
         n = n_rows_of(columns)
-        _check_finite(columns)
+        digest.update(_check_finite(columns).tobytes())
         weight = weights_of(table, columns)
         totals.add(columns[table.roles["y"]], weight)
         sample.add(np.arange(n_rows, n_rows + n, dtype=np.uint64), columns)
@@ -158,12 +163,13 @@ def scan(table: StreamedTable, name: str, hold_out: HoldOut | None = None) -> Sc
                 hashes, columns = hashes[used], {k: v[used] for k, v in columns.items()}
             held_out.add(hashes, columns)
         n_rows += n
-    return _finish(table, n_rows, totals, sample, held_out, hold_out)
+    return _finish(table, n_rows, digest.hexdigest(), totals, sample, held_out, hold_out)
 
 
 def _finish(
     table: StreamedTable,
     n_rows: int,
+    fingerprint: str,
     totals: _Totals,
     sample: Reservoir,
     held_out: Reservoir | None,
@@ -188,7 +194,16 @@ def _finish(
             "X_val and y_val."
         )
     return Scan(
-        table, n_rows, classes, everything, trained, sample.kept(), is_complete, kept, hold_out
+        table,
+        n_rows,
+        fingerprint,
+        classes,
+        everything,
+        trained,
+        sample.kept(),
+        is_complete,
+        kept,
+        hold_out,
     )
 
 
@@ -227,15 +242,19 @@ def weights_of(table: StreamedTable, columns: Columns) -> NDArray[np.float64] | 
     return weight
 
 
-def _check_finite(columns: Columns) -> None:
-    for name, values in columns.items():
-        if values.dtype.kind != "f":
+def _check_finite(columns: Columns) -> NDArray[np.float64]:
+    """Check that all numbers are finite, and return their sums, of shape (n_columns,)."""
+    sums = np.zeros(len(columns))
+    for i, (name, values) in enumerate(columns.items()):
+        if values.dtype.kind not in "biuf":
             continue
         with np.errstate(over="ignore", invalid="ignore"):
-            is_finite = np.isfinite(values.sum())  # faster than looking at each value
-        if not is_finite and not np.isfinite(values).all():
+            sums[i] = values.sum()
+        # Looking at the sum is faster than at each value.
+        if values.dtype.kind == "f" and not np.isfinite(sums[i]) and not np.isfinite(values).all():
             bad = values[~np.isfinite(values)][0]
             raise ValueError(
                 f"Column {name!r} must hold finite numbers, got {bad}. Impute the missing values, "
                 "or drop these rows."
             )
+    return sums

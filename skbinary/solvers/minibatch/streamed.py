@@ -13,6 +13,7 @@ from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.minibatch.schedules import Schedule
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
 from skbinary.solvers.minibatch.single import MiniBatch
+from skbinary.solvers.recording import State, copied, copied_state
 from skbinary.solvers.result import Progress
 
 
@@ -80,6 +81,37 @@ class StreamedMiniBatch:
     def state(self) -> dict[str, Any]:
         """Return the state of the optimizer and the number of rows seen, to resume from."""
         return {**(self._earlier or self.setup.optimizer.state()), "n_seen": self.n_seen}
+
+    def snapshot(self) -> State:
+        """Return a copy of the state after an epoch."""
+        setup = self.setup
+        shuffler: Any = setup.shuffler
+        return {
+            "values": copied(self.model_batch.values),
+            "optimizer": copied_state(setup.optimizer.state()),
+            "earlier": copied_state(self._earlier or {}),
+            "schedule": dict(vars(setup.schedule)),
+            "dropout": None if setup.dropout is None else setup.dropout.snapshot(),
+            "shuffler": None if shuffler is None else shuffler.get_state(legacy=False),
+            "n_windows": self._n_windows,
+            "n_seen": self.n_seen,
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from a ``snapshot()``."""
+        setup = self.setup
+        own = setup.optimizer.parameters
+        optimizer = setup.optimizer.with_parameters(own, state=state["optimizer"])
+        self.setup = replace(setup, optimizer=optimizer)
+        self.model_batch.values.copy_(state["values"])
+        vars(setup.schedule).update(state["schedule"])
+        if setup.dropout is not None:
+            setup.dropout.restore(state["dropout"])
+        shuffler: Any = setup.shuffler
+        if shuffler is not None:
+            shuffler.set_state(state["shuffler"])
+        self._earlier, self._n_windows = state["earlier"] or None, state["n_windows"]
+        self.n_seen = state["n_seen"]
 
     def _trainer(self, window: Dataset) -> MiniBatch:
         """Return what makes an epoch of the rows of a window."""
