@@ -23,9 +23,9 @@ from skbinary.dask import DaskTorchLogisticClassifier, DaskTorchMLPClassifier
 TABLES = ("adult", "w8a", "covtype")
 MODELS = {
     "logistic, class weights": DaskTorchLogisticClassifier(
-        class_weight="balanced", tol=1e-10, max_iter=1000
+        class_weight="balanced", tol=1e-12, max_iter=1000
     ),
-    "logistic, L1 part": DaskTorchLogisticClassifier(l1_ratio=0.5, C=0.1, tol=1e-10, max_iter=1000),
+    "logistic, L1 part": DaskTorchLogisticClassifier(l1_ratio=0.5, C=0.1, tol=1e-12, max_iter=1000),
     "network, 3 epochs": DaskTorchMLPClassifier(
         (32,), batch_size=2048, max_iter=3, early_stopping=False, random_state=0
     ),
