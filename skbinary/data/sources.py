@@ -140,11 +140,16 @@ class _ArrowSource:
     """A pyarrow dataset, whose parts are the row groups of its files."""
 
     def __init__(self, dataset: Any):
+        module = require("pyarrow.dataset", "parquet", "pyarrow datasets")
+        # A buffer of whole row groups takes as much memory again, and time where they are large.
+        parquet = {"fragment_scan_options": module.ParquetFragmentScanOptions(pre_buffer=False)}
         self._schema = dataset.schema
-        self._parts: list[Any] = []
+        self._parts: list[tuple[Any, dict[str, Any]]] = []
         for fragment in dataset.get_fragments():
-            split = getattr(fragment, "split_by_row_group", None)
-            self._parts += [fragment] if split is None else split(schema=dataset.schema)
+            if hasattr(fragment, "split_by_row_group"):
+                self._parts += [(each, parquet) for each in fragment.split_by_row_group()]
+            else:
+                self._parts.append((fragment, {}))
         self.n_parts = len(self._parts)
 
     def empty(self) -> Columns:
@@ -156,12 +161,14 @@ class _ArrowSource:
     ) -> Iterator[tuple[int, Columns]]:
         for part in parts:
             # Read ahead as little as keeps the decoding threads busy.
-            batches = self._parts[part].to_batches(
+            fragment, options = self._parts[part]
+            batches = fragment.to_batches(
                 schema=self._schema,
                 columns=list(names),
                 batch_size=n_rows,
                 batch_readahead=2,
                 fragment_readahead=1,
+                **options,
             )
             for batch in batches:
                 if batch.num_rows:
