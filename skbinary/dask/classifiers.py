@@ -27,8 +27,8 @@ from skbinary.thresholds.objectives import parse_objective
 # Attributes of the cluster, not of the model.
 _CONNECTION = ("_client", "_timeout")
 _FITTED = ("_state", "n_features_in_", "feature_names_in_", "sample_shape_")
-# A worker may have many times the rows of another one, which waits for it in each iteration. That
-# a worker is lost is known from the scheduler, long before this.
+# A worker may have many times the rows of another one, which waits for it in each iteration. The
+# scheduler knows of a lost worker long before this.
 _TIMEOUT_SECONDS = 600.0
 
 
@@ -51,7 +51,7 @@ class DaskClassifier(BinaryClassifier):
 
     @property
     def timeout(self) -> float:
-        """Seconds that the workers of a fit wait for each other."""
+        """Seconds that the workers of a fit wait for each other in each iteration."""
         seconds: float = self.__dict__.get("_timeout", _TIMEOUT_SECONDS)
         return seconds
 
@@ -324,7 +324,8 @@ class DaskTorchLogisticClassifier(DaskClassifier, TorchLogisticClassifier):
     It has the parameters of ``TorchLogisticClassifier``, and ends at the same coefficients, however
     the rows are distributed. The property ``client`` is the ``distributed.Client`` to use, by
     default the current one. The property ``timeout`` is the number of seconds that the workers of a
-    fit wait for each other, by default 600. ``to_local`` returns the classifier without Dask.
+    fit wait for each other in each iteration, by default 600. ``to_local`` returns the classifier
+    without Dask.
 
     {parameters}
 
@@ -362,8 +363,8 @@ class DaskTorchMLPClassifier(DaskClassifier, TorchMLPClassifier):
     mini-batch, so that the network is the one that a single process trains on the rows of the first
     worker, then those of the second one, and so on, up to rounding. The property ``client`` is the
     ``distributed.Client`` to use, by default the current one. The property ``timeout`` is the
-    number of seconds that the workers of a fit wait for each other, by default 600. ``to_local``
-    returns the classifier without Dask.
+    number of seconds that the workers of a fit wait for each other in each step, by default 600.
+    ``to_local`` returns the classifier without Dask.
 
     {parameters}
 

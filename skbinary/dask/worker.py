@@ -39,7 +39,7 @@ class Meeting(NamedTuple):
     port : int
         Port of the first worker's store.
     timeout : float
-        Seconds to wait for the others.
+        Seconds to wait for the others in each exchange.
     n_threads : int
         Threads of the worker.
     """
@@ -161,7 +161,7 @@ def _join(meeting: Meeting) -> torch.distributed.ProcessGroup:
         if time.monotonic() > deadline:
             raise TimeoutError(
                 f"All {size} workers must begin the fit within {meeting.timeout:g} seconds, got "
-                f"{n_begun}. Wait for other tasks to end, or set the estimator's timeout."
+                f"{n_begun}. Wait until other tasks have ended, or set a longer timeout."
             )
         time.sleep(_POLL_SECONDS)
         n_begun = store.add("begun", 0)
