@@ -33,6 +33,7 @@ def test_list_shows_all_cases():
     expected = {f"mlp/{name}" for name in networks} | {f"logistic/{name}" for name in linear}
     searches = ["mlp", "logistic", "logistic-adult", "logistic-sms-spam", "mixed"]
     expected |= {f"grid/{name}" for name in searches} | {"memory/grid-mlp"}
+    expected |= {f"module/{name}" for name in ("table", "images", "wide")} | {"grid/module"}
     expected |= {"halving/credit-default", "halving/adult"}
     expected |= {"logistic/elastic-net-0.5", "logistic/elastic-net-1", "import"}
     assert expected <= set(names)
