@@ -123,6 +123,10 @@ def test_fit_rows_that_do_not_agree_raises_in_all_processes(first, second, messa
     ("bad", "message"),
     [
         ((NAN, Y), "Input X contains NaN."),
+        (
+            ("rows.parquet", "label"),
+            "X must be rows in memory, or a memory map, for a fit by several processes, got str.",
+        ),
         ((X, Y[:50]), "Found input variables with inconsistent numbers of samples: [60, 50]"),
         (
             (X, Y, {"sample_weight": -np.ones(60)}),
