@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from skbinary.dask.partitions import DistributedTable, distribute
@@ -41,11 +42,25 @@ def fit_on_cluster(
     shards = [distribute(client, each) for each in tables]
     # The order of the rows follows from the partitions, not from the addresses of the workers.
     workers = list(dict.fromkeys(worker for each in shards for worker in each.workers))
-    with require("distributed", "dask", "skbinary.dask").Lock(_LOCK):
+    with _one_fit_at_a_time(client):
         results = _run(client, estimator, shards, workers, timeout)
     for each in results[0].warnings:
         warn(each.message, each.category)
     return results[0].estimator
+
+
+@contextmanager
+def _one_fit_at_a_time(client: Any) -> Iterator[None]:
+    """Wait until other fits on the cluster have ended."""
+    lock = require("distributed", "dask", "skbinary.dask").Lock(_LOCK)
+    try:
+        with lock:
+            yield
+    finally:
+        # Otherwise the client would call it every few seconds, for each lock that ever was.
+        refresh = getattr(lock, "refresh_callback", None)
+        if refresh is not None:
+            client.loop.add_callback(refresh.stop)
 
 
 def _run(

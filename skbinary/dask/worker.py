@@ -154,9 +154,15 @@ def _join(meeting: Meeting) -> torch.distributed.ProcessGroup:
     store = _c10d.TCPStore(
         first, meeting.port, is_master=False, wait_for_workers=False, timeout=timeout
     )
+    deadline = time.monotonic() + meeting.timeout
     n_begun = store.add("begun", 1)
-    while n_begun < size:  # other tasks may keep a worker busy for any time
+    while n_begun < size:
         raise_if_stopped()
+        if time.monotonic() > deadline:
+            raise TimeoutError(
+                f"All {size} workers must begin the fit within {meeting.timeout:g} seconds, got "
+                f"{n_begun}. Wait until other tasks have ended, or set a longer timeout."
+            )
         time.sleep(_POLL_SECONDS)
         n_begun = store.add("begun", 0)
     return _connect(store, own, meeting.rank, size, timeout)

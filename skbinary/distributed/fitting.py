@@ -128,7 +128,7 @@ def _fit(
 def _check_estimator(estimator: Any) -> None:
     """Check that this estimator can be fitted to the rows of several processes."""
     name = type(estimator).__name__
-    if type(estimator) not in (TorchLogisticClassifier, TorchMLPClassifier):
+    if not isinstance(estimator, TorchLogisticClassifier | TorchMLPClassifier):
         raise ValueError(
             "estimator must be a TorchLogisticClassifier or a TorchMLPClassifier to be fitted by "
             f"several processes, got {name}. Fit its last step, on rows that are transformed."

@@ -17,6 +17,7 @@ from skbinary.data.labels import check_groups, check_labels, encode, find_classe
 from skbinary.data.validation import check_rows
 from skbinary.data.weights import check_weight
 from skbinary.distributed.process_group import GroupProcesses
+from skbinary.estimators.streamed import is_streamed
 
 Rows = tuple[Any, Any, Any]  # X, y and the weights, as they were passed
 # Attributes of an estimator that its rows set.
@@ -106,6 +107,11 @@ def _check_table(estimator: Any, table: Rows, names: tuple[str, str, str]) -> Ta
     """Check the rows, labels and weights of this process. There may be no rows."""
     X, y, sample_weight = table
     X_name, y_name, weight_name = names
+    if is_streamed(X, y):
+        raise ValueError(
+            f"{X_name} must be rows in memory, or a memory map, for a fit by several processes, "
+            f"got {type(X).__name__}. Read the part of the table that this process has."
+        )
     if X_name == "X":
         estimator._validate_params()
     if _has_no_rows(X):

@@ -1,6 +1,7 @@
 """A worker that is lost ends the fit with an error, and leaves nothing behind."""
 
 import gc
+import itertools
 import os
 import signal
 import sys
@@ -117,6 +118,24 @@ def test_worker_that_is_busy_is_waited_for(client):
     distributed.wait(queued)
 
 
+def test_worker_that_does_not_begin_within_the_timeout_is_an_error(client, monkeypatch):
+    X, y = table(client)
+    calls = itertools.count()
+    original = worker_module.concatenate
+
+    def hold_up_one(parts):
+        if next(calls) == 0:
+            time.sleep(1)
+        return original(parts)
+
+    monkeypatch.setattr(worker_module, "concatenate", hold_up_one)
+    model = DaskTorchLogisticClassifier()
+    model.timeout = 0.5
+    message = r"^All 3 workers must begin the fit within 0\.5 seconds, got 2\. Wait until other"
+    with pytest.raises(TimeoutError, match=message):
+        model.fit(X, y)
+
+
 def test_fits_of_two_threads_wait_for_each_other(client):
     X, y = table(client)
     models = [DaskTorchLogisticClassifier(C=c) for c in (0.1, 1.0)]
@@ -128,3 +147,10 @@ def test_fits_of_two_threads_wait_for_each_other(client):
     for thread in threads:
         thread.join(60)
     assert all(model.score(X, y) > 0.8 for model in models)
+
+
+def test_fit_leaves_no_timer_in_the_loop_of_the_client(client):
+    X, y = table(client)
+    DaskTorchLogisticClassifier().fit(X, y)
+    locks = [each for each in gc.get_objects() if type(each) is distributed.Lock]
+    wait_for(lambda: not any(each.refresh_callback.is_running() for each in locks))

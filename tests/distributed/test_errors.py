@@ -12,6 +12,7 @@ from skbinary.distributed import fit
 from tests.distributed import work
 from tests.distributed.workers import Workers
 
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 X = np.random.RandomState(0).normal(size=(60, 3))
 Y = np.array([0, 1] * 30)
 EMPTY = X[:0], Y[:0]
@@ -122,6 +123,10 @@ def test_fit_rows_that_do_not_agree_raises_in_all_processes(first, second, messa
     ("bad", "message"),
     [
         ((NAN, Y), "Input X contains NaN."),
+        (
+            ("rows.parquet", "label"),
+            "X must be rows in memory, or a memory map, for a fit by several processes, got str.",
+        ),
         ((X, Y[:50]), "Found input variables with inconsistent numbers of samples: [60, 50]"),
         (
             (X, Y, {"sample_weight": -np.ones(60)}),
@@ -222,12 +227,15 @@ def test_fit_without_a_process_group_raises():
     )
 
 
-@pytest.mark.parametrize("seconds", [None, 9])
-def test_fit_with_a_process_that_ends_or_does_not_answer_raises(seconds, tmp_path):
+@pytest.mark.parametrize("leaves", ["before training", "in training", "never"])
+def test_fit_with_a_process_that_ends_or_does_not_answer_raises(leaves, tmp_path):
+    endless = {"max_iter": 10**6, "n_iter_no_change": np.inf, "early_stopping": False}
+    network = TorchMLPClassifier((4,), device="cpu", max_iter=1).fit(X, Y)
+    network.set_params(**endless)
     workers = Workers(2, tmp_path, timeout=4)
     try:
-        shards = [(False, seconds, X, Y), (True, seconds, X, Y)]
-        outcome, _ = workers.run(work.leave_or_fit, *shards, estimator=FITTED)
+        shards = [(None, X, Y), (leaves, X, Y)]
+        outcome, _ = workers.run(work.leave_or_fit, *shards, estimator=network)
     finally:
         workers.close()
     error, is_as_before, elapsed = outcome

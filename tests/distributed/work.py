@@ -1,6 +1,7 @@
 """What the processes of a group do in the tests."""
 
 import os
+import threading
 import time
 
 import torch.distributed as dist
@@ -27,12 +28,14 @@ def fit_fitted(X, y, options, *, estimator):
     return None
 
 
-def leave_or_fit(is_leaving, seconds, X, y, *, estimator):
-    """End this process, or stay away for some time, while the others fit."""
-    if is_leaving and seconds is None:
+def leave_or_fit(leaves, X, y, *, estimator):
+    """End this process, before or in training, or stay away, while the others fit."""
+    if leaves == "before training":
         os._exit(1)
-    if is_leaving:
-        time.sleep(seconds)
+    if leaves == "in training":
+        threading.Timer(0.5, lambda: os._exit(1)).start()
+    if leaves == "never":
+        time.sleep(9)
         return None
     begin = time.monotonic()
     outcome = fit_fitted(X, y, {}, estimator=estimator)
