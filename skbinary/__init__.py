@@ -1,10 +1,11 @@
 """Binary classifiers trained by PyTorch that behave like scikit-learn's own.
 
-Public are the names in ``__all__`` below and, with optional libraries, the functions of
-``skbinary.export`` that the reference lists and ``skbinary.callbacks.optuna.PruningCallback``. All
-else may change in any release.
+Public are the names in ``__all__`` below, those of ``skbinary.streaming`` and, with optional
+libraries, the functions of ``skbinary.export`` that the reference lists and
+``skbinary.callbacks.optuna.PruningCallback``. All else may change in any release.
 """
 
+from skbinary.checkpoints.checkpoint import Checkpoint
 from skbinary.estimators.logistic import TorchLogisticClassifier
 from skbinary.estimators.mlp import TorchMLPClassifier
 from skbinary.estimators.module import TorchModuleClassifier
@@ -29,6 +30,7 @@ from skbinary.version import __version__ as __version__
 
 __all__ = [
     "SKOPS_TRUSTED_TYPES",
+    "Checkpoint",
     "LossCurveDisplay",
     "PiecewiseLinearEncoder",
     "SearchDisplay",

@@ -12,7 +12,8 @@ from typing import Any
 import sklearn
 from joblib.logger import short_format_time
 
-from skbinary.solvers.loop import Run
+from skbinary.callbacks.progress import FitProgress
+from skbinary.solvers.run import Run
 
 __all__ = [
     "EpochPrinter",
@@ -89,11 +90,14 @@ class EpochPrinter:
         Number of epochs per line.
     prefix : str, default=""
         Printed at the start of each line.
+    progress : FitProgress or None, default=None
+        Rows a second and the time left, for the end of each line.
     """
 
-    def __init__(self, interval: int, prefix: str = ""):
+    def __init__(self, interval: int, prefix: str = "", progress: FitProgress | None = None):
         self.interval = interval
         self.prefix = prefix
+        self.progress = progress
 
     def train_begin(self, run: Run) -> None:
         """Do nothing."""
@@ -108,7 +112,9 @@ class EpochPrinter:
             line = f"{self.prefix}epoch {run.n_iter}: training loss {history['loss'][-1]:.6f}"
             if "validation_loss" in history:
                 line += f", validation loss {history['validation_loss'][-1]:.6f}"
-            sys.stdout.write(f"{line}, {sum(history['seconds'][-self.interval :]):.3f} s\n")
+            line += f", {sum(history['seconds'][-self.interval :]):.3f} s"
+            progress = "" if self.progress is None else f", {self.progress.text()}"
+            sys.stdout.write(f"{line}{progress}\n")
         return False
 
     def train_end(self, run: Run) -> None:
@@ -192,6 +198,7 @@ def ensemble_callbacks(
     context: Any,
     snapshot: Callable[[Any, Run], dict[str, Any]],
     trained_attributes: Callable[[], dict[str, Any]],
+    progress: FitProgress | None = None,
 ) -> Iterator[None]:
     """Print and report the epochs of each ensemble member while the ensemble is trained.
 
@@ -209,10 +216,13 @@ def ensemble_callbacks(
         Returns the fitted attributes of an estimator that consists of this member alone.
     trained_attributes : callable() -> dict
         Returns the fitted attributes of the trained ensemble.
+    progress : FitProgress or None, default=None
+        What lines of ``verbose`` say of all members.
     """
     if estimator.verbose:
         for k, member in enumerate(members):
-            member.observers.append(EpochPrinter(int(estimator.verbose), f"ensemble member {k}, "))
+            prefix = f"ensemble member {k}, "
+            member.observers.append(EpochPrinter(int(estimator.verbose), prefix, progress))
     if context is None or not getattr(estimator, "_skl_callbacks", None):
         yield
         return

@@ -34,9 +34,9 @@ from skbinary.models.make_batch import AnyBatch
 from skbinary.models.module_batch import ModuleBatch
 from skbinary.models.torch_module import AnyModule, ModuleOfLogits, build_module
 from skbinary.runtime.warnings import warn
-from skbinary.solvers.loop import Run
 from skbinary.solvers.minibatch.schedules import Schedule
 from skbinary.solvers.minibatch.single import MiniBatch
+from skbinary.solvers.run import Run
 
 _VALIDATION_COLUMNS = {"valid_loss", "valid_loss_best", "valid_acc", "valid_acc_best"}
 _BATCH_METHODS = ("on_batch_begin", "on_batch_end", "on_grad_computed")

@@ -15,7 +15,7 @@ from skbinary.callbacks.skorch_net import BinaryNet
 from skbinary.models.make_batch import AnyBatch
 from skbinary.models.module_batch import ModuleBatch
 from skbinary.runtime.chunks import row_chunks
-from skbinary.solvers.loop import Run
+from skbinary.solvers.run import Run
 
 
 class BatchNotifier:

@@ -77,7 +77,7 @@ class DaskClassifier(BinaryClassifier):
 
     @unchanged_on_error
     @validated_parameters()
-    def fit(
+    def fit(  # type: ignore[override]  # without a checkpoint, which one process writes
         self,
         X: Any,
         y: Any,

@@ -47,6 +47,8 @@ class CheckedData:
         The training rows before they were checked.
     groups : ndarray of int of shape (n_samples,) or None, default=None
         The group of each training row. Rows of one group are held out together.
+    stream : Scan or None, default=None
+        The table that is read anew in each pass. `train` is then a sample of its rows.
     cache : dict or None, default=None
         What was built from the data, for models that are trained on the same data. None to build
         it for each of them.
@@ -59,6 +61,7 @@ class CheckedData:
     classes: NDArray[np.generic]
     given: Any
     groups: NDArray[np.intp] | None = None
+    stream: Any = None
     cache: dict[Hashable, Any] | None = None
     processes: Processes = ALONE
 

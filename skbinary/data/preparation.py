@@ -84,7 +84,7 @@ def build_dataset(
 
     def build_split() -> Split:
         rows = _rows_on_device(data, "training", device, dtype, convert=convert)
-        dataset = _to_dataset(data, data.train, rows, class_weights, device)
+        dataset = to_dataset(data, data.train, rows, class_weights, device)
         if fold is not None:
             return _apply_fold(dataset, fold, as_view=convert and shares, validates=validates)
         if dataset.weight is not None and not bool((dataset.weight > 0).all()):
@@ -92,7 +92,7 @@ def build_dataset(
             dataset = dataset.take(torch.nonzero(dataset.weight > 0)[:, 0])
         if data.validation is not None:
             rows = _rows_on_device(data, "validation", device, dtype, convert=False)
-            validation = _to_dataset(data, data.validation, rows, class_weights, device)
+            validation = to_dataset(data, data.validation, rows, class_weights, device)
             return Split(replace(dataset, validation=validation), dataset.n_samples)
         return Split(dataset, dataset.n_samples)
 
@@ -106,7 +106,7 @@ def unweighted_dataset(data: CheckedData, device: torch.device, dtype: torch.dty
     def build() -> Dataset:
         rows = _rows_on_device(data, "training", device, dtype, convert=False)
         table = replace(data.train, sample_weight=None)
-        return _to_dataset(data, table, rows, np.ones(2), device)
+        return to_dataset(data, table, rows, np.ones(2), device)
 
     return cached(data, f"unweighted {device} {dtype}", build)
 
@@ -149,7 +149,7 @@ def _rows_on_device(
     return cached(data, key, lambda: as_rows(table.X, device, dtype, convert=convert))
 
 
-def _to_dataset(
+def to_dataset(
     data: CheckedData,
     table: Table,
     rows: Rows,

@@ -184,14 +184,14 @@ class CenteredRows:
 
     Parameters
     ----------
-    rows : DenseRows or MappedRows
+    rows : DenseRows, MappedRows or StreamedRows
         Rows in the precision of the offset, so that the difference keeps its digits.
     offset : Tensor of shape (n_features,)
     dtype : torch.dtype
         The precision of the difference.
     """
 
-    rows: DenseRows | MappedRows
+    rows: DenseRows | MappedRows | StreamedRows
     offset: Tensor
     dtype: torch.dtype
 
@@ -218,6 +218,44 @@ class CenteredRows:
         return self.rows.fetch_size(batch_size)
 
 
+@dataclass(frozen=True)
+class StreamedRows:
+    """Rows of a table that is read anew in each pass.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        The number of rows that are trained on, and of features.
+    sample : DenseRows
+        Evenly spaced rows of the table, which are returned where single rows are asked for.
+    """
+
+    shape: tuple[int, int]
+    sample: DenseRows
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.sample.dtype
+
+    def to(self, dtype: torch.dtype) -> StreamedRows:
+        return replace(self, sample=self.sample.to(dtype))
+
+    def take(self, index: Tensor) -> DenseRows:
+        return self.sample.take(index)
+
+    def view(self, index: Tensor) -> DenseRows:
+        return self.sample.view(index)
+
+    def batch(self, index: Tensor | slice) -> DenseBatch:
+        return self.sample.batch(index)
+
+    def chunks(self) -> list[slice]:
+        return self.sample.chunks()
+
+    def fetch_size(self, batch_size: int) -> int:
+        return batch_size
+
+
 def centered(rows: Rows, processes: Processes = ALONE) -> CenteredRows | None:
     """Center the columns whose mean is large compared with their standard deviation.
 
@@ -236,6 +274,9 @@ def centered(rows: Rows, processes: Processes = ALONE) -> CenteredRows | None:
     CenteredRows or None
         None if no column needs it, and for sparse rows, which would not stay sparse.
     """
+    if isinstance(rows, StreamedRows):
+        of_sample = centered(rows.sample)
+        return None if of_sample is None else replace(of_sample, rows=rows)
     if not isinstance(rows, DenseRows | MappedRows):
         return None
     # Any offset near the mean will do, so a subsample is enough.

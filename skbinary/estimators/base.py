@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -14,8 +15,12 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from skbinary.callbacks.sklearn import init_callback_context, set_callbacks
+from skbinary.checkpoints.checkpoint import Checkpoint
+from skbinary.checkpoints.identity import identity_of_fit
+from skbinary.checkpoints.session import checkpointing
 from skbinary.data.checked import CheckedData
 from skbinary.data.labels import check_labels, encode, find_classes
+from skbinary.data.sources import is_source
 from skbinary.data.validation import check_data, check_rows
 from skbinary.data.weights import check_weight
 from skbinary.estimators import files, html
@@ -24,6 +29,7 @@ from skbinary.estimators.observers import FitObservers
 from skbinary.estimators.parameter_types import Monitor, Objective, PosLabel, Threshold
 from skbinary.estimators.parameters import (
     check_callbacks,
+    check_can_resume,
     check_monitor_and_threshold,
     if_partial_fit_is_available,
     naming_pruning_callback,
@@ -41,6 +47,7 @@ from skbinary.estimators.scoring import (
     write_probability_of,
 )
 from skbinary.estimators.state import Curves, FittedState, per_model
+from skbinary.estimators.streamed import check_streamed, is_streamed, score_source
 from skbinary.estimators.views import as_module, as_net, net_settings
 from skbinary.models.torch_module import AnyModule
 from skbinary.runtime.defaults import default_settings
@@ -107,6 +114,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
     ) -> Self:
         """Fit the model to training data.
 
@@ -115,8 +123,10 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         X : {array-like, sparse matrix, data frame, torch tensor} of shape \
                 (n_samples, n_features)
             Training data: finite real numbers of any type. ``TorchMLPClassifier`` also takes more
-            than two dimensions, and flattens each sample in C order.
-        y : array-like of shape (n_samples,)
+            than two dimensions, and flattens each sample in C order. A table that is larger than
+            memory is passed as a path, another source or ``skbinary.streaming.Streamed``; `y`,
+            `sample_weight` and `groups` are then names of its columns.
+        y : array-like of shape (n_samples,) or str
             Labels of two classes, numbers, strings or booleans. The positive class is the second
             one in sorted order, unless the parameter ``pos_label`` names it.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -136,6 +146,10 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
             Labels of the validation set.
         sample_weight_val : array-like of shape (n_validation_samples,), default=None
             Weights of the validation set, 0 or more.
+        checkpoint : Checkpoint, str or path-like, default=None
+            A file in which the training is saved every 60 seconds, or as ``Checkpoint`` says. After
+            a kill, the same call goes on from there and ends with the same model. The file is
+            deleted at the end.
 
         Returns
         -------
@@ -145,8 +159,11 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter or the data is invalid, or if training diverges. The estimator is then
-            unchanged.
+            If a parameter or the data is invalid, or if training diverges; or if the file of
+            `checkpoint` is damaged, or of a fit with other data or parameters. The estimator is
+            then unchanged.
+        ImportError
+            If there is a `checkpoint`, and safetensors is not installed.
 
         Examples
         --------
@@ -178,7 +195,8 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         """
         previous = self.__dict__.get("_state") if self.warm_start else None
         with one_torch_thread():
-            data = check_data(
+            check = check_streamed if is_streamed(X, y) else check_data
+            data = check(
                 self,
                 (X, y, sample_weight),
                 (X_val, y_val, sample_weight_val),
@@ -190,9 +208,12 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
                     f"y must hold the classes {previous.classes.tolist()} to continue from the "
                     f"last fit, got {data.classes.tolist()}. Set warm_start=False to start anew."
                 )
-            recipe = self._recipe(data, is_partial=False)
-            observers = FitObservers(self, data, is_partial=False)
-            self._state = Fit(recipe, data, observers, previous).run()
+            if checkpoint is not None:
+                check_can_resume(self)
+            with checkpointing(checkpoint, lambda: identity_of_fit(self, data, previous)):
+                recipe = self._recipe(data, is_partial=False)
+                observers = FitObservers(self, data, is_partial=False)
+                self._state = Fit(recipe, data, observers, previous).run()
         return self
 
     @if_partial_fit_is_available
@@ -463,6 +484,9 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
 
     def _score(self, X: Any, write: Writer, n_columns: int) -> NDArray[np.floating]:
         """Check samples, and compute their logits or probabilities."""
+        names = getattr(self, "feature_names_in_", None)
+        if names is not None and is_source(X):
+            return score_source(names, X, lambda rows: self._score(rows, write, n_columns))
         scorer = Scorer.of(self._fitted())
         try:
             with default_settings():

@@ -12,6 +12,7 @@ from typing import Any
 import scipy.sparse as sp
 import torch
 
+from skbinary.checkpoints.session import SessionRecorder, current_session, same_value
 from skbinary.estimators.model_fit import ModelFit
 from skbinary.estimators.path_fit import PathFit
 from skbinary.models.module_architecture import ModuleArchitecture
@@ -19,9 +20,10 @@ from skbinary.runtime.device import free_bytes
 from skbinary.runtime.memory import is_out_of_memory
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.newton_path import PathModel, PathNewton
-from skbinary.solvers.loop import Batch, train, train_batch, train_batches
+from skbinary.solvers.loop import Batch, train_batch, train_batches
 from skbinary.solvers.minibatch.batched import BatchedMiniBatch
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
+from skbinary.solvers.recording import Recorder, recorded_outcomes
 from skbinary.solvers.result import CancelledError, DivergedError, FitResult, StopReason
 
 # Memory that a step of one batch of models reads and writes: the size of the cache of a few cores.
@@ -79,15 +81,16 @@ def train_models(
         if stop.is_set():
             raise CancelledError
 
+    recorder_of = _recorders(models)
     device, available = _device_of(models), memory_for(models, max_bytes)
     chunks = {key: _split_group(group, available, spreads=spreads) for key, group in groups.items()}
     with ThreadPool.on(device) as pool:
         for key, parts in chunks.items():
             for chunk in () if key[0] == "minibatch" else parts:
                 if key[0] == "path":
-                    yield _train(chunk, lambda c: _train_on_path(c, pool, on_step))
+                    yield _train(chunk, lambda c: _train_on_path(c, pool, on_step, recorder_of(c)))
                 else:
-                    yield _train(chunk, lambda c: _train_one_by_one(c, pool))
+                    yield _train(chunk, lambda c: _train_one_by_one(c, pool, recorder_of))
     batches = [chunk for key, parts in chunks.items() if key[0] == "minibatch" for chunk in parts]
     largest = max((sum(model.n_bytes for model in chunk) for chunk in batches), default=1)
     n_threads = int(max(1, min(pool.n_threads, available // largest)))
@@ -99,10 +102,25 @@ def train_models(
     tasks = [batches[i::n_threads] for i in range(n_threads)] if in_turn else [[b] for b in batches]
     with ThreadPool.on(device, n_threads) as pool:
         try:
-            yield from pool.map(partial(_train_minibatches, on_step=on_step), filter(None, tasks))
+            train_task = partial(_train_minibatches, on_step=on_step, recorder_of=recorder_of)
+            yield from pool.map(train_task, filter(None, tasks))
         except BaseException:
             stop.set()
             raise
+
+
+def _recorders(models: Sequence[ModelFit]) -> Callable[[Sequence[ModelFit]], Recorder | None]:
+    """Return a function from models that are trained in one batch to what records them, if any."""
+    session = current_session()
+    if session is None:
+        return lambda _: None
+    # The thread that trains a batch has no session.
+    key, numbers = session.next_key(), {id(model): i for i, model in enumerate(models)}
+
+    def recorder_of(batch: Sequence[ModelFit]) -> Recorder:
+        return SessionRecorder(session, f"{key}:{numbers[id(batch[0])]}+{len(batch)}")
+
+    return recorder_of
 
 
 def _split_group(
@@ -190,49 +208,75 @@ def _train(
 
 
 def _train_minibatches(
-    batches: Sequence[Sequence[ModelFit]], on_step: Callable[[], None]
+    batches: Sequence[Sequence[ModelFit]],
+    on_step: Callable[[], None],
+    recorder_of: Callable[[Sequence[ModelFit]], Recorder | None],
 ) -> list[ModelFit]:
     """Train batches of models, one epoch of each in turn, or parts of them if memory runs out."""
 
     def train_all(models: Sequence[ModelFit]) -> Sequence[FitResult | Exception | None]:
         chosen = {id(model) for model in models}
         parts = [[model for model in batch if id(model) in chosen] for batch in batches]
-        trained = train_batches([_as_batch(part, on_step) for part in parts if part])
-        return list(chain.from_iterable(trained))
+        parts = [part for part in parts if part]
+        recorders = [recorder_of(part) for part in parts]
+        recorded = [
+            recorded_outcomes(recorder, [model.observers for model in part])
+            for part, recorder in zip(parts, recorders, strict=True)
+        ]
+        left = [i for i, outcomes in enumerate(recorded) if outcomes is None]
+        trained = train_batches([_as_batch(parts[i], on_step, recorders[i]) for i in left])
+        outcomes_of = dict(zip(left, trained, strict=True))
+        return [
+            outcome
+            for i, own in enumerate(recorded)
+            for outcome in (outcomes_of[i] if own is None else own)
+        ]
 
     return _train(list(chain.from_iterable(batches)), train_all)
 
 
-def _as_batch(models: Sequence[ModelFit], on_step: Callable[[], None]) -> Batch:
+def _as_batch(
+    models: Sequence[ModelFit], on_step: Callable[[], None], recorder: Recorder | None
+) -> Batch:
     setups = [model.how for model in models if isinstance(model.how, MiniBatchSetup)]
     shape = models[0].recipe.architecture
     solver = BatchedMiniBatch(shape, [model.start for model in models], setups, on_step)
     observers = [model.observers for model in models]
     earlier = [model.earlier for model in models]
-    return Batch(solver, [model.criteria for model in models], observers, earlier)
+    return Batch(solver, [model.criteria for model in models], observers, earlier, recorder)
 
 
 def _train_one_by_one(
-    models: Sequence[ModelFit], pool: ThreadPool
+    models: Sequence[ModelFit],
+    pool: ThreadPool,
+    recorder_of: Callable[[Sequence[ModelFit]], Recorder | None],
 ) -> list[FitResult | Exception | None]:
     outcomes: list[FitResult | Exception | None] = [None] * len(models)
     for i, model in enumerate(models):
-        outcomes[i] = outcome = _train_single(model, pool)
+        outcomes[i] = outcome = _train_single(model, pool, recorder_of([model]))
         if isinstance(outcome, FitResult) and outcome.stop_reason is StopReason.INTERRUPTED:
             break
     return outcomes
 
 
-def _train_single(model: ModelFit, pool: ThreadPool) -> FitResult | Exception:
+def _train_single(
+    model: ModelFit, pool: ThreadPool, recorder: Recorder | None
+) -> FitResult | Exception:
     try:
-        return train(model.step(pool), model.criteria, model.observers)
+        return model.train_on(pool, recorder)
     except Exception as error:
         return error
 
 
 def _train_on_path(
-    models: Sequence[ModelFit], pool: ThreadPool, on_step: Callable[[], None]
-) -> list[FitResult | DivergedError | None]:
+    models: Sequence[ModelFit],
+    pool: ThreadPool,
+    on_step: Callable[[], None],
+    recorder: Recorder | None,
+) -> Sequence[FitResult | DivergedError | None]:
+    recorded = recorded_outcomes(recorder, [model.observers for model in models])
+    if recorded is not None:
+        return recorded
     fits = [model.how for model in models if isinstance(model.how, PathFit)]
     weightings = {id(fit.weight): fit.weight for fit in fits}
     numbers = {key: i for i, key in enumerate(weightings)}
@@ -246,7 +290,7 @@ def _train_on_path(
         raise AssertionError("modules are trained in mini-batches")
     step = PathNewton(shape, fits[0].dataset, weights, points, pool, on_step)
     try:
-        return train_batch(step, [model.criteria for model in models])
+        return train_batch(step, [model.criteria for model in models], recorder=recorder)
     except DivergedError as error:  # because of the rows, which all models share
         return [error] * len(models)
 
@@ -271,4 +315,4 @@ def memory_for(models: Sequence[ModelFit], max_bytes: float | None) -> float:
     """Return the memory for batches and rows: the maximum, or a fraction of the free memory."""
     if max_bytes is not None:
         return max_bytes
-    return _FREE_FRACTION * free_bytes(_device_of(models))
+    return float(same_value(lambda: _FREE_FRACTION * free_bytes(_device_of(models))))

@@ -34,7 +34,7 @@ from skbinary.thresholds.curve import ThresholdChoice, ThresholdData, choose_thr
 from skbinary.thresholds.objectives import Objective
 
 # Number of folds on which a threshold is chosen if there is no other held-out set.
-_THRESHOLD_FOLDS = 5
+THRESHOLD_FOLDS = 5
 
 
 @dataclass
@@ -335,7 +335,7 @@ def plan_fold_models(ensemble: Ensemble) -> None:
     """Add models to a single one, each trained without a fifth of the rows."""
     recipe, data, chosen = ensemble.recipe, with_cache(ensemble.data), ensemble.chosen
     candidates = ensemble.candidates
-    n_folds = min(_THRESHOLD_FOLDS, candidates.max_folds())
+    n_folds = min(THRESHOLD_FOLDS, candidates.max_folds())
     if n_folds < 2:
         return
     random_state = recipe.fold_random_state()

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from skbinary.checkpoints.session import mark_interrupted
 from skbinary.data.checked import CheckedData
 from skbinary.estimators.cross_fitting import (
+    THRESHOLD_FOLDS,
     Ensemble,
     count_models,
     plan_fold_models,
@@ -76,6 +78,8 @@ class Fit:
     def _with_chosen_epochs(self, recipe: Recipe) -> Recipe:
         """Choose the number of epochs by cross-validation, if the recipe says so."""
         models = plan_epoch_models(recipe, self.data)
+        later = self._max_rows(recipe) + self._max_threshold_rows(recipe)
+        self.observers.follow(models, later)
         train_epoch_models(models)
         return with_chosen_epochs(recipe, models)
 
@@ -83,6 +87,8 @@ class Fit:
         """Train one model, and return whether training was interrupted."""
         ensemble = plan_single(recipe, self.data, previous=self.previous)
         model = ensemble.members[0]
+        later = self._max_threshold_rows(recipe) if ensemble.needs_fold_models else 0
+        self.observers.follow([model], later)
         self.observers.watch(model)
         model.train()
         if not recipe.is_partial:
@@ -94,6 +100,7 @@ class Fit:
         warn_if_single(recipe)
         ensemble = plan_members(recipe, self.data, previous=self.previous)
         interrupted = False
+        self.observers.follow(ensemble.members)
         with self.observers.watch_members(ensemble.members, lambda: ensemble.state):
             try:
                 ensemble.train()
@@ -103,6 +110,16 @@ class Fit:
             else:
                 ensemble.warn()
         return ensemble, interrupted
+
+    def _max_rows(self, recipe: Recipe) -> int:
+        """Return the number of rows that a model of all rows reads at most."""
+        return len(self.data.train.y) * recipe.max_iter
+
+    def _max_threshold_rows(self, recipe: Recipe) -> int:
+        """Return the number of rows that models read at most to choose a threshold."""
+        n_models = 0 if recipe.objective is None else THRESHOLD_FOLDS
+        # Each is trained without its own fold.
+        return max(n_models - 1, 0) * self._max_rows(recipe)
 
     def _with_threshold(self, ensemble: Ensemble, *, interrupted: bool) -> FittedState:
         """Choose the threshold if there is an objective. After Ctrl-C it is 0.5."""
@@ -116,11 +133,13 @@ class Fit:
                 if interrupted:
                     raise KeyboardInterrupt
                 plan_fold_models(ensemble)
+                self.observers.follow(ensemble.fold_models)
                 ensemble.train()
             choice = ensemble.choose(recipe.objective)
         except KeyboardInterrupt:
             if interrupts_are_raised():
                 raise
+            mark_interrupted()
             warn(
                 "The threshold was not chosen, since fit was interrupted by the user. It is 0.5. "
                 "Call tune_threshold to choose one."

@@ -17,6 +17,7 @@ from torch import Tensor
 from skbinary.data.checked import CheckedData
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import centered
+from skbinary.data.streamed_dataset import StreamedDataset
 from skbinary.estimators.base import BinaryClassifier
 from skbinary.estimators.parameter_types import (
     BatchSize,
@@ -39,10 +40,10 @@ from skbinary.solvers.full_batch.newton import Newton
 from skbinary.solvers.full_batch.newton_dual import DualNewton
 from skbinary.solvers.full_batch.proximal_newton import ProximalNewton
 from skbinary.solvers.full_batch.small_objective import linear_objective
-from skbinary.solvers.loop import Solver
 from skbinary.solvers.minibatch.optimizers import SGD, Adam
 from skbinary.solvers.minibatch.schedules import Schedule
 from skbinary.solvers.minibatch.setup import L2Penalty
+from skbinary.solvers.run import Solver
 
 _Solver: TypeAlias = Literal[
     "auto",
@@ -361,7 +362,8 @@ class TorchLogisticClassifier(SparseCoefMixin, BinaryClassifier):
         if sparse_solution:
             return "prox-newton"
         n_features = self.n_features_in_
-        size = n_features if np.isinf(self.C) else min(data.n_samples, n_features)
+        by_rows = data.stream is None and not np.isinf(self.C)
+        size = min(data.n_samples, n_features) if by_rows else n_features
         return "newton-cholesky" if size <= _LARGEST_SYSTEM else "lbfgs"
 
     def _follows_a_path(self, solver: str) -> bool:
@@ -386,7 +388,8 @@ class TorchLogisticClassifier(SparseCoefMixin, BinaryClassifier):
         self, model_batch: ModelBatch, dataset: Dataset, solver: str, pool: ThreadPool
     ) -> Solver:
         strength = dataset.penalty(1 / self.C) / dataset.total_weight
-        is_wide = dataset.processes.is_one and dataset.n_samples < dataset.n_features
+        is_in_memory = dataset.processes.is_one and not isinstance(dataset, StreamedDataset)
+        is_wide = is_in_memory and dataset.n_samples < dataset.n_features
         if solver == "newton-cholesky" and is_wide and strength > 0:
             return DualNewton(model_batch, dataset, strength, self.tol, pool)
         objective = linear_objective(model_batch, dataset, (1 - self.l1_ratio) * strength, pool)

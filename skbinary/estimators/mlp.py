@@ -52,8 +52,8 @@ from skbinary.models.periodic_embedding import PeriodicEmbedding
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.lbfgs import LBFGS
 from skbinary.solvers.full_batch.objective import NetworkObjective
-from skbinary.solvers.loop import Solver
 from skbinary.solvers.minibatch.setup import L2Penalty
+from skbinary.solvers.run import Solver
 
 _Activation: TypeAlias = Literal[
     "identity",

@@ -14,11 +14,14 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from skbinary.callbacks.monitor import ModelUnderTraining, make_validation_score, validation_rows
+from skbinary.checkpoints.session import next_recorder
 from skbinary.data.checked import CheckedData
 from skbinary.data.conversion import as_tensor
 from skbinary.data.dataset import Dataset
 from skbinary.data.folds import Fold, draw_hold_out
 from skbinary.data.preparation import Split, build_dataset
+from skbinary.data.streamed_dataset import StreamedDataset
+from skbinary.data.streamed_preparation import build_streamed_dataset
 from skbinary.estimators.minibatch_setup import make_minibatch_setup
 from skbinary.estimators.module_state import FittedModule
 from skbinary.estimators.path_fit import PathFit
@@ -32,12 +35,15 @@ from skbinary.runtime.device import full_precision
 from skbinary.runtime.memory import is_out_of_memory
 from skbinary.runtime.threads import ThreadPool
 from skbinary.runtime.warnings import warn
-from skbinary.solvers.loop import Observer, Solver, train
+from skbinary.solvers.loop import train
 from skbinary.solvers.minibatch.distributed import DistributedMiniBatch
 from skbinary.solvers.minibatch.dropout import prefetched_bytes
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
 from skbinary.solvers.minibatch.single import MiniBatch
-from skbinary.solvers.result import FitResult, StopReason, convergence_warning
+from skbinary.solvers.minibatch.streamed import StreamedMiniBatch
+from skbinary.solvers.recording import Recorder, recorded_outcomes
+from skbinary.solvers.result import DivergedError, FitResult, StopReason, convergence_warning
+from skbinary.solvers.run import Observer, Solver
 from skbinary.solvers.stopping import MonitoredCurve, StoppingCriteria
 
 _ENDS_OF_A_PATH = (StopReason.CONVERGED, StopReason.INTERRUPTED)
@@ -171,9 +177,18 @@ class ModelFit:
         DivergedError
             If a loss or a weight is no longer a finite number.
         """
+        recorder = next_recorder()
         with ThreadPool.on(self.recipe.device) as pool:
-            result = train(self.step(pool), self.criteria, self.observers)
-        self._keep(result)
+            self._keep(self.train_on(pool, recorder))
+
+    def train_on(self, pool: ThreadPool, recorder: Recorder | None) -> FitResult:
+        """Train the model singly on the threads of a pool, or read what was recorded."""
+        recorded = recorded_outcomes(recorder, [self.observers])
+        if recorded is None:
+            return train(self.step(pool), self.criteria, self.observers, recorder)
+        if isinstance(recorded[0], DivergedError):
+            raise recorded[0]
+        return recorded[0]
 
     def step(self, pool: ThreadPool) -> Solver:
         """Return the solver for this model."""
@@ -185,7 +200,8 @@ class ModelFit:
             earlier = self.previous.optimizer_state if self.previous and recipe.is_partial else None
             if how.order is not None:
                 return DistributedMiniBatch(model_batch, how, how.order)
-            return MiniBatch(model_batch, how, n_seen=n_seen, earlier=earlier, pool=pool)
+            kind = StreamedMiniBatch if isinstance(how.dataset, StreamedDataset) else MiniBatch
+            return kind(model_batch, how, n_seen=n_seen, earlier=earlier, pool=pool)
         if isinstance(recipe.architecture, ModuleArchitecture):
             raise AssertionError("modules are trained in mini-batches")
         like = how.dataset.target
@@ -317,6 +333,14 @@ def _split(recipe: Recipe, data: CheckedData, fold: Fold | None) -> Split:
     if holds_out and fold is None:
         fraction = recipe.validation_fraction
         held_out = draw_hold_out(data, recipe.class_weight, fraction, recipe.random_state)
+    if data.stream is not None:
+        return build_streamed_dataset(
+            data,
+            class_weight=recipe.class_weight,
+            device=recipe.device,
+            dtype=torch.float32 if batches else full_precision(recipe.device),
+            label_smoothing=recipe.label_smoothing,
+        )
     split = build_dataset(
         data,
         class_weight=recipe.class_weight,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
+from skbinary.callbacks.progress import FitProgress
 from skbinary.callbacks.sklearn import (
     EpochPrinter,
     ScikitLearnCallbacks,
@@ -16,7 +18,7 @@ from skbinary.data.checked import CheckedData
 from skbinary.estimators.model_fit import ModelFit
 from skbinary.estimators.state import FittedState
 from skbinary.estimators.views import net_settings
-from skbinary.solvers.loop import Run
+from skbinary.solvers.run import Run
 
 
 class FitObservers:
@@ -36,6 +38,21 @@ class FitObservers:
         self.data = data
         self.is_partial = is_partial
         self._context: Any = None
+        self._progress = FitProgress() if estimator.verbose else None
+
+    def follow(self, models: Sequence[ModelFit], n_later_rows: float = 0.0) -> None:
+        """Count the rows of models that will be trained, for lines of ``verbose``.
+
+        Parameters
+        ----------
+        models : sequence of ModelFit
+        n_later_rows : float, default=0.0
+            Number of rows that models will read at most that are planned after these.
+        """
+        if self._progress is None:
+            return
+        follow_models(self._progress, models)
+        self._progress.expect(n_later_rows)
 
     def begin(self, n_models: int, max_iter: int) -> None:
         """Prepare for a fit of `n_models`, before any of them is trained.
@@ -68,7 +85,8 @@ class FitObservers:
                 SkorchCallbacks(estimator.callbacks, datasets, classes, settings)
             )
         if estimator.verbose:
-            model.observers.append(EpochPrinter(int(estimator.verbose)))
+            printer = EpochPrinter(int(estimator.verbose), progress=self._progress)
+            model.observers.append(printer)
         if self._context is not None and getattr(estimator, "_skl_callbacks", None):
             model.observers.append(
                 ScikitLearnCallbacks(
@@ -96,6 +114,7 @@ class FitObservers:
             self._context,
             _snapshot,
             lambda: {"_state": trained_state()},
+            self._progress,
         ):
             yield
 
@@ -105,6 +124,17 @@ class FitObservers:
         metadata = None if weight is None else {"sample_weight": weight}
         # The X that was passed to fit: a callback may use its column names or its shape.
         return {"X": self.data.given, "y": self.data.train.y, "metadata": metadata}
+
+
+def follow_models(progress: FitProgress, models: Sequence[ModelFit]) -> None:
+    """Count the rows that models read in their training, by an observer of each."""
+    for model in models:
+        n_samples, max_iter = model.how.dataset.n_samples, model.criteria.max_iter
+        model.observers.append(progress.follow(n_samples, max_iter, partial(_is_trained, model)))
+
+
+def _is_trained(model: ModelFit) -> bool:
+    return model.result is not None or model.error is not None
 
 
 def _snapshot(model: ModelFit, run: Run) -> dict[str, Any]:

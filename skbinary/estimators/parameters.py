@@ -110,6 +110,22 @@ def check_callbacks(callbacks: Any) -> None:
             )
 
 
+def check_can_resume(estimator: Any) -> None:
+    """Check that a fit with a checkpoint can be resumed.
+
+    Raises
+    ------
+    ValueError
+        If there are callbacks, whose state cannot be saved.
+    """
+    if estimator.callbacks:
+        names = [type(each).__name__ for each in estimator.callbacks]
+        raise ValueError(
+            "callbacks must be None with checkpoint, since the state of a callback cannot be "
+            f"saved, got {names}. Leave out one of them."
+        )
+
+
 @contextmanager
 def naming_pruning_callback(callbacks: Any) -> Iterator[None]:
     """Say what to use instead if a clone fails because of a callback that holds a trial."""

@@ -13,16 +13,17 @@ from sklearn.utils import check_random_state
 from torch import Tensor
 
 from skbinary.callbacks.monitor import check_monitor
+from skbinary.checkpoints.session import pin_random_state, same_value
 from skbinary.data.checked import CheckedData
 from skbinary.data.dataset import Dataset
 from skbinary.models.batch_of_models import ModelBatch
 from skbinary.models.make_batch import AnyArchitecture
 from skbinary.runtime.device import resolve_device
 from skbinary.runtime.threads import ThreadPool
-from skbinary.solvers.loop import Solver
 from skbinary.solvers.minibatch.optimizers import SGD, Adam
 from skbinary.solvers.minibatch.schedules import Schedule
 from skbinary.solvers.minibatch.setup import L2Penalty
+from skbinary.solvers.run import Solver
 from skbinary.thresholds.decision import positive_index
 from skbinary.thresholds.objectives import Objective, parse_threshold
 
@@ -236,7 +237,7 @@ def make_recipe(
     """
     threshold = _threshold_fields(estimator, data)
     stopping = _stopping_fields(estimator, data, solver, is_partial=is_partial)
-    random_state = _random_state(estimator.random_state) if is_random else None
+    random_state = make_random_state(estimator.random_state) if is_random else None
     is_auto_batch_size = estimator.batch_size == "auto"
     return Recipe(
         estimator_name=type(estimator).__name__,
@@ -316,7 +317,7 @@ def _stops_early(
     if estimator.early_stopping != "auto":
         return bool(estimator.early_stopping)
     is_requested = scorer is not None or data.validation is not None
-    is_useful = is_requested or data.n_samples >= ENOUGH_ROWS
+    is_useful = is_requested or data.n_samples >= ENOUGH_ROWS or data.stream is not None
     return solver in MINIBATCH_SOLVERS and not is_partial and is_useful
 
 
@@ -330,14 +331,18 @@ def _patience(estimator: Any, max_iter: int, auto: int) -> float:
     return min(patience, max_iter - 1)
 
 
-def _random_state(parameter: Any) -> np.random.RandomState:
+def make_random_state(parameter: Any) -> np.random.RandomState:
     """Return the random state of a fit. None means fresh random numbers.
 
     They do not come from NumPy's global state, which a fit does not change.
     """
     if parameter is None:
-        return np.random.RandomState(np.random.default_rng().integers(2**32))
-    return check_random_state(parameter)
+        seed = same_value(lambda: int(np.random.default_rng().integers(2**32)))
+        return np.random.RandomState(seed)
+    random_state = check_random_state(parameter)
+    if random_state is parameter:
+        pin_random_state(random_state)
+    return random_state
 
 
 def _fold_random_state(random_state: Any, parameter: Any) -> Callable[[], np.random.RandomState]:

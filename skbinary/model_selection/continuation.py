@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,16 +13,22 @@ from skbinary.estimators.cross_fitting import Ensemble
 from skbinary.estimators.model_fit import ModelFit
 from skbinary.estimators.recipe import Recipe
 from skbinary.model_selection.jobs import Job
-from skbinary.solvers.loop import Run
 from skbinary.solvers.minibatch.batched import SolverView
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
+from skbinary.solvers.recording import State, copied, copied_state
 from skbinary.solvers.result import StopReason
+from skbinary.solvers.run import Run
 
 PARAMETER = "max_iter"
 
 
-class Checkpoint:
+class FinalState:
     """An observer that keeps what a model needs to go on after ``max_iter`` epochs.
+
+    Parameters
+    ----------
+    setup : MiniBatchSetup
+        How the model is trained.
 
     Attributes
     ----------
@@ -34,6 +41,47 @@ class Checkpoint:
 
     start: Tensor
     setup: MiniBatchSetup
+
+    def __init__(self, setup: MiniBatchSetup):
+        self._first_setup = setup
+
+    def snapshot(self) -> State:
+        """Return what is kept, for a checkpoint."""
+        if not hasattr(self, "setup"):
+            return {}
+        setup = self.setup
+        return {
+            "start": copied(self.start),
+            "optimizer": copied_state(setup.optimizer.state()),
+            "schedule": dict(vars(setup.schedule)),
+            "dropout": None if setup.dropout is None else setup.dropout.snapshot(),
+            "n_epochs": setup.n_epochs,
+            "trained": None if setup.trained is None else copied(setup.trained),
+        }
+
+    def restore(self, state: State) -> None:
+        """Keep what a ``snapshot()`` holds."""
+        if not state:
+            return
+        first, start = self._first_setup, state["start"].to(self._first_setup.dataset.device)
+        n_parameters = first.optimizer.parameters.shape[-1]
+        schedule = copy.copy(first.schedule)
+        vars(schedule).update(state["schedule"])
+        dropout = None if first.dropout is None else first.dropout.copy()
+        if dropout is not None:
+            dropout.restore(state["dropout"])
+        trained = state["trained"]
+        self.start = start
+        self.setup = replace(
+            first,
+            optimizer=first.optimizer.with_parameters(
+                start[None, :n_parameters].clone(), state=state["optimizer"]
+            ),
+            schedule=schedule,
+            dropout=dropout,
+            n_epochs=state["n_epochs"],
+            trained=None if trained is None else trained.to(start),
+        )
 
     def train_begin(self, run: Run) -> None:
         """Do nothing."""
@@ -89,7 +137,7 @@ class Continuation:
         for model in models:
             how = model.how
             if isinstance(how, MiniBatchSetup) and not how.schedule.depends_on_length:
-                model.observers.append(Checkpoint())
+                model.observers.append(FinalState(how))
 
     def keep(self, jobs: Sequence[Job], candidates: Sequence[Mapping[str, Any]]) -> None:
         """Keep trained jobs for the next round, in place of those of the last one.
@@ -149,7 +197,7 @@ def continue_ensemble(earlier: Job, recipe: Recipe, *, chooses_threshold: bool) 
 
 def _can_continue(model: ModelFit) -> bool:
     """Whether a model was trained, and need not or can go on."""
-    watched = any(isinstance(each, Checkpoint) for each in model.observers)
+    watched = any(isinstance(each, FinalState) for each in model.observers)
     return model.result is not None and (watched or not _ended_at_max_iter(model))
 
 
@@ -167,13 +215,13 @@ def _continued(model: ModelFit, recipe: Recipe, patience: float) -> ModelFit:
         raise AssertionError("only trained models go on")
     if not _ended_at_max_iter(model) or result.n_iter >= max_iter:
         return replace(model, seconds=0.0)
-    checkpoint = next(each for each in model.observers if isinstance(each, Checkpoint))
+    final = next(each for each in model.observers if isinstance(each, FinalState))
     return replace(
         model,
         recipe=replace(model.recipe, max_iter=max_iter, patience=patience),
         criteria=replace(model.criteria, max_iter=max_iter, n_iter_no_change=patience),
-        how=checkpoint.setup,
-        start=checkpoint.start,
+        how=final.setup,
+        start=final.start,
         observers=[],
         earlier=result,
         result=None,

@@ -48,6 +48,7 @@ from skbinary.model_selection.scoring import (
     ScoringTask,
     precompute_roc_aucs,
 )
+from skbinary.model_selection.search_progress import SearchProgress
 from skbinary.model_selection.single_fits import fit_singly
 from skbinary.model_selection.splits import PreparedSplit, SharedRows, share_rows
 from skbinary.runtime.memory import is_out_of_memory, parse_bytes
@@ -69,6 +70,8 @@ class Evaluation:
         The contexts of scikit-learn's callbacks, one for each candidate and split.
     continuation : Continuation or None, default=None
         The jobs of an earlier evaluation, from which candidates go on.
+    progress : SearchProgress or None, default=None
+        Prints the progress of the models that are trained in batches.
 
     Attributes
     ----------
@@ -83,6 +86,7 @@ class Evaluation:
         splits: Sequence[tuple[Any, Any]],
         contexts: Sequence[Any] | None = None,
         continuation: Continuation | None = None,
+        progress: SearchProgress | None = None,
     ):
         self.scoring = scoring
         self.candidates = candidates
@@ -95,6 +99,7 @@ class Evaluation:
         self._precomputed: dict[tuple[str, int], PrecomputedScore] = {}
         self._fold_models: FoldModels | None = None
         self._continuation = continuation
+        self._progress = progress
         # With max_iter as its resource, the search itself ends the training of candidates.
         ignored = ConvergenceWarning if continuation is not None else None
         self._warnings = FitWarnings(candidates, len(self.tasks), ignored)
@@ -195,9 +200,14 @@ class Evaluation:
             key = (preparation, candidate.training_key)
             jobs.setdefault(key, Job(own, candidate, earlier=earlier.get(c))).tasks.append(task)
         planned = [job for job in jobs.values() if self._try(job, self._plan_epochs)]
+        if self._progress is not None:
+            self._progress.plan(planned, split + 1, len(self.splits))
         # A few models of each job choose the number of epochs, all of them in batches.
         train_epoch_models([model for job in planned for model in job.epoch_models])
-        return [job for job in planned if self._try(job, self._plan_models)]
+        planned = [job for job in planned if self._try(job, self._plan_models)]
+        if self._progress is not None:
+            self._progress.plan(planned, split + 1, len(self.splits))
+        return planned
 
     def _try(self, job: Job, plan: Callable[[Job], bool]) -> bool:
         """Prepare models of a job, and return whether it can be trained in batches."""

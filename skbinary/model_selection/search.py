@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import defaultdict
@@ -24,6 +25,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_method_params
 
 from skbinary.callbacks.sklearn import SearchCallbacks
+from skbinary.checkpoints.checkpoint import Checkpoint
 from skbinary.data.containers import check_container
 from skbinary.data.labels import check_no_missing_labels
 from skbinary.data.plain import from_plain, to_plain
@@ -35,6 +37,12 @@ from skbinary.model_selection.ensemble_fit import EnsembleFit, check_averaging
 from skbinary.model_selection.evaluation import Evaluation
 from skbinary.model_selection.fold_models import CandidateModels
 from skbinary.model_selection.scoring import ScoringTask
+from skbinary.model_selection.search_checkpoint import (
+    check_same_splits,
+    same_splitter,
+    search_checkpoint,
+)
+from skbinary.model_selection.search_progress import SearchProgress
 from skbinary.runtime.interrupts import raising_interrupts
 from skbinary.runtime.warnings import warn
 
@@ -90,7 +98,14 @@ class VectorizedSearch:
 
     @unchanged_on_error
     @validated_parameters(is_nested=True)
-    def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+        **params: Any,
+    ) -> Self:
         """Evaluate all candidates, and fit the best one on all data or average the best ones.
 
         Parameters
@@ -100,6 +115,10 @@ class VectorizedSearch:
             Training data.
         y : array-like of shape (n_samples,)
             Labels.
+        checkpoint : Checkpoint, str or path-like, default=None
+            A file in which the search is saved every 60 seconds, or as ``Checkpoint`` says. After a
+            kill, the same call goes on from there and ends with the same results. The file is
+            deleted at the end.
         **params : dict of str -> object
             Further arguments for ``fit`` of the estimator, the scorer and the splitter, such as
             ``sample_weight`` or ``groups``, or ``clf__sample_weight`` for a step of a pipeline.
@@ -114,7 +133,10 @@ class VectorizedSearch:
         ------
         ValueError
             If all fits fail, or if one fails with ``error_score="raise"``; or if `ensemble_size`
-            is set, and there are not two classes or `refit` is False. The search is then unchanged.
+            is set, and there are not two classes or `refit` is False; or if the file of
+            `checkpoint` is damaged, or of another search. The search is then unchanged.
+        ImportError
+            If there is a `checkpoint`, and safetensors is not installed.
 
         Examples
         --------
@@ -134,12 +156,21 @@ class VectorizedSearch:
         params = _check_method_params(X, params=params)
         if self.ensemble_size is not None:
             check_averaging(self, X, y)
+        with search_checkpoint(self, checkpoint, X, y, params):
+            self._search(X, y, params, scorer, refit_metric)
+        return self
+
+    def _search(
+        self, X: Any, y: Any, params: dict[str, Any], scorer: Any, refit_metric: Any
+    ) -> None:
+        """Evaluate all candidates, and fit the best one or average the best ones."""
         routed = self._get_routed_params_for_fit(params)  # type: ignore[attr-defined]
         callbacks = SearchCallbacks(self, X, y, params)
         scoring = ScoringTask(self, X, y, scorer, routed.estimator.fit, routed.scorer.score)
         cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         self._checked_cv_orig = cv
         self._prepare_search(X, y, routed.splitter.split)
+        self._checked_cv_orig = cv = same_splitter(cv)
         rounds = _Rounds(scoring, cv, routed.splitter.split, self._continuation())
         self.n_splits_ = rounds.n_splits
         for name in ("ensemble_", "ensemble_loss_curve_"):
@@ -153,7 +184,6 @@ class VectorizedSearch:
         self.scorer_ = scorer._scorers if isinstance(scorer, _MultimetricScorer) else scorer
         self.cv_results_ = rounds.results
         callbacks.end()
-        return self
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = to_plain(super().__getstate__())
@@ -230,6 +260,7 @@ class _Rounds:
         self.candidates: list[dict[str, Any]] = []
         self.outcomes: list[dict[str, Any]] = []
         self.fitted_candidates: list[CandidateModels] = []
+        self.progress = SearchProgress(scoring) if scoring.search.verbose else None
         self.results: dict[str, Any] = {}
         self._has_warned = False
         self._more_results: dict[str, list[Any]] = defaultdict(list)
@@ -245,6 +276,7 @@ class _Rounds:
         scoring, search = self.scoring, self.scoring.search
         candidates = list(candidate_params)
         splits = list((cv or self.cv).split(scoring.X, scoring.y, **self.split_params))
+        check_same_splits(len(self.candidates), splits)
         n_fits = len(candidates) * len(splits)
         if len(splits) != self.n_splits:
             raise ValueError(
@@ -261,7 +293,11 @@ class _Rounds:
                 "No fits were performed. Was the CV iterator empty? Were there no candidates?"
             )
         contexts = SearchCallbacks.task_contexts(callback_ctx, n_fits)
-        evaluation = Evaluation(scoring, candidates, splits, contexts, self.continuation)
+        if self.progress is not None:
+            self.progress.begin_round()
+        evaluation = Evaluation(
+            scoring, candidates, splits, contexts, self.continuation, self.progress
+        )
         outcomes, modes = evaluation.run()
         self._warn_once(evaluation.advice)
         _warn_or_raise_about_fit_failures(outcomes, search.error_score)

@@ -9,8 +9,10 @@ from sklearn.base import clone
 from sklearn.model_selection._validation import _fit_and_score
 from sklearn.utils.parallel import Parallel, delayed
 
+from skbinary.checkpoints.session import current_session
 from skbinary.model_selection.jobs import Task
 from skbinary.model_selection.scoring import ScoringTask
+from skbinary.model_selection.task_results import Result, TaskResults, task_scope
 from skbinary.runtime.interrupts import raising_interrupts
 from skbinary.runtime.warnings import Collected, collecting
 
@@ -45,9 +47,12 @@ def fit_singly(
     collected : list of Collected
         The warnings of the fit.
     """
-    search = scoring.search
+    search, results = scoring.search, TaskResults()
+    recorded = {task: results.load(task) for task in tasks}
+    unfitted = [task for task, result in recorded.items() if result is None]
     fits = (
         delayed(_fit_collecting_warnings)(
+            results.name_of(task),
             clone(search.estimator),
             scoring.X,
             scoring.y,
@@ -68,11 +73,17 @@ def fit_singly(
             error_score=search.error_score,
             **_callback_arguments(search, contexts, task),
         )
-        for task in tasks
+        for task in unfitted
     )
-    parallel = Parallel(n_jobs=search.n_jobs, pre_dispatch=search.pre_dispatch)
-    for task, (result, collected) in zip(tasks, parallel(fits), strict=True):
-        yield task, result, collected
+    # With a checkpoint, each result is recorded as soon as it is there.
+    settings = {} if current_session() is None else {"return_as": "generator"}
+    parallel = Parallel(n_jobs=search.n_jobs, pre_dispatch=search.pre_dispatch, **settings)
+    for task, (result, collected) in zip(unfitted, parallel(fits), strict=True):
+        results.save(task, result, collected)
+        recorded[task] = result, collected
+    for task, each in recorded.items():
+        if each is not None:
+            yield task, *each
 
 
 def _callback_arguments(search: Any, contexts: Mapping[Task, Any], task: Task) -> dict[str, Any]:
@@ -80,6 +91,6 @@ def _callback_arguments(search: Any, contexts: Mapping[Task, Any], task: Task) -
     return {"caller": search, "callback_ctx": contexts[task]} if task in contexts else {}
 
 
-def _fit_collecting_warnings(*args: Any, **kwargs: Any) -> tuple[dict[str, Any], list[Collected]]:
-    with raising_interrupts(), collecting() as collected:
+def _fit_collecting_warnings(name: str, *args: Any, **kwargs: Any) -> Result:
+    with raising_interrupts(), task_scope(name), collecting() as collected:
         return _fit_and_score(*args, **kwargs), collected

@@ -29,6 +29,14 @@ class GlobalGenerator:
         self._device = device
         self._states: list[Tensor] | None = None
 
+    def snapshot(self) -> list[Tensor] | None:
+        """Return the states of the generators after the last use, or None before the first."""
+        return self._states
+
+    def restore(self, states: list[Tensor] | None) -> None:
+        """Go on after a ``snapshot()``."""
+        self._states = states
+
     @contextmanager
     def active(self) -> Iterator[None]:
         """Return a context in which the global generators draw the numbers of this one."""

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
-from skbinary.data.dataset import Dataset
-from skbinary.models.make_batch import AnyBatch
+from skbinary.solvers.recording import Outcome, Recorder, Recording
 from skbinary.solvers.result import (
     CancelledError,
     DivergedError,
@@ -21,77 +17,9 @@ from skbinary.solvers.result import (
     Progress,
     StopReason,
 )
+from skbinary.solvers.run import BatchedSolver, Observer, Run, Solver
 from skbinary.solvers.stopping import MonitoredCurve, StoppingCriteria
-from skbinary.solvers.validation import Validator, validate
-
-
-class Solver(Protocol):
-    """What the loop needs of a solver of one model."""
-
-    @property
-    def model_batch(self) -> AnyBatch:
-        """The model, with its current parameters."""
-        ...
-
-    @property
-    def dataset(self) -> Dataset:
-        """The training rows, and with early stopping the validation rows."""
-        ...
-
-    def start(self) -> None:
-        """Prepare to train from the current parameters."""
-        ...
-
-    def run_epoch(self) -> Progress:
-        """Train for one epoch or iteration."""
-        ...
-
-    def on_plateau(self) -> bool:
-        """React to a monitored curve that no longer improves; return whether to stop."""
-        ...
-
-    def state(self) -> dict[str, Any]:
-        """Return the state of the optimizer, to resume from."""
-        ...
-
-
-class BatchedSolver(Protocol):
-    """What the loop needs of a solver of a batch of models, which are known by their numbers."""
-
-    def start(self) -> None:
-        """Prepare to train from the current parameters."""
-        ...
-
-    def run_epoch(self) -> Mapping[int, Progress]:
-        """Train for one epoch; return the progress of each model that is still in training."""
-        ...
-
-    def solver_of(self, k: int) -> Solver:
-        """Return a view of one model as a solver of its own."""
-        ...
-
-    def select(self, models: Sequence[int]) -> AnyBatch | None:
-        """Return models as a batch to score at once, or None to score them one by one."""
-        ...
-
-    def remove(self, models: Collection[int]) -> None:
-        """Remove models that are finished from the batch."""
-        ...
-
-
-class Observer(Protocol):
-    """Follows the training of a model: callbacks, progress bars, logs."""
-
-    def train_begin(self, run: Run) -> None: ...
-
-    def epoch_begin(self, run: Run) -> None: ...
-
-    def epoch_end(self, run: Run) -> bool:
-        """React to the end of an epoch; return whether to stop the training."""
-        ...
-
-    def train_end(self, run: Run) -> None: ...
-
+from skbinary.solvers.validation import Validator
 
 _PLATEAU_REASONS: dict[MonitoredCurve, StopReason] = {
     "objective": StopReason.TRAINING_LOSS,
@@ -107,166 +35,11 @@ _SAFE_LOGIT = 1e19
 _N_CHECKED_ROWS = 1000
 
 
-class Run:
-    """A training run, as observers see it.
-
-    Parameters
-    ----------
-    solver : Solver
-        The solver, which holds the model and the rows.
-    criteria : StoppingCriteria
-        When to stop.
-    observers : sequence of Observer, default=()
-        Who follows the run.
-    earlier : FitResult or None, default=None
-        The result of a training that this one continues. Its epochs count.
-
-    Attributes
-    ----------
-    history : dict of list of float
-        The curves so far.
-    best_epoch : int
-        The epoch, counted from 1, whose weights are kept.
-    """
-
-    def __init__(
-        self,
-        solver: Solver,
-        criteria: StoppingCriteria,
-        observers: Sequence[Observer] = (),
-        earlier: FitResult | None = None,
-    ):
-        self.solver = solver
-        self.criteria = criteria
-        self.observers = observers
-        self.dataset = solver.dataset
-        names = ["loss", "objective", "learning_rate", "seconds"]
-        if self.dataset.validation is not None:
-            names += ["validation_loss", "validation_score"]
-        self.history: dict[str, list[float]] = {name: [] for name in names}
-        self.gradient_norm = math.nan
-        self.best_epoch = 0
-        self._best_values: Tensor | None = None
-        self._best_value = -math.inf
-        self._n_no_improvement = 0
-        if earlier is not None:
-            self._restore(earlier)
-
-    @property
-    def model_batch(self) -> AnyBatch:
-        """The model that is trained, a batch of one."""
-        return self.solver.model_batch
-
-    @property
-    def n_iter(self) -> int:
-        """Number of epochs or iterations so far."""
-        return len(self.history["loss"])
-
-    def record(
-        self, progress: Progress, seconds: float, validated: tuple[float, float] | None = None
-    ) -> None:
-        """Record an epoch: its curves, and whether it is the best so far.
-
-        Parameters
-        ----------
-        progress : Progress
-            What the solver reports.
-        seconds : float
-            Duration of the epoch.
-        validated : (loss, score) or None, default=None
-            The validation loss and score if they are known. None to compute them here.
-
-        Raises
-        ------
-        DivergedError
-            If a loss is not a finite number.
-        """
-        rate = progress.learning_rate
-        if not math.isfinite(progress.objective):
-            loss = progress.objective if math.isfinite(progress.loss) else progress.loss
-            raise _diverged("training", loss, self.n_iter + 1, rate)
-        history = self.history
-        history["loss"].append(progress.loss)
-        history["objective"].append(progress.objective)
-        history["learning_rate"].append(rate)
-        history["seconds"].append(seconds)
-        self.gradient_norm = progress.gradient_norm
-        if self.dataset.validation is not None:
-            loss, score = validated or validate(
-                self.model_batch, self.dataset.validation, self.criteria
-            )
-            if not math.isfinite(loss):
-                raise _diverged("validation", loss, self.n_iter, rate)
-            history["validation_loss"].append(loss)
-            history["validation_score"].append(score)
-        if self._update_best() and self.criteria.stops_early:
-            self._best_values = self.model_batch.values.clone()
-
-    def log(self, name: str, value: float) -> None:
-        """Add a value to the history of the epoch that has just been recorded."""
-        curve = self.history.setdefault(name, [])
-        curve += [math.nan] * (self.n_iter - 1 - len(curve)) + [value]
-
-    def is_on_plateau(self) -> bool:
-        """Check whether the patience is used up. If so, the count of epochs starts again."""
-        criteria = self.criteria
-        if criteria.monitored is None or self._n_no_improvement <= criteria.n_iter_no_change:
-            return False
-        self._n_no_improvement = 0
-        return True
-
-    def restore_best(self) -> None:
-        """Restore the weights of the best epoch, if they were kept."""
-        if self._best_values is not None:
-            self.model_batch.values.copy_(self._best_values)
-
-    def result(self, reason: StopReason | None) -> FitResult:
-        """Return the model as it is now."""
-        values = self.model_batch.values[0].clone()
-        state = self.solver.state()
-        history = {
-            name: curve + [math.nan] * (self.n_iter - len(curve))
-            for name, curve in self.history.items()
-        }
-        return FitResult(values, history, self.best_epoch, reason, self.gradient_norm, state)
-
-    def _restore(self, earlier: FitResult) -> None:
-        """Record the epochs of an earlier training, as if they had been part of this one."""
-        for epoch in range(earlier.n_iter):
-            for name, curve in self.history.items():
-                curve.append(earlier.history[name][epoch])
-            self._update_best()
-            # The solver was prepared before the end of the last epoch, and knows of the others.
-            if self.is_on_plateau() and epoch == earlier.n_iter - 1:
-                self.solver.on_plateau()
-        if self.criteria.stops_early:
-            self._best_values = earlier.parameters[None]
-
-    def _update_best(self) -> bool:
-        """Update the best epoch with the last one; return whether it is the best so far."""
-        # As in scikit-learn's MLPClassifier, only an improvement of at least tol resets the
-        # patience, while any improvement makes an epoch the best one.
-        monitored = self.criteria.monitored or "objective"
-        value = self.history[monitored][-1] * (1 if monitored == "validation_score" else -1)
-        improved = value >= self._best_value + self.criteria.tol  # False for NaN
-        self._n_no_improvement = 0 if improved else self._n_no_improvement + 1
-        is_best = value > self._best_value
-        self._best_value = max(self._best_value, value)
-        if is_best or not self.criteria.stops_early:
-            self.best_epoch = self.n_iter
-        return is_best
-
-
-def _diverged(kind: str, loss: float, epoch: int, learning_rate: float) -> DivergedError:
-    return DivergedError(
-        f"The {kind} loss must stay a finite number, got {loss} in epoch {epoch} at learning rate "
-        f"{learning_rate:g}. Bring the features to one scale (StandardScaler) or lower "
-        "learning_rate_init."
-    )
-
-
 def train(
-    solver: Solver, criteria: StoppingCriteria, observers: Sequence[Observer] = ()
+    solver: Solver,
+    criteria: StoppingCriteria,
+    observers: Sequence[Observer] = (),
+    recorder: Recorder | None = None,
 ) -> FitResult:
     """Train a model.
 
@@ -278,6 +51,8 @@ def train(
         When to stop.
     observers : sequence of Observer, default=()
         Called at the beginning and the end of the training and of every epoch.
+    recorder : Recorder or None, default=None
+        Keeps the state after every epoch. The training goes on from the one that it has kept.
 
     Returns
     -------
@@ -289,16 +64,26 @@ def train(
         If the loss, a weight or a logit is no longer a finite number.
     """
     run = Run(solver, criteria, observers)
+    recording = Recording(recorder, solver, {0: run})
+    ended = recording.restore()
     reason: StopReason | DivergedError
     try:
-        for observer in observers:
+        for observer in observers if not ended else ():
             observer.train_begin(run)
-        [(_, reason)] = filter(None, _run_epochs(_BatchOfOne(solver), {0: run}))
+        for end in _run_epochs(_BatchOfOne(solver), {} if ended else {0: run}):
+            if end is None:
+                recording.end_epoch()
+            else:
+                _, reason = end
+                ended[0] = _outcome(run, reason)
+                recording.end_model(0, ended[0])
     except KeyboardInterrupt:
-        reason = StopReason.INTERRUPTED
-    if isinstance(reason, DivergedError):
-        raise reason
-    return _finish(run, reason)
+        recording.interrupt()
+        if not ended:
+            return _finish(run, StopReason.INTERRUPTED)
+    if isinstance(ended[0], DivergedError):
+        raise ended[0]
+    return ended[0]
 
 
 @dataclass(frozen=True)
@@ -315,12 +100,15 @@ class Batch:
         The observers of each model. They are called on the thread that trains.
     earlier : sequence of FitResult or None, default=None
         The result of the training that each model continues.
+    recorder : Recorder or None, default=None
+        Keeps the state after every epoch. The training goes on from the one that it has kept.
     """
 
     solver: BatchedSolver
     criteria: Sequence[StoppingCriteria]
     observers: Sequence[Sequence[Observer]] | None = None
     earlier: Sequence[FitResult | None] | None = None
+    recorder: Recorder | None = None
 
     def runs(self) -> dict[int, Run]:
         """Return a new training run of each model."""
@@ -331,7 +119,7 @@ class Batch:
         return {k: Run(self.solver.solver_of(k), *arguments) for k, arguments in each}
 
 
-Outcomes = list[FitResult | DivergedError | None]
+Outcomes = list[Outcome | None]
 
 
 def train_batch(
@@ -339,9 +127,10 @@ def train_batch(
     criteria_per_model: Sequence[StoppingCriteria],
     observers: Sequence[Sequence[Observer]] | None = None,
     earlier: Sequence[FitResult | None] | None = None,
+    recorder: Recorder | None = None,
 ) -> Outcomes:
     """Train a batch of models, as `train_batches` does, whose parameters ``Batch`` explains."""
-    [outcomes] = train_batches([Batch(solver, criteria_per_model, observers, earlier)])
+    [outcomes] = train_batches([Batch(solver, criteria_per_model, observers, earlier, recorder)])
     return outcomes
 
 
@@ -359,31 +148,58 @@ def train_batches(batches: Sequence[Batch]) -> list[Outcomes]:
         is interrupted, models keep their weights so far, and a model without a finished epoch gets
         None.
     """
-    outcomes: list[dict[int, FitResult | DivergedError]] = [{} for _ in batches]
-    runs = [batch.runs() for batch in batches]
+    trainings = [_Training(batch) for batch in batches]
     try:
-        for run in chain.from_iterable(each.values() for each in runs):
+        for run in chain.from_iterable(each.untrained.values() for each in trainings):
             for observer in run.observers:
                 observer.train_begin(run)
-        trainings = {i: _run_epochs(batch.solver, runs[i]) for i, batch in enumerate(batches)}
-        while trainings:
-            for i, training in list(trainings.items()):
-                for end in training:
-                    if end is None:  # of an epoch
-                        break
-                    k, reason = end
-                    outcomes[i][k] = _outcome(runs[i][k], reason)
-                else:
-                    del trainings[i]
+        unfinished = list(trainings)
+        while unfinished:
+            unfinished = [each for each in unfinished if each.run_epoch()]
     except (KeyboardInterrupt, CancelledError):
-        for i, runs_of_batch in enumerate(runs):
-            for k, run in runs_of_batch.items():
-                if k not in outcomes[i] and run.n_iter > 0:
-                    outcomes[i][k] = _outcome(run, StopReason.INTERRUPTED)
+        for each in trainings:
+            each.interrupt()
     return [
-        [ended.get(k) for k in range(len(batch.criteria))]
-        for ended, batch in zip(outcomes, batches, strict=True)
+        [training.outcomes.get(k) for k in range(len(batch.criteria))]
+        for training, batch in zip(trainings, batches, strict=True)
     ]
+
+
+class _Training:
+    """The training of a batch of models, epoch by epoch.
+
+    Attributes
+    ----------
+    outcomes : dict of int to FitResult or DivergedError
+        The models that have ended.
+    untrained : dict of int to Run
+        The runs of the models that have not ended before, in an earlier process.
+    """
+
+    def __init__(self, batch: Batch):
+        self._runs = batch.runs()
+        self._recording = Recording(batch.recorder, batch.solver, self._runs)
+        self.outcomes = self._recording.restore()
+        self.untrained = {k: run for k, run in self._runs.items() if k not in self.outcomes}
+        self._epochs = _run_epochs(batch.solver, self.untrained)
+
+    def run_epoch(self) -> bool:
+        """Run an epoch, and return whether there was one left."""
+        for end in self._epochs:
+            if end is None:
+                self._recording.end_epoch()
+                return True
+            k, reason = end
+            self.outcomes[k] = outcome = _outcome(self._runs[k], reason)
+            self._recording.end_model(k, outcome)
+        return False
+
+    def interrupt(self) -> None:
+        """End the models that have finished an epoch with their weights so far."""
+        self._recording.interrupt()
+        for k, run in self._runs.items():
+            if k not in self.outcomes and run.n_iter > 0:
+                self.outcomes[k] = _outcome(run, StopReason.INTERRUPTED)
 
 
 class _BatchOfOne:
@@ -416,8 +232,9 @@ def _run_epochs(
     (number, reason) or None
         Each model when it ends, before its removal, and None after each epoch.
     """
-    solver.start()
     active = dict(runs)
+    if active:
+        solver.start()
     validator = Validator(
         {
             k: (run.dataset.validation, run.criteria)
@@ -465,7 +282,7 @@ def _end_epoch(
     return StopReason.MAX_ITER if run.n_iter >= run.criteria.max_iter else None
 
 
-def _outcome(run: Run, reason: StopReason | DivergedError) -> FitResult | DivergedError:
+def _outcome(run: Run, reason: StopReason | DivergedError) -> Outcome:
     if isinstance(reason, DivergedError):
         return reason
     try:

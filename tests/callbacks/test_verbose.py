@@ -32,7 +32,10 @@ pytestmark = [
 ]
 
 
-LINE = r"epoch (\d+): training loss (\d\.\d+)(?:, validation loss (\d\.\d+))?, (\d+\.\d+) s"
+LINE = (
+    r"epoch (\d+): training loss (\d\.\d+)(?:, validation loss (\d\.\d+))?, (\d+\.\d+) s, "
+    r"[\d,]+ rows/s, at most \d+ s left"
+)
 
 
 @pytest.mark.parametrize(

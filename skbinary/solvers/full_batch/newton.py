@@ -131,10 +131,8 @@ class Newton:
         n_sampled = max(n_rows // _SUBSAMPLING, _MIN_ROWS, _ROWS_PER_FEATURE * n_features)
         if n_sampled > n_rows // 4:
             return
-        processes = self.dataset.processes
-        index = processes.every_nth(self.dataset.n_samples, n_rows // n_sampled)
-        subsample = self.dataset.take(index.to(self.dataset.device))
-        n_positive = processes.sum_number(float(subsample.target.double().sum()))
+        subsample = self.dataset.subsample(n_sampled)
+        n_positive = subsample.processes.sum_number(float(subsample.target.double().sum()))
         if not 0 < n_positive < subsample.total_samples:
             return
         model_batch = ModelBatch(

@@ -26,6 +26,7 @@ from skbinary.solvers.minibatch.cuda_graph import (
 )
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
 from skbinary.solvers.minibatch.weight_average import WeightAverage, training_weights
+from skbinary.solvers.recording import State, copied
 from skbinary.solvers.result import Progress
 
 # A captured step is captured again, without the finished models, when more than this fraction of
@@ -159,6 +160,34 @@ class BatchedMiniBatch:
         if kept and n_finished > max_finished:
             self._active = [self._active[i] for i in kept]
             self._set_values(self.model_batch.values[kept], kept)
+
+    def snapshot(self) -> State:
+        """Return a copy of the state after an epoch, of the models that are in training."""
+        average, generator = self._average, self._generator
+        return {
+            "active": list(self._active),
+            "finished": sorted(self._finished),
+            "n_epochs": self._n_epochs,
+            "values": copied(self.model_batch.values),
+            "updates": self._updates.snapshot(),
+            "dropout": self._dropout.snapshot(),
+            "average": None if average is None else average.snapshot(),
+            "generator": None if generator is None else generator.snapshot(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from a ``snapshot()`` with its models, in the batches of its next epoch."""
+        kept = [self._active.index(k) for k in state["active"]]
+        self._active, self._finished = list(state["active"]), set(state["finished"])
+        self._dropout.restore(self._active, state["dropout"])
+        self._set_values(state["values"].to(self.model_batch.values), kept)
+        self._updates.restore(state["updates"])
+        self._data.replay(state["n_epochs"] - self._n_epochs)
+        self._n_epochs = state["n_epochs"]
+        if self._average is not None:
+            self._average.restore(state["average"])
+        if self._generator is not None:
+            self._generator.restore(state["generator"])
 
     def _set_values(self, values: Tensor, kept: Sequence[int] | None = None) -> None:
         """Set the parameters, and the buffers, of the models that are in training.

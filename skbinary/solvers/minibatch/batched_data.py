@@ -41,7 +41,11 @@ class _BatchLoader:
         self._padded_order = torch.zeros(n_rows, dtype=torch.int64)
         self._order = self._padded_order[: setup.dataset.n_samples]
         torch.arange(len(self._order), out=self._order)
-        for _ in range(setup.n_epochs):  # each epoch shuffles the order of the one before
+        self.replay(setup.n_epochs)
+
+    def replay(self, n_epochs: int) -> None:
+        """Shuffle the rows as in earlier epochs, each of which shuffles the order before it."""
+        for _ in range(n_epochs):
             self._shuffle()
 
     def shuffle(self) -> None:
@@ -105,6 +109,11 @@ class BatchedData:
         """Shuffle the rows for the next epoch."""
         for loader in self._loaders.values():
             loader.shuffle()
+
+    def replay(self, n_epochs: int) -> None:
+        """Shuffle the rows as in the epochs before the next one."""
+        for loader in self._loaders.values():
+            loader.replay(n_epochs)
 
     def order_of(self, k: int) -> Tensor:
         """Return the rows of a model in the order of the epoch, of shape (n_rows,)."""

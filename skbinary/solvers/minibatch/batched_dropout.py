@@ -12,6 +12,7 @@ from skbinary.models.forward_backward import Masks
 from skbinary.solvers.minibatch.cuda_graph import StepMasks
 from skbinary.solvers.minibatch.dropout import Dropout, DropoutMasks, PrefetchedMasks
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
+from skbinary.solvers.recording import State
 
 
 class _SharedDropout(NamedTuple):
@@ -108,6 +109,22 @@ class BatchedDropout:
         if len(shared) == self._n_models:
             return masks
         return [torch.index_select(each, 0, self._index) for each in masks]
+
+    def snapshot(self) -> list[State]:
+        """Return the state of the masks of all models that are in training."""
+        if self._source is None:
+            return [each.dropout.snapshot() for each in self._shared.values()]
+        return [self._source.dropout_of(i).snapshot() for i in range(len(self._shared))]
+
+    def restore(self, active: Sequence[int], states: Sequence[State]) -> None:
+        """Go on from a ``snapshot()``, before ``set_models`` sets the models that were active."""
+        if not self._shared:
+            return
+        keys = dict.fromkeys(self._keys[k] for k in active)
+        for key, state in zip(keys, states, strict=True):
+            self._shared[key].dropout.restore(state)
+        self._shared = {key: self._shared[key] for key in keys}
+        self._source = None
 
     def continued(self, k: int) -> Dropout | None:
         """Return the dropout with which the training of a model goes on."""

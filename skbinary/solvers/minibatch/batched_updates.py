@@ -17,6 +17,7 @@ from skbinary.solvers.minibatch.per_model_optimizers import (
 )
 from skbinary.solvers.minibatch.schedules import Schedule
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
+from skbinary.solvers.recording import State, copied_state
 
 
 class BatchedUpdates:
@@ -128,6 +129,24 @@ class BatchedUpdates:
         state = split_state(self.optimizer, i, n_steps)
         schedule = copy.copy(self._schedules[self._keys[k]])
         return optimizer.with_parameters(parameters, state=state), schedule
+
+    def snapshot(self) -> State:
+        """Return a copy of the state of the optimizer and of the schedules."""
+        return {
+            "optimizer": copied_state(self.optimizer.state()),
+            "schedules": [dict(vars(each)) for each in self._schedules.values()],
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from a ``snapshot()`` of the same models."""
+        own = self.optimizer.parameters
+        on_device = {
+            name: each.to(own.device) if isinstance(each, Tensor) else each
+            for name, each in state["optimizer"].items()
+        }
+        self.optimizer = self.optimizer.with_parameters(own, state=on_device)
+        for schedule, values in zip(self._schedules.values(), state["schedules"], strict=True):
+            vars(schedule).update(values)
 
     def on_plateau(self, k: int) -> bool:
         """Notify a model's schedule that the loss no longer improves; return whether to stop."""

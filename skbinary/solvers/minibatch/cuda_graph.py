@@ -11,7 +11,7 @@ from torch import Tensor
 from skbinary.data.batches import CapturableInput
 from skbinary.data.rows import DenseRows, MappedRows
 from skbinary.models.make_batch import AnyBatch
-from skbinary.solvers.minibatch.dropout import PrefetchedMasks
+from skbinary.solvers.minibatch.dropout import Dropout, PrefetchedMasks
 from skbinary.solvers.minibatch.optimizers import Optimizer
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
 
@@ -157,6 +157,11 @@ class CapturedStep:
         self._logits = example.target  # a placeholder until the first step
         self._copy_inputs(example)
         self._replay = self._capture_step(capture)
+
+    @property
+    def dropout(self) -> Dropout | None:
+        """What draws the masks of the only model from the next step on, if there is dropout."""
+        return None if self._masks is None else self._masks.source.dropout_of(0)
 
     def __call__(self, inputs: StepInputs) -> Tensor:
         """Make a step.

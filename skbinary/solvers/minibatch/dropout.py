@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,6 +46,15 @@ class Dropout:
     def copy(self) -> Dropout:
         """Return a copy that draws the same masks from here on."""
         return Dropout(self.rates, self.generator.clone_state(), self.n_used)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state of the generator, which ``restore`` takes."""
+        return {"generator": self.generator.get_state(), "n_used": self.n_used}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on with the masks after a ``snapshot()``."""
+        self.generator.set_state(state["generator"])
+        self.n_used = state["n_used"]
 
     def draw(self, n_rows: int, widths: tuple[int, ...], like: Tensor) -> list[Tensor]:
         """Draw the masks of a step.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -70,6 +70,21 @@ class ShardedGradient:
         self.dropout = dropout
         self.pool = pool
         self._shard_models: list[tuple[AnyBatch, Dropout | None]] = []
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """Return the state of the dropout of each shard."""
+        return [each.snapshot() for _, each in self._shard_models if each is not None]
+
+    def restore(self, state: Sequence[Mapping[str, Any]]) -> None:
+        """Go on with the dropout of the shards after a ``snapshot()``."""
+        if self.dropout is None:
+            return
+        before = self.dropout.snapshot()  # the dropout of a shard is seeded by this one
+        models = self.models_of_shards(len(state))
+        self.dropout.restore(before)
+        for (_, dropout), own in zip(models, state, strict=True):
+            if dropout is not None:
+                dropout.restore(own)
 
     def compute(self, batch: SplittableInput, rows: BatchSlice) -> None:
         """Write the gradient of the mean loss of a batch, and its logits to ``rows.logits``."""

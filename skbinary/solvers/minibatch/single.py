@@ -24,6 +24,7 @@ from skbinary.solvers.minibatch.dropout import PrefetchedMasks
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
 from skbinary.solvers.minibatch.sharded_gradient import BatchSlice, ShardedGradient
 from skbinary.solvers.minibatch.weight_average import WeightAverage, training_weights
+from skbinary.solvers.recording import State, copied, copied_state
 from skbinary.solvers.result import Progress
 
 
@@ -118,8 +119,7 @@ class MiniBatch:
     def run_epoch(self) -> Progress:
         """Make a step for every batch of the training set."""
         rate, n = self.schedule.rate, self.dataset.n_samples
-        if self.setup.shuffler is not None:
-            self.setup.shuffler.shuffle(self._order.numpy())
+        self._shuffle()
         order = self._padded_order if self._is_captured else self._order
         order = order.to(self.dataset.device)
         target = self.dataset.target[order]
@@ -149,6 +149,44 @@ class MiniBatch:
         """Return the state of the optimizer and the number of rows seen, to resume from."""
         average = {} if self._average is None else self._average.state()
         return {**self.optimizer.state(), **average, "n_seen": self.n_seen}
+
+    def snapshot(self) -> State:
+        """Return a copy of the state after an epoch."""
+        dropout, average, generator = self.setup.dropout, self._average, self._generator
+        if self._captured is not None:
+            dropout = self._captured.dropout or dropout
+        return {
+            "values": copied(self.model_batch.values),
+            "optimizer": copied_state(self.optimizer.state()),
+            "schedule": dict(vars(self.schedule)),
+            "dropout": None if dropout is None else dropout.snapshot(),
+            "shards": self._gradient.snapshot(),
+            "average": None if average is None else average.snapshot(),
+            "generator": None if generator is None else generator.snapshot(),
+            "n_seen": self.n_seen,
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from a ``snapshot()``. The rows are shuffled again as in the epochs before it."""
+        n_epochs = (state["n_seen"] - self.n_seen) // self.dataset.n_samples
+        for _ in range(n_epochs):
+            self._shuffle()
+        self.n_seen = state["n_seen"]
+        self.model_batch.values.copy_(state["values"])
+        own = self.optimizer.parameters
+        self.optimizer = self.optimizer.with_parameters(own, state=state["optimizer"])
+        vars(self.schedule).update(state["schedule"])
+        if self.setup.dropout is not None:
+            self.setup.dropout.restore(state["dropout"])
+            self._gradient.restore(state["shards"])
+        if self._average is not None:
+            self._average.restore(state["average"])
+        if self._generator is not None:
+            self._generator.restore(state["generator"])
+
+    def _shuffle(self) -> None:
+        if self.setup.shuffler is not None:
+            self.setup.shuffler.shuffle(self._order.numpy())
 
     def _run_steps(self, order: Tensor, target: Tensor) -> None:
         """Make a step for each batch, and keep the logits before it."""

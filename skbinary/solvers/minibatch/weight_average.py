@@ -58,6 +58,17 @@ class WeightAverage:
         """Return the weights that are trained and the number of steps of a single model."""
         return {"trained_weights": self.trained[0], "n_averaged": self.n_steps}
 
+    def snapshot(self) -> dict[str, Any]:
+        """Return a copy of the weights of all models that are trained, and the number of steps."""
+        trained = torch.where(self._parameters == self._average, self.trained, self._parameters)
+        return {"trained": trained.cpu(), "n_steps": self.n_steps}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a ``snapshot()``, with the averages that the parameters hold now."""
+        self._average.copy_(self._parameters)
+        self.trained.copy_(state["trained"])
+        self.n_steps = state["n_steps"]
+
     @contextmanager
     def training(self) -> Iterator[None]:
         """Put the weights that are trained into the parameters, and afterwards their averages.

@@ -1,0 +1,1 @@
+"""Files from which a fit that was killed goes on."""
