@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.preprocessing import scale
 
 from benchmarks.data import Source
 from skbinary.dask import DaskTorchLogisticClassifier, DaskTorchMLPClassifier
@@ -74,18 +75,21 @@ def largest_difference(model: Any, other: Any) -> float:
     return max(float(np.abs(a - b).max()) for a, b in pairs)
 
 
-def compare(client: Any, name: str) -> None:
+def compare(client: Any, name: str, models: dict[str, Any]) -> None:
     """Print a line for each model and way to distribute a table."""
     X, y = Source(name, "float64").make()
+    if not hasattr(X, "toarray"):
+        # Otherwise a network multiplies the last bits of columns of large numbers in each step.
+        X = scale(X)
     weight = np.random.default_rng(1).uniform(0.5, 2.0, len(y))
     local = {}
-    for model_name, model in MODELS.items():
+    for model_name, model in models.items():
         if "network" not in model_name:
             local[model_name] = clone(model).to_local().fit(X, y, weight)
     for way, shards in shards_of(X, y, len(client.nthreads())):
         table = [place(client, values, shards).persist() for values in (X, y, weight)]
         order = np.concatenate(shards)
-        for model_name, model in MODELS.items():
+        for model_name, model in models.items():
             begin = time.perf_counter()
             fitted = clone(model).fit(*table)
             seconds = time.perf_counter() - begin
@@ -108,17 +112,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--processes", type=int, nargs="+", default=[2, 4])
     parser.add_argument("--tables", nargs="+", default=TABLES)
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     arguments = parser.parse_args()
+    models = {name: MODELS[name] for name in arguments.models}
     warnings.filterwarnings("ignore", "Training did not converge")
     print("| table | processes | rows | model | largest difference | bits of a second fit | s |")
     print("|---|---|---|---|---|---|---|")
     for n_processes in arguments.processes:
         with (
-            LocalCluster(n_processes, threads_per_worker=1, dashboard_address=":0") as cluster,
+            LocalCluster(
+                n_workers=n_processes, threads_per_worker=1, dashboard_address=":0"
+            ) as cluster,
             Client(cluster) as client,
         ):
             for name in arguments.tables:
-                compare(client, name)
+                compare(client, name, models)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def test_persisted_partitions_stay_where_they_are(client):
     table = distribute(client, {"X": rows, "y": y})
     assert table.workers == workers
     held = client.who_has(table.columns["X"])
-    assert [list(each) for each in held.values()] == [[worker] for worker in workers]
+    assert [list(held[each.key]) for each in table.columns["X"]] == [[each] for each in workers]
     np.testing.assert_array_equal(np.concatenate(client.gather(table.columns["y"])), y)
 
 
