@@ -41,7 +41,7 @@ def search_checkpoint(
 
     def identity() -> dict[str, str]:
         return {
-            "The class of the search": type(search).__name__,
+            "The class that is fitted": type(search).__name__,
             **parameters(search),
             "X": content_hash(X),
             "y": content_hash(y),
