@@ -57,7 +57,7 @@ def identity_of_fit(estimator: Any, data: CheckedData, previous: object) -> dict
         for name in ("X", "y", "sample_weight"):
             hashes[name + suffix] = content_hash(None if table is None else getattr(table, name))
     return {
-        "The class of the estimator": type(estimator).__name__,
+        "The class that is fitted": type(estimator).__name__,
         **parameters(estimator),
         "The device": str(resolve_device(estimator.device, data.given)),
         **hashes,

@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 
 from skbinary.checkpoints.checkpoint import Checkpoint, as_checkpoint
@@ -52,6 +53,9 @@ def checkpointing(checkpoint: Any, identity: Callable[[], dict[str, str]]) -> It
         If the file is of another fit, or damaged.
     """
     if checkpoint is None:
+        outer = current_session()
+        if outer is not None:
+            outer.forget_unless_same(identity)
         yield
         return
     require("safetensors", "safetensors", "checkpoint")
@@ -139,7 +143,19 @@ class Session:
 
     def check(self, what: str, value: str) -> None:
         """Check that a value is the same as in the fit that wrote the file, or record it."""
-        self._check_same(what, self._values.setdefault(what, value), value)
+        self._check_same(what, self.same(lambda: value), value)
+
+    def forget_unless_same(self, identity: Callable[[], dict[str, str]]) -> None:
+        """Remove the trainings of the scope if they are of another fit.
+
+        A search fits some candidates one by one. If a transformer before the classifier is random,
+        the rows are others when the candidate is fitted again.
+        """
+        digest = joblib.hash(identity())
+        key = self.next_key()
+        if self._prefix and self._values.setdefault(key, digest) != digest:
+            self.forget(self._prefix)
+            self._values[key] = digest
 
     def load(self, key: str) -> State | None:
         """Return the state of a training that was recorded last."""

@@ -48,6 +48,7 @@ from skbinary.model_selection.scoring import (
     ScoringTask,
     precompute_roc_aucs,
 )
+from skbinary.model_selection.search_checkpoint import check_same_rows
 from skbinary.model_selection.search_progress import SearchProgress
 from skbinary.model_selection.single_fits import fit_singly
 from skbinary.model_selection.splits import PreparedSplit, SharedRows, share_rows
@@ -200,6 +201,7 @@ class Evaluation:
             key = (preparation, candidate.training_key)
             jobs.setdefault(key, Job(own, candidate, earlier=earlier.get(c))).tasks.append(task)
         planned = [job for job in jobs.values() if self._try(job, self._plan_epochs)]
+        check_same_rows(dict.fromkeys(job.split for job in planned if job.candidate.pipelines))
         if self._progress is not None:
             self._progress.plan(planned, split + 1, len(self.splits))
         # A few models of each job choose the number of epochs, all of them in batches.

@@ -39,6 +39,7 @@ from skbinary.model_selection.fold_models import CandidateModels
 from skbinary.model_selection.scoring import ScoringTask
 from skbinary.model_selection.search_checkpoint import (
     check_same_splits,
+    refit_scope,
     same_splitter,
     search_checkpoint,
 )
@@ -223,7 +224,7 @@ class VectorizedSearch:
         """Fit the best candidate on all data."""
         best = clone(self.estimator).set_params(**clone(self.best_params_, safe=False))
         begin = time.time()
-        with callbacks.refit(best), raising_interrupts():
+        with callbacks.refit(best), raising_interrupts(), refit_scope():
             best.fit(scoring.X, scoring.y, **scoring.fit_params)
         self._set_best(best, begin)
 
@@ -276,7 +277,7 @@ class _Rounds:
         scoring, search = self.scoring, self.scoring.search
         candidates = list(candidate_params)
         splits = list((cv or self.cv).split(scoring.X, scoring.y, **self.split_params))
-        check_same_splits(len(self.candidates), splits)
+        check_same_splits(splits)
         n_fits = len(candidates) * len(splits)
         if len(splits) != self.n_splits:
             raise ValueError(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 
 from skbinary.checkpoints.identity import content_hash, parameters
 from skbinary.checkpoints.session import (
@@ -16,6 +17,7 @@ from skbinary.checkpoints.session import (
     pin_random_state,
     same_value,
 )
+from skbinary.model_selection.splits import PreparedSplit
 
 
 @contextmanager
@@ -39,7 +41,7 @@ def search_checkpoint(
 
     def identity() -> dict[str, str]:
         return {
-            "The class of the search": type(search).__name__,
+            "The class that is fitted": type(search).__name__,
             **parameters(search),
             "X": content_hash(X),
             "y": content_hash(y),
@@ -47,15 +49,18 @@ def search_checkpoint(
         }
 
     with checkpointing(checkpoint, identity):
-        if checkpoint is None or not hasattr(search, "random_state"):
+        if checkpoint is None:
             yield
             return
-        parameter = search.random_state
-        search.random_state = _same_random_state(parameter)
+        names = ("estimator", "random_state")
+        before = {name: getattr(search, name) for name in names if hasattr(search, name)}
+        search.estimator = _with_seeds(search.estimator)
+        if "random_state" in before:
+            search.random_state = _same_random_state(search.random_state)
         try:
             yield
         finally:
-            search.random_state = parameter
+            vars(search).update(before)
 
 
 def same_splitter(cv: Any) -> Any:
@@ -67,13 +72,33 @@ def same_splitter(cv: Any) -> Any:
     return pinned
 
 
-def check_same_splits(number: int, splits: Sequence[tuple[Any, Any]]) -> None:
+def refit_scope() -> AbstractContextManager[None]:
+    """Return a context in which the best candidate is fitted on all rows."""
+    session = current_session()
+    return nullcontext() if session is None else session.scope("refit")
+
+
+def check_same_rows(splits: Iterable[PreparedSplit]) -> None:
+    """Check that transformers return the rows on which recorded models were trained.
+
+    Raises
+    ------
+    ValueError
+        If they do not.
+    """
+    session = current_session()
+    if session is None:
+        return
+    for split in splits:
+        what = "The rows that the transformers of a search return"
+        session.check(what, content_hash(split.rows.data.train.X))
+
+
+def check_same_splits(splits: Sequence[tuple[Any, Any]]) -> None:
     """Check that the splits are those of the search that wrote the checkpoint, if there is one.
 
     Parameters
     ----------
-    number : int
-        Number of candidates that were evaluated before.
     splits : sequence of (train, test)
         Indices of the samples.
 
@@ -84,9 +109,20 @@ def check_same_splits(number: int, splits: Sequence[tuple[Any, Any]]) -> None:
     """
     session = current_session()
     if session is not None:
-        what = "The splitter cv" if number == 0 else f"The splitter cv after {number} candidates"
         hashes = [content_hash(each) for split in splits for each in split]
-        session.check(what, content_hash(hashes))
+        session.check("The splitter cv", content_hash(hashes))
+
+
+def _with_seeds(estimator: Any) -> Any:
+    """Return a copy of an estimator in which all steps that draw random numbers have a seed."""
+    parameters: dict[str, Any] = estimator.get_params(deep=True)
+    unseeded = [
+        name
+        for name, value in parameters.items()
+        if name.endswith("__random_state") and value is None
+    ]
+    seeds = {name: _same_random_state(None) for name in unseeded}
+    return clone(estimator).set_params(**seeds) if seeds else estimator
 
 
 def _same_random_state(parameter: Any) -> Any:

@@ -52,7 +52,8 @@ def train(
     observers : sequence of Observer, default=()
         Called at the beginning and the end of the training and of every epoch.
     recorder : Recorder or None, default=None
-        Keeps the state after every epoch. The training goes on from the one that it has kept.
+        Keeps the state after every epoch. A training that has not ended goes on from the state that
+        it has kept.
 
     Returns
     -------
@@ -65,25 +66,26 @@ def train(
     """
     run = Run(solver, criteria, observers)
     recording = Recording(recorder, solver, {0: run})
-    ended = recording.restore()
+    recording.restore()
     reason: StopReason | DivergedError
     try:
-        for observer in observers if not ended else ():
+        for observer in observers:
             observer.train_begin(run)
-        for end in _run_epochs(_BatchOfOne(solver), {} if ended else {0: run}):
-            if end is None:
-                recording.end_epoch()
-            else:
+        for end in _run_epochs(_BatchOfOne(solver), {0: run}):
+            if end is not None:
                 _, reason = end
-                ended[0] = _outcome(run, reason)
-                recording.end_model(0, ended[0])
+                break
+            recording.end_epoch()
     except KeyboardInterrupt:
         recording.interrupt()
-        if not ended:
-            return _finish(run, StopReason.INTERRUPTED)
-    if isinstance(ended[0], DivergedError):
-        raise ended[0]
-    return ended[0]
+        reason = StopReason.INTERRUPTED
+    outcome = _outcome(run, reason)
+    if reason is not StopReason.INTERRUPTED:
+        recording.end_model(0, outcome)
+        recording.end_epoch()
+    if isinstance(outcome, DivergedError):
+        raise outcome
+    return outcome
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,9 @@ def train_batches(batches: Sequence[Batch]) -> list[Outcomes]:
         unfinished = list(trainings)
         while unfinished:
             unfinished = [each for each in unfinished if each.run_epoch()]
-    except (KeyboardInterrupt, CancelledError):
+    except (KeyboardInterrupt, CancelledError) as error:
+        if isinstance(error, KeyboardInterrupt) and all(each.has_ended for each in trainings):
+            raise  # nothing would tell the caller
         for each in trainings:
             each.interrupt()
     return [
@@ -182,6 +186,11 @@ class _Training:
         self.outcomes = self._recording.restore()
         self.untrained = {k: run for k, run in self._runs.items() if k not in self.outcomes}
         self._epochs = _run_epochs(batch.solver, self.untrained)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all models have ended."""
+        return len(self.outcomes) == len(self._runs)
 
     def run_epoch(self) -> bool:
         """Run an epoch, and return whether there was one left."""

@@ -259,7 +259,7 @@ OTHER_FITS = {
         (X, Y),
         "tuple(8, 4), got tuple(9)",
     ),
-    "The class of the estimator": (
+    "The class that is fitted": (
         TorchLogisticClassifier(),
         (X, Y),
         "TorchMLPClassifier, got TorchLogisticClassifier",

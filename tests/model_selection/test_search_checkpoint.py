@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 from scipy.stats import loguniform
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold, StratifiedKFold
@@ -247,6 +248,75 @@ def test_search_with_other_splits_is_refused(tmp_path):
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         search.fit(X, Y, checkpoint=path)
+
+
+class Noise(TransformerMixin, BaseEstimator):
+    """Adds random numbers, as transformers do that draw folds."""
+
+    rng = np.random.default_rng(0)
+
+    def __init__(self, random_state=None):
+        self.random_state = random_state
+
+    def fit(self, X, y=None):
+        seed = self.random_state
+        rng = self.rng if seed is None else np.random.default_rng(seed)
+        self.noise_ = rng.normal(size=X.shape[1])
+        return self
+
+    def transform(self, X):
+        return X + self.noise_
+
+
+class SeedlessNoise(Noise):
+    """Cannot be given a seed."""
+
+    def __init__(self):
+        self.random_state = None
+
+
+@pytest.mark.parametrize("parameters", [{}, {"verbose": 1, "max_iter": 2}])
+def test_search_with_a_random_transformer_goes_on_with_its_seed(parameters, monkeypatch, tmp_path):
+    path = tmp_path / "run.safetensors"
+    model = make_pipeline(Noise(), network(**parameters))
+
+    def fit(checkpoint):
+        search = grid_search(model, {"torchmlpclassifier__alpha": [1e-4, 1.0]})
+        return search.fit(X, Y, checkpoint=checkpoint)
+
+    kept = fit(Checkpoint(path, keep=True))
+    again = fit(path)
+    assert bits(again) == bits(kept)
+    resumed = fit_with_kill(monkeypatch, fit, path, 2)
+    seeded = clone(model).set_params(**resumed.best_estimator_.get_params(deep=True))
+    expected = grid_search(seeded, {"torchmlpclassifier__alpha": [1e-4, 1.0]}).fit(X, Y)
+    assert bits(resumed) == bits(expected)
+    assert model.get_params()["noise__random_state"] is None
+
+
+def test_search_whose_transformers_return_other_rows_is_refused(tmp_path):
+    path = tmp_path / "run.safetensors"
+    search = grid_search(make_pipeline(SeedlessNoise(), NETWORK), {})
+    search.fit(X, Y, checkpoint=Checkpoint(path, keep=True))
+    message = "^The rows that the transformers of a search return must be the same as in the fit"
+    with pytest.raises(ValueError, match=message):
+        search.fit(X, Y, checkpoint=path)
+
+
+def test_single_fit_on_other_rows_starts_again(monkeypatch, tmp_path):
+    path = tmp_path / "run.safetensors"
+    model = make_pipeline(SeedlessNoise(), network(verbose=1))
+    kept = grid_search(model, {}, refit=False, error_score="raise")
+    with monkeypatch.context() as patch:
+        saves = Saves(patch)
+        saves.n_until_kill = 2  # of three epochs of the first fold
+        with pytest.raises(Killed):
+            kept.fit(X, Y, checkpoint=Checkpoint(path, seconds=0))
+    with monkeypatch.context() as patch:
+        resumed = Saves(patch)
+        kept.fit(X, Y, checkpoint=Checkpoint(path, seconds=0))
+    _, n_saves = count_saves(monkeypatch, lambda each: kept.fit(X, Y, checkpoint=each), path)
+    assert resumed.n_saves == n_saves
 
 
 def test_search_leaves_its_random_state_as_it_was(tmp_path):
