@@ -4,6 +4,7 @@ from importlib.util import find_spec
 
 _LIBRARIES = {
     "skbinary/callbacks/optuna.py": ("optuna",),
+    "skbinary/dask/__init__.py": ("dask", "distributed"),
     "skbinary/export/onnx.py": ("skl2onnx", "onnxruntime"),
 }
 collect_ignore = [

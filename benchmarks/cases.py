@@ -26,6 +26,9 @@ class NetworkCase:
         Widths of the hidden layers.
     batch_size, epochs : int
         The same for all contenders. There are enough epochs to make the set-up a small part.
+    module : str or None, default=None
+        The network that all contenders train, a key of `MODULES`. None for that of
+        `MLPClassifier`, which takes part.
     quick_rows, quick_epochs : int or None
         Used with ``--quick``.
     """
@@ -35,6 +38,7 @@ class NetworkCase:
     hidden: tuple[int, ...]
     batch_size: int
     epochs: int
+    module: str | None = None
     quick_rows: int | None = None
     quick_epochs: int | None = None
 
@@ -259,17 +263,28 @@ _TABLE = _table(20_000, 30, "float32")
 _WIDE = _table(100_000, 100, "float32")
 
 NETWORKS = (
-    NetworkCase("mlp/circles", Source("circles", "float32", 1_000, 2), (100,), 32, 50, None, 30),
-    NetworkCase("mlp/table", _TABLE, (64, 32), 256, 10, None, 2),
     NetworkCase(
-        "mlp/images", Source("images", "float32", 15_000, 2_352), (64, 32), 64, 3, 3_000, 2
+        "mlp/circles", Source("circles", "float32", 1_000, 2), (100,), 32, 50, quick_epochs=30
     ),
-    NetworkCase("mlp/wide", _WIDE, (256, 256, 256), 1_024, 3, 10_000, 2),
-    NetworkCase("mlp/text", Source("sms_spam", "float32"), (100,), 200, 10, 2_000, 2),
+    NetworkCase("mlp/table", _TABLE, (64, 32), 256, 10, quick_epochs=2),
     NetworkCase(
-        "mlp/big-batch", _table(500_000, 30, "float32"), (64, 32), 8_192, 5, 50_000, 3
+        "mlp/images", Source("images", "float32", 15_000, 2_352), (64, 32), 64, 3, None, 3_000, 2
+    ),
+    NetworkCase("mlp/wide", _WIDE, (256, 256, 256), 1_024, 3, None, 10_000, 2),
+    NetworkCase("mlp/text", Source("sms_spam", "float32"), (100,), 200, 10, None, 2_000, 2),
+    NetworkCase(
+        "mlp/big-batch", _table(500_000, 30, "float32"), (64, 32), 8_192, 5, None, 50_000, 3
     ),
 )  # fmt: skip
+
+_IMAGES = Source("images", "float32", 6_000, 784)
+MODULES = (
+    NetworkCase("module/table", _TABLE, (64,), 256, 10, "residual", None, 2),
+    NetworkCase("module/images", _IMAGES, (8,), 64, 5, "convolution", 1_000, 2),
+    NetworkCase(
+        "module/wide", _table(20_000, 100, "float32"), (512,), 256, 5, "residual", 2_000, 2
+    ),
+)
 
 _ADULT = Source("adult", "float64")
 _LOGISTIC = (
@@ -307,7 +322,7 @@ def _predictions(name: str, fit: NetworkCase | LogisticCase) -> tuple[Prediction
 PREDICTIONS = (*_predictions("logistic", _SMALL_LOGISTIC), *_predictions("mlp", _SMALL_NETWORK))
 
 _ADULT_NETWORK = NetworkCase(
-    "", Source("adult", "float64", 20_000), (64, 32), 256, 10, 2_000, 2
+    "", Source("adult", "float64", 20_000), (64, 32), 256, 10, None, 2_000, 2
 )  # fmt: skip
 _RATES, _QUICK_RATES = (0.0003, 0.001, 0.003, 0.01), (0.001, 0.01)
 _DROPOUT = ("dropout", (0.0, 0.2))
@@ -327,8 +342,18 @@ _NETWORK_SEARCH = SearchCase(
     scaled=True,
     quick_grid=(("learning_rate_init", _QUICK_RATES), ("alpha", (0.0001,)), _DROPOUT),
 )
+_MODULE_SEARCH = SearchCase(
+    "grid/module",
+    NetworkCase("", _table(5_000, 30, "float32"), (32,), 256, 10, "residual", 1_000, 2),
+    (
+        ("learning_rate_init", tuple(np.geomspace(0.0003, 0.01, 6).tolist())),
+        ("alpha", (0.00001, 0.0001, 0.001, 0.01)),
+    ),
+    quick_grid=(("learning_rate_init", _QUICK_RATES), ("alpha", (0.0001,))),
+)
 SEARCHES = (
     _NETWORK_SEARCH,
+    _MODULE_SEARCH,
     _logistic_search("grid/logistic", _table(100_000, 50)),
     _logistic_search("grid/logistic-adult", _ADULT, scaled=True),
     _logistic_search("grid/logistic-sms-spam", Source("sms_spam", "float64")),
@@ -358,7 +383,7 @@ _HALVING_GRID: Grid = (
 HALVINGS = tuple(
     SearchCase(
         f"halving/{name.replace('_', '-')}",
-        NetworkCase("", Source(name, "float64", 10_000), (64, 32), 256, 27, 2_000),
+        NetworkCase("", Source(name, "float64", 10_000), (64, 32), 256, 27, None, 2_000),
         _HALVING_GRID,
         scoring="neg_log_loss",
         folds=3,
@@ -387,7 +412,7 @@ def _many(case: SearchCase) -> SearchCase:
 
 
 # Sized for a GPU, so not part of the default selection.
-MANY = tuple(_many(case) for case in SEARCHES)
+MANY = tuple(_many(case) for case in SEARCHES if case is not _MODULE_SEARCH)
 
 _LONG_FIT = LogisticCase("", _table(1_000_000, 20))
 _WIDE_FIT = NetworkCase("", _WIDE, (256, 256, 256), 1_024, 1)
@@ -428,8 +453,8 @@ GROWTH = tuple(
         (64, 32),
         256,
         5,
-        1_000 * times,
-        3,
+        quick_rows=1_000 * times,
+        quick_epochs=3,
     )
     for times in (1, 10, 100)
 )
@@ -438,11 +463,12 @@ GROWTH = tuple(
 _QUICK = (
     *(case.name for case in LOGISTICS if case.source.dtype == "float64"),
     "logistic/dense-float32",
-    *("mlp", "grid", "halving", "predict", "memory", "import", "growth"),
+    *("mlp", "module", "grid", "halving", "predict", "memory", "import", "growth"),
 )
 
 ALL: tuple[Case, ...] = (
-    *NETWORKS, *LOGISTICS, *SEARCHES, *HALVINGS, *MANY, *PREDICTIONS, *MEMORIES, *IMPORTS, *GROWTH
+    *NETWORKS, *MODULES, *LOGISTICS, *SEARCHES, *HALVINGS, *MANY, *PREDICTIONS, *MEMORIES, *IMPORTS,
+    *GROWTH,
 )  # fmt: skip
 
 

@@ -39,6 +39,11 @@ def peak_above(work: Callable[[], object]) -> int:
     return _read("VmHWM") - before
 
 
+def resident() -> int:
+    """Return the resident memory of this process in bytes, or 0 without ``/proc``."""
+    return _read("VmRSS") if _STATUS.exists() else 0
+
+
 def _read(field: str) -> int:
     for line in _STATUS.read_text().splitlines():
         if line.startswith(f"{field}:"):

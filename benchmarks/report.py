@@ -28,6 +28,10 @@ epochs. skorch trains on all rows (by default it holds out a fifth) and prints n
 rows, the plain PyTorch loop slices CSR batches, which is faster than dense ones; skorch gets a
 dense copy, made within `fit`."""
 
+_MODULES = (
+    "Seconds per epoch, set-up included. All train the same module with the same Adam: a residual "
+    "block with layer normalization, or two convolutions. skbinary is `TorchModuleClassifier`."
+)
 _LOGISTICS = """\
 Seconds until the objective is within a relative 1e-9 (float64 rows) or 1e-6 (float32) of the best
 known value. Each solver runs at the loosest tolerance of 1e-2, 1e-3, ... 1e-12 that reaches it,
@@ -90,6 +94,7 @@ def markdown(outcome: Outcome) -> str:
     sections = ["# Benchmarks", _head(outcome), _HOW_TO_READ]
     for title, text, group, contenders in (
         ("Networks", _NETWORKS, "mlp/", tuple(NETWORKS)),
+        ("Networks of users' own", _MODULES, "module/", tuple(NETWORKS)),
         ("Logistic regression", _LOGISTICS, "logistic/", tuple(LOGISTICS)),
         ("Searches", _SEARCHES, ("grid/", "many/"), tuple(SEARCHES)),
         ("Halving", _HALVINGS, "halving/", tuple(SEARCHES)),
@@ -103,7 +108,7 @@ def markdown(outcome: Outcome) -> str:
         if measured:
             table = _table(outcome, measured, contenders or _seen(outcome, measured))
             sections += [f"## {title}", text, table]
-            if group == "mlp/":
+            if group in ("mlp/", "module/"):
                 title = "final training loss (nats)"
                 sections += [_details(outcome, measured, tuple(NETWORKS), "loss", title)]
             if "grid/" in group or group == "halving/":

@@ -40,6 +40,7 @@ _MEMORY_PEERS = {
     NetworkCase: ("skbinary", "MLPClassifier", "plain PyTorch"),
     SearchCase: ("skbinary", "GridSearchCV, MLPClassifier"),
 }
+_MODULE_PEERS = ("skbinary", "skorch", "plain PyTorch")
 _GROWTH_PEERS = ("skbinary", "MLPClassifier", "plain PyTorch")
 # The threads of the previous worker may spin for a while before they sleep.
 _PAUSE = 0.1
@@ -145,6 +146,7 @@ class _Runner:
 
     def _run_network(self, case: NetworkCase) -> None:
         contenders = _GROWTH_PEERS if case.name.startswith("growth/") else tuple(NETWORKS)
+        contenders = contenders if case.module is None else _MODULE_PEERS
         ready = self._prepare_contenders(
             case, contenders, lambda each: each.call("fit_network", case, 1)
         )

@@ -11,10 +11,12 @@ _SMALL_NETWORKS = ("mlp/circles", "mlp/table", "mlp/images", "mlp/text")
 _LARGE_NETWORKS = ("mlp/wide", "mlp/big-batch")
 _NETWORK_PEERS = ("MLPClassifier", "plain PyTorch", "skorch")
 _NETWORK_LIMITS = {_SMALL_NETWORKS: (0.5, 0.7, 0.2), _LARGE_NETWORKS: (0.9, 1.0, 0.8)}
+_MODULE_LIMITS = {"plain PyTorch": 1.05, "skorch": 0.4}
 _LARGE_LOGISTIC = ("logistic/dense", "logistic/covtype", "logistic/long")
 _HALVING_LIMITS = {"skbinary, full grid": 0.4, "HalvingGridSearchCV, skbinary": 0.5}
 _SEARCH_LIMITS = {
     "grid/mlp": {"GridSearchCV, MLPClassifier": 0.25, "GridSearchCV, skorch": 0.08},
+    "grid/module": {"GridSearchCV, skorch": 0.25},
     "grid/logistic": {"GridSearchCV, lbfgs": 0.08, "GridSearchCV, newton-cholesky": 0.15},
     "halving/credit-default": _HALVING_LIMITS,
     "halving/adult": _HALVING_LIMITS,
@@ -81,6 +83,7 @@ def check(outcome: Outcome) -> list[Check]:
         group = name.split("/")[0]
         checks += {
             "mlp": _check_network,
+            "module": _check_module,
             "logistic": _check_logistic,
             "grid": _check_search,
             "many": _check_search,
@@ -114,6 +117,11 @@ def _check_network(outcome: Outcome, case: str) -> Iterator[Check]:
         if case in cases:
             for peer, limit in zip(_NETWORK_PEERS, limits, strict=True):
                 yield from _compare(outcome, case, peer, limit)
+
+
+def _check_module(outcome: Outcome, case: str) -> Iterator[Check]:
+    for peer, limit in _MODULE_LIMITS.items():
+        yield from _compare(outcome, case, peer, limit)
 
 
 def _check_logistic(outcome: Outcome, case: str) -> Iterator[Check]:

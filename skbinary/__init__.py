@@ -1,8 +1,8 @@
 """Binary classifiers trained by PyTorch that behave like scikit-learn's own.
 
-Public are the names in ``__all__`` below and, with optional libraries, the functions of
-``skbinary.export`` that the reference lists and ``skbinary.callbacks.optuna.PruningCallback``. All
-else may change in any release.
+Public are the names in ``__all__`` below, those of ``skbinary.streaming`` and, with optional
+libraries, the functions of ``skbinary.export`` that the reference lists and
+``skbinary.callbacks.optuna.PruningCallback``. All else may change in any release.
 """
 
 from skbinary.checkpoints.checkpoint import Checkpoint

@@ -11,11 +11,12 @@ import pytest
 from sklearn.datasets import make_moons
 
 import skbinary
-from benchmarks import cases, join, process_tree_memory, pruning, report, threads
+from benchmarks import cases, join, out_of_core, process_tree_memory, pruning, report, threads
 from benchmarks.contenders.logistics import UnsuitableError
 from benchmarks.contenders.searches import SEARCHES, Search, suitable
 from benchmarks.data import Source
 from benchmarks.results import Outcome, Result
+from skbinary.data.streamed_table import StreamedTable
 
 ROOT = Path(__file__).parent.parent
 
@@ -33,6 +34,7 @@ def test_list_shows_all_cases():
     expected = {f"mlp/{name}" for name in networks} | {f"logistic/{name}" for name in linear}
     searches = ["mlp", "logistic", "logistic-adult", "logistic-sms-spam", "mixed"]
     expected |= {f"grid/{name}" for name in searches} | {"memory/grid-mlp"}
+    expected |= {f"module/{name}" for name in ("table", "images", "wide")} | {"grid/module"}
     expected |= {"halving/credit-default", "halving/adult"}
     expected |= {"logistic/elastic-net-0.5", "logistic/elastic-net-1", "import"}
     assert expected <= set(names)
@@ -176,4 +178,24 @@ def test_pruning_help_explains_every_option():
     command = [sys.executable, "-m", "benchmarks.pruning", "--help"]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     for option in ("--table", "--rows", "--trials", "--members", "--seed", "--threads"):
+        assert option in answer.stdout
+
+
+@pytest.mark.parametrize("task", out_of_core.TASKS)
+def test_out_of_core_reads_the_whole_table_in_each_pass(tmp_path, task):
+    pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    path = tmp_path / "rows.parquet"
+    n_rows = out_of_core.write_table(path, gigabytes=0.002)
+    assert path.stat().st_size == pytest.approx(2e6, rel=0.05)
+    read = StreamedTable.read
+    result = out_of_core.measure(task, str(path), "400KB")
+    assert result["rows"] % n_rows == 0
+    assert (result["rows"] == n_rows) == (task == "read")
+    assert StreamedTable.read is read
+
+
+def test_out_of_core_help_explains_every_option():
+    command = [sys.executable, "-m", "benchmarks.out_of_core", "--help"]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    for option in ("--gigabytes", "--memory", "--folder", "--task", "--path"):
         assert option in answer.stdout

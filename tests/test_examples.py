@@ -30,6 +30,7 @@ FIGURES = {
     "start_loss": (1, "stopped by: validation_loss"),
     "start_save": (0, "same probabilities: True"),
     "start_search": (1, "batched: True"),
+    "torchrun_fit": (0, "TorchMLPClassifier: log loss"),
     "start_threshold": (1, "predict uses the tuned threshold: True"),
 }
 # Runs a script like "python SCRIPT", and counts the figures that are open at its end.

@@ -39,7 +39,7 @@ OPTIONAL = {
     "mlflow": ("mlflow", "skops"),
     "onnx": ("skl2onnx", "onnxruntime"),
     "optuna": ("optuna", "sklearn.callback"),
-    "out_of_core": ("pyarrow",),
+    "out_of_core": ("pyarrow", "polars"),
     "safe_files": ("skops", "safetensors"),
 }
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d*)?")

@@ -77,10 +77,10 @@ def skorch_net(case: NetworkCase, device: str, **settings: Any) -> Any:
     from skorch import NeuralNetBinaryClassifier
     from torch.optim import Adam
 
-    from benchmarks.contenders.plain_torch import Perceptron
+    from benchmarks.contenders.modules import MODULES
 
     return NeuralNetBinaryClassifier(
-        Perceptron,
+        MODULES[case.module or "perceptron"],
         module__hidden=case.hidden,
         optimizer=Adam,
         optimizer__weight_decay=case.alpha / case.batch_size,
@@ -116,20 +116,38 @@ def same_settings(case: NetworkCase) -> dict[str, Any]:
     }
 
 
+def skbinary_module(case: NetworkCase, **settings: Any) -> Any:
+    """Return skbinary's classifier around a module, with the settings of a case.
+
+    Parameters
+    ----------
+    case : NetworkCase
+    **settings
+        Further parameters of the classifier.
+
+    Returns
+    -------
+    TorchModuleClassifier
+    """
+    from benchmarks.contenders.modules import MODULES
+    from skbinary import TorchModuleClassifier
+
+    module = MODULES[case.module or "perceptron"]
+    same = same_settings(case)
+    hidden = same.pop("hidden_layer_sizes")
+    return TorchModuleClassifier(module, module__hidden=hidden, **{**same, **settings})
+
+
 def _skbinary(case: NetworkCase, device: str) -> Network:
     from skbinary import TorchMLPClassifier
 
+    if case.module is not None:
+        return _skbinary_module(case, device)
     return _Estimator(TorchMLPClassifier(**same_settings(case), device=device))
 
 
 def _skbinary_module(case: NetworkCase, device: str) -> Network:
-    from benchmarks.contenders.plain_torch import Perceptron
-    from skbinary import TorchModuleClassifier
-
-    settings = same_settings(case)
-    hidden = settings.pop("hidden_layer_sizes")
-    model = TorchModuleClassifier(Perceptron, module__hidden=hidden, **settings, device=device)
-    return _Estimator(model)
+    return _Estimator(skbinary_module(case, device=device))
 
 
 def _sklearn(case: NetworkCase, device: str) -> Network:

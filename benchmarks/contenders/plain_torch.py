@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,50 +11,11 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from benchmarks.cases import NetworkCase
-
-
-class Perceptron(nn.Module):
-    """The network of `MLPClassifier`, with logits as output.
-
-    Parameters
-    ----------
-    n_features : int
-    hidden : tuple of int
-        Widths of the hidden layers.
-    dropout : float, default=0.0
-        Probability that a hidden unit is dropped in training.
-    """
-
-    def __init__(self, n_features: int, hidden: tuple[int, ...], dropout: float = 0.0):
-        super().__init__()
-        self.dropout = dropout
-        widths = (n_features, *hidden, 1)
-        layers = [nn.Linear(n_in, n_out) for n_in, n_out in pairwise(widths)]
-        self.layers = nn.ModuleList(layers)
-        for layer in layers:
-            # Glorot's bounds, biases included, as in scikit-learn.
-            bound = (6 / (layer.in_features + layer.out_features)) ** 0.5
-            nn.init.uniform_(layer.weight, -bound, bound)
-            nn.init.uniform_(layer.bias, -bound, bound)
-
-    def forward(self, X: Tensor) -> Tensor:
-        """Compute the logits of dense or CSR rows, of shape (n_samples,)."""
-        first, *others = self.layers
-        if X.layout == torch.sparse_csr:
-            # nn.Linear does not support gradients with CSR input.
-            hidden = torch.sparse.mm(X, first.weight.t()).add_(first.bias)
-        else:
-            hidden = first(X)
-        for layer in others:
-            hidden = torch.relu(hidden)
-            if self.dropout:
-                hidden = nn.functional.dropout(hidden, self.dropout, self.training)
-            hidden = layer(hidden)
-        return hidden.squeeze(1)
+from benchmarks.contenders.modules import MODULES
 
 
 class PlainLoop:
-    """Trains a `Perceptron` in the shortest possible loop.
+    """Trains the network of a case in the shortest possible loop.
 
     Parameters
     ----------
@@ -73,7 +33,7 @@ class PlainLoop:
         torch.manual_seed(0)
         rows = _Sparse(X, self.device) if sparse.issparse(X) else _Dense(X, self.device)
         target = torch.as_tensor(y, dtype=torch.float32, device=self.device)
-        self.model = Perceptron(X.shape[1], case.hidden).to(self.device)
+        self.model = MODULES[case.module or "perceptron"](X.shape[1], case.hidden).to(self.device)
         optimizer = torch.optim.Adam(
             self.model.parameters(),
             lr=case.learning_rate,

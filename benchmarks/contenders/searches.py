@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.cases import NetworkCase, Range, SearchCase
 from benchmarks.contenders.logistics import UnsuitableError
-from benchmarks.contenders.networks import same_settings, skorch_net
+from benchmarks.contenders.networks import same_settings, skbinary_module, skorch_net
 
 # Number of rows of the search that only starts the workers.
 _WARM_UP_ROWS = 500
@@ -41,6 +41,8 @@ def suitable(case: SearchCase) -> list[str]:
     """
     if case.halves:
         return ["skbinary", "skbinary, full grid", "HalvingGridSearchCV, skbinary"]
+    if isinstance(case.fit, NetworkCase) and case.fit.module is not None:
+        return ["skbinary", "GridSearchCV, skorch"]
     if not isinstance(case.fit, NetworkCase):
         peers = ["GridSearchCV, lbfgs", "GridSearchCV, newton-cholesky"]
     elif case.draws is None:
@@ -185,6 +187,10 @@ def _skbinary(case: SearchCase, n_features: int, device: str) -> tuple[Any, Spac
     if isinstance(case.fit, NetworkCase):
         from skbinary import TorchMLPClassifier
 
+        if case.fit.module is not None:
+            epochs = case.fit.epochs
+            all_epochs = {"max_iter": epochs, "n_iter_no_change": epochs, "device": device}
+            return skbinary_module(case.fit, **all_epochs), _space(case)
         return TorchMLPClassifier(**_network_settings(case.fit), device=device), _space(case)
     from skbinary import TorchLogisticClassifier
 
@@ -211,11 +217,11 @@ def _skorch(case: SearchCase, n_features: int, device: str) -> tuple[Any, Space]
     assert isinstance(fit, NetworkCase)
     net = skorch_net(fit, device, max_epochs=fit.epochs, module__n_features=n_features)
     space = _space(case)
-    return net, {
-        "lr": space["learning_rate_init"],
-        "optimizer__weight_decay": [alpha / fit.batch_size for alpha in space["alpha"]],
-        "module__dropout": space["dropout"],
-    }
+    decays = [alpha / fit.batch_size for alpha in space["alpha"]]
+    theirs = {"lr": space["learning_rate_init"], "optimizer__weight_decay": decays}
+    if "dropout" in space:
+        theirs["module__dropout"] = space["dropout"]
+    return net, theirs
 
 
 def _sklearn(solver: str) -> Callable[[SearchCase, int, str], tuple[Any, Space]]:

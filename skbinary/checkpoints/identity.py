@@ -51,6 +51,8 @@ def identity_of_fit(estimator: Any, data: CheckedData, previous: object) -> dict
     """
     tables = {"": data.train, "_val": data.validation}
     hashes = {"groups": content_hash(data.groups)}
+    if data.stream is not None:
+        hashes["The table"] = HASH + data.stream.fingerprint
     for suffix, table in tables.items():
         for name in ("X", "y", "sample_weight"):
             hashes[name + suffix] = content_hash(None if table is None else getattr(table, name))

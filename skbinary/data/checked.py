@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from skbinary.runtime.processes import ALONE, Processes
+
 _Built = TypeVar("_Built")
 
 
@@ -45,9 +47,13 @@ class CheckedData:
         The training rows before they were checked.
     groups : ndarray of int of shape (n_samples,) or None, default=None
         The group of each training row. Rows of one group are held out together.
+    stream : Scan or None, default=None
+        The table that is read anew in each pass. `train` is then a sample of its rows.
     cache : dict or None, default=None
         What was built from the data, for models that are trained on the same data. None to build
         it for each of them.
+    processes : Processes, default=ALONE
+        The processes that hold the rows. The tables are those of this process.
     """
 
     train: Table
@@ -55,7 +61,14 @@ class CheckedData:
     classes: NDArray[np.generic]
     given: Any
     groups: NDArray[np.intp] | None = None
+    stream: Any = None
     cache: dict[Hashable, Any] | None = None
+    processes: Processes = ALONE
+
+    @property
+    def n_samples(self) -> int:
+        """Number of training rows of all processes."""
+        return int(self.processes.sum_number(self.train.X.shape[0]))
 
 
 def with_cache(data: CheckedData) -> CheckedData:

@@ -13,6 +13,7 @@ from sklearn.utils._missing import is_pandas_na
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from skbinary.data.sources import is_source
 from skbinary.runtime.threads import one_torch_thread
 
 _COMPRESSED = ("csr", "csc", "bsr")
@@ -43,11 +44,16 @@ def check_container(values: Any, name: str) -> Any:
     if isinstance(values, DataLoader | Dataset):
         advice = "Pass the rows and their labels as arrays, and set batch_size"
     elif type(values).__name__ == "LazyFrame":
-        advice = "Call collect() on it"
+        advice = "Call collect() on it, or pass it to fit with the name of the label column as y"
     elif isinstance(values, Mapping):
         advice = "Make a data frame of it"
     elif isinstance(values, Iterator):
         advice = "Make a list of it"
+    elif name.startswith("X") and is_source(values) and not hasattr(values, "__array__"):
+        advice = (
+            "Tables are read in parts only by fit, with the name of the label column as y, and by "
+            "predictions of a model that was fitted to named columns"
+        )
     elif isinstance(values, str | bytes):
         advice = "Pass one value for each row"
     if advice is None:

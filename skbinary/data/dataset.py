@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from skbinary.data.rows import Rows
+from skbinary.runtime.processes import ALONE, Processes
 
 # A penalty of 2 to this power makes all weights zero up to rounding; its products do not overflow.
 _MAX_EXPONENT = 100
@@ -32,6 +33,8 @@ class Dataset:
         Weights of validation rows in the score, without class weights. Divided by a power of two.
     weight_exponent : int, default=0
         The exponent by which the weights were scaled, so that the largest is neither huge nor tiny.
+    processes : Processes, default=ALONE
+        The processes that hold the rows. These are the rows of this process.
     """
 
     rows: Rows
@@ -40,6 +43,7 @@ class Dataset:
     validation: Dataset | None = None
     score_weight: Tensor | None = None
     weight_exponent: int = 0
+    processes: Processes = ALONE
 
     @property
     def n_samples(self) -> int:
@@ -58,8 +62,14 @@ class Dataset:
 
     @property
     def total_weight(self) -> float:
-        """Sum of the scaled weights."""
-        return float(self.n_samples if self.weight is None else self.weight.double().sum())
+        """Sum of the scaled weights, over the rows of all processes."""
+        total = float(self.n_samples if self.weight is None else self.weight.double().sum())
+        return self.processes.sum_number(total)
+
+    @property
+    def total_samples(self) -> int:
+        """Number of rows of all processes."""
+        return int(self.processes.sum_number(self.n_samples))
 
     def penalty(self, strength: float) -> float:
         """Return the strength of a penalty on the sum of losses with the scaled weights.
@@ -70,6 +80,11 @@ class Dataset:
             The strength on the sum of losses with the weights that the user passed.
         """
         return scale_penalty(strength, self.weight_exponent)
+
+    def subsample(self, n_samples: int) -> Dataset:
+        """Copy about so many evenly spaced rows."""
+        step = self.total_samples // n_samples
+        return self.take(self.processes.every_nth(self.n_samples, step).to(self.device))
 
     def take(self, index: Tensor) -> Dataset:
         """Copy some rows, without the validation set."""
@@ -88,6 +103,7 @@ class Dataset:
             weight,
             score_weight=score_weight,
             weight_exponent=self.weight_exponent,
+            processes=self.processes,
         )
 
 

@@ -56,7 +56,7 @@ def build_dataset(
     Parameters
     ----------
     data : CheckedData
-    class_weight : None, "balanced" or dict
+    class_weight : None, "balanced", dict or ndarray of shape (2,)
     device : torch.device
     dtype : torch.dtype
         The precision of the computation.
@@ -78,13 +78,13 @@ def build_dataset(
 
     def build() -> Split:
         split = build_split()
-        if split.n_samples > merge_up_to:
+        if not 0 < split.n_samples <= merge_up_to:
             return split
         return replace(split, dataset=merge_duplicates(split.dataset, seed=0))
 
     def build_split() -> Split:
         rows = _rows_on_device(data, "training", device, dtype, convert=convert)
-        dataset = _to_dataset(data.train, rows, data.classes, class_weights, device)
+        dataset = to_dataset(data, data.train, rows, class_weights, device)
         if fold is not None:
             return _apply_fold(dataset, fold, as_view=convert and shares, validates=validates)
         if dataset.weight is not None and not bool((dataset.weight > 0).all()):
@@ -92,7 +92,7 @@ def build_dataset(
             dataset = dataset.take(torch.nonzero(dataset.weight > 0)[:, 0])
         if data.validation is not None:
             rows = _rows_on_device(data, "validation", device, dtype, convert=False)
-            validation = _to_dataset(data.validation, rows, data.classes, class_weights, device)
+            validation = to_dataset(data, data.validation, rows, class_weights, device)
             return Split(replace(dataset, validation=validation), dataset.n_samples)
         return Split(dataset, dataset.n_samples)
 
@@ -106,7 +106,7 @@ def unweighted_dataset(data: CheckedData, device: torch.device, dtype: torch.dty
     def build() -> Dataset:
         rows = _rows_on_device(data, "training", device, dtype, convert=False)
         table = replace(data.train, sample_weight=None)
-        return _to_dataset(table, rows, data.classes, np.ones(2), device)
+        return to_dataset(data, table, rows, np.ones(2), device)
 
     return cached(data, f"unweighted {device} {dtype}", build)
 
@@ -149,17 +149,17 @@ def _rows_on_device(
     return cached(data, key, lambda: as_rows(table.X, device, dtype, convert=convert))
 
 
-def _to_dataset(
+def to_dataset(
+    data: CheckedData,
     table: Table,
     rows: Rows,
-    classes: NDArray[np.generic],
     class_weights: NDArray[np.float64],
     device: torch.device,
 ) -> Dataset:
     """Add targets and weights to rows on a device."""
-    target = encode(table.y, classes)
-    given = table.sample_weight
-    weight, exponent = weigh_rows(class_weights, target, given)
+    target = encode(table.y, data.classes)
+    given, overall = table.sample_weight, data.processes.max_number
+    weight, exponent = weigh_rows(class_weights, target, given, overall)
     smallest = torch.finfo(rows.dtype).tiny
 
     def to_device(weights: NDArray[np.float64]) -> torch.Tensor | None:
@@ -173,8 +173,9 @@ def _to_dataset(
         rows,
         torch.as_tensor(target).to(device=device, dtype=rows.dtype),
         to_device(weight),
-        score_weight=None if given is None else to_device(scale_weights(given)[0]),
+        score_weight=None if given is None else to_device(scale_weights(given, overall=overall)[0]),
         weight_exponent=exponent,
+        processes=data.processes,
     )
 
 

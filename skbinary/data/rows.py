@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from skbinary.data.batches import Batch, DenseBatch, LayerInput, SparseBatch, SplittableInput
 from skbinary.runtime.chunks import row_chunks, rows_per_fetch
+from skbinary.runtime.processes import ALONE, Processes
 
 # A column is centered if its mean is so many standard deviations from zero: the condition number of
 # the column and the intercept is the square of that. Means are estimated from so many rows.
@@ -183,14 +184,14 @@ class CenteredRows:
 
     Parameters
     ----------
-    rows : DenseRows or MappedRows
+    rows : DenseRows, MappedRows or StreamedRows
         Rows in the precision of the offset, so that the difference keeps its digits.
     offset : Tensor of shape (n_features,)
     dtype : torch.dtype
         The precision of the difference.
     """
 
-    rows: DenseRows | MappedRows
+    rows: DenseRows | MappedRows | StreamedRows
     offset: Tensor
     dtype: torch.dtype
 
@@ -217,7 +218,45 @@ class CenteredRows:
         return self.rows.fetch_size(batch_size)
 
 
-def centered(rows: Rows) -> CenteredRows | None:
+@dataclass(frozen=True)
+class StreamedRows:
+    """Rows of a table that is read anew in each pass.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        The number of rows that are trained on, and of features.
+    sample : DenseRows
+        Evenly spaced rows of the table, which are returned where single rows are asked for.
+    """
+
+    shape: tuple[int, int]
+    sample: DenseRows
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.sample.dtype
+
+    def to(self, dtype: torch.dtype) -> StreamedRows:
+        return replace(self, sample=self.sample.to(dtype))
+
+    def take(self, index: Tensor) -> DenseRows:
+        return self.sample.take(index)
+
+    def view(self, index: Tensor) -> DenseRows:
+        return self.sample.view(index)
+
+    def batch(self, index: Tensor | slice) -> DenseBatch:
+        return self.sample.batch(index)
+
+    def chunks(self) -> list[slice]:
+        return self.sample.chunks()
+
+    def fetch_size(self, batch_size: int) -> int:
+        return batch_size
+
+
+def centered(rows: Rows, processes: Processes = ALONE) -> CenteredRows | None:
     """Center the columns whose mean is large compared with their standard deviation.
 
     Such a column (a year, a time stamp) is nearly a multiple of the intercept's column of ones, and
@@ -227,23 +266,29 @@ def centered(rows: Rows) -> CenteredRows | None:
     Parameters
     ----------
     rows : Rows
+    processes : Processes, default=ALONE
+        The processes that hold the rows. These are the rows of this process.
 
     Returns
     -------
     CenteredRows or None
         None if no column needs it, and for sparse rows, which would not stay sparse.
     """
+    if isinstance(rows, StreamedRows):
+        of_sample = centered(rows.sample)
+        return None if of_sample is None else replace(of_sample, rows=rows)
     if not isinstance(rows, DenseRows | MappedRows):
         return None
-    n_rows = rows.shape[0]
     # Any offset near the mean will do, so a subsample is enough.
-    subsample: Tensor | slice = slice(0, n_rows)
+    n_rows = int(processes.sum_number(rows.shape[0]))
+    subsample: Tensor | slice = slice(0, rows.shape[0])
     if n_rows > _OFFSET_ROWS:
         device = rows.values.device if isinstance(rows, DenseRows) else rows.device
-        subsample = torch.arange(0, n_rows, n_rows // _OFFSET_ROWS, device=device)
+        subsample = processes.every_nth(rows.shape[0], n_rows // _OFFSET_ROWS).to(device)
     values = rows.batch(subsample).values
-    mean = values.mean(dim=0)
-    deviation = (values - mean).square_().mean(dim=0).sqrt_()  # much faster than std()
+    n_rows = int(processes.sum_number(len(values)))
+    mean = processes.sum(values.sum(dim=0)) / n_rows
+    deviation = processes.sum((values - mean).square_().sum(dim=0)).div_(n_rows).sqrt_()
     is_far = (mean.abs() > _FAR_FROM_ZERO * deviation) & torch.isfinite(mean)
     if not bool(is_far.any()):
         return None

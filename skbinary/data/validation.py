@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
+from sklearn.utils import check_array
 from sklearn.utils.validation import _get_feature_names, assert_all_finite, validate_data
 from torch import Tensor
 
@@ -125,6 +127,8 @@ def check_rows(estimator: Any, X: Any, *, reset: bool, finite: bool = True, name
         if finite:
             assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
         return X
+    if isinstance(X, NamedColumns):
+        return _check_named(estimator, X, reset=reset, name=name)
     X = check_container(X, name)
     dtype = np.float32 if is_single_precision(X) else [np.float64, np.float32]
     if hasattr(X, "to_numpy") and hasattr(X, "columns") and _get_feature_names(X) is None:
@@ -172,6 +176,38 @@ def _is_valid_array(estimator: Any, X: Any) -> bool:
     )
 
 
+class NamedColumns(NamedTuple):
+    """A matrix of float32 or float64 whose columns have names, as those of a data frame.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_samples, n_features)
+    names : list of str
+    """
+
+    values: NDArray[np.floating]
+    names: list[str]
+
+
+def _check_named(estimator: Any, X: NamedColumns, *, reset: bool, name: str) -> NDArray[Any]:
+    """Check a matrix whose columns have names, which are set or compared."""
+    if reset:
+        estimator.__dict__.pop("sample_shape_", None)
+        estimator.n_features_in_ = len(X.names)
+        estimator.feature_names_in_ = np.array(X.names, dtype=object)
+    elif list(getattr(estimator, "feature_names_in_", [])) != X.names:
+        fitted = getattr(estimator, "feature_names_in_", None)
+        raise ValueError(
+            f"{name} must have the columns of fit in the same order, "
+            f"{'without names' if fitted is None else fitted.tolist()}, got {X.names}. Select "
+            "these columns."
+        )
+    checked: NDArray[Any] = check_array(
+        X.values, dtype=[np.float64, np.float32], estimator=estimator, input_name=name
+    )
+    return checked
+
+
 class _PolarsColumns:
     """A polars frame for versions of scikit-learn that do not read its column names."""
 
@@ -213,7 +249,7 @@ def _flatten(estimator: Any, X: Any, *, reset: bool) -> Any:
         return X
     if isinstance(X, list):
         X = np.asarray(X)
-    return X.reshape(len(X), -1)
+    return X.reshape(len(X), math.prod(shape))
 
 
 def _has_more_than_2_dimensions(X: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -17,7 +17,9 @@ from skbinary.data.containers import as_array
 _SMALLEST_ORDINARY, _LARGEST_ORDINARY = 1e-100, 1e100
 
 
-def check_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> Any:
+def check_weight(
+    sample_weight: Any, X: Any, name: str = "sample_weight", *, allows_zeros: bool = False
+) -> Any:
     """Check the weights of rows.
 
     Parameters
@@ -28,6 +30,8 @@ def check_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> Any
         Their number is compared.
     name : str, default="sample_weight"
         Name of the weights in messages.
+    allows_zeros : bool, default=False
+        Whether all of them may be zero.
 
     Returns
     -------
@@ -54,7 +58,7 @@ def check_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> Any
             f"Negative values in data passed to `{name}`: weights must be zero or more, got "
             f"{weight.min():g}. Drop rows that should not count, or set their weight to 0."
         )
-    if not np.any(weight > 0):
+    if not (allows_zeros or np.any(weight > 0)):
         raise ValueError(
             f"{name} must not be all zero. Sample weights must contain at least one non-zero "
             "number."
@@ -62,7 +66,9 @@ def check_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> Any
     return weight
 
 
-def scale_weights(*factors: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+def scale_weights(
+    *factors: NDArray[np.float64], overall: Callable[[float], float] = float
+) -> tuple[NDArray[np.float64], int]:
     """Multiply weights, and scale the product by a power of two.
 
     The largest weight ends up between 1 and 2, so that no weight overflows or is rounded to zero in
@@ -72,6 +78,8 @@ def scale_weights(*factors: NDArray[np.float64]) -> tuple[NDArray[np.float64], i
     ----------
     *factors : ndarray of shape (n_samples,)
         Weights of zero or more.
+    overall : callable(float) -> float, default=float
+        Returns the largest of the largest weights of all processes that hold rows.
 
     Returns
     -------
@@ -81,14 +89,16 @@ def scale_weights(*factors: NDArray[np.float64]) -> tuple[NDArray[np.float64], i
     """
     weights, exponent = np.ones(1), 0
     for factor in factors:
-        scaled, factor_exponent = _scale(factor)
+        scaled, factor_exponent = _scale(factor, overall)
         weights, exponent = weights * scaled, exponent + factor_exponent
-    weights, product_exponent = _scale(weights)
+    weights, product_exponent = _scale(weights, overall)
     return weights, exponent + product_exponent
 
 
-def _scale(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
-    largest = float(np.max(weights, initial=0.0))
+def _scale(
+    weights: NDArray[np.float64], overall: Callable[[float], float]
+) -> tuple[NDArray[np.float64], int]:
+    largest = overall(float(np.max(weights, initial=0.0)))
     exponent = int(np.frexp(largest)[1]) - 1 if largest > 0 else 0
     return np.ldexp(weights, -exponent), exponent
 
@@ -113,7 +123,8 @@ def compute_class_weights(
 
     Parameters
     ----------
-    class_weight : None, "balanced" or dict
+    class_weight : None, "balanced", dict or ndarray of shape (2,)
+        An array holds the weights themselves.
     classes : ndarray of shape (2,)
     y : ndarray of shape (n_samples,)
         The labels.
@@ -123,6 +134,8 @@ def compute_class_weights(
     -------
     ndarray of shape (2,)
     """
+    if isinstance(class_weight, np.ndarray):
+        return class_weight
     if isinstance(class_weight, dict):
         _check_class_weight(class_weight, classes)
     if class_weight is None:
@@ -148,6 +161,7 @@ def weigh_rows(
     class_weights: NDArray[np.float64],
     target: NDArray[np.floating],
     sample_weight: NDArray[np.float64] | None,
+    overall: Callable[[float], float] = float,
 ) -> tuple[NDArray[np.float64], int]:
     """Multiply the weight of each row by that of its class, and scale as ``scale_weights`` does.
 
@@ -157,6 +171,8 @@ def weigh_rows(
     target : ndarray of shape (n_samples,)
         1 for the second class, else 0.
     sample_weight : ndarray of shape (n_samples,) or None
+    overall : callable(float) -> float, default=float
+        As in ``scale_weights``.
 
     Returns
     -------
@@ -164,7 +180,7 @@ def weigh_rows(
     exponent : int
     """
     factors = () if sample_weight is None else (sample_weight,)
-    return scale_weights(class_weights[target.astype(np.intp)], *factors)
+    return scale_weights(class_weights[target.astype(np.intp)], *factors, overall=overall)
 
 
 def _check_class_weight(class_weight: dict[Any, Any], classes: NDArray[np.generic]) -> None:

@@ -20,6 +20,7 @@ from skbinary.checkpoints.identity import identity_of_fit
 from skbinary.checkpoints.session import checkpointing
 from skbinary.data.checked import CheckedData
 from skbinary.data.labels import check_labels, encode, find_classes
+from skbinary.data.sources import is_source
 from skbinary.data.validation import check_data, check_rows
 from skbinary.data.weights import check_weight
 from skbinary.estimators import files, html
@@ -46,6 +47,7 @@ from skbinary.estimators.scoring import (
     write_probability_of,
 )
 from skbinary.estimators.state import Curves, FittedState, per_model
+from skbinary.estimators.streamed import check_streamed, is_streamed, score_source
 from skbinary.estimators.views import as_module, as_net, net_settings
 from skbinary.models.torch_module import AnyModule
 from skbinary.runtime.defaults import default_settings
@@ -121,8 +123,10 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         X : {array-like, sparse matrix, data frame, torch tensor} of shape \
                 (n_samples, n_features)
             Training data: finite real numbers of any type. ``TorchMLPClassifier`` also takes more
-            than two dimensions, and flattens each sample in C order.
-        y : array-like of shape (n_samples,)
+            than two dimensions, and flattens each sample in C order. A table that is larger than
+            memory is passed as a path, another source or ``skbinary.streaming.Streamed``; `y`,
+            `sample_weight` and `groups` are then names of its columns.
+        y : array-like of shape (n_samples,) or str
             Labels of two classes, numbers, strings or booleans. The positive class is the second
             one in sorted order, unless the parameter ``pos_label`` names it.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -191,7 +195,8 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         """
         previous = self.__dict__.get("_state") if self.warm_start else None
         with one_torch_thread():
-            data = check_data(
+            check = check_streamed if is_streamed(X, y) else check_data
+            data = check(
                 self,
                 (X, y, sample_weight),
                 (X_val, y_val, sample_weight_val),
@@ -319,19 +324,30 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         0.98
         """
         state = self._fitted()
-        parsed = parse_objective(objective)
+        parse_objective(objective)  # raises
         with one_torch_thread():
             rows = check_rows(self, X, reset=False)
             labels = check_labels(self, rows, y)
             weight = check_weight(sample_weight, rows)
             encode(labels, state.classes)
-            positive = positive_index(self.pos_label, state.classes)
-            logits = Scorer.of(state).logits(rows)
-            scored = ThresholdData.from_logits(logits, labels, weight, state.classes, positive)
-            warn_of_majority(state.classes, self.pos_label, labels)
-            choice = choose_threshold(parsed, scored)
-        self._state = with_choice(state, choice, self.threshold, self.pos_label)
+            self._set_threshold_for(objective, Scorer.of(state).logits(rows), labels, weight)
         return self
+
+    def _set_threshold_for(
+        self,
+        objective: Objective,
+        logits: NDArray[np.floating],
+        labels: NDArray[np.generic],
+        weight: NDArray[np.float64] | None,
+    ) -> None:
+        """Choose the threshold for an objective on the logits of rows."""
+        state = self._fitted()
+        positive = positive_index(self.pos_label, state.classes)
+        scored = ThresholdData.from_logits(logits, labels, weight, state.classes, positive)
+        share = float(np.mean(labels == state.classes[1]))
+        warn_of_majority(state.classes, self.pos_label, share)
+        choice = choose_threshold(parse_objective(objective), scored)
+        self._state = with_choice(state, choice, self.threshold, self.pos_label)
 
     def set_callbacks(self, *callbacks: Any) -> Self:
         """Set scikit-learn callbacks, which require scikit-learn 1.9 or newer.
@@ -468,6 +484,9 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
 
     def _score(self, X: Any, write: Writer, n_columns: int) -> NDArray[np.floating]:
         """Check samples, and compute their logits or probabilities."""
+        names = getattr(self, "feature_names_in_", None)
+        if names is not None and is_source(X):
+            return score_source(names, X, lambda rows: self._score(rows, write, n_columns))
         scorer = Scorer.of(self._fitted())
         try:
             with default_settings():

@@ -126,7 +126,8 @@ class Fit:
         recipe, state = ensemble.recipe, ensemble.state
         if recipe.objective is None:
             return state
-        warn_of_majority(state.classes, recipe.pos_label_parameter, self.data.train.y)
+        share = float(np.mean(self.data.train.y == state.classes[1]))
+        warn_of_majority(state.classes, recipe.pos_label_parameter, share)
         try:
             if ensemble.needs_fold_models:
                 if interrupted:
@@ -163,13 +164,19 @@ def with_choice(
     )
 
 
-def warn_of_majority(
-    classes: NDArray[np.generic], pos_label: object, y: NDArray[np.generic]
-) -> None:
-    """Warn if the threshold is probably chosen for the wrong one of two string labels."""
+def warn_of_majority(classes: NDArray[np.generic], pos_label: object, share: float) -> None:
+    """Warn if the threshold is probably chosen for the wrong one of two string labels.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (2,)
+    pos_label : object
+        The parameter.
+    share : float
+        Fraction of the training rows that have the second label.
+    """
     first, second = classes.tolist()
-    is_majority = np.count_nonzero(y == classes[1]) > len(y) / 2
-    if pos_label is None and isinstance(second, str) and is_majority:
+    if pos_label is None and isinstance(second, str) and share > 0.5:
         warn(
             f"threshold is chosen for the class {second!r}, which is the more frequent one: "
             "without pos_label, the second label in sorted order is the positive one. Set "

@@ -17,6 +17,7 @@ from torch import Tensor
 from skbinary.data.checked import CheckedData
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import centered
+from skbinary.data.streamed_dataset import StreamedDataset
 from skbinary.estimators.base import BinaryClassifier
 from skbinary.estimators.parameter_types import (
     BatchSize,
@@ -331,7 +332,7 @@ class TorchLogisticClassifier(SparseCoefMixin, BinaryClassifier):
         self.verbose = verbose
 
     def _recipe(self, data: CheckedData, *, is_partial: bool) -> Recipe:
-        solver = self._choose_solver(data.train.X)
+        solver = self._choose_solver(data)
         architecture = Architecture(self.n_features_in_, fit_intercept=self.fit_intercept)
         return make_recipe(
             self,
@@ -348,7 +349,7 @@ class TorchLogisticClassifier(SparseCoefMixin, BinaryClassifier):
             l2_penalty=L2Penalty(1 / self.C, per_batch=False),
         )
 
-    def _choose_solver(self, X: Any) -> str:
+    def _choose_solver(self, data: CheckedData) -> str:
         sparse_solution = self.l1_ratio > 0 and not np.isinf(self.C)
         lasso = self.solver == "liblinear" and self.l1_ratio == 1
         if sparse_solution and not lasso and self.solver not in _ELASTIC_NET_SOLVERS:
@@ -360,8 +361,9 @@ class TorchLogisticClassifier(SparseCoefMixin, BinaryClassifier):
             return self.solver
         if sparse_solution:
             return "prox-newton"
-        n_rows, n_features = X.shape
-        size = n_features if np.isinf(self.C) else min(n_rows, n_features)
+        n_features = self.n_features_in_
+        by_rows = data.stream is None and not np.isinf(self.C)
+        size = min(data.n_samples, n_features) if by_rows else n_features
         return "newton-cholesky" if size <= _LARGEST_SYSTEM else "lbfgs"
 
     def _follows_a_path(self, solver: str) -> bool:
@@ -376,7 +378,7 @@ class TorchLogisticClassifier(SparseCoefMixin, BinaryClassifier):
     def _full_batch_step(
         self, solver: str, model_batch: ModelBatch, dataset: Dataset, pool: ThreadPool
     ) -> Solver:
-        rows = centered(dataset.rows) if self.fit_intercept else None
+        rows = centered(dataset.rows, dataset.processes) if self.fit_intercept else None
         if rows is None:
             return self._linear_step(model_batch, dataset, solver, pool)
         make = functools.partial(self._linear_step, solver=solver, pool=pool)
@@ -386,8 +388,9 @@ class TorchLogisticClassifier(SparseCoefMixin, BinaryClassifier):
         self, model_batch: ModelBatch, dataset: Dataset, solver: str, pool: ThreadPool
     ) -> Solver:
         strength = dataset.penalty(1 / self.C) / dataset.total_weight
-        n_rows, n_features = dataset.rows.shape
-        if solver == "newton-cholesky" and n_rows < n_features and strength > 0:
+        is_in_memory = dataset.processes.is_one and not isinstance(dataset, StreamedDataset)
+        is_wide = is_in_memory and dataset.n_samples < dataset.n_features
+        if solver == "newton-cholesky" and is_wide and strength > 0:
             return DualNewton(model_batch, dataset, strength, self.tol, pool)
         objective = linear_objective(model_batch, dataset, (1 - self.l1_ratio) * strength, pool)
         if solver == "prox-newton":

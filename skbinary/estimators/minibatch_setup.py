@@ -25,6 +25,7 @@ def make_minibatch_setup(
     dataset: Dataset,
     parameters: Tensor,
     previous: FittedState | None,
+    order: Tensor | None = None,
 ) -> MiniBatchSetup:
     """Return how a model is trained in mini-batches.
 
@@ -38,8 +39,11 @@ def make_minibatch_setup(
         Those to start from, which the optimizer changes in place.
     previous : FittedState or None
         The model to continue from.
+    order : Tensor or None, default=None
+        Where the rows are, if several processes have them, as in ``MiniBatchSetup``.
     """
-    batch_size = min(recipe.batch_size, dataset.n_samples)
+    n_samples = dataset.n_samples if order is None else len(order)
+    batch_size = min(recipe.batch_size, n_samples)
     n_seen = 0 if previous is None else previous.n_seen
     rates, dropout, generator_seed = recipe.architecture.dropout, None, None
     # Another seed for each call of partial_fit, so that dropout masks differ.
@@ -47,7 +51,7 @@ def make_minibatch_setup(
         dropout = Dropout(rates, generator(recipe.draw_seed() + n_seen, dataset.device))
     if recipe.architecture.is_random:
         generator_seed = recipe.draw_seed() + n_seen
-    schedule = recipe.schedule(math.ceil(dataset.n_samples / batch_size))
+    schedule = recipe.schedule(math.ceil(n_samples / batch_size))
     state = None
     if previous is not None and recipe.is_partial:
         state = previous.optimizer_state
@@ -72,6 +76,7 @@ def make_minibatch_setup(
         weight_average=recipe.weight_average,
         generator_seed=generator_seed,
         can_replay=recipe.architecture.can_replay,
+        order=order,
     )
 
 
@@ -98,6 +103,8 @@ def _compressed(
     if architecture.embedding is not None:  # which reads single columns
         return None
     if not architecture.is_row_wise:  # a module, which reads all columns
+        return None
+    if dataset.n_samples == 0:  # another process has the rows
         return None
     if recipe.is_partial:  # compression takes longer than it saves in a single pass
         return None

@@ -20,6 +20,8 @@ from skbinary.data.conversion import as_tensor
 from skbinary.data.dataset import Dataset
 from skbinary.data.folds import Fold, draw_hold_out
 from skbinary.data.preparation import Split, build_dataset
+from skbinary.data.streamed_dataset import StreamedDataset
+from skbinary.data.streamed_preparation import build_streamed_dataset
 from skbinary.estimators.minibatch_setup import make_minibatch_setup
 from skbinary.estimators.module_state import FittedModule
 from skbinary.estimators.path_fit import PathFit
@@ -34,9 +36,11 @@ from skbinary.runtime.memory import is_out_of_memory
 from skbinary.runtime.threads import ThreadPool
 from skbinary.runtime.warnings import warn
 from skbinary.solvers.loop import train
+from skbinary.solvers.minibatch.distributed import DistributedMiniBatch
 from skbinary.solvers.minibatch.dropout import prefetched_bytes
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
 from skbinary.solvers.minibatch.single import MiniBatch
+from skbinary.solvers.minibatch.streamed import StreamedMiniBatch
 from skbinary.solvers.recording import Recorder, recorded_outcomes
 from skbinary.solvers.result import DivergedError, FitResult, StopReason, convergence_warning
 from skbinary.solvers.run import Observer, Solver
@@ -194,7 +198,10 @@ class ModelFit:
             model_batch = make_batch(recipe.architecture, self.start[None])
             n_seen = 0 if self.previous is None else self.previous.n_seen
             earlier = self.previous.optimizer_state if self.previous and recipe.is_partial else None
-            return MiniBatch(model_batch, how, n_seen=n_seen, earlier=earlier, pool=pool)
+            if how.order is not None:
+                return DistributedMiniBatch(model_batch, how, how.order)
+            kind = StreamedMiniBatch if isinstance(how.dataset, StreamedDataset) else MiniBatch
+            return kind(model_batch, how, n_seen=n_seen, earlier=earlier, pool=pool)
         if isinstance(recipe.architecture, ModuleArchitecture):
             raise AssertionError("modules are trained in mini-batches")
         like = how.dataset.target
@@ -287,7 +294,7 @@ def prepare_model(
             start = start.to(device=recipe.device, dtype=split.dataset.target.dtype)
             trained = start[None, : recipe.architecture.n_parameters]
             how = make_minibatch_setup(recipe, data, split.dataset, trained, previous)
-    criteria = _stopping_criteria(recipe, data, split)
+    criteria = stopping_criteria(recipe, data, split)
     return ModelFit(recipe, data, criteria, how, start, split, previous, fold)
 
 
@@ -326,6 +333,14 @@ def _split(recipe: Recipe, data: CheckedData, fold: Fold | None) -> Split:
     if holds_out and fold is None:
         fraction = recipe.validation_fraction
         held_out = draw_hold_out(data, recipe.class_weight, fraction, recipe.random_state)
+    if data.stream is not None:
+        return build_streamed_dataset(
+            data,
+            class_weight=recipe.class_weight,
+            device=recipe.device,
+            dtype=torch.float32 if batches else full_precision(recipe.device),
+            label_smoothing=recipe.label_smoothing,
+        )
     split = build_dataset(
         data,
         class_weight=recipe.class_weight,
@@ -347,7 +362,8 @@ def _split(recipe: Recipe, data: CheckedData, fold: Fold | None) -> Split:
     return split
 
 
-def _stopping_criteria(recipe: Recipe, data: CheckedData, split: Split) -> StoppingCriteria:
+def stopping_criteria(recipe: Recipe, data: CheckedData, split: Split) -> StoppingCriteria:
+    """Return when the training of a model stops."""
     validation, score = split.dataset.validation, None
     if recipe.scorer is not None and validation is not None:
         rows = validation_rows(data.validation, data.train, split)

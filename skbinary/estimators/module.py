@@ -20,6 +20,7 @@ from skbinary.estimators.module_parameters import (
     check_names,
     first_rows,
     make_builder,
+    unknown_names,
 )
 from skbinary.estimators.module_state import FittedModule
 from skbinary.estimators.network_parameters import (
@@ -432,6 +433,8 @@ class TorchModuleClassifier(BinaryClassifier):
     def set_params(self, **params: Any) -> Self:
         """Set parameters of the classifier and of the module.
 
+        With another ``module``, the parameters ``module__*`` that it does not take are removed.
+
         Parameters
         ----------
         **params : object
@@ -457,9 +460,14 @@ class TorchModuleClassifier(BinaryClassifier):
         """
         own = {k: value for k, value in params.items() if not k.startswith(PREFIX)}
         others = {k: value for k, value in params.items() if k.startswith(PREFIX)}
-        check_names(own.get("module", self.module), self._module_parameters | others)
+        module = own.get("module", self.module)
+        kept = self._module_parameters
+        if module is not self.module:
+            unknown = unknown_names(module, kept)
+            kept = {name: value for name, value in kept.items() if name not in unknown}
+        check_names(module, kept | others)
         super().set_params(**own)
-        self._module_parameters = self._module_parameters | others
+        self._module_parameters = kept | others
         return self
 
     def __getstate__(self) -> dict[str, Any]:

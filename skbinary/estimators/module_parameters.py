@@ -62,29 +62,34 @@ def check_names(module: Any, names: Iterable[str]) -> None:
     ValueError
         If a name is no argument.
     """
-    names = list(names)
-    if not names or not callable(module):
+    unknown = unknown_names(module, names)
+    if not unknown:
         return
     if isinstance(module, nn.Module):
         raise ValueError(
-            f"{names[0]} must be left out with an instance of a module, whose arguments are fixed, "
-            f"got module={type(module).__name__}(...). Pass the class itself."
+            f"{unknown[0]} must be left out with an instance of a module, whose arguments are "
+            f"fixed, got module={type(module).__name__}(...). Pass the class itself."
         )
-    signature = arguments_of(module)
+    allowed, _ = arguments_of(module) or ([], False)
+    argument = unknown[0].removeprefix(PREFIX)
+    near = difflib.get_close_matches(argument, allowed, n=1)
+    known = ", ".join(PREFIX + each for each in allowed if each not in INPUT_ARGUMENTS)
+    kind = getattr(module, "__name__", repr(module))
+    hint = f"Did you mean {PREFIX}{near[0]}?" if near else f"Available: {known or 'none'}."
+    raise ValueError(
+        f"{unknown[0]} must be an argument of {kind}, which takes ({', '.join(allowed)}), got "
+        f"{argument!r}. {hint}"
+    )
+
+
+def unknown_names(module: Any, names: Iterable[str]) -> list[str]:
+    """Return the parameters ``module__*`` that are no arguments of what builds the module."""
+    if isinstance(module, nn.Module):
+        return list(names)
+    signature = arguments_of(module) if callable(module) else None
     if signature is None or signature[1]:
-        return
-    allowed = signature[0]
-    for name in names:
-        argument = name.removeprefix(PREFIX)
-        if argument not in allowed:
-            near = difflib.get_close_matches(argument, allowed, n=1)
-            known = ", ".join(PREFIX + each for each in allowed if each not in INPUT_ARGUMENTS)
-            kind = getattr(module, "__name__", repr(module))
-            hint = f"Did you mean {PREFIX}{near[0]}?" if near else f"Available: {known or 'none'}."
-            raise ValueError(
-                f"{name} must be an argument of {kind}, which takes ({', '.join(allowed)}), got "
-                f"{argument!r}. {hint}"
-            )
+        return []
+    return [name for name in names if name.removeprefix(PREFIX) not in signature[0]]
 
 
 def check_can_be_pickled(module: Any) -> None:

@@ -71,6 +71,19 @@ class FittedModule:
         values = architecture.pack(self.tensors())
         return ModuleOfLogits(architecture, architecture.bind(values[None])).eval()
 
+    def check(self, n_models: int) -> ModuleArchitecture:
+        """Check that the arrays are those of the module, and return its architecture.
+
+        Raises
+        ------
+        ValueError
+            If names or shapes differ.
+        """
+        for k in range(n_models):
+            model = self.model(k) if self.is_ensemble else self
+            self._architecture.pack(model.tensors())
+        return self._architecture
+
     @cached_property
     def _architecture(self) -> ModuleArchitecture:
         return ModuleArchitecture(self.builder)

@@ -237,7 +237,7 @@ def make_recipe(
     """
     threshold = _threshold_fields(estimator, data)
     stopping = _stopping_fields(estimator, data, solver, is_partial=is_partial)
-    random_state = _random_state(estimator.random_state) if is_random else None
+    random_state = make_random_state(estimator.random_state) if is_random else None
     is_auto_batch_size = estimator.batch_size == "auto"
     return Recipe(
         estimator_name=type(estimator).__name__,
@@ -317,7 +317,7 @@ def _stops_early(
     if estimator.early_stopping != "auto":
         return bool(estimator.early_stopping)
     is_requested = scorer is not None or data.validation is not None
-    is_useful = is_requested or len(data.train.y) >= ENOUGH_ROWS
+    is_useful = is_requested or data.n_samples >= ENOUGH_ROWS or data.stream is not None
     return solver in MINIBATCH_SOLVERS and not is_partial and is_useful
 
 
@@ -331,7 +331,7 @@ def _patience(estimator: Any, max_iter: int, auto: int) -> float:
     return min(patience, max_iter - 1)
 
 
-def _random_state(parameter: Any) -> np.random.RandomState:
+def make_random_state(parameter: Any) -> np.random.RandomState:
     """Return the random state of a fit. None means fresh random numbers.
 
     They do not come from NumPy's global state, which a fit does not change.
@@ -371,6 +371,7 @@ def _check_can_choose(data: CheckedData) -> None:
         return
     y, weight = validation.y, validation.sample_weight
     found = np.unique(y if weight is None else y[weight > 0])
+    found = np.unique(np.concatenate(data.processes.gather(found)))
     if len(found) < 2:
         raise ValueError(
             f"y_val must hold both classes, {data.classes.tolist()}, to choose a threshold on, got "

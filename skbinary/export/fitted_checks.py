@@ -13,9 +13,12 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from skbinary.estimators.module_state import FittedModule
 from skbinary.estimators.state import FittedState
 from skbinary.export.json_values import DamagedFileError
 from skbinary.models.activations import ACTIVATIONS
+from skbinary.models.architecture import Architecture
+from skbinary.models.module_architecture import ModuleArchitecture
 from skbinary.solvers.result import StopReason
 
 # What each optimizer keeps between calls of partial_fit, and what weight averages add.
@@ -42,16 +45,20 @@ def check_fitted(state: FittedState, n_features: Any, feature_names: Any) -> Non
     DamagedFileError
         If a part is not valid, or does not fit the others.
     """
-    for name, (rule, is_valid) in _RULES.items():
+    rules = _RULES if state.module is None else _RULES | _RULES_OF_MODULES
+    for name, (rule, is_valid) in rules.items():
         value = getattr(state, name)
         _check(is_valid(value), name, rule, value)
-    _check_layers(state)
-    n_models = len(state.weights[0]) if state.weights[0].ndim == 3 else 1
+    if state.module is None:
+        n_models = _check_layers(state)
+        _check_embedding(state, n_features)
+        architecture: Architecture | ModuleArchitecture = state.architecture
+    else:
+        n_models, architecture = _check_module(state.module)
     for name in ("curves", "n_iter", "best_epoch", "stop_reason"):
         found = len(getattr(state, name))
         _check(found == n_models, name, f"one for each of the {n_models} models", found)
-    _check_embedding(state, n_features)
-    expected = state.architecture.n_features
+    expected = architecture.n_features
     is_equal = type(n_features) is int and n_features == expected > 0
     _check(is_equal, "n_features_in_", f"{expected}, as the weights have it", n_features)
     if feature_names is not None:
@@ -59,7 +66,7 @@ def check_fitted(state: FittedState, n_features: Any, feature_names: Any) -> Non
         are_names = are_names and all(type(each) is str for each in feature_names)
         _check(are_names, "feature_names_in_", f"{n_features} strings", feature_names)
     if state.optimizer_state is not None:
-        _check_optimizer(state.optimizer_state, state.architecture.n_parameters)
+        _check_optimizer(state.optimizer_state, architecture.n_parameters)
 
 
 def _check(is_valid: bool, what: str, rule: str, value: Any) -> None:
@@ -81,8 +88,8 @@ def _check_finite(values: Any, what: str) -> None:
         _check(False, what, "finite numbers", float(values[~is_finite][0]))
 
 
-def _check_layers(state: FittedState) -> None:
-    """Check types and shapes of the weights and the biases."""
+def _check_layers(state: FittedState) -> int:
+    """Check types and shapes of the weights and the biases, and return the number of models."""
     first = state.weights[0]
     ensemble, dtype = first.shape[:-2], first.dtype
     shapes = [each.shape for each in state.weights]
@@ -104,6 +111,24 @@ def _check_layers(state: FittedState) -> None:
         )
     n_hidden = len(shapes) - 1
     _check(len(state.dropout) == n_hidden, "dropout", f"{n_hidden} rates", state.dropout)
+    return int(ensemble[0]) if ensemble else 1
+
+
+def _check_module(fitted: FittedModule) -> tuple[int, ModuleArchitecture]:
+    """Check the arrays of a module, and return the number of models and their architecture."""
+    counts = {len(each) for each in fitted.arrays.values()} if fitted.is_ensemble else {1}
+    _check(len(counts) == 1, "module.arrays", "arrays of the same number of models", counts)
+    for name, array in fitted.arrays.items():
+        if array.dtype.kind == "f":
+            _check_finite(array, f"parameters.{name}")
+    [n_models] = counts
+    try:
+        return n_models, fitted.check(n_models)
+    except ValueError:
+        raise ValueError(
+            "module must have the parameters and buffers of the file, got "
+            f"{fitted.builder.name} with other names or shapes. Pass the class that was fitted."
+        ) from None
 
 
 def _layers(state: FittedState) -> Iterator[tuple[str, Any]]:
@@ -228,6 +253,24 @@ def _is_tuple_of(is_valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, tuple) and all(map(is_valid, value))
 
 
+def _are_module_fields(value: Any) -> bool:
+    """Check types; ``_check_module`` checks whether the arrays are those of the module."""
+    if not isinstance(value, FittedModule):
+        return False
+    arrays, shape = value.arrays, value.builder.sample_shape
+    return (
+        type(value.is_ensemble) is bool
+        and _is_count(value.values_per_row)
+        and isinstance(value.builder.arguments, dict)
+        and isinstance(arrays, dict)
+        and len(arrays) > 0
+        and all(_is_array(each, "biuf") for each in arrays.values())
+        and all(each.ndim > 0 or not value.is_ensemble for each in arrays.values())
+        and isinstance(shape, tuple)
+        and all(map(_is_count, shape))
+    )
+
+
 _REASONS = (None, *map(str, StopReason))
 _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "classes": ("two different labels in sorted order", _are_classes),
@@ -260,4 +303,13 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     "embedding": ("arrays by name, or None", lambda v: v is None or isinstance(v, dict)),
     "optimizer_state": ("arrays by name, or None", lambda v: v is None or isinstance(v, dict)),
+}
+# A module of the user has no layers of its own kinds.
+_RULES_OF_MODULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "weights": ("()", lambda v: v == ()),
+    "biases": ("()", lambda v: v == ()),
+    "activation": ("an empty string", lambda v: v == ""),
+    "dropout": ("()", lambda v: v == ()),
+    "embedding": ("None", lambda v: v is None),
+    "module": ("arrays by name, with the arguments of the module", _are_module_fields),
 }

@@ -28,7 +28,7 @@ from skbinary.export.onnx_support import (
 from skbinary.runtime.optional import require
 
 # Also the oldest supported version of onnxruntime runs these operators.
-DEFAULT_OPSET = {"": 17, "ai.onnx.ml": 3}
+DEFAULT_OPSET = {"": 18, "ai.onnx.ml": 3}
 
 
 def to_onnx(
@@ -57,7 +57,7 @@ def to_onnx(
         Options of the classifier: ``zipmap`` (default True), ``nocl``, ``output_class_labels`` and
         ``raw_scores``, as in skl2onnx. Or options of several estimators, by their type or ``id``.
     target_opset : int or dict of str to int, default=None
-        Version of the operators, or versions by domain. None means 17, with 3 for ``ai.onnx.ml``.
+        Version of the operators, or versions by domain. None means 18, with 3 for ``ai.onnx.ml``.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def to_onnx(
     Raises
     ------
     ImportError
-        If skl2onnx is not installed.
+        If skl2onnx is not installed, or for a ``TorchModuleClassifier`` onnxscript.
     NotFittedError
         If the model is not fitted.
     ValueError

@@ -20,6 +20,7 @@ from skbinary.export.onnx_graph import (
     add_probabilities,
 )
 from skbinary.export.onnx_layers import add_logits
+from skbinary.export.onnx_modules import add_module_logits
 from skbinary.model_selection.candidates import as_pipeline_candidate
 from skbinary.model_selection.search_ensemble import SearchEnsemble
 from skbinary.thresholds.decision import positive_index
@@ -65,9 +66,11 @@ def keep_shape(operator: Any) -> None:
 def convert_classifier(scope: Any, operator: Any, container: Any) -> None:
     """Convert a fitted classifier of this package."""
     model, [rows] = operator.raw_operator, operator.inputs
-    graph = Graph(scope, container, precision([rows]))
+    state = model._fitted()
+    # A module is scored in float32, whatever the rows are.
+    graph = Graph(scope, container, np.float32 if state.module else precision([rows]))
     name = graph.cast(rows.full_name, graph.dtype)
-    logit = add_logits(graph, model._fitted(), name)
+    logit = (add_module_logits if state.module else add_logits)(graph, state, name)
     _write_outputs(graph, operator, logit, model)
 
 

@@ -7,6 +7,7 @@ from sklearn.model_selection import RandomizedSearchCV
 
 from skbinary.estimators.logistic import TorchLogisticClassifier
 from skbinary.estimators.mlp import TorchMLPClassifier
+from skbinary.estimators.module import TorchModuleClassifier
 from skbinary.export import onnx_classifiers as classifiers
 from skbinary.export import onnx_encoders as encoders
 from skbinary.export import onnx_sklearn
@@ -37,6 +38,7 @@ def register_converters() -> None:
     for kind, alias, convert in (
         (TorchLogisticClassifier, "SkbinaryClassifier", classifiers.convert_classifier),
         (TorchMLPClassifier, "SkbinaryClassifier", classifiers.convert_classifier),
+        (TorchModuleClassifier, "SkbinaryClassifier", classifiers.convert_classifier),
         (classifiers.MeanProbability, "SkbinaryMean", classifiers.convert_mean),
         (CalibratedClassifierCV, "SklearnCalibratedClassifierCV", onnx_sklearn.convert_calibrated),
     ):

@@ -19,6 +19,7 @@ from skbinary.estimators.files import VERSION_KEY, defaults
 from skbinary.estimators.logistic import TorchLogisticClassifier
 from skbinary.estimators.mlp import TorchMLPClassifier
 from skbinary.estimators.module import TorchModuleClassifier
+from skbinary.estimators.module_parameters import PREFIX
 from skbinary.estimators.state import FittedState
 from skbinary.export.fitted_checks import check_fitted
 from skbinary.export.json_values import (
@@ -29,6 +30,7 @@ from skbinary.export.json_values import (
     encode,
     encode_labels,
 )
+from skbinary.export.safetensors_module import MODULE_PARAMETERS, encode_module, give_module
 from skbinary.runtime.optional import require
 from skbinary.version import __version__
 
@@ -38,10 +40,11 @@ _ENTRIES = ("format_version", "class", "versions", "parameters", "features", "fi
 _CLASSES: dict[str, type[BinaryClassifier]] = {
     "TorchLogisticClassifier": TorchLogisticClassifier,
     "TorchMLPClassifier": TorchMLPClassifier,
+    "TorchModuleClassifier": TorchModuleClassifier,
 }
 # How the tensors of a field are named, where that is not the field's own name.
 _TENSOR_NAMES = {"weights": "coefs", "biases": "intercepts"}
-_FEATURES = ("n_features_in_", "feature_names_in_")
+_FEATURES = ("n_features_in_", "feature_names_in_", "sample_shape_")
 
 
 def save_file(model: Any, path: str | os.PathLike[str]) -> None:
@@ -49,15 +52,17 @@ def save_file(model: Any, path: str | os.PathLike[str]) -> None:
 
     The weights are tensors: ``coefs.0``, ``intercepts.0`` and so on, with a leading axis for the
     networks of an ensemble. The other arrays are tensors, too: ``embedding.frequencies``,
-    ``oof_logits``, ``threshold_curve.score``, ``optimizer_state.mean``. All else is JSON in the
-    header, under ``"skbinary"``: the class, the parameters, the labels, the names of the features,
-    the curves, and the versions of the libraries.
+    ``oof_logits``, ``threshold_curve.score``, ``optimizer_state.mean``. Those of a module of your
+    own are ``parameters.`` and their names. All else is JSON in the header, under ``"skbinary"``:
+    the class, the parameters, the labels, the names of the features, the curves, and the versions
+    of the libraries.
 
     Parameters
     ----------
-    model : TorchLogisticClassifier or TorchMLPClassifier
+    model : TorchLogisticClassifier, TorchMLPClassifier or TorchModuleClassifier
         A fitted classifier, also an ensemble or one with sparse coefficients. Callbacks that
-        ``set_callbacks`` has set and metadata requests are not saved.
+        ``set_callbacks`` has set and metadata requests are not saved. Of a module of your own the
+        name of its class is saved, but no code.
     path : str or path-like
         The file. It is replaced in one step when all is written.
 
@@ -89,8 +94,8 @@ def save_file(model: Any, path: str | os.PathLike[str]) -> None:
     safetensors = require("safetensors.numpy", "safetensors", "save_file")
     if type(model) not in _CLASSES.values():
         raise TypeError(
-            "model must be a TorchLogisticClassifier or a TorchMLPClassifier to be saved with "
-            f"safetensors, got {type(model).__name__}. {_advice(model)}"
+            f"model must be one of {', '.join(_CLASSES)} to be saved with safetensors, got "
+            f"{type(model).__name__}. {_advice(model)}"
         )
     check_is_fitted(model)
     model._validate_params()
@@ -104,19 +109,21 @@ def save_file(model: Any, path: str | os.PathLike[str]) -> None:
     _write(safetensors.save(tensors, {_HEADER: text}), Path(os.path.realpath(path)))
 
 
-def load_file(path: str | os.PathLike[str]) -> Any:
+def load_file(path: str | os.PathLike[str], *, module: Any = None) -> Any:
     """Load a classifier that ``save_file`` has saved.
 
-    No code of the file is run: its class is one of two, and all that it holds is checked.
+    No code of the file is run: its class is one of three, and all that it holds is checked.
 
     Parameters
     ----------
     path : str or path-like
         The file.
+    module : class, callable or torch.nn.Module, default=None
+        The parameter ``module`` of a ``TorchModuleClassifier``, which the file does not hold.
 
     Returns
     -------
-    TorchLogisticClassifier or TorchMLPClassifier
+    TorchLogisticClassifier, TorchMLPClassifier or TorchModuleClassifier
         The fitted classifier: its parameters, predictions and fitted attributes are equal to those
         of the saved one.
 
@@ -125,7 +132,8 @@ def load_file(path: str | os.PathLike[str]) -> Any:
     ImportError
         If safetensors is not installed.
     ValueError
-        If the file is damaged, or was not written by ``save_file``.
+        If the file is damaged, or was not written by ``save_file``. If the file needs a module and
+        none is given, or one with other parameters.
 
     Warns
     -----
@@ -144,7 +152,7 @@ def load_file(path: str | os.PathLike[str]) -> Any:
     require("safetensors", "safetensors", "load_file")
     try:
         header, tensors = _read(path)
-        return _build(header, tensors)
+        return _build(header, tensors, module)
     except (DamagedFileError, RecursionError) as error:
         raise ValueError(
             f"{error} in {os.fspath(path)!r}. Save the model again, or load another file."
@@ -152,8 +160,6 @@ def load_file(path: str | os.PathLike[str]) -> Any:
 
 
 def _advice(model: Any) -> str:
-    if isinstance(model, TorchModuleClassifier):
-        return "Save the arrays of its parameters_ with safetensors.numpy, or pickle the model."
     if isinstance(model, BinaryClassifier):
         return "Save a subclass with skops."
     if hasattr(model, "best_estimator_") or hasattr(model, "cv_results_"):
@@ -165,17 +171,16 @@ def _advice(model: Any) -> str:
 
 def _header(model: Any, tensors: Tensors) -> dict[str, Any]:
     """Return all of a fitted classifier but its arrays, which become tensors."""
-    kind: type = type(model)
-    attributes = model.__getstate__()
+    attributes = BinaryClassifier.__getstate__(model)  # also of a class that has no public name
     parameters = {}
-    for name in defaults(kind):
+    for name, value in _saved_parameters(model, attributes).items():
         try:
-            parameters[name] = encode(attributes[name], f"parameters.{name}", tensors)
+            parameters[name] = encode(value, f"parameters.{name}", tensors)
         except TypeError:
             raise ValueError(
                 f"{name} must be a value that JSON can hold to save a {type(model).__name__} with "
-                f"safetensors, got {getattr(model, name)!r}. Set another one with set_params, "
-                f"such as {_replacement(model, name)}, or save the model with skops."
+                f"safetensors, got {model.get_params(deep=False)[name]!r}. "
+                f"{_replacement(model, name)} or save the model with skops."
             ) from None
     return {
         "format_version": _FORMAT,
@@ -200,11 +205,20 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _replacement(model: Any, name: str) -> str:
-    """Return a setting of a parameter that can be saved."""
+def _saved_parameters(model: Any, attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters that a file holds: all but the module."""
     kind: type = type(model)
+    own = {name: attributes[name] for name in defaults(kind)}
+    return own | attributes.get(MODULE_PARAMETERS, {})
+
+
+def _replacement(model: Any, name: str) -> str:
+    """Return what to do about a parameter that cannot be saved."""
+    kind: type = type(model)
+    if name.startswith(PREFIX):
+        return "Fit the model with another value,"
     value = model.threshold_ if name == "threshold" else defaults(kind)[name]
-    return f"{name}={value!r}"
+    return f"Set another one with set_params, such as {name}={value!r},"
 
 
 def _encode_state(state: dict[str, Any], tensors: Tensors) -> dict[str, Any]:
@@ -213,6 +227,8 @@ def _encode_state(state: dict[str, Any], tensors: Tensors) -> dict[str, Any]:
         try:
             if name == "classes":
                 encoded[name] = encode_labels(value)
+            elif name == "module" and value is not None:
+                encoded[name] = encode_module(value, tensors)
             else:
                 encoded[name] = encode(value, _TENSOR_NAMES.get(name, name), tensors)
         except TypeError as error:
@@ -293,23 +309,26 @@ def _check_names(what: str, found: Any, required: set[str], allowed: set[str]) -
         )
 
 
-def _build(header: dict[str, Any], tensors: Tensors) -> BinaryClassifier:
-    """Return the classifier of the JSON and the tensors of a file."""
-    kind = _CLASSES[header["class"]]
+def _build(header: dict[str, Any], tensors: Tensors, module: Any) -> BinaryClassifier:
+    """Return the classifier of the JSON and the tensors of a file, and a module."""
+    kind: Any = _CLASSES[header["class"]]
     parameters, features, fitted = (
         decode(header[name], tensors) for name in ("parameters", "features", "fitted")
     )
     _check_names("The versions", header["versions"], {"skbinary"}, set(_versions()))
     saved_by = str(header["versions"]["skbinary"])
     # Another version may have had fewer parameters and fields, whose defaults are then right.
-    names, known = set(kind._get_param_names()), {field.name for field in fields(FittedState)}
-    is_same = saved_by == __version__
+    names, known = set(defaults(kind)), {field.name for field in fields(FittedState)}
+    is_same, attributes = saved_by == __version__, {}
+    if kind is TorchModuleClassifier:
+        attributes = give_module(parameters, fitted, module)
     _check_names("The parameters", parameters, names if is_same else set(), names)
     _check_names("The features", features, {"n_features_in_"}, set(_FEATURES))
     _check_names("The fitted state", fitted, known if is_same else set(), known)
+    attributes |= {**parameters, **features, "_state": fitted, VERSION_KEY: saved_by}
     model = kind.__new__(kind)
     try:
-        model.__setstate__({**parameters, **features, "_state": fitted, VERSION_KEY: saved_by})
+        model.__setstate__(attributes)
     except CONTENT_ERRORS as error:
         raise DamagedFileError(f"The entries must be valid, got an error ({error})") from None
     try:

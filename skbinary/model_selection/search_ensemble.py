@@ -342,7 +342,8 @@ class SearchEnsemble(ClassifierMixin, BaseEstimator):
     ) -> None:
         """Choose the threshold on labelled rows, and warn if that is not reliable."""
         positive = positive_index(self.pos_label, self.classes_)
-        warn_of_majority(self.classes_, self.pos_label, y)
+        share = float(np.mean(y == self.classes_[1]))
+        warn_of_majority(self.classes_, self.pos_label, share)
         data = ThresholdData.from_logits(logits, y, weight, self.classes_, positive)
         choice = choose_threshold(objective, data)
         for text in choice.warnings:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from skbinary.models.module_builder import ModuleBuilder, first_line
+from skbinary.models.module_builder import ModuleBuilder, first_line, free_shape
 from skbinary.runtime.memory import is_out_of_memory
 
 # Tensors of any type are kept as float32 numbers with the same bytes, from multiples of 16 bytes.
@@ -265,16 +265,17 @@ class ModuleArchitecture:
                     "a C++ compiler, or set compile=False."
                 ) from error
             raise ValueError(
-                f"module must take rows of shape {tuple(X.shape)} in float32, got "
+                f"module must take rows of shape {free_shape(X.shape[1:])} in float32, got "
                 f"{type(error).__name__} from {self.builder.name}: {first_line(error)} Check its "
                 "forward."
             ) from error
-        logits = as_logits(output, len(X))
+        n_rows = X.shape[0]  # a symbol in torch.export, unlike len(X)
+        logits = as_logits(output, n_rows)
         if logits is None:
             raise ValueError(
-                f"module must return one logit for each row, of shape ({len(X)},) or ({len(X)}, "
+                f"module must return one logit for each row, of shape ({n_rows},) or ({n_rows}, "
                 f"1), or the two of a softmax, got {_describe(output)} from {self.builder.name} "
-                f"for {len(X)} rows. Change its last layer."
+                f"for {n_rows} rows. Change its last layer."
             )
         return logits
 

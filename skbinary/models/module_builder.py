@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +85,7 @@ class ModuleBuilder:
             module.eval()(rows)
         except Exception as error:
             raise ValueError(
-                f"module must take rows of shape {tuple(rows.shape)} in float32, got "
+                f"module must take rows of shape {free_shape(self.sample_shape)} in float32, got "
                 f"{type(error).__name__} from {self.name}: {first_line(error)} Check its forward."
             ) from error
         if any(_is_lazy(each) for each in _tensors(module)):
@@ -136,6 +136,11 @@ def first_line(error: BaseException) -> str:
     """Return the first line of an error message, as a sentence."""
     text = (str(error).strip().splitlines() or [""])[0].strip()
     return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def free_shape(sample_shape: Sequence[int]) -> str:
+    """Return the shape of rows of which any number is possible, for an error message."""
+    return f"({', '.join(['n_rows', *map(str, sample_shape)])})"
 
 
 def _is_lazy(tensor: Tensor) -> bool:

@@ -58,7 +58,7 @@ class ModuleOfLogits(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         shape = self._architecture.builder.sample_shape
-        return self._architecture.logits(self.network, X.reshape(len(X), *shape))
+        return self._architecture.logits(self.network, X.reshape(X.shape[0], *shape))
 
 
 class PeriodicLayer(nn.Module):

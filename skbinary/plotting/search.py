@@ -46,7 +46,8 @@ class SearchDisplay(Display):
 
     Create a display with ``from_estimator`` or ``from_cv_results``. If more parameters vary, the
     best score over the others is drawn. In a list of grids, a parameter that a candidate does not
-    set has the value of the search's estimator; candidates without such a value are left out.
+    set has the value of the search's estimator; candidates without such a value are left out. Of a
+    search by halving, each candidate has the score of its last round.
 
     Parameters
     ----------

@@ -50,13 +50,19 @@ def read_results(
     dict of str to object
     """
     column = _find_score(results, score)
-    scores = np.asarray(results[column], dtype=np.float64)
+    candidates, last = _last_rounds(results)
+    scores = np.asarray(results[column], dtype=np.float64)[last]
     _check_not_all_nan(scores)
-    candidates = list(results["params"])
     short = short_names(dict.fromkeys(name for each in candidates for name in each))
     if estimator is not None:
         candidates = [_with_defaults(each, list(short), estimator) for each in candidates]
-    best = int(np.nanargmax(scores)) if best_index is None else best_index
+    if best_index is None:  # of the candidates of the last round, if there are several rounds
+        rounds = np.asarray(results.get("iter", np.zeros(len(results["params"]))))[last]
+        scores_of_last_round = np.where(rounds == rounds.max(), scores, np.nan)
+        _check_not_all_nan(scores_of_last_round)
+        best = int(np.nanargmax(scores_of_last_round))
+    else:
+        best = last.index(best_index)
     if params is None:
         selected = _select_parameters(candidates, list(short), scores, best)
     else:
@@ -69,7 +75,7 @@ def read_results(
     return {
         "params": {short[name]: [candidates[i][name] for i in kept] for name in selected},
         "scores": scores[kept],
-        "stds": None if stds is None else np.asarray(stds, dtype=np.float64)[kept],
+        "stds": None if stds is None else np.asarray(stds, dtype=np.float64)[last][kept],
         "best_index": kept.index(best) if best in kept else None,
         "score_name": score_label(column, results, metric),
         "others": tuple(
@@ -79,6 +85,25 @@ def read_results(
         ),
         "n_candidates": len(candidates),
     }
+
+
+def _last_rounds(results: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[int]]:
+    """Return the parameters of each candidate, and the row of its last round.
+
+    A search by halving has a row for each round. The parameter that is its resource, such as the
+    number of epochs, is left out: it says how far a candidate got, and is no choice.
+    """
+    candidates = [dict(each) for each in results["params"]]
+    rows = list(range(len(candidates)))
+    if "iter" not in results:
+        return candidates, rows
+    resources = list(results["n_resources"])
+    for name in list(candidates[0]):
+        if [each.get(name) for each in candidates] == resources:
+            for each in candidates:
+                del each[name]
+    last = {repr(sorted(each.items())): row for row, each in zip(rows, candidates, strict=True)}
+    return [candidates[row] for row in last.values()], list(last.values())
 
 
 def short_names(names: Iterable[str]) -> dict[str, str]:

@@ -40,15 +40,20 @@ _STATE = _ThreadState()
 
 
 @contextmanager
-def one_torch_thread() -> Iterator[None]:
+def one_torch_thread(n_threads: int | None = None) -> Iterator[None]:
     """Limit torch to one thread in the calling thread. A ``ThreadPool`` within still has all.
 
     The setting of other threads stays, and so does the default of new threads. No OpenMP threads
     are started, for which a forked process would wait forever.
+
+    Parameters
+    ----------
+    n_threads : int or None, default=None
+        Number of threads of a ``ThreadPool`` within. None for as many as torch is set to use.
     """
     limit = _SingleThreadLimit()
     try:
-        limit.set(_STATE.n_threads or torch.get_num_threads())
+        limit.set(n_threads or _STATE.n_threads or torch.get_num_threads())
         yield
     finally:
         limit.restore()

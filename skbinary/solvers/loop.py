@@ -317,7 +317,9 @@ def _check_finite(run: Run, result: FitResult) -> None:
             f"{result.n_iter}. Bring the features to one scale (StandardScaler) or lower "
             "learning_rate_init."
         )
-    if not _has_finite_logits(run):
+    # A row of another process may have such a logit.
+    is_finite = _has_finite_logits(run)
+    if run.dataset.processes.sum_number(float(not is_finite)) > 0:
         raise DivergedError(
             "The logits must stay finite numbers, got a training row whose logit is not, after "
             f"epoch {result.n_iter}. Bring the features to one scale (StandardScaler) or lower "

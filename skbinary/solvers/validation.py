@@ -16,6 +16,7 @@ from skbinary.data.rows import DenseRows
 from skbinary.models.make_batch import AnyBatch
 from skbinary.runtime.chunks import row_chunks
 from skbinary.runtime.device import full_precision
+from skbinary.runtime.processes import ALONE, Processes
 from skbinary.solvers.stopping import StoppingCriteria
 
 
@@ -45,7 +46,7 @@ def validate(
     if criteria.score is None:
         return _validate_batch(model_batch, rows, [criteria])[0]
     logits = rows.logits(model_batch)
-    loss = float(_means(_losses(logits, rows.target), rows.weight))
+    loss = float(_means(_losses(logits, rows.target), rows.weight, rows.processes))
     # Scorers raise for values that are not finite; the loop reports the divergence instead.
     return loss, criteria.score(logits[0]) if math.isfinite(loss) else math.nan
 
@@ -113,6 +114,8 @@ class _ValidationRows:
         Number of values that a row has, over all models.
     target : Tensor of shape (n_rows,) or (n_models, n_rows)
     weight, score_weight : Tensor of the shape of `target` or None
+    processes : Processes, default=ALONE
+        The processes that hold the rows. These are the rows of this process.
     """
 
     batch: Callable[[slice], Batch]
@@ -120,6 +123,7 @@ class _ValidationRows:
     target: Tensor
     weight: Tensor | None
     score_weight: Tensor | None
+    processes: Processes = ALONE
 
     @classmethod
     def of(cls, datasets: Sequence[Dataset]) -> _ValidationRows:
@@ -127,7 +131,12 @@ class _ValidationRows:
         first = datasets[0]
         if all(each is first for each in datasets):
             return cls(
-                first.rows.batch, first.n_features, first.target, first.weight, first.score_weight
+                first.rows.batch,
+                first.n_features,
+                first.target,
+                first.weight,
+                first.score_weight,
+                first.processes,
             )
         n_samples = torch.tensor([each.n_samples for each in datasets], device=first.device)
         # A model with fewer rows is padded with its first row, at weight zero.
@@ -172,7 +181,10 @@ def _validate_batch(
     positive = target.new_tensor([each.positive for each in criteria_per_model])[:, None]
     label_logits = logits * (2 * positive - 1)
     is_correct = (torch.sigmoid(label_logits) >= threshold) == (target == positive)
-    means = [_means(_losses(logits, target), rows.weight), _means(is_correct, rows.score_weight)]
+    means = [
+        _means(_losses(logits, target), rows.weight, rows.processes),
+        _means(is_correct, rows.score_weight, rows.processes),
+    ]
     return [(loss, score) for loss, score in torch.stack(means, dim=1).tolist()]
 
 
@@ -180,12 +192,16 @@ def _losses(logits: Tensor, target: Tensor) -> Tensor:
     return functional.softplus(logits) - target * logits
 
 
-def _means(values: Tensor, weight: Tensor | None) -> Tensor:
+def _means(values: Tensor, weight: Tensor | None, processes: Processes) -> Tensor:
+    """Return the weighted means over the rows of all processes, for each model."""
     values = _to_double(values)
-    if weight is None:
+    if weight is None and processes.is_one:
         return values.mean(dim=1)
-    weight = _to_double(weight)
-    return (values * weight).sum(dim=-1) / weight.sum(dim=-1)
+    weight = torch.ones_like(values) if weight is None else _to_double(weight)
+    sums, totals = (values * weight).sum(dim=-1), weight.sum(dim=-1)
+    if not processes.is_one:
+        sums, totals = processes.sum(torch.stack([sums, totals.expand_as(sums)]))
+    return sums / totals
 
 
 def _to_double(values: Tensor) -> Tensor:

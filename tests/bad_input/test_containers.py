@@ -35,9 +35,10 @@ def quietly(make):
 
 TORCH_X = torch.tensor(X)
 TO_DENSE = "Call to_dense() on it, or convert it to a scipy.sparse matrix if it holds rows"
+COLLECT = "Call collect() on it, or pass it to fit with the name of the label column as y"
 BATCHES = "Pass the rows and their labels as arrays, and set batch_size"
 UNREADABLE_ROWS = {
-    "lazy frame": (pl.DataFrame(X).lazy(), UNREADABLE, "a LazyFrame", "Call collect() on it"),
+    "lazy frame": (pl.DataFrame(X).lazy(), UNREADABLE, "a LazyFrame", COLLECT),
     "data loader": (DataLoader(TensorDataset(TORCH_X)), UNREADABLE, "a DataLoader", BATCHES),
     "dataset": (TensorDataset(TORCH_X), UNREADABLE, "a TensorDataset", BATCHES),
     "dict": ({"a": X[:, 0]}, UNREADABLE, "a dict", "Make a data frame of it"),

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import warnings
+from functools import partial
 
 import joblib
 import numpy as np
@@ -383,6 +384,36 @@ def test_unknown_names_are_reported_with_the_names_of_the_signature():
         quick(alhpa=3)
 
 
+def test_another_module_drops_the_arguments_that_it_does_not_take():
+    model = TorchModuleClassifier(modules.ReLUNetwork, module__width=4)
+    model.set_params(module=modules.Dropout)
+    assert "module__width" not in model.get_params()
+    model.set_params(module__p=0.5).set_params(module=partial(modules.Dropout, p=0.1))
+    assert model.get_params()["module__p"] == 0.5
+    with pytest.raises(ValueError, match=r"^module__p must be an argument of ReLUNetwork, which"):
+        model.set_params(module=modules.ReLUNetwork, module__p=0.1)
+    assert model.get_params()["module__p"] == 0.5
+
+
+def test_search_over_modules_with_different_arguments(data):
+    model = quick(module__width=4, max_iter=2)
+    grid = [
+        {"module": [modules.ReLUNetwork], "module__width": [3, 5]},
+        {"module": [modules.Dropout], "module__p": [0.1]},
+    ]
+    search = VectorizedGridSearchCV(model, grid, cv=2, refit=False).fit(*data)
+    assert len(search.cv_results_["params"]) == 3
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_no_images_at_all_get_the_sentence_of_scikit_learn():
+    images = np.random.default_rng(0).normal(size=(20, 2, 3)).astype(np.float32)
+    model = quick(nn.Sequential(nn.Flatten(), nn.Linear(6, 1)), max_iter=1)
+    model.fit(images, np.arange(20) % 2)
+    with pytest.raises(ValueError, match=r"^Found array with 0 sample\(s\)"):
+        model.predict(images[:0])
+
+
 def test_pickle_is_loaded_in_a_fresh_process(data, tmp_path):
     X, _ = data
     model = quick(modules.Lazy).fit(*data)
@@ -538,14 +569,15 @@ MISTAKES = {
     "NoParameters. Register them as torch.nn.Parameter or as layers.",
     Detached: "The logits of module must depend on its parameters, got logits of Detached without "
     "a gradient. Remove torch.no_grad and detach from its forward.",
-    TwoInputs: "module must take rows of shape (8, 6) in float32, got TypeError from TwoInputs: "
-    "TwoInputs.forward() missing 1 required positional argument: 'lengths'. Check its forward.",
-    IntegerInput: "module must take rows of shape (8, 6) in float32, got RuntimeError from "
+    TwoInputs: "module must take rows of shape (n_rows, 6) in float32, got TypeError from "
+    "TwoInputs: TwoInputs.forward() missing 1 required positional argument: 'lengths'. Check its "
+    "forward.",
+    IntegerInput: "module must take rows of shape (n_rows, 6) in float32, got RuntimeError from "
     "IntegerInput: Expected tensor for argument",
     ReturnsTuple: "module must return one logit for each row, of shape (8,) or (8, 1), or the two "
     "of a softmax, got an object of type tuple from ReturnsTuple for 8 rows. Change its last "
     "layer.",
-    WrongWidth: "module must take rows of shape (8, 6) in float32, got RuntimeError from "
+    WrongWidth: "module must take rows of shape (n_rows, 6) in float32, got RuntimeError from "
     "WrongWidth: mat1 and mat2 shapes cannot be multiplied (8x6 and 3x16). Check its forward.",
     Probabilities: "module must return one logit for each row, of shape (8,) or (8, 1), or the two "
     "of a softmax, got a tensor of torch.bool of shape (8, 1) from Probabilities for 8 rows. "

@@ -288,7 +288,7 @@ def test_metadata_has_versions_and_opset():
         "skbinary": skbinary.__version__,
         **{name: version(name) for name in ("scikit-learn", "skl2onnx", "onnx", "torch", "numpy")},
     }
-    assert found["opset"]["ai.onnx"] == 17
+    assert found["opset"]["ai.onnx"] == 18
 
 
 def test_model_card_of_a_pipeline():

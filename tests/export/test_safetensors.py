@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.exceptions import InconsistentVersionWarning, NotFittedError
 from sklearn.metrics import accuracy_score
@@ -15,8 +16,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skbinary
-from skbinary import TorchMLPClassifier
+from skbinary import TorchMLPClassifier, TorchModuleClassifier
 from skbinary.export.safetensors import load_file, save_file
+from tests.estimators.modules import BatchNorm, ReLUNetwork, Softmax
 from tests.export.equal_models import assert_equal_model
 from tests.export.models import CLASSIFIERS, F2, X, Y, grid, logistic, network, sparse_logistic
 
@@ -27,6 +29,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "model.safetensors"
+
+
+def local_class():
+    class Local(ReLUNetwork):
+        pass
+
+    return Local
 
 
 def round_trip(model, path):
@@ -71,6 +80,94 @@ def test_file_keeps_labels_and_their_type(labels, path):
     model = logistic(class_weight={labels[0]: 2.0, labels[1]: 1.0})
     model = model.fit(X, y)
     assert_equal_model(round_trip(model, path), model, X)
+
+
+def test_file_keeps_the_shape_of_images(path):
+    images = X.reshape(-1, 1, 5)
+    model = network().fit(images, Y)
+    assert_equal_model(round_trip(model, path), model, images)
+
+
+MODULES = {
+    "class": (ReLUNetwork, {}),
+    "arguments": (ReLUNetwork, {"module__width": 3, "threshold": "f1"}),
+    "ensemble": (ReLUNetwork, {"n_members": 3}),
+    "buffers": (BatchNorm, {"n_members": 2}),
+    "instance": (torch.nn.Sequential(torch.nn.Linear(5, 2), torch.nn.PReLU()), {}),
+    "class of a function": (local_class(), {}),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The models of")
+@pytest.mark.parametrize("name", MODULES)
+def test_file_gives_the_same_module(name, path):
+    module, parameters = MODULES[name]
+    model = TorchModuleClassifier(module, max_iter=2, random_state=0, **parameters).fit(X, Y)
+    save_file(model, path)
+    assert_equal_model(load_file(path, module=module), model, X)
+
+
+def test_file_of_a_module_has_its_tensors_by_name(path):
+    model = TorchModuleClassifier(ReLUNetwork, max_iter=2, random_state=0).fit(X, Y)
+    save_file(model, path)
+    with library.safe_open(path, framework="np") as file:
+        names = list(file.keys())
+        np.testing.assert_array_equal(
+            file.get_tensor("parameters.hidden.weight"), model.parameters_["hidden.weight"]
+        )
+    wanted = ["hidden.bias", "hidden.weight", "output.bias", "output.weight"]
+    assert [each for each in names if "parameters" in each] == [f"parameters.{w}" for w in wanted]
+
+
+def test_partial_fit_of_a_module_continues_after_loading(path):
+    model = TorchModuleClassifier(ReLUNetwork, random_state=0).partial_fit(X, Y)
+    save_file(model, path)
+    loaded = load_file(path, module=ReLUNetwork)
+    for each in (loaded, model):
+        each.partial_fit(X, Y).history_["seconds"] = []
+    assert_equal_model(loaded, model, X)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (
+            None,
+            "module must be given to load a TorchModuleClassifier, whose class a file does not "
+            "hold, got None. Pass what was fitted, as in load_file(path, module=ReLUNetwork).",
+        ),
+        (
+            3,
+            "module must be a class of torch modules, a function that returns one, or a module, "
+            "got 3. Pass the class itself, such as module=MyNetwork.",
+        ),
+        (
+            Softmax,
+            "module must have the parameters and buffers of the file, got Softmax with other names "
+            "or shapes. Pass the class that was fitted.",
+        ),
+    ],
+    ids=["none", "number", "other class"],
+)
+def test_file_of_a_module_needs_its_class(module, message, path):
+    model = TorchModuleClassifier(ReLUNetwork, max_iter=2, random_state=0).fit(X, Y)
+    save_file(model, path)
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        load_file(path, module=module)
+
+
+def test_argument_of_a_module_that_json_cannot_hold_is_refused(path):
+    model = TorchModuleClassifier(
+        lambda n_features, layer: layer(n_features, 1), module__layer=torch.nn.Linear, max_iter=2
+    )
+    message = (
+        "module__layer must be a value that JSON can hold to save a TorchModuleClassifier with "
+        "safetensors, got <class 'torch.nn.modules.linear.Linear'>. Fit the model with another "
+        "value, or save the model with skops."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        save_file(model.fit(X, Y), path)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
@@ -183,8 +280,8 @@ class Subclass(TorchMLPClassifier):
 )
 def test_other_estimators_are_refused(model, got, advice, path):
     message = (
-        "model must be a TorchLogisticClassifier or a TorchMLPClassifier to be saved with "
-        f"safetensors, got {got}. {advice}"
+        "model must be one of TorchLogisticClassifier, TorchMLPClassifier, TorchModuleClassifier "
+        f"to be saved with safetensors, got {got}. {advice}"
     )
     with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
         save_file(model.fit(X, Y), path)

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import skbinary
+from skbinary import TorchModuleClassifier
 from skbinary.export.safetensors import load_file, save_file
 from skbinary.models.architecture import Architecture
 from skbinary.models.periodic_embedding import PeriodicEmbedding
+from tests.estimators.modules import ReLUNetwork
 from tests.export.models import X, Y, network, sparse_logistic
 
 library = pytest.importorskip("safetensors", reason="the extra safetensors is not installed")
@@ -22,11 +24,13 @@ NAN = np.array([[np.nan], [0], [0], [0]], dtype=np.float32)
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """Return the bytes of two networks with embeddings and the state of an optimizer."""
+    """Return the bytes of a network with embeddings and the state of an optimizer, and others."""
     folder = tmp_path_factory.mktemp("models")
     model = network(numeric_embedding="periodic", early_stopping=False).partial_fit(X, Y)
     save_file(model, folder / "network")
     save_file(sparse_logistic(), folder / "sparse")
+    module = TorchModuleClassifier(ReLUNetwork, module__width=3, n_members=2, max_iter=2)
+    save_file(module.fit(X, Y), folder / "module")
     return {each.name: each.read_bytes() for each in folder.iterdir()}
 
 
@@ -107,13 +111,13 @@ CHANGED = {
     ),
     "unknown class": (
         entry("class", value="os.system"),
-        "The class must be one of ['TorchLogisticClassifier', 'TorchMLPClassifier'], got "
-        "'os.system'",
+        "The class must be one of ['TorchLogisticClassifier', 'TorchMLPClassifier', "
+        "'TorchModuleClassifier'], got 'os.system'",
     ),
     "list as class": (
         entry("class", value=["TorchMLPClassifier"]),
-        "The class must be one of ['TorchLogisticClassifier', 'TorchMLPClassifier'], got "
-        "['TorchMLPClassifier']",
+        "The class must be one of ['TorchLogisticClassifier', 'TorchMLPClassifier', "
+        "'TorchModuleClassifier'], got ['TorchMLPClassifier']",
     ),
     "missing part": (
         without("parameters"),
@@ -384,7 +388,7 @@ def places_in(value, path=()):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.InconsistentVersionWarning")
-@pytest.mark.parametrize("name", ["network", "sparse"])
+@pytest.mark.parametrize("name", ["network", "sparse", "module"])
 def test_every_value_of_the_header_may_be_something_else(name, saved, path):
     """Other values give a model that predicts or a ValueError, and never another error."""
     rng = random.Random(0)
@@ -399,7 +403,7 @@ def test_every_value_of_the_header_may_be_something_else(name, saved, path):
         place[last] = copy.deepcopy(rng.choice(JUNK))
         write(path, changed, tensors)
         try:
-            load_file(path).predict_proba(X)
+            load_file(path, module=ReLUNetwork).predict_proba(X)
         except ValueError:
             refused += 1
     assert refused > 200

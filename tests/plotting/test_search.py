@@ -409,3 +409,23 @@ def test_search_best_label_has_three_digits():
     results = {"params": [{"a": 0.123456}, {"a": 0.123457}], "mean_test_score": [0.98765, 0.1]}
     display = SearchDisplay.from_cv_results(results)
     assert legend_texts(display.ax_) == ["best: 0.988 at 0.123"]
+
+
+def test_search_by_halving_draws_the_last_round_of_each_candidate():
+    results = {
+        "iter": np.array([0, 0, 0, 1]),
+        "n_resources": np.array([2, 2, 2, 6]),
+        "params": [
+            {"alpha": 0.1, "max_iter": 2},
+            {"alpha": 1.0, "max_iter": 2},
+            {"alpha": 10.0, "max_iter": 2},
+            {"alpha": 1.0, "max_iter": 6},
+        ],
+        "mean_test_score": np.array([0.9, 0.8, 0.6, 0.7]),
+        "std_test_score": np.array([0.4, 0.3, 0.2, 0.1]),
+    }
+    display = SearchDisplay.from_cv_results(results)
+    assert display.params == {"alpha": [0.1, 1.0, 10.0]}
+    np.testing.assert_array_equal(display.scores, [0.9, 0.7, 0.6])
+    np.testing.assert_array_equal(display.stds, [0.4, 0.1, 0.2])
+    assert display.best_index == 1

@@ -8,7 +8,10 @@ import pytest
 
 from skbinary.runtime.optional import require
 
-OPTIONAL = ("onnx", "skl2onnx", "skops", "safetensors", "optuna", "mlflow", "shap", "imblearn")
+OPTIONAL = (
+    "onnx", "skl2onnx", "skops", "safetensors", "optuna", "mlflow", "shap", "imblearn", "polars",
+    "dask",
+)  # fmt: skip
 
 
 def test_require_installed_module_returns_it():

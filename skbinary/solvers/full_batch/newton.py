@@ -52,7 +52,7 @@ class Newton:
         self._is_from_subsample = False
         self._memory = LBFGSMemory()
         self._rounding = RoundingTest(objective)
-        n_rows, n_features = self.dataset.rows.shape
+        n_rows, n_features = self.dataset.total_samples, self.dataset.n_features
         is_cheap = n_rows * n_features**2 < _CHEAP_PRODUCTS
         self._reuse_fraction = 0.0 if is_cheap else _REUSE_FRACTION
 
@@ -127,13 +127,13 @@ class Newton:
 
     def _start_from_subsample(self) -> None:
         """Move to the solution of a subsample of a large table, and keep the Hessian there."""
-        n_rows, n_features = self.dataset.rows.shape
+        n_rows, n_features = self.dataset.total_samples, self.dataset.n_features
         n_sampled = max(n_rows // _SUBSAMPLING, _MIN_ROWS, _ROWS_PER_FEATURE * n_features)
         if n_sampled > n_rows // 4:
             return
-        index = torch.arange(0, n_rows, n_rows // n_sampled, device=self.dataset.device)
-        subsample = self.dataset.take(index)
-        if bool((subsample.target == subsample.target[0]).all()):
+        subsample = self.dataset.subsample(n_sampled)
+        n_positive = subsample.processes.sum_number(float(subsample.target.double().sum()))
+        if not 0 < n_positive < subsample.total_samples:
             return
         model_batch = ModelBatch(
             self.model_batch.architecture, torch.zeros_like(self.model_batch.parameters)

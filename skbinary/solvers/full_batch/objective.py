@@ -126,6 +126,7 @@ class LinearObjective:
         self.l2 = l2
         self.pool = pool or ThreadPool(1)
         self.n_evaluations = 0
+        self._processes = dataset.processes
         self._total_weight = dataset.total_weight
         self._logits = torch.empty_like(dataset.target)
         self._trial_logits = torch.empty_like(dataset.target)
@@ -220,6 +221,7 @@ class LinearObjective:
         for weights, intercept in self.pool.map(evaluate_chunk, self._chunks):
             diagonal[:n] += weights
             diagonal[n:] += intercept
+        diagonal = self._processes.sum(diagonal)
         diagonal[:n] += self.l2
         return diagonal
 
@@ -250,6 +252,7 @@ class LinearObjective:
         for weight_errors, intercept_error in self.pool.map(evaluate_chunk, self._chunks):
             errors[:n] += weight_errors
             errors[n:] += intercept_error
+        errors = self._processes.sum(errors)
         errors[:n].add_(self.parameters[:n].abs(), alpha=self.l2)
         return errors.mul_(torch.finfo(errors.dtype).eps)
 
@@ -288,6 +291,7 @@ class LinearObjective:
             if size > n:
                 hessian[n, :n] += cross
                 hessian[n, n] += corner
+        hessian = self._processes.sum(hessian)
         hessian[:n, n:] = hessian[n:, :n].mT
         hessian.diagonal()[:n] += self.l2
         return hessian
@@ -320,14 +324,14 @@ class LinearObjective:
     def _sum_chunks(
         self, evaluate_chunk: Callable[[slice], tuple[float, Tensor, Tensor]]
     ) -> tuple[float, Tensor]:
-        """Sum the losses and gradients of all chunks, in their order."""
+        """Sum the losses and gradients of all chunks, in their order, and of all processes."""
         n = self.dataset.n_features
         total, gradient = 0.0, torch.zeros_like(self.parameters)
         for loss, weights, intercept in self.pool.map(evaluate_chunk, self._chunks):
             total += loss
             gradient[:n] += weights
             gradient[n:] += intercept
-        return total, gradient
+        return self._processes.sum_loss(total, gradient)
 
     def _set_loss_and_gradient(self, loss: float, gradient: Tensor) -> None:
         """Set the loss and its gradient at the current parameters, and add the penalty."""
@@ -417,6 +421,7 @@ class NetworkObjective:
         for chunk_loss, chunk_gradient in self.pool.map(self._compute_chunk, self._chunks()):
             total += chunk_loss
             gradient += chunk_gradient
+        total, gradient = self.dataset.processes.sum_loss(total, gradient)
         weights = self.parameters[: self._n_weights]
         loss = total / self._total_weight
         value = loss + self.l2 / 2 * float(weights @ weights)

@@ -8,9 +8,11 @@ from torch.nn import functional
 
 from skbinary.data.dataset import Dataset
 from skbinary.data.rows import CenteredRows, DenseRows
+from skbinary.data.streamed_dataset import StreamedDataset
 from skbinary.models.batch_of_models import ModelBatch
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.full_batch.objective import LinearObjective, LineFunction, SearchDirection
+from skbinary.solvers.full_batch.streamed_objective import StreamedObjective
 
 SMALL = 1 << 16  # number of values of the table
 
@@ -19,8 +21,11 @@ def linear_objective(
     model_batch: ModelBatch, dataset: Dataset, l2: float, pool: ThreadPool
 ) -> LinearObjective:
     """Return the objective in the form that suits the size of the table."""
+    if isinstance(dataset, StreamedDataset):
+        return StreamedObjective(model_batch, dataset, l2, pool)
     rows = dataset.rows
-    is_small = isinstance(rows, DenseRows | CenteredRows) and rows.shape[0] * rows.shape[1] <= SMALL
+    is_dense = isinstance(rows, DenseRows | CenteredRows) and dataset.processes.is_one
+    is_small = is_dense and rows.shape[0] * rows.shape[1] <= SMALL
     kind = SmallLinearObjective if is_small else LinearObjective
     return kind(model_batch, dataset, l2, pool)
 

@@ -86,6 +86,9 @@ class MiniBatchSetup:
         None if they draw nothing.
     can_replay : bool, default=True
         Whether a step can be captured as a CUDA graph.
+    order : Tensor of int64 of shape (n_samples of all processes,) or None, default=None
+        For each row of the training set, in the order of a single process, its position in the
+        dataset of this process, or -1 if another process has it. None if this process has all.
     """
 
     dataset: Dataset
@@ -102,6 +105,7 @@ class MiniBatchSetup:
     trained: Tensor | None = None
     generator_seed: int | None = None
     can_replay: bool = True
+    order: Tensor | None = None
 
     @property
     def rows(self) -> BatchSource:

@@ -80,7 +80,7 @@ class ShardedGradient:
         if self.dropout is None:
             return
         before = self.dropout.snapshot()  # the dropout of a shard is seeded by this one
-        models = self._models_of_shards(len(state))
+        models = self.models_of_shards(len(state))
         self.dropout.restore(before)
         for (_, dropout), own in zip(models, state, strict=True):
             if dropout is not None:
@@ -89,13 +89,13 @@ class ShardedGradient:
     def compute(self, batch: SplittableInput, rows: BatchSlice) -> None:
         """Write the gradient of the mean loss of a batch, and its logits to ``rows.logits``."""
         n_rows = len(rows.target)
-        n_shards = self._n_shards(n_rows)
+        n_shards = self.n_shards_of(n_rows)
         if n_shards == 1:
             _forward_backward(self.model_batch, self.dropout, batch, rows)
             return
         size = -(-n_rows // n_shards)
         shards = zip(
-            self._models_of_shards(n_shards),
+            self.models_of_shards(n_shards),
             batch.split(size),
             rows.split(size, n_shards),
             strict=False,
@@ -104,7 +104,8 @@ class ShardedGradient:
         for gradient in self.pool.map(_gradient_of_shard, shards):
             total.add_(gradient)
 
-    def _n_shards(self, n_rows: int) -> int:
+    def n_shards_of(self, n_rows: int) -> int:
+        """Return the number of shards of a batch."""
         # The size alone decides, so that the sums do not depend on the number of threads.
         architecture = self.model_batch.architecture
         if not architecture.is_row_wise or self.model_batch.parameters.device.type != "cpu":
@@ -112,7 +113,10 @@ class ShardedGradient:
         n_products = n_rows * architecture.n_products
         return max(1, min(n_products // _MIN_SHARD_PRODUCTS, n_rows // _MIN_SHARD_ROWS))
 
-    def _models_of_shards(self, n_shards: int) -> list[tuple[AnyBatch, Dropout | None]]:
+    def models_of_shards(self, n_shards: int) -> list[tuple[AnyBatch, Dropout | None]]:
+        """Return the model of each shard, which shares the parameters, and its dropout."""
+        if n_shards == 1:
+            return [(self.model_batch, self.dropout)]
         while len(self._shard_models) < n_shards:
             # The shards share the parameters; each has its own gradient and dropout masks.
             model_batch = make_batch(self.model_batch.architecture, self.model_batch.values)

@@ -137,6 +137,6 @@ def test_sharded_gradient_number_of_shards_does_not_depend_on_threads():
     for n_threads in (1, 4):
         with ThreadPool(n_threads) as pool:
             gradient = make_solver(20, pool=pool)._gradient
-            n_shards.append([gradient._n_shards(n) for n in (10, 10_000, 1_000_000)])
+            n_shards.append([gradient.n_shards_of(n) for n in (10, 10_000, 1_000_000)])
     assert n_shards[0] == n_shards[1]
     assert n_shards[0][0] == 1

@@ -1,0 +1,263 @@
+"""Check the rows of each process, and that they agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.utils.validation import _get_feature_names
+from torch import Tensor
+
+from skbinary.data.checked import CheckedData, Table
+from skbinary.data.labels import check_groups, check_labels, encode, find_classes
+from skbinary.data.validation import check_rows
+from skbinary.data.weights import check_weight
+from skbinary.distributed.process_group import GroupProcesses
+
+Rows = tuple[Any, Any, Any]  # X, y and the weights, as they were passed
+# Attributes of an estimator that its rows set.
+_FROM_ROWS = ("n_features_in_", "feature_names_in_", "sample_shape_")
+_ARGUMENTS = ("X", "y", "sample_weight", "groups", "X_val", "y_val", "sample_weight_val")
+_TYPE = "type of the rows"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What a process says of its rows to the others.
+
+    Parameters
+    ----------
+    agreed : dict of str to object
+        What must be the same in all processes.
+    agreed_of_rows : dict of str to object
+        What must be the same in all processes that have rows. Empty without rows.
+    labels : ndarray
+        The different labels.
+    group_names : ndarray or None
+        The different groups.
+    has_positive_weight : bool
+        Whether a row has one.
+    fitted : dict of str to object
+        The attributes of the estimator that rows set.
+    """
+
+    agreed: dict[str, Any]
+    agreed_of_rows: dict[str, Any]
+    labels: NDArray[np.generic]
+    group_names: NDArray[np.generic] | None
+    has_positive_weight: bool
+    fitted: dict[str, Any]
+
+
+def check_shards(
+    estimator: Any, table: Rows, validation: Rows, groups: Any, processes: GroupProcesses
+) -> CheckedData:
+    """Check the rows of this process, and that those of all processes agree.
+
+    Parameters
+    ----------
+    estimator : BinaryClassifier
+        Its attributes that rows set are set, to the same in all processes.
+    table, validation : tuple of (X, y, sample_weight)
+        The training rows of this process, and its validation rows or three times None.
+    groups : array-like or None
+    processes : GroupProcesses
+
+    Returns
+    -------
+    CheckedData
+        The rows of this process, with the classes of all rows.
+
+    Raises
+    ------
+    ValueError
+        In all processes, if the rows of one of them are invalid, or if they do not agree.
+    """
+    given = table[0]
+    train = processes.together(lambda: _check_table(estimator, table, ("X", "y", "sample_weight")))
+    names = processes.together(lambda: _check_group_names(groups, train))
+    passed = (*table, groups, *validation)
+    shards = processes.gather(_describe(estimator, train, names, passed))
+    _check_agreement(shards)
+    with_rows = [each for each in shards if each.agreed_of_rows]
+    labels = np.concatenate([each.labels for each in with_rows])
+    classes = find_classes(type(estimator).__name__, labels)
+    if not any(each.has_positive_weight for each in shards):
+        raise ValueError(
+            "sample_weight must not be all zero. Sample weights must contain at least one non-zero "
+            "number."
+        )
+    estimator.__dict__.update(with_rows[0].fitted)
+    if not len(train.y) and with_rows[0].agreed_of_rows[_TYPE].startswith("sparse"):
+        train = replace(train, X=sp.csr_matrix(train.X))
+    validated = processes.together(lambda: _check_validation(estimator, validation, classes))
+    codes = None
+    if names is not None:
+        known = np.unique(np.concatenate([each.group_names for each in with_rows]))
+        codes = np.searchsorted(known, names) if len(names) else np.empty(0, dtype=np.intp)
+    return CheckedData(train, validated, classes, given, codes, processes=processes)
+
+
+def _check_table(estimator: Any, table: Rows, names: tuple[str, str, str]) -> Table:
+    """Check the rows, labels and weights of this process. There may be no rows."""
+    X, y, sample_weight = table
+    X_name, y_name, weight_name = names
+    if X_name == "X":
+        estimator._validate_params()
+    if _has_no_rows(X):
+        X = _without_rows(estimator, X, reset=X_name == "X")
+        return Table(
+            X, np.empty(0, np.asarray(y).dtype), None if sample_weight is None else np.empty(0)
+        )
+    X = check_rows(estimator, X, reset=X_name == "X", name=X_name)
+    y = check_labels(estimator, X, y, y_name)
+    return Table(X, y, check_weight(sample_weight, X, weight_name, allows_zeros=True))
+
+
+def _has_no_rows(X: Any) -> bool:
+    shape = getattr(X, "shape", None)
+    return shape is not None and len(shape) >= 2 and shape[0] == 0
+
+
+def _without_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
+    """Return a table without rows, and set or compare the number of its features."""
+    n_features = int(np.prod(X.shape[1:]))
+    if reset:
+        for name in _FROM_ROWS:
+            estimator.__dict__.pop(name, None)
+        estimator.n_features_in_ = n_features
+        names = _get_feature_names(X) if hasattr(X, "columns") else None
+        if names is not None:
+            estimator.feature_names_in_ = names
+    elif n_features != estimator.n_features_in_:
+        raise ValueError(
+            f"X_val must have {estimator.n_features_in_} features, as X has, got {n_features}. "
+            "Pass the same columns."
+        )
+    return np.empty((0, n_features), dtype=np.float32)
+
+
+def _check_group_names(groups: Any, train: Table) -> NDArray[np.generic] | None:
+    """Return the group of each row, checked."""
+    if groups is None:
+        return None
+    if not len(train.y):
+        return np.empty(0, dtype=np.asarray(groups).dtype)
+    check_groups(groups, train.X)
+    return np.asarray(groups).reshape(-1)
+
+
+def _describe(
+    estimator: Any, train: Table, groups: NDArray[np.generic] | None, passed: tuple[Any, ...]
+) -> Shard:
+    weight, has_rows = train.sample_weight, len(train.y) > 0
+    fitted = {name: estimator.__dict__[name] for name in _FROM_ROWS if name in estimator.__dict__}
+    names = fitted.get("feature_names_in_")
+    labels = np.unique(train.y) if has_rows else train.y
+    arguments = [name for name, each in zip(_ARGUMENTS, passed, strict=True) if each is not None]
+    agreed_of_rows = {
+        _TYPE: _type_of(train.X),
+        "names of the features": None if names is None else names.tolist(),
+        "shape of the samples": fitted.get("sample_shape_"),
+    }
+    if has_rows:
+        agreed_of_rows["type of the labels"] = _type_of_labels(labels)
+    return Shard(
+        {"number of features": train.X.shape[1], "arguments": ", ".join(arguments)}
+        | _plain_parameters(estimator),
+        agreed_of_rows if has_rows else {},
+        labels,
+        None if groups is None else np.unique(groups),
+        has_rows and (weight is None or bool(np.any(weight > 0))),
+        fitted,
+    )
+
+
+def _type_of(X: Any) -> str:
+    dtype = str(X.dtype).removeprefix("torch.")
+    return f"{'sparse' if sp.issparse(X) else 'dense'} {dtype}"
+
+
+def _type_of_labels(labels: NDArray[np.generic]) -> str:
+    value = labels.tolist()[0]
+    if isinstance(value, bool | str):
+        return type(value).__name__
+    return "number" if isinstance(value, Real) else "object"
+
+
+def _plain_parameters(estimator: Any) -> dict[str, Any]:
+    """Return the parameters that are plain values. What is random is the first process's."""
+    plain = (bool, int, float, str, tuple, list, dict, type(None))
+    values = estimator.get_params(deep=False).items()
+    differ = ("random_state", "device", "verbose")
+    return {f"parameter {k}": v for k, v in values if k not in differ and isinstance(v, plain)}
+
+
+def _check_agreement(shards: list[Shard]) -> None:
+    """Check that the processes passed rows of one kind, and the same parameters."""
+    if not any(each.agreed_of_rows for each in shards):
+        raise ValueError(
+            f"X must have rows in at least one process, got none in {len(shards)} processes. Check "
+            "how the rows were split."
+        )
+    ranks: dict[str, dict[str, list[int]]] = {}
+    for rank, shard in enumerate(shards):
+        for what, value in (shard.agreed | shard.agreed_of_rows).items():
+            ranks.setdefault(what, {}).setdefault(str(value), []).append(rank)
+    for what, ranks_of_values in ranks.items():
+        if len(ranks_of_values) > 1:
+            got = " and ".join(
+                f"{value} in process {', '.join(map(str, ranks_of_value))}"
+                for value, ranks_of_value in ranks_of_values.items()
+            )
+            raise ValueError(
+                f"The {what} must be the same in all processes, got {got}. Pass the same in each "
+                "of them."
+            )
+
+
+def _check_validation(
+    estimator: Any, validation: Rows, classes: NDArray[np.generic]
+) -> Table | None:
+    X, y, sample_weight = validation
+    if X is None and y is None and sample_weight is None:
+        return None
+    if X is None or y is None:
+        raise ValueError(
+            "X_val and y_val must be passed together, got one of them alone. Pass both, or none of "
+            "them."
+        )
+    table = _check_table(estimator, validation, ("X_val", "y_val", "sample_weight_val"))
+    encode(table.y, classes, "y_val")  # raises for unknown labels
+    return table
+
+
+def gather_rows(data: CheckedData, processes: GroupProcesses) -> CheckedData:
+    """Return the rows of all processes, one process's rows after the other's."""
+    tables = processes.gather(_portable(data.train))
+    validation = None
+    if data.validation is not None:
+        validation = _joined(processes.gather(_portable(data.validation)))
+    groups = None if data.groups is None else np.concatenate(processes.gather(data.groups))
+    train = _joined(tables)
+    return CheckedData(train, validation, data.classes, train.X, groups)
+
+
+def _portable(table: Table) -> Table:
+    X = table.X.cpu().numpy() if isinstance(table.X, Tensor) else table.X
+    return replace(table, X=X if sp.issparse(X) else np.asarray(X))
+
+
+def _joined(tables: list[Table]) -> Table:
+    with_rows = [each for each in tables if len(each.y)]
+    stack = sp.vstack if sp.issparse(with_rows[0].X) else np.concatenate
+    X = stack([each.X for each in with_rows])
+    weights = [each.sample_weight for each in with_rows if each.sample_weight is not None]
+    y = np.concatenate([each.y for each in with_rows])
+    return Table(
+        sp.csr_matrix(X) if sp.issparse(X) else X, y, np.concatenate(weights) if weights else None
+    )

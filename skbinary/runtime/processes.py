@@ -1,0 +1,71 @@
+"""The processes that hold the rows of a fit: one, or those of a group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Processes:
+    """The processes that hold the rows of a fit: this one alone, which holds all of them.
+
+    A subclass adds up over several processes, which then compute with the same numbers: each of
+    them calls the same methods in the same order.
+
+    Attributes
+    ----------
+    rank : int
+        The number of this process.
+    n_processes : int
+        Number of processes.
+    """
+
+    rank: int = 0
+    n_processes: int = 1
+
+    @property
+    def is_one(self) -> bool:
+        """Whether this process holds all rows."""
+        return self.n_processes == 1
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum over all processes of tensors of one shape, which may be overwritten."""
+        return values
+
+    def sum_number(self, number: float) -> float:
+        """Return the sum over all processes of a number."""
+        return number
+
+    def sum_loss(self, loss: float, gradient: Tensor) -> tuple[float, Tensor]:
+        """Return the sums over all processes of a loss and of its gradient, in one message."""
+        return loss, gradient
+
+    def max_number(self, number: float) -> float:
+        """Return the largest of the numbers of all processes."""
+        return number
+
+    def every_nth(self, n_rows: int, step: int) -> Tensor:
+        """Return the positions of every n-th row, counted over the rows of all processes.
+
+        Parameters
+        ----------
+        n_rows : int
+            Number of rows of this process.
+        step : int
+            The distance of these rows.
+
+        Returns
+        -------
+        Tensor of int64
+            Positions among the rows of this process.
+        """
+        return torch.arange(0, n_rows, step)
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the values of all processes, which pickle can write, in the order of ranks."""
+        return [value]
+
+
+ALONE = Processes()

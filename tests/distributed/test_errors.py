@@ -1,0 +1,242 @@
+"""Mistakes are raised in all processes, which then are as before and can go on."""
+
+import re
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.ensemble import RandomForestClassifier
+
+from skbinary import TorchLogisticClassifier, TorchMLPClassifier, TorchModuleClassifier
+from skbinary.distributed import fit
+from tests.distributed import work
+from tests.distributed.workers import Workers
+
+X = np.random.RandomState(0).normal(size=(60, 3))
+Y = np.array([0, 1] * 30)
+EMPTY = X[:0], Y[:0]
+GOOD = X, Y
+FITTED = TorchLogisticClassifier(device="cpu").fit(X, Y)
+NAN = np.where(np.arange(180).reshape(60, 3) == 5, np.nan, X)
+
+
+def fails(two, first, second, estimator=FITTED):
+    """Fit in two processes, check that both are as before, and return the messages."""
+    shards = [(*each, {}) if len(each) == 2 else each for each in (first, second)]
+    outcomes = two.run(work.fit_fitted, *shards, estimator=estimator)
+    for each in outcomes:
+        assert each is not None, "an error must be raised"
+        assert each[1], "the estimator must be as before"
+    return [str(error) for error, _ in outcomes]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (
+            GOOD,
+            (X[:, :2], Y),
+            "The number of features must be the same in all processes, got 3 in process 0 and 2 in "
+            "process 1. Pass the same in each of them.",
+        ),
+        (
+            GOOD,
+            (X[:0, :2], Y[:0]),
+            "The number of features must be the same in all processes, got 3 in process 0 and 2 in "
+            "process 1. Pass the same in each of them.",
+        ),
+        (
+            GOOD,
+            (X.astype(np.float32), Y),
+            "The type of the rows must be the same in all processes, got dense float64 in process "
+            "0 and dense float32 in process 1. Pass the same in each of them.",
+        ),
+        (
+            (sp.csr_matrix(X), Y),
+            GOOD,
+            "The type of the rows must be the same in all processes, got sparse float64 in "
+            "process 0 and dense float64 in process 1. Pass the same in each of them.",
+        ),
+        (
+            GOOD,
+            (X, np.array(["a", "b"])[Y]),
+            "The type of the labels must be the same in all processes, got number in process 0 and "
+            "str in process 1. Pass the same in each of them.",
+        ),
+        (
+            (X, Y, {"sample_weight": np.ones(60)}),
+            GOOD,
+            "The arguments must be the same in all processes, got X, y, sample_weight in process 0 "
+            "and X, y in process 1. Pass the same in each of them.",
+        ),
+        (
+            GOOD,
+            (X, Y, {"X_val": X, "y_val": Y}),
+            "The arguments must be the same in all processes, got X, y in process 0 and X, y, "
+            "X_val, y_val in process 1. Pass the same in each of them.",
+        ),
+        (
+            EMPTY,
+            EMPTY,
+            "X must have rows in at least one process, got none in 2 processes. Check how the rows "
+            "were split.",
+        ),
+        (
+            (X, Y * 0),
+            (X, Y * 0),
+            "y must hold two classes, got one class, 0. TorchLogisticClassifier cannot learn from "
+            "one class: check how the rows were selected, or pass both classes to partial_fit.",
+        ),
+        (
+            GOOD,
+            (X, Y + 1),
+            "Only binary classification is supported. The type of the target is multiclass, got 3 "
+            "classes. Wrap TorchLogisticClassifier in sklearn.multiclass.OneVsRestClassifier.",
+        ),
+        (
+            (X, Y, {"sample_weight": np.zeros(60)}),
+            (X, Y, {"sample_weight": np.zeros(60)}),
+            "sample_weight must not be all zero. Sample weights must contain at least one non-zero "
+            "number.",
+        ),
+        (
+            (X, Y, {"parameters": {"C": 2.0}}),
+            (X, Y, {"parameters": {"C": 3.0}}),
+            "The parameter C must be the same in all processes, got 2.0 in process 0 and 3.0 in "
+            "process 1. Pass the same in each of them.",
+        ),
+        (
+            (X, Y, {"parameters": {"threshold": "f1"}}),
+            (X, Y, {"parameters": {"threshold": "f1"}}),
+            "threshold must be a number for a fit by several processes without a validation set, "
+            "got 'f1'. Pass X_val and y_val, set early_stopping=True, or call tune_threshold "
+            "afterwards.",
+        ),
+    ],
+)
+def test_fit_rows_that_do_not_agree_raises_in_all_processes(first, second, message, two):
+    assert fails(two, first, second) == [message, message]
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ((NAN, Y), "Input X contains NaN."),
+        ((X, Y[:50]), "Found input variables with inconsistent numbers of samples: [60, 50]"),
+        (
+            (X, Y, {"sample_weight": -np.ones(60)}),
+            "Negative values in data passed to `sample_weight`",
+        ),
+        ((X, Y, {"parameters": {"C": -1}}), "The 'C' parameter of TorchLogisticClassifier must be"),
+        ((X, Y, {"parameters": {"device": "cuda:77"}}), "device"),
+    ],
+)
+def test_fit_mistake_of_one_process_is_raised_in_all(bad, message, two):
+    good = GOOD
+    if len(bad) == 3 and "sample_weight" in bad[2]:
+        good = (*GOOD, {"sample_weight": np.ones(60)})
+    first, second = fails(two, good, bad)
+    assert second.startswith(message)
+    assert first == f"{second} (in process 1)"
+
+
+def test_fit_unknown_validation_label_of_one_process_is_raised_in_all(two):
+    good, bad = ({"X_val": X, "y_val": Y + k} for k in (0, 7))
+    first, second = fails(two, (*GOOD, good), (*GOOD, bad))
+    assert second.startswith("y_val must hold the classes [0, 1] only, got [7, 8] as well.")
+    assert first == f"{second} (in process 1)"
+
+
+def test_fit_names_that_differ_raises_in_all_processes(two):
+    pandas = pytest.importorskip("pandas", reason="data frames have names")
+    frames = [pandas.DataFrame(X, columns=list(names)) for names in ("abc", "abd")]
+    message = (
+        "The names of the features must be the same in all processes, got ['a', 'b', 'c'] in "
+        "process 0 and ['a', 'b', 'd'] in process 1. Pass the same in each of them."
+    )
+    assert fails(two, *((frame, Y) for frame in frames)) == [message, message]
+
+
+@pytest.mark.parametrize(
+    ("estimator", "message"),
+    [
+        (
+            TorchMLPClassifier(n_members=3),
+            "n_members must be 1 for a fit by several processes, got 3. Change it, or fit in one "
+            "process.",
+        ),
+        (
+            TorchMLPClassifier(monitor="roc_auc"),
+            "monitor must be 'loss' for a fit by several processes, got 'roc_auc'. Change it, or "
+            "fit in one process.",
+        ),
+        (
+            TorchMLPClassifier(numeric_embedding="periodic"),
+            "numeric_embedding must be None for a fit by several processes, got 'periodic'. Change "
+            "it, or fit in one process.",
+        ),
+        (
+            TorchLogisticClassifier(warm_start=True).fit(X, Y),
+            "warm_start must be False for a fit by several processes, got True. Change it, or fit "
+            "in one process.",
+        ),
+        (
+            RandomForestClassifier(),
+            "estimator must be a TorchLogisticClassifier or a TorchMLPClassifier to be fitted by "
+            "several processes, got RandomForestClassifier. Fit its last step, on rows that are "
+            "transformed.",
+        ),
+        (
+            TorchModuleClassifier("module"),
+            "estimator must be a TorchLogisticClassifier or a TorchMLPClassifier to be fitted by "
+            "several processes, got TorchModuleClassifier. Fit its last step, on rows that are "
+            "transformed.",
+        ),
+    ],
+)
+def test_fit_estimator_that_needs_one_process_raises(estimator, message, two):
+    first, second = fails(two, GOOD, GOOD, estimator)
+    assert first == second == message
+
+
+def test_fit_that_diverges_raises_in_all_processes(two):
+    network = TorchMLPClassifier((4,), solver="sgd", learning_rate_init=1e30, max_iter=3)
+    rows, labels = np.tile(X, (20, 1)), np.tile(Y, 20)
+    messages = fails(two, (rows, labels), (rows, labels), network)
+    assert messages[0] == messages[1]
+    assert re.match(r"The (training|validation) loss must stay a finite number", messages[0])
+
+
+def test_fit_goes_on_after_errors(two):
+    fails(two, GOOD, (NAN, Y))
+    first, second = two.run(work.fit_shard, (*GOOD, {}), (*EMPTY, {}), estimator=FITTED)
+    np.testing.assert_array_equal(first.coef_, second.coef_)
+
+
+def test_fit_without_a_process_group_raises():
+    with pytest.raises(RuntimeError) as caught:
+        fit(TorchLogisticClassifier(), X, Y)
+    assert str(caught.value) == (
+        "torch.distributed must have a process group, got none. Call "
+        "torch.distributed.init_process_group first, in each process."
+    )
+
+
+@pytest.mark.parametrize("seconds", [None, 9])
+def test_fit_with_a_process_that_ends_or_does_not_answer_raises(seconds, tmp_path):
+    workers = Workers(2, tmp_path, timeout=4)
+    try:
+        shards = [(False, seconds, X, Y), (True, seconds, X, Y)]
+        outcome, _ = workers.run(work.leave_or_fit, *shards, estimator=FITTED)
+    finally:
+        workers.close()
+    error, is_as_before, elapsed = outcome
+    assert is_as_before
+    assert str(error).startswith(
+        "All 2 processes of the group must take part in fit, and answer within the timeout of the "
+        "group (4 s), got: "
+    )
+    assert str(error).endswith(
+        ". See the error of the process that ended, and start all of them again."
+    )
+    assert elapsed < 8
