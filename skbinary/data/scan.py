@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skbinary.data.labels import find_classes
 from skbinary.data.reservoir import Kept, Reservoir
 from skbinary.data.sources import Columns
-from skbinary.data.streamed_hold_out import HoldOut
+from skbinary.data.streamed_hold_out import HoldOut, mix
 from skbinary.data.streamed_table import StreamedTable, n_rows_of
 
 # Shares of the memory: for the sample, for held-out rows, and the rest for training.
@@ -56,7 +56,7 @@ class Scan:
     trained : ClassTotals
         Of the rows that are not held out.
     sample : Kept
-        Evenly spaced rows, or all of them.
+        Some of the rows, drawn by a hash of their number, or all of them.
     is_complete : bool
         Whether these are all rows.
     held_out : Kept or None
@@ -142,8 +142,9 @@ def scan(table: StreamedTable, name: str, hold_out: HoldOut | None = None) -> Sc
         If a value is missing or not finite, a weight is negative, or there are not two labels.
     """
     itemsize = np.dtype(table.dtype).itemsize
+    # Rows are drawn by a hash of their number, since labels and weights may have a period.
     sample = Reservoir(
-        table, table.rows_within(_SAMPLE_FRACTION, itemsize), lambda k, s: k % (1 << s) == 0
+        table, table.rows_within(_SAMPLE_FRACTION, itemsize), lambda k, s: mix(k, 0) % (1 << s) == 0
     )
     held_out, n_rows, totals = None, 0, _Totals(name)
     if hold_out is not None:
