@@ -118,6 +118,8 @@ def open_source(table: Streamed) -> Source:
         If pyarrow is not installed and the table is a path.
     FileNotFoundError
         If there is no such file or folder.
+    ValueError
+        If a file is none of Parquet, or if a folder has no files.
     """
     source = table.source
     kind = _kind(source)
@@ -127,13 +129,28 @@ def open_source(table: Streamed) -> Source:
         return _DaskSource(source)
     if kind is not None:
         return _ArrowSource(source)
+    return _parquet_source(source)
+
+
+def _parquet_source(path: str | Path) -> Source:
+    arrow = require("pyarrow", "parquet", "Parquet files")
     dataset = require("pyarrow.dataset", "parquet", "Parquet files")
-    if not Path(source).exists():
-        raise FileNotFoundError(
-            f"X must be the path of a Parquet file or of a folder of such files, got "
-            f"{str(source)!r}, which does not exist. Check the path."
-        )
-    return _ArrowSource(dataset.dataset(str(source), format="parquet", partitioning="hive"))
+    rule = (
+        "X must be the path of a Parquet file or of a folder of such files, got "
+        f"{str(path)!r}, which"
+    )
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{rule} does not exist. Check the path.")
+    try:
+        source = _ArrowSource(dataset.dataset(str(path), format="parquet", partitioning="hive"))
+    except arrow.ArrowInvalid as error:
+        raise ValueError(
+            f"{rule} is read with the error {str(error)!r}. Pass other files, such as CSV, as a "
+            "pyarrow.dataset.dataset of their format."
+        ) from None
+    if source.n_parts == 0 and not source.empty():
+        raise ValueError(f"{rule} has no files. Check the path.")
+    return source
 
 
 class _ArrowSource:
