@@ -142,10 +142,7 @@ def scan(table: StreamedTable, name: str, hold_out: HoldOut | None = None) -> Sc
         If a value is missing or not finite, a weight is negative, or there are not two labels.
     """
     itemsize = np.dtype(table.dtype).itemsize
-    # Rows are drawn by a hash of their number, since labels and weights may have a period.
-    sample = Reservoir(
-        table, table.rows_within(_SAMPLE_FRACTION, itemsize), lambda k, s: mix(k, 0) % (1 << s) == 0
-    )
+    sample = Reservoir(table, table.rows_within(_SAMPLE_FRACTION, itemsize), _is_sampled)
     held_out, n_rows, totals = None, 0, _Totals(name)
     if hold_out is not None:
         n_max = table.rows_within(_HELD_OUT_FRACTION, itemsize)
@@ -165,6 +162,16 @@ def scan(table: StreamedTable, name: str, hold_out: HoldOut | None = None) -> Sc
             held_out.add(hashes, columns)
         n_rows += n
     return _finish(table, n_rows, digest.hexdigest(), totals, sample, held_out, hold_out)
+
+
+def _is_sampled(number: NDArray[np.uint64], level: int) -> NDArray[np.bool_]:
+    """Return which rows are in the sample: by a hash, since labels and weights may have a period.
+
+    The first row is in it at all levels, so that it is never empty.
+    """
+    first = mix(np.zeros(1, dtype=np.uint64), 0)
+    is_sampled: NDArray[np.bool_] = (mix(number, 0) ^ first) % (1 << level) == 0
+    return is_sampled
 
 
 def _finish(

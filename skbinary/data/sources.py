@@ -177,9 +177,16 @@ class _ArrowSource:
         self, parts: Sequence[int], names: Sequence[str], n_rows: int
     ) -> Iterator[tuple[int, Columns]]:
         for part in parts:
+            for batch in self._batches(*self._parts[part], names, n_rows):
+                if batch.num_rows:
+                    yield part, {name: _arrow_values(batch, name) for name in names}
+
+    def _batches(
+        self, fragment: Any, options: dict[str, Any], names: Sequence[str], n_rows: int
+    ) -> Iterator[Any]:
+        try:
             # Read ahead as little as keeps the decoding threads busy.
-            fragment, options = self._parts[part]
-            batches = fragment.to_batches(
+            yield from fragment.to_batches(
                 schema=self._schema,
                 columns=list(names),
                 batch_size=n_rows,
@@ -187,9 +194,12 @@ class _ArrowSource:
                 fragment_readahead=1,
                 **options,
             )
-            for batch in batches:
-                if batch.num_rows:
-                    yield part, {name: _arrow_values(batch, name) for name in names}
+        except (OSError, require("pyarrow", "parquet", "pyarrow datasets").ArrowInvalid) as error:
+            raise ValueError(
+                f"X must be whole files with columns of the same types, got the error "
+                f"{str(error)!r} in {getattr(fragment, 'path', 'a part')!r}. Write this file "
+                "again, or leave it out."
+            ) from error
 
 
 def _arrow_values(batch: Any, name: str) -> NDArray[Any]:

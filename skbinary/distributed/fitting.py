@@ -133,21 +133,19 @@ def _check_estimator(estimator: Any) -> None:
             "estimator must be a TorchLogisticClassifier or a TorchMLPClassifier to be fitted by "
             f"several processes, got {name}. Fit its last step, on rows that are transformed."
         )
-    refused = {
-        "callbacks": (
-            None,
-            bool(estimator.callbacks or getattr(estimator, "_skl_callbacks", None)),
-        ),
-        "monitor": ("loss", estimator.monitor != "loss"),
+    callbacks = estimator.callbacks or getattr(estimator, "_skl_callbacks", None)
+    settings = {
+        "callbacks": (None, callbacks or None),
+        "monitor": ("loss", estimator.monitor),
         "warm_start": (False, bool(estimator.warm_start) and "_state" in estimator.__dict__),
-        "n_members": (1, getattr(estimator, "n_members", 1) != 1),
-        "numeric_embedding": (None, getattr(estimator, "numeric_embedding", None) is not None),
+        "n_members": (1, getattr(estimator, "n_members", 1)),
+        "numeric_embedding": (None, getattr(estimator, "numeric_embedding", None)),
     }
-    for parameter, (value, is_refused) in refused.items():
-        if is_refused:
+    for name, (value, got) in settings.items():
+        if got != value:
             raise ValueError(
-                f"{parameter} must be {value!r} for a fit by several processes, got "
-                f"{getattr(estimator, parameter)!r}. Change it, or fit in one process."
+                f"{name} must be {value!r} for a fit by several processes, got {got!r}. Change it, "
+                "or fit in one process."
             )
 
 

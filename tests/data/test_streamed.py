@@ -97,6 +97,13 @@ def test_logistic_streamed_with_weights_in_every_other_row_has_the_coefficients_
     assert_allclose(found, expected, rtol=0, atol=1e-8)
 
 
+def test_logistic_streamed_with_memory_for_one_row_has_the_coefficients_of_memory(narrow):
+    table = Streamed(narrow(FRAME[[*FEATURES, "label"]].iloc[:50]).source, memory=1)
+    expected = TorchLogisticClassifier(tol=1e-10).fit(X[:50], Y[:50])
+    found = TorchLogisticClassifier(tol=1e-10).fit(table, "label")
+    assert_allclose(found.coef_, expected.coef_, rtol=0, atol=1e-8)
+
+
 def test_logistic_streamed_reads_the_table_few_times(narrow, reads):
     model = TorchLogisticClassifier().fit(narrow(), "label")
     # The first pass, one for the start, and one for the step and the Hessian of an iteration.

@@ -176,6 +176,16 @@ def test_path_of_no_parquet_file_raises(tmp_path):
             TorchLogisticClassifier().fit(path, "label")
 
 
+def test_file_whose_column_has_another_type_is_named(tmp_path):
+    FRAME.to_parquet(tmp_path / "0.parquet")
+    file = tmp_path / "1.parquet"
+    FRAME.assign(a="text").to_parquet(file)
+    sentence = "X must be whole files with columns of the same types, got the error "
+    end = f" in {str(file)!r}. Write this file again, or leave it out."
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}.*{re.escape(end)}$"):
+        TorchLogisticClassifier().fit(tmp_path, "label", sample_weight="weight", groups="group")
+
+
 def test_path_of_an_empty_folder_raises(tmp_path):
     sentence = (
         "X must be the path of a Parquet file or of a folder of such files, got "
