@@ -95,6 +95,7 @@ def fit(
     """
     processes = GroupProcesses(process_group)
     table, validation = (X, y, sample_weight), (X_val, y_val, sample_weight_val)
+    processes.together(lambda: _check_type(estimator))
     if processes.n_processes == 1:
         names = ("X_val", "y_val", "sample_weight_val")
         given = dict(zip(names, validation, strict=True))
@@ -125,14 +126,17 @@ def _fit(
         estimator._state = processes.from_first(state)
 
 
-def _check_estimator(estimator: Any) -> None:
-    """Check that this estimator can be fitted to the rows of several processes."""
+def _check_type(estimator: Any) -> None:
     name = type(estimator).__name__
     if not isinstance(estimator, TorchLogisticClassifier | TorchMLPClassifier):
         raise ValueError(
             "estimator must be a TorchLogisticClassifier or a TorchMLPClassifier to be fitted by "
             f"several processes, got {name}. Fit its last step, on rows that are transformed."
         )
+
+
+def _check_estimator(estimator: Any) -> None:
+    """Check that this estimator can be fitted to the rows of several processes."""
     callbacks = estimator.callbacks or getattr(estimator, "_skl_callbacks", None)
     settings = {
         "callbacks": (None, callbacks or None),

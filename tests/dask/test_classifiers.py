@@ -127,6 +127,17 @@ def test_data_frame_sets_feature_names_and_string_labels(frame):
     assert not hasattr(model, "feature_names_in_")
 
 
+def test_columns_of_parquet_files_stay_in_the_same_partitions(frame, tmp_path):
+    pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    frame.to_parquet(tmp_path)
+    read = dd.read_parquet(tmp_path)
+    model, expected = DaskTorchLogisticClassifier(tol=1e-9), DaskTorchLogisticClassifier(tol=1e-9)
+    model.fit(read.drop(columns="label"), read["label"])
+    expected.fit(frame.drop(columns="label"), frame["label"])
+    assert model.score(read.drop(columns="label"), read["label"]) > 0.5
+    assert np.allclose(model.coef_, expected.coef_, rtol=0, atol=1e-8)
+
+
 def test_sparse_chunks_fit_as_dense_ones(table):
     X, y, _ = table
     rows = X.map_blocks(sp.csr_matrix, meta=sp.csr_matrix((0, 5)))
