@@ -54,7 +54,7 @@ def identity_of_fit(estimator: Any, data: CheckedData, previous: object) -> dict
     tables = {"": data.train, "_val": data.validation}
     hashes = {"groups": content_hash(data.groups)}
     if data.stream is not None:
-        hashes["The memory of Streamed"] = str(data.stream.table.n_bytes)
+        hashes["The memory of Streamed"] = f"{data.stream.table.n_bytes:.0f} bytes"
         hashes["The table"] = HASH + data.stream.fingerprint
     for suffix, table in tables.items():
         for name in ("X", "y", "sample_weight"):

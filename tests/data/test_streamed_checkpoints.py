@@ -5,7 +5,12 @@ import re
 import numpy as np
 import pytest
 
-from skbinary import TorchLogisticClassifier, TorchMLPClassifier, TorchModuleClassifier
+from skbinary import (
+    Checkpoint,
+    TorchLogisticClassifier,
+    TorchMLPClassifier,
+    TorchModuleClassifier,
+)
 from tests.data.streamed_tables import FRAME, weighted
 from tests.estimators import modules
 from tests.kills import bits, count_saves, fit_with_kill
@@ -50,8 +55,8 @@ def test_other_memory_is_refused(path, tmp_path):
     model.fit(**weighted(path), checkpoint=checkpoint)
     message = (
         "The memory of Streamed must be the same as in the fit that wrote the checkpoint "
-        f"{str(checkpoint.path)!r}, 60000, got 50000. Pass the same, or delete the file to start "
-        "again."
+        f"{str(checkpoint.path)!r}, 60000 bytes, got 50000 bytes. Pass the same, or "
+        "delete the file to start again."
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         model.fit(**weighted(path, memory="50KB"), checkpoint=checkpoint)
