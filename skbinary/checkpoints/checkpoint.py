@@ -64,7 +64,7 @@ class Checkpoint:
                 "The path of a checkpoint must be a file in a folder that exists, got "
                 f"{os.fspath(self.path)!r}. Create the folder, or name another file."
             )
-        if not self.seconds >= 0:
+        if not (isinstance(self.seconds, int | float) and self.seconds >= 0):
             raise ValueError(
                 f"seconds must be a number of at least 0, got {self.seconds!r}. Pass the seconds "
                 "between two writes."

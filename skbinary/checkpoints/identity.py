@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import re
 from collections.abc import Mapping
+from types import CodeType, FunctionType
 from typing import Any
 
 import joblib
@@ -52,6 +54,7 @@ def identity_of_fit(estimator: Any, data: CheckedData, previous: object) -> dict
     tables = {"": data.train, "_val": data.validation}
     hashes = {"groups": content_hash(data.groups)}
     if data.stream is not None:
+        hashes["The memory of Streamed"] = f"{data.stream.table.n_bytes:.0f} bytes"
         hashes["The table"] = HASH + data.stream.fingerprint
     for suffix, table in tables.items():
         for name in ("X", "y", "sample_weight"):
@@ -105,6 +108,10 @@ def _describe(value: Any, outer: frozenset[int]) -> str:
         return kind.__name__  # its state is kept with the checkpoint
     if isinstance(value, np.ndarray | torch.Tensor) or sp.issparse(value) or _is_frame(value):
         return f"{kind.__name__} {content_hash(value)}"
+    if isinstance(value, functools.partial):
+        return "partial" + within((value.func, value.args, value.keywords))
+    if isinstance(value, FunctionType) and "<" in value.__qualname__:  # without a name of its own
+        return f"{value.__module__}.{value.__qualname__}" + within(_contents(value))
     if hasattr(value, "__qualname__"):  # a class or a function
         return f"{value.__module__}.{value.__qualname__}"
     if all(hasattr(value, name) for name in ("dist", "args", "kwds")):  # of scipy.stats
@@ -113,6 +120,14 @@ def _describe(value: Any, outer: frozenset[int]) -> str:
     if inner is None:
         return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
     return f"{kind.__module__}.{kind.__qualname__}" + within(inner)
+
+
+def _contents(function: FunctionType) -> list[Any]:
+    """Return what a function does, and the values that it has from outside."""
+    code, cells = function.__code__, function.__closure__ or ()
+    constants = [each for each in code.co_consts if not isinstance(each, CodeType)]
+    outside = [inspect.getclosurevars(function).nonlocals if cells else None, function.__defaults__]
+    return [code.co_code, code.co_names, constants, *outside, function.__kwdefaults__]
 
 
 def _inner(value: Any) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from skbinary.dask.partitions import distribute, is_collection
 from skbinary.dask.predictions import accuracy_of, logits_of, predict_later
 from skbinary.dask.tasks import connected
 from skbinary.data.labels import check_labels
+from skbinary.data.sources import is_source
 from skbinary.estimators.base import BinaryClassifier
 from skbinary.estimators.logistic import TorchLogisticClassifier
 from skbinary.estimators.mlp import TorchMLPClassifier
@@ -126,6 +127,11 @@ class DaskClassifier(BinaryClassifier):
         """
         if y is None:
             check_labels(self, X, y)  # raises
+        if is_source(X) and not is_collection(X):
+            raise ValueError(
+                "X must be a Dask array or data frame, or an array in memory, got "
+                f"{type(X).__name__}. Read files with dask.dataframe.read_parquet."
+            )
         tables = [_given(X=X, y=y, sample_weight=sample_weight, groups=groups)]
         validation = _given(X_val=X_val, y_val=y_val, sample_weight_val=sample_weight_val)
         if validation:

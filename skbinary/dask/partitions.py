@@ -121,7 +121,12 @@ def _parts(values: Any, name: str, X: Any) -> list[Any]:
             f"{name} must be an array, a data frame or a series of Dask, got a "
             f"{type(values).__name__}. Convert it."
         )
-    parts: list[Any] = np.ravel(values.to_delayed()).tolist()
+    optimizes = True
+    if hasattr(values, "simplify"):
+        # The rest of Dask's optimizer merges partitions of which few columns are read from files,
+        # such as the labels, and not the others.
+        values, optimizes = values.simplify(), False
+    parts: list[Any] = np.ravel(values.to_delayed(optimize_graph=optimizes)).tolist()
     n_expected = X.numblocks[0] if isinstance(X, array) else X.npartitions
     if len(parts) != n_expected:
         raise ValueError(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skbinary.data.labels import find_classes
 from skbinary.data.reservoir import Kept, Reservoir
 from skbinary.data.sources import Columns
-from skbinary.data.streamed_hold_out import HoldOut
+from skbinary.data.streamed_hold_out import HoldOut, mix
 from skbinary.data.streamed_table import StreamedTable, n_rows_of
 
 # Shares of the memory: for the sample, for held-out rows, and the rest for training.
@@ -56,7 +56,7 @@ class Scan:
     trained : ClassTotals
         Of the rows that are not held out.
     sample : Kept
-        Evenly spaced rows, or all of them.
+        Some of the rows, drawn by a hash of their number, or all of them.
     is_complete : bool
         Whether these are all rows.
     held_out : Kept or None
@@ -142,9 +142,7 @@ def scan(table: StreamedTable, name: str, hold_out: HoldOut | None = None) -> Sc
         If a value is missing or not finite, a weight is negative, or there are not two labels.
     """
     itemsize = np.dtype(table.dtype).itemsize
-    sample = Reservoir(
-        table, table.rows_within(_SAMPLE_FRACTION, itemsize), lambda k, s: k % (1 << s) == 0
-    )
+    sample = Reservoir(table, table.rows_within(_SAMPLE_FRACTION, itemsize), _is_sampled)
     held_out, n_rows, totals = None, 0, _Totals(name)
     if hold_out is not None:
         n_max = table.rows_within(_HELD_OUT_FRACTION, itemsize)
@@ -164,6 +162,16 @@ def scan(table: StreamedTable, name: str, hold_out: HoldOut | None = None) -> Sc
             held_out.add(hashes, columns)
         n_rows += n
     return _finish(table, n_rows, digest.hexdigest(), totals, sample, held_out, hold_out)
+
+
+def _is_sampled(number: NDArray[np.uint64], level: int) -> NDArray[np.bool_]:
+    """Return which rows are in the sample: by a hash, since labels and weights may have a period.
+
+    The first row is in it at all levels, so that it is never empty.
+    """
+    first = mix(np.zeros(1, dtype=np.uint64), 0)
+    is_sampled: NDArray[np.bool_] = (mix(number, 0) ^ first) % (1 << level) == 0
+    return is_sampled
 
 
 def _finish(

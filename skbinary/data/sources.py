@@ -118,6 +118,8 @@ def open_source(table: Streamed) -> Source:
         If pyarrow is not installed and the table is a path.
     FileNotFoundError
         If there is no such file or folder.
+    ValueError
+        If a file is none of Parquet, or if a folder has no files.
     """
     source = table.source
     kind = _kind(source)
@@ -127,13 +129,28 @@ def open_source(table: Streamed) -> Source:
         return _DaskSource(source)
     if kind is not None:
         return _ArrowSource(source)
+    return _parquet_source(source)
+
+
+def _parquet_source(path: str | Path) -> Source:
+    arrow = require("pyarrow", "parquet", "Parquet files")
     dataset = require("pyarrow.dataset", "parquet", "Parquet files")
-    if not Path(source).exists():
-        raise FileNotFoundError(
-            f"X must be the path of a Parquet file or of a folder of such files, got "
-            f"{str(source)!r}, which does not exist. Check the path."
-        )
-    return _ArrowSource(dataset.dataset(str(source), format="parquet", partitioning="hive"))
+    rule = (
+        "X must be the path of a Parquet file or of a folder of such files, got "
+        f"{str(path)!r}, which"
+    )
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{rule} does not exist. Check the path.")
+    try:
+        source = _ArrowSource(dataset.dataset(str(path), format="parquet", partitioning="hive"))
+    except arrow.ArrowInvalid as error:
+        raise ValueError(
+            f"{rule} is read with the error {str(error)!r}. Pass other files, such as CSV, as a "
+            "pyarrow.dataset.dataset of their format."
+        ) from None
+    if source.n_parts == 0 and not source.empty():
+        raise ValueError(f"{rule} has no files. Check the path.")
+    return source
 
 
 class _ArrowSource:
@@ -160,9 +177,16 @@ class _ArrowSource:
         self, parts: Sequence[int], names: Sequence[str], n_rows: int
     ) -> Iterator[tuple[int, Columns]]:
         for part in parts:
+            for batch in self._batches(*self._parts[part], names, n_rows):
+                if batch.num_rows:
+                    yield part, {name: _arrow_values(batch, name) for name in names}
+
+    def _batches(
+        self, fragment: Any, options: dict[str, Any], names: Sequence[str], n_rows: int
+    ) -> Iterator[Any]:
+        try:
             # Read ahead as little as keeps the decoding threads busy.
-            fragment, options = self._parts[part]
-            batches = fragment.to_batches(
+            yield from fragment.to_batches(
                 schema=self._schema,
                 columns=list(names),
                 batch_size=n_rows,
@@ -170,9 +194,12 @@ class _ArrowSource:
                 fragment_readahead=1,
                 **options,
             )
-            for batch in batches:
-                if batch.num_rows:
-                    yield part, {name: _arrow_values(batch, name) for name in names}
+        except (OSError, require("pyarrow", "parquet", "pyarrow datasets").ArrowInvalid) as error:
+            raise ValueError(
+                f"X must be whole files with columns of the same types, got the error "
+                f"{str(error)!r} in {getattr(fragment, 'path', 'a part')!r}. Write this file "
+                "again, or leave it out."
+            ) from error
 
 
 def _arrow_values(batch: Any, name: str) -> NDArray[Any]:

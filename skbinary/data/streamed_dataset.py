@@ -48,7 +48,7 @@ class StreamedDataset(Dataset):
     passes : Passes
         Reads the rows.
     sample : Dataset
-        Some of the rows, evenly spaced.
+        Some of the rows, drawn at random.
     sum_of_weights : float
         Sum of the scaled weights of the rows.
     """
@@ -63,7 +63,7 @@ class StreamedDataset(Dataset):
         return self.sum_of_weights
 
     def subsample(self, n_samples: int) -> Dataset:
-        """Copy about so many of the evenly spaced rows in memory, or all of them."""
+        """Copy about so many of the sample's rows, or all of them."""
         step = max(1, self.sample.n_samples // n_samples)
         index = torch.arange(0, self.sample.n_samples, step, device=self.device)
         return self._centered(self.sample.take(index))

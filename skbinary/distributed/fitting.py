@@ -95,6 +95,7 @@ def fit(
     """
     processes = GroupProcesses(process_group)
     table, validation = (X, y, sample_weight), (X_val, y_val, sample_weight_val)
+    processes.together(lambda: _check_type(estimator))
     if processes.n_processes == 1:
         names = ("X_val", "y_val", "sample_weight_val")
         given = dict(zip(names, validation, strict=True))
@@ -125,29 +126,30 @@ def _fit(
         estimator._state = processes.from_first(state)
 
 
-def _check_estimator(estimator: Any) -> None:
-    """Check that this estimator can be fitted to the rows of several processes."""
+def _check_type(estimator: Any) -> None:
     name = type(estimator).__name__
     if not isinstance(estimator, TorchLogisticClassifier | TorchMLPClassifier):
         raise ValueError(
             "estimator must be a TorchLogisticClassifier or a TorchMLPClassifier to be fitted by "
             f"several processes, got {name}. Fit its last step, on rows that are transformed."
         )
-    refused = {
-        "callbacks": (
-            None,
-            bool(estimator.callbacks or getattr(estimator, "_skl_callbacks", None)),
-        ),
-        "monitor": ("loss", estimator.monitor != "loss"),
+
+
+def _check_estimator(estimator: Any) -> None:
+    """Check that this estimator can be fitted to the rows of several processes."""
+    callbacks = estimator.callbacks or getattr(estimator, "_skl_callbacks", None)
+    settings = {
+        "callbacks": (None, callbacks or None),
+        "monitor": ("loss", estimator.monitor),
         "warm_start": (False, bool(estimator.warm_start) and "_state" in estimator.__dict__),
-        "n_members": (1, getattr(estimator, "n_members", 1) != 1),
-        "numeric_embedding": (None, getattr(estimator, "numeric_embedding", None) is not None),
+        "n_members": (1, getattr(estimator, "n_members", 1)),
+        "numeric_embedding": (None, getattr(estimator, "numeric_embedding", None)),
     }
-    for parameter, (value, is_refused) in refused.items():
-        if is_refused:
+    for name, (value, got) in settings.items():
+        if got != value:
             raise ValueError(
-                f"{parameter} must be {value!r} for a fit by several processes, got "
-                f"{getattr(estimator, parameter)!r}. Change it, or fit in one process."
+                f"{name} must be {value!r} for a fit by several processes, got {got!r}. Change it, "
+                "or fit in one process."
             )
 
 

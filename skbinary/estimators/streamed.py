@@ -83,7 +83,7 @@ def _hold_out(estimator: Any, validation: Given) -> HoldOut | None:
 
 
 def _read_validation(kind: str, validation: Given, features: list[str]) -> Given:
-    """Read validation rows from their table, if they are in one: evenly spaced ones of many."""
+    """Read validation rows from their table, if they are in one: a sample of many."""
     X, y, sample_weight = validation
     if not is_streamed(X, y):
         return validation

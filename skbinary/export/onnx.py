@@ -202,9 +202,14 @@ def _convert(
     except (KeyError, RuntimeError) as error:
         unknown = find_without_converter(model)
         if unknown:
+            advice = (
+                "Leave it out, or register a converter with skl2onnx.update_registered_converter."
+            )
+            if hasattr(model, "to_local"):  # a classifier for Dask collections
+                advice = "Convert the classifier that its to_local() returns."
             raise ValueError(
-                f"All estimators of the model must have a converter to ONNX, got {unknown}. Leave "
-                "it out, or register a converter with skl2onnx.update_registered_converter."
+                f"All estimators of the model must have a converter to ONNX, got {unknown}. "
+                f"{advice}"
             ) from error
         raise ValueError(
             f"skl2onnx must convert all estimators of the model, got its error {str(error)!r}. "

@@ -160,6 +160,8 @@ def load_file(path: str | os.PathLike[str], *, module: Any = None) -> Any:
 
 
 def _advice(model: Any) -> str:
+    if hasattr(model, "to_local"):
+        return "Save the classifier that its to_local() returns."
     if isinstance(model, BinaryClassifier):
         return "Save a subclass with skops."
     if hasattr(model, "best_estimator_") or hasattr(model, "cv_results_"):

@@ -20,6 +20,8 @@ _ESTIMATORS = (
     "skbinary.VectorizedHalvingGridSearchCV",
     "skbinary.VectorizedHalvingRandomSearchCV",
     "skbinary.VectorizedRandomizedSearchCV",
+    "skbinary.dask.DaskTorchLogisticClassifier",
+    "skbinary.dask.DaskTorchMLPClassifier",
 )
 # What their parameters and attributes may hold. None of these types runs code that a file brings:
 # they consist of the plain data that is in the file, and of functions that are in this list. Do not

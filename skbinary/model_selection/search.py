@@ -29,6 +29,7 @@ from skbinary.checkpoints.checkpoint import Checkpoint
 from skbinary.data.containers import check_container
 from skbinary.data.labels import check_no_missing_labels
 from skbinary.data.plain import from_plain, to_plain
+from skbinary.data.sources import is_source
 from skbinary.estimators import html
 from skbinary.estimators.parameters import validated_parameters
 from skbinary.estimators.rollback import unchanged_on_error
@@ -151,6 +152,11 @@ class VectorizedSearch:
         scorer, refit_metric = self._get_scorers()  # type: ignore[attr-defined]
         # Before ``indexable``, which converts sparse matrices.
         rows = check_container(X, "X")
+        if is_source(rows):  # a Dask data frame, which has no rows by number
+            raise ValueError(
+                "X must be an array, a data frame or a tensor in memory for a search, got a Dask "
+                "data frame. Call compute() on it."
+            )
         if y is not None:
             check_no_missing_labels(check_container(y, "y"))
         X, y = indexable(X if isinstance(X, torch.Tensor) else rows, y)

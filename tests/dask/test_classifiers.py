@@ -1,6 +1,8 @@
 """The classifiers for Dask collections are those for arrays, on other containers."""
 
+import importlib
 import pickle
+import re
 import sys
 
 import numpy as np
@@ -8,8 +10,9 @@ import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
 
-from skbinary import TorchLogisticClassifier, TorchMLPClassifier
+from skbinary import SKOPS_TRUSTED_TYPES, TorchLogisticClassifier, TorchMLPClassifier
 from skbinary.dask import DaskTorchLogisticClassifier, DaskTorchMLPClassifier
+from skbinary.streaming import Streamed
 from tests.dask.tables import collection, noisy
 
 da = pytest.importorskip("dask.array", reason="needs the extra dask")
@@ -124,6 +127,17 @@ def test_data_frame_sets_feature_names_and_string_labels(frame):
     assert not hasattr(model, "feature_names_in_")
 
 
+def test_columns_of_parquet_files_stay_in_the_same_partitions(frame, tmp_path):
+    pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    frame.to_parquet(tmp_path)
+    read = dd.read_parquet(tmp_path)
+    model, expected = DaskTorchLogisticClassifier(tol=1e-9), DaskTorchLogisticClassifier(tol=1e-9)
+    model.fit(read.drop(columns="label"), read["label"])
+    expected.fit(frame.drop(columns="label"), frame["label"])
+    assert model.score(read.drop(columns="label"), read["label"]) > 0.5
+    assert np.allclose(model.coef_, expected.coef_, rtol=0, atol=1e-8)
+
+
 def test_sparse_chunks_fit_as_dense_ones(table):
     X, y, _ = table
     rows = X.map_blocks(sp.csr_matrix, meta=sp.csr_matrix((0, 5)))
@@ -224,6 +238,52 @@ def test_partial_fit_is_not_available():
 def test_fit_without_labels_raises_the_error_of_scikit_learn(table):
     with pytest.raises(ValueError, match="estimator requires y to be passed"):
         DaskTorchLogisticClassifier().fit(table[0], None)
+
+
+@pytest.mark.parametrize("X", ["rows.parquet", Streamed("rows.parquet")])
+def test_fit_on_a_path_raises(X):
+    sentence = (
+        "X must be a Dask array or data frame, or an array in memory, got "
+        f"{type(X).__name__}. Read files with dask.dataframe.read_parquet."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        DaskTorchLogisticClassifier().fit(X, "label")
+
+
+def test_fit_with_a_callback_of_scikit_learn_raises_its_name(table):
+    reason = "scikit-learn has callbacks since version 1.9"
+    callback = pytest.importorskip("sklearn.callback", reason=reason).ProgressBar()
+    sentence = (
+        r"callbacks must be None for a fit by several processes, got \[.*ProgressBar.*\]\. .*"
+    )
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
+        DaskTorchLogisticClassifier().set_callbacks(callback).fit(*table)
+
+
+@pytest.mark.parametrize(
+    ("export", "save", "sentence"),
+    [
+        ("safetensors", "save_file", "Save the classifier that its to_local() returns."),
+        ("onnx", "to_onnx", "Convert the classifier that its to_local() returns."),
+    ],
+)
+def test_export_advises_to_local(table, tmp_path, export, save, sentence):
+    pytest.importorskip(
+        {"onnx": "skl2onnx"}.get(export, export), reason=f"the extra {export} is not installed"
+    )
+    module = importlib.import_module(f"skbinary.export.{export}")
+    model = DaskTorchLogisticClassifier().fit(*table)
+    target = tmp_path / "file" if export == "safetensors" else np.zeros((2, 5))
+    with pytest.raises((TypeError, ValueError), match=f" {re.escape(sentence)}$"):
+        getattr(module, save)(model, target)
+
+
+def test_skops_file_loads(table):
+    skops = pytest.importorskip("skops.io", reason="the extra skops is not installed")
+    model = DaskTorchLogisticClassifier().fit(*table)
+    loaded = skops.loads(skops.dumps(model), trusted=SKOPS_TRUSTED_TYPES)
+    assert type(loaded) is DaskTorchLogisticClassifier
+    assert np.array_equal(loaded.coef_, model.coef_)
 
 
 def test_error_of_a_worker_leaves_the_estimator_as_it_was(table):

@@ -1,5 +1,7 @@
 """What runs where in searches under ``joblib.parallel_config("dask")``."""
 
+import re
+
 import joblib
 import numpy as np
 import pytest
@@ -12,9 +14,10 @@ from skbinary import (
     VectorizedHalvingGridSearchCV,
 )
 from skbinary.dask import DaskTorchLogisticClassifier
-from tests.dask.tables import noisy
+from tests.dask.tables import collection, noisy
 
 pytest.importorskip("dask.array", reason="needs the extra dask")
+dd = pytest.importorskip("dask.dataframe", reason="needs the extra dask")
 distributed = pytest.importorskip("distributed", reason="needs the extra dask")
 
 GRID = {"C": [0.01, 0.1, 1.0]}
@@ -84,3 +87,14 @@ def test_dask_classifier_in_a_search_uses_the_cluster_of_its_task(client):
     local = GridSearchCV(TorchLogisticClassifier(), GRID, cv=3).fit(X, y)
     np.testing.assert_allclose(split_scores(search), split_scores(local), atol=0.01)
     assert search.best_params_ == local.best_params_
+
+
+def test_batched_search_on_a_dask_data_frame_raises():
+    frame = dd.from_array(collection(X, (300, 300)), columns=list("abcde"))
+    sentence = (
+        "X must be an array, a data frame or a tensor in memory for a search, got a Dask data "
+        "frame. Call compute() on it."
+    )
+    search = VectorizedGridSearchCV(TorchLogisticClassifier(), GRID)
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        search.fit(frame, y)

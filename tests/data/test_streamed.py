@@ -89,6 +89,21 @@ def test_logistic_streamed_with_huge_and_tiny_weights_has_the_coefficients_of_me
         assert_allclose(found, expected, rtol=0, atol=1e-8)
 
 
+def test_logistic_streamed_with_weights_in_every_other_row_has_the_coefficients_of_memory(narrow):
+    weight = np.arange(N_ROWS) % 2
+    model = TorchLogisticClassifier(tol=1e-10)
+    expected = model.fit(X, Y, weight).coef_.copy()
+    found = model.fit(narrow(weight=weight), "label", sample_weight="weight").coef_
+    assert_allclose(found, expected, rtol=0, atol=1e-8)
+
+
+def test_logistic_streamed_with_memory_for_one_row_has_the_coefficients_of_memory(narrow):
+    table = Streamed(narrow(FRAME[[*FEATURES, "label"]].iloc[:50]).source, memory=1)
+    expected = TorchLogisticClassifier(tol=1e-10).fit(X[:50], Y[:50])
+    found = TorchLogisticClassifier(tol=1e-10).fit(table, "label")
+    assert_allclose(found.coef_, expected.coef_, rtol=0, atol=1e-8)
+
+
 def test_logistic_streamed_reads_the_table_few_times(narrow, reads):
     model = TorchLogisticClassifier().fit(narrow(), "label")
     # The first pass, one for the start, and one for the step and the Hessian of an iteration.
@@ -274,6 +289,13 @@ def test_network_validates_on_another_table_or_on_arrays(path):
     assert model.fit(**weighted(path), **arrays).validation_loss_curve_ == curve
 
 
+def test_validation_rows_of_a_table_whose_labels_alternate_have_both_classes(narrow):
+    table = narrow(label=np.arange(N_ROWS) % 2)
+    model = TorchLogisticClassifier(threshold="balanced_accuracy")
+    model.fit(table, "label", X_val=table, y_val="label")
+    assert 0.3 < model.threshold_ < 0.7
+
+
 def test_threshold_for_an_objective_is_chosen_on_held_out_rows(path):
     model = TorchLogisticClassifier(threshold={"recall": 0.9}, random_state=0).fit(**weighted(path))
     recall = np.average(model.predict(X)[Y == "yes"] == "yes", weights=WEIGHT[Y == "yes"])
@@ -345,11 +367,13 @@ def test_rows_of_a_group_are_held_out_together(narrow, as_text):
     assert held_out.isdisjoint(groups.iloc[trained])
 
 
-def test_sample_is_evenly_spaced(narrow):
-    _, found = passes_of(numbered(narrow))
-    steps = np.diff(found.sample.X[:, 0])
+def test_sample_of_rows_with_a_period_has_all_of_them(narrow):
+    number = np.arange(N_ROWS)
+    _, found = passes_of(numbered(narrow, group=number % 8))
+    n = np.bincount(found.sample.roles["groups"], minlength=8)
     assert not found.is_complete
-    assert steps.min() == steps.max() > 1
+    assert 0.6 * n.mean() < n.min()
+    assert n.max() < 1.4 * n.mean()
 
 
 def test_scaled_weights_are_those_of_memory():

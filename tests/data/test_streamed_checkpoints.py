@@ -5,7 +5,12 @@ import re
 import numpy as np
 import pytest
 
-from skbinary import TorchLogisticClassifier, TorchMLPClassifier, TorchModuleClassifier
+from skbinary import (
+    Checkpoint,
+    TorchLogisticClassifier,
+    TorchMLPClassifier,
+    TorchModuleClassifier,
+)
 from tests.data.streamed_tables import FRAME, weighted
 from tests.estimators import modules
 from tests.kills import bits, count_saves, fit_with_kill
@@ -42,6 +47,19 @@ def test_fit_killed_after_any_epoch_ends_with_the_same_bits(name, path, monkeypa
     assert n_saves == (1 if name == "logistic regression" else 3)
     for n in range(1, n_saves + 1):
         assert bits(fit_with_kill(monkeypatch, fit, checkpoint_path, n)) == expected
+
+
+def test_other_memory_is_refused(path, tmp_path):
+    model = TorchMLPClassifier((8,), max_iter=3, random_state=0)
+    checkpoint = Checkpoint(tmp_path / "run.safetensors", keep=True)
+    model.fit(**weighted(path), checkpoint=checkpoint)
+    message = (
+        "The memory of Streamed must be the same as in the fit that wrote the checkpoint "
+        f"{str(checkpoint.path)!r}, 60000 bytes, got 50000 bytes. Pass the same, or "
+        "delete the file to start again."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        model.fit(**weighted(path, memory="50KB"), checkpoint=checkpoint)
 
 
 def test_changed_row_that_is_not_in_the_sample_is_found(path, monkeypatch, tmp_path):

@@ -164,6 +164,37 @@ def test_path_that_does_not_exist_raises():
         TorchLogisticClassifier().fit("none.parquet", "label")
 
 
+def test_path_of_no_parquet_file_raises(tmp_path):
+    file = tmp_path / "rows.csv"
+    FRAME.to_csv(file)
+    for path in (file, tmp_path):
+        sentence = (
+            "X must be the path of a Parquet file or of a folder of such files, got "
+            f"{str(path)!r}, which is read with the error "
+        )
+        with pytest.raises(ValueError, match=f"^{re.escape(sentence)}.*of their format\\.$"):
+            TorchLogisticClassifier().fit(path, "label")
+
+
+def test_file_whose_column_has_another_type_is_named(tmp_path):
+    FRAME.to_parquet(tmp_path / "0.parquet")
+    file = tmp_path / "1.parquet"
+    FRAME.assign(a="text").to_parquet(file)
+    sentence = "X must be whole files with columns of the same types, got the error "
+    end = f" in {str(file)!r}. Write this file again, or leave it out."
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}.*{re.escape(end)}$"):
+        TorchLogisticClassifier().fit(tmp_path, "label", sample_weight="weight", groups="group")
+
+
+def test_path_of_an_empty_folder_raises(tmp_path):
+    sentence = (
+        "X must be the path of a Parquet file or of a folder of such files, got "
+        f"{str(tmp_path)!r}, which has no files. Check the path."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        TorchLogisticClassifier().fit(tmp_path, "label")
+
+
 def test_streamed_data_in_memory_raises():
     sentence = (
         "source must be a path, a pyarrow dataset, a polars LazyFrame or a Dask data frame, got "

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from sklearn.base import clone
 from sklearn.datasets import make_classification
+from sklearn.pipeline import make_pipeline
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier
 from skbinary.distributed import fit
@@ -265,6 +266,8 @@ def test_fit_in_a_group_of_one_process_is_an_ordinary_fit(tmp_path):
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/g", rank=0, world_size=1)
     try:
         model = fit(clone(NETWORK), X, Y, WEIGHT)
+        with pytest.raises(ValueError, match=r"^estimator must be a Torch.*, got Pipeline\. "):
+            fit(make_pipeline(NETWORK), X, Y)
     finally:
         dist.destroy_process_group()
     assert difference(model, clone(NETWORK).fit(X, Y, WEIGHT)) == 0

@@ -352,10 +352,14 @@ def test_checkpoint_that_is_no_path_of_a_file_is_refused(checkpoint, error, mess
         network().fit(X, Y, checkpoint=checkpoint)
 
 
-def test_checkpoint_with_negative_seconds_is_refused():
-    message = "seconds must be a number of at least 0, got -1. Pass the seconds between two writes."
+@pytest.mark.parametrize("seconds", [-1, float("nan"), "5"])
+def test_checkpoint_with_other_seconds_is_refused(seconds):
+    message = (
+        f"seconds must be a number of at least 0, got {seconds!r}. Pass the seconds between two "
+        "writes."
+    )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        Checkpoint("run.safetensors", seconds=-1)
+        Checkpoint("run.safetensors", seconds=seconds)
 
 
 # -- the file --------------------------------------------------------------------------------
@@ -407,13 +411,24 @@ def test_content_hash_depends_on_values_and_not_on_how_they_are_held(tmp_path):
     assert identity.content_hash(X[::-1]) not in dense
 
 
+def make_function(width):
+    def function(n_features):
+        return [n_features, width]
+
+    return function
+
+
 def test_describe_depends_on_what_a_value_does_and_not_on_its_address():
     from scipy.stats import loguniform
 
     describe = identity.describe
     assert describe(loguniform(1e-4, 1)) == describe(loguniform(1e-4, 1))
     assert describe(loguniform(1e-4, 1)) != describe(loguniform(1e-3, 1))
-    assert describe(functools.partial(round, ndigits=1)) != describe(round)
+    partials = [functools.partial(round, ndigits=n) for n in (1, 1, 2)]
+    assert describe(partials[0]) == describe(partials[1]) != describe(partials[2])
+    functions = [make_function(n) for n in (1, 1, 2)]
+    assert describe(functions[0]) == describe(functions[1]) != describe(functions[2])
+    assert describe(lambda x: x + 1) == describe(lambda x: x + 1) != describe(lambda x: x + 2)
     assert describe(np.float64(0.5)) == describe(0.5)
     own = [1]
     own.append(own)

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.metrics import accuracy_score
 
-import skbinary
+import skbinary.dask
 from skbinary import SKOPS_TRUSTED_TYPES, StopReason, TabularEncoder
 from tests.export.equal_models import assert_equal_model, assert_equal_value
 from tests.export.models import (
@@ -155,6 +155,7 @@ def test_list_has_every_public_estimator_and_nothing_else_of_this_package():
         if isinstance(getattr(skbinary, name), type)
         and issubclass(getattr(skbinary, name), BaseEstimator)
     }
+    estimators |= {f"skbinary.dask.{name}" for name in skbinary.dask.__all__}
     assert {each for each in SKOPS_TRUSTED_TYPES if each.startswith("skbinary")} == estimators
     assert len(set(SKOPS_TRUSTED_TYPES)) == len(SKOPS_TRUSTED_TYPES)
 
