@@ -56,13 +56,7 @@ def read_results(
     short = short_names(dict.fromkeys(name for each in candidates for name in each))
     if estimator is not None:
         candidates = [_with_defaults(each, list(short), estimator) for each in candidates]
-    if best_index is None:  # of the candidates of the last round, if there are several rounds
-        rounds = np.asarray(results.get("iter", np.zeros(len(results["params"]))))[last]
-        scores_of_last_round = np.where(rounds == rounds.max(), scores, np.nan)
-        _check_not_all_nan(scores_of_last_round)
-        best = int(np.nanargmax(scores_of_last_round))
-    else:
-        best = last.index(best_index)
+    best = _find_best(results, last, scores) if best_index is None else last.index(best_index)
     if params is None:
         selected = _select_parameters(candidates, list(short), scores, best)
     else:
@@ -104,6 +98,14 @@ def _last_rounds(results: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list
                 del each[name]
     last = {repr(sorted(each.items())): row for row, each in zip(rows, candidates, strict=True)}
     return [candidates[row] for row in last.values()], list(last.values())
+
+
+def _find_best(results: Mapping[str, Any], last: list[int], scores: Array) -> int:
+    """Return the candidate with the highest score among those of the last round."""
+    rounds = np.asarray(results.get("iter", np.zeros(len(results["params"]))))[last]
+    of_last_round = np.where(rounds == rounds.max(), scores, np.nan)
+    _check_not_all_nan(of_last_round)
+    return int(np.nanargmax(of_last_round))
 
 
 def short_names(names: Iterable[str]) -> dict[str, str]:
