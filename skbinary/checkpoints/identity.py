@@ -100,8 +100,11 @@ def _describe(value: Any, outer: frozenset[int]) -> str:
         return repr(value)
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{within(k)}: {within(v)}" for k, v in value.items()) + "}"
+    if kind is list:
+        return "[" + ", ".join(map(within, value)) + "]"
     if isinstance(value, list | tuple):
-        return kind.__name__ + "(" + ", ".join(map(within, value)) + ")"
+        name = "" if kind is tuple else kind.__name__
+        return name + "(" + ", ".join(map(within, value)) + ("," if len(value) == 1 else "") + ")"
     if isinstance(value, set | frozenset):
         return kind.__name__ + "(" + ", ".join(sorted(map(within, value))) + ")"
     if isinstance(value, np.random.RandomState | np.random.Generator):

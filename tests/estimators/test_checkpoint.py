@@ -257,7 +257,7 @@ OTHER_FITS = {
     "The parameter hidden_layer_sizes": (
         network(hidden_layer_sizes=(9,)),
         (X, Y),
-        "tuple(8, 4), got tuple(9)",
+        "(8, 4), got (9,)",
     ),
     "The class that is fitted": (
         TorchLogisticClassifier(),
@@ -432,7 +432,7 @@ def test_describe_depends_on_what_a_value_does_and_not_on_its_address():
     assert describe(np.float64(0.5)) == describe(0.5)
     own = [1]
     own.append(own)
-    assert describe(own) == "list(1, ...)"
+    assert describe(own) == "[1, ...]"
 
 
 # -- real kills ------------------------------------------------------------------------------
@@ -472,3 +472,8 @@ def test_resume_without_safetensors_names_the_extra(monkeypatch, tmp_path):
     message = "^safetensors must be installed for checkpoint, got none"
     with pytest.raises(ImportError, match=message):
         network().fit(X, Y, checkpoint=tmp_path / "run.safetensors")
+
+
+@pytest.mark.parametrize("value", [(100,), (64, 32), [1, 2], [], ()])
+def test_parameter_is_described_as_it_is_written(value):
+    assert identity.describe(value) == repr(value)

@@ -205,7 +205,7 @@ def test_search_goes_on_with_the_memory_that_was_free(monkeypatch, tmp_path):
     [
         (
             lambda: grid_search(NETWORK, {"alpha": [1e-4, 2.0]}),
-            r"^The parameter param_grid must be .*, got \{'alpha': list\(0.0001, 2.0\)\}\.",
+            r"^The parameter param_grid must be .*, got \{'alpha': \[0.0001, 2.0\]\}\.",
         ),
         (
             lambda: grid_search(network(max_iter=4), {"alpha": [1e-4, 1.0]}),
