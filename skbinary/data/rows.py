@@ -227,7 +227,7 @@ class StreamedRows:
     shape : tuple of int
         The number of rows that are trained on, and of features.
     sample : DenseRows
-        Evenly spaced rows of the table, which are returned where single rows are asked for.
+        Some rows of the table, which are returned where single rows are asked for.
     """
 
     shape: tuple[int, int]

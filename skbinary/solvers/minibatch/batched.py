@@ -264,9 +264,7 @@ class BatchedMiniBatch:
         # ``tolist`` is the only synchronization with the device.
         for k, rate, (loss, square) in zip(self._active, rates, sums.tolist(), strict=True):
             setup, total_weight = self.setups[k], self._weights.total_weights[k]
-            # A penalty per batch is counted once for each batch of the epoch.
-            n_penalties = setup.n_batches if setup.l2_penalty.per_batch else 1
-            penalty = setup.l2_penalty.strength / 2 * square * n_penalties
+            penalty = setup.l2_penalty.of_epoch(square, setup.n_batches)
             progress.append(Progress(loss / total_weight, (loss + penalty) / total_weight, rate))
         return progress
 

@@ -88,11 +88,9 @@ class DistributedMiniBatch:
             squares = float(self._penalized.square().sum(dtype=precision))
         self.n_seen += len(self._order)
         self.schedule.after_epoch(self.n_seen)
-        penalty = self.setup.l2_penalty
-        n_penalties = self.n_batches if penalty.per_batch else 1
-        mean_penalty = penalty.strength / 2 * squares * n_penalties / self._total_weight
+        penalty = self.setup.l2_penalty.of_epoch(squares, self.n_batches)
         mean_loss = self._processes.sum_number(float(loss)) / self._total_weight
-        return Progress(mean_loss, mean_loss + mean_penalty, rate)
+        return Progress(mean_loss, mean_loss + penalty / self._total_weight, rate)
 
     def on_plateau(self) -> bool:
         """Notify the schedule that the loss no longer improves; return whether to stop."""

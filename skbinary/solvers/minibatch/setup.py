@@ -47,6 +47,11 @@ class L2Penalty:
         """Return the strength of the penalty on the mean loss of rows with this total weight."""
         return min(self.strength / total_weight, self.max_strength)
 
+    def of_epoch(self, squares: float, n_batches: int) -> float:
+        """Return the penalty in the objective of an epoch, for a sum of squared weights."""
+        # A penalty per batch is counted once for each batch of the epoch.
+        return self.strength / 2 * squares * (n_batches if self.per_batch else 1)
+
 
 @dataclass(frozen=True)
 class MiniBatchSetup:

@@ -135,9 +135,7 @@ class MiniBatch:
             losses *= self.dataset.weight[order[:n]]
         sums = (losses.sum(dtype=precision), square)
         total, squares = torch.stack(sums).tolist()  # the only synchronization with the device
-        # A penalty per batch is counted once for each batch of the epoch.
-        n_penalties = self.n_batches if self.l2_penalty.per_batch else 1
-        penalty = self.l2_penalty.strength / 2 * squares * n_penalties
+        penalty = self.l2_penalty.of_epoch(squares, self.n_batches)
         loss = total / self._total_weight
         return Progress(loss, loss + penalty / self._total_weight, rate)
 

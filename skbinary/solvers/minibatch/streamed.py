@@ -69,10 +69,9 @@ class StreamedMiniBatch:
         self.n_seen += dataset.n_samples
         setup.schedule.after_epoch(self.n_seen)
         weights = self.model_batch.parameters[:, : self.model_batch.architecture.n_weights]
-        # A penalty per batch is counted once for each batch of the epoch.
-        n_penalties = setup.n_batches if setup.l2_penalty.per_batch else 1
-        penalty = setup.l2_penalty.strength / 2 * float(weights.double().square().sum())
-        return Progress(loss, loss + penalty * n_penalties / dataset.total_weight, rate)
+        squares = float(weights.double().square().sum())
+        penalty = setup.l2_penalty.of_epoch(squares, setup.n_batches)
+        return Progress(loss, loss + penalty / dataset.total_weight, rate)
 
     def on_plateau(self) -> bool:
         """Notify the schedule that the loss no longer improves; return whether to stop."""
