@@ -9,6 +9,7 @@ from typing import Any
 from skbinary.data.dataset import Dataset
 from skbinary.data.streamed_dataset import StreamedDataset
 from skbinary.models.make_batch import AnyBatch
+from skbinary.runtime.device import full_precision
 from skbinary.runtime.threads import ThreadPool
 from skbinary.solvers.minibatch.schedules import Schedule
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
@@ -69,7 +70,7 @@ class StreamedMiniBatch:
         self.n_seen += dataset.n_samples
         setup.schedule.after_epoch(self.n_seen)
         weights = self.model_batch.parameters[:, : self.model_batch.architecture.n_weights]
-        squares = float(weights.double().square().sum())
+        squares = float(weights.square().sum(dtype=full_precision(weights.device)))
         penalty = setup.l2_penalty.of_epoch(squares, setup.n_batches)
         return Progress(loss, loss + penalty / dataset.total_weight, rate)
 
