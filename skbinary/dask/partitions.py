@@ -216,7 +216,7 @@ def _in_memory(values: Any, name: str) -> Any:
 
 def _scatter(client: Any, values: Any, n_rows: Sequence[int], workers: Sequence[str]) -> list[Any]:
     """Send slices of values to workers."""
-    stops = np.cumsum(n_rows)
+    stops = np.cumsum(n_rows).tolist()
     slices = [_slice(values, stop - n, stop) for n, stop in zip(n_rows, stops, strict=True)]
     futures: list[Any] = [None] * len(slices)
     for worker in dict.fromkeys(workers):
