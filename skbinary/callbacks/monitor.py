@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -15,7 +16,7 @@ from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.metrics._scorer import _BaseScorer
 from torch import Tensor
 
-from skbinary.data.checked import Table
+from skbinary.data.checked import CheckedData, Table
 from skbinary.data.dataset import Dataset
 from skbinary.data.preparation import Split
 from skbinary.runtime.warnings import warn
@@ -74,14 +75,16 @@ def make_validation_score(
 ) -> Callable[[Tensor], float] | None:
     """Return a function from validation logits to a score, or None if there are too few rows.
 
+    If several processes hold the rows, each computes the score of all of them.
+
     Parameters
     ----------
     scorer : callable(estimator, X, y) -> float
         Greater scores are better.
     rows : Table
-        The validation set as the user passed it.
+        The validation set as the user passed it, of all processes.
     validation : Dataset
-        The same rows on the device, with the weights that count in the score.
+        The rows of this process on the device, with the weights that count in the score.
     model : ModelUnderTraining
         The estimator that is passed to the scorer. Its logits are set before each call.
 
@@ -89,8 +92,10 @@ def make_validation_score(
     -------
     callable(Tensor of shape (n_samples,)) -> float, or None
     """
-    n_positive = int((validation.target > 0.5).sum())
-    n_smallest = min(n_positive, validation.n_samples - n_positive)
+    processes = validation.processes
+    is_positive = processes.concatenate((validation.target > 0.5).cpu().numpy())
+    n_positive = np.count_nonzero(is_positive)
+    n_smallest = min(n_positive, len(is_positive) - n_positive)
     if n_smallest < _MIN_ROWS_PER_CLASS:
         warn(
             f"The validation set must have at least {_MIN_ROWS_PER_CLASS} rows of each class for "
@@ -98,12 +103,10 @@ def make_validation_score(
             "validation_fraction, or pass X_val and y_val."
         )
         return None
-    takes_weight = isinstance(scorer, _BaseScorer)  # a user's function may not
-    score_weight = validation.score_weight if takes_weight else None
-    weight = None if score_weight is None else score_weight.cpu().numpy()
+    weight = _validation_weights(validation) if is_scorer(scorer) else None
 
     def score(logits: Tensor) -> float:
-        model.logits = logits.cpu().double().numpy()
+        model.logits = processes.concatenate(logits.cpu().double().numpy())
         if weight is not None:
             return float(scorer(model, rows.X, rows.y, sample_weight=weight))
         return float(scorer(model, rows.X, rows.y))
@@ -111,11 +114,36 @@ def make_validation_score(
     return score
 
 
-def validation_rows(validation: Table | None, train: Table, split: Split) -> Table:
-    """Return the validation set as the user passed it, or the held-out rows of the training set."""
-    if validation is not None:
-        return validation
-    return Table(train.X[split.held_out], train.y[split.held_out])
+def is_scorer(monitor: Any) -> bool:
+    """Whether this is a scorer of scikit-learn, which takes weights, and only passes X on."""
+    return isinstance(monitor, _BaseScorer)
+
+
+def validation_rows(data: CheckedData, split: Split) -> Table:
+    """Return the validation set as the user passed it, or the held-out rows of the training set.
+
+    Of rows that several processes have, there are all labels, and no features.
+    """
+    table = data.validation
+    if split.held_out is not None:
+        own = data.ranges.own(split.held_out)
+        table = Table(data.train.X[own], data.train.y[own])
+    if table is None:
+        raise AssertionError("there are validation rows, or rows are held out")
+    if data.processes.is_one:
+        return table
+    y = data.processes.concatenate(table.y)
+    return Table(np.empty((len(y), 0)), y)
+
+
+def _validation_weights(validation: Dataset) -> NDArray[np.floating] | None:
+    """Return the weights of the validation rows of all processes, or None if all are one."""
+    weight, processes = validation.score_weight, validation.processes
+    if processes.sum_number(float(weight is not None)) == 0:
+        return None
+    weight = torch.ones_like(validation.target) if weight is None else weight
+    weights: NDArray[np.floating] = processes.concatenate(weight.cpu().numpy())
+    return weights
 
 
 class ModelUnderTraining(ClassifierMixin, BaseEstimator):

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from skbinary.runtime.processes import ALONE, Processes
+from skbinary.data.row_ranges import ONE_PROCESS, RowRanges
+from skbinary.runtime.processes import Processes
 
 _Built = TypeVar("_Built")
 
@@ -52,8 +53,9 @@ class CheckedData:
     cache : dict or None, default=None
         What was built from the data, for models that are trained on the same data. None to build
         it for each of them.
-    processes : Processes, default=ALONE
-        The processes that hold the rows. The tables are those of this process.
+    ranges : RowRanges, default=ONE_PROCESS
+        Which process has which of the training rows. The tables and the groups are those of this
+        process.
     """
 
     train: Table
@@ -63,12 +65,17 @@ class CheckedData:
     groups: NDArray[np.intp] | None = None
     stream: Any = None
     cache: dict[Hashable, Any] | None = None
-    processes: Processes = ALONE
+    ranges: RowRanges = ONE_PROCESS
+
+    @property
+    def processes(self) -> Processes:
+        """The processes that hold the rows."""
+        return self.ranges.processes
 
     @property
     def n_samples(self) -> int:
         """Number of training rows of all processes."""
-        return int(self.processes.sum_number(self.train.X.shape[0]))
+        return int(self.train.X.shape[0]) if self.processes.is_one else self.ranges.n_rows
 
 
 def with_cache(data: CheckedData) -> CheckedData:

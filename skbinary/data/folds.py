@@ -35,7 +35,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class SplittableRows:
-    """The training rows that can be held out: those with a positive weight.
+    """The training rows of all processes that can be held out: those with a positive weight.
 
     Parameters
     ----------
@@ -69,7 +69,14 @@ class SplittableRows:
             has_weight &= True if weight is None else weight > 0
             positions, target = positions[has_weight], target[has_weight]
         groups = None if data.groups is None else data.groups[positions]
-        return cls(positions, target, groups)
+        if data.processes.is_one:
+            return cls(positions, target, groups)
+        together = data.processes.concatenate
+        return cls(
+            together(positions + data.ranges.first),
+            together(target.astype(np.int8)).astype(np.float64),
+            None if groups is None else together(groups),
+        )
 
     def hold_out(self, fraction: float, random_state: Any) -> Fold:
         """Draw a validation set for early stopping."""

@@ -16,6 +16,7 @@ from skbinary.data.dataset import Dataset
 from skbinary.data.duplicates import merge_duplicates
 from skbinary.data.folds import Fold
 from skbinary.data.labels import encode
+from skbinary.data.row_ranges import RowRanges
 from skbinary.data.rows import DenseRows, Rows
 from skbinary.data.weights import compute_class_weights, scale_weights, weigh_rows
 
@@ -28,9 +29,9 @@ class Split:
     ----------
     dataset : Dataset
     n_samples : int
-        Number of rows to train on, before duplicates are merged.
+        Number of rows to train on, of all processes, before duplicates are merged.
     train, held_out : ndarray of int or None, default=None
-        Positions of the rows if some were held out for validation.
+        Positions of the rows if some were held out for validation, among those of all processes.
     """
 
     dataset: Dataset
@@ -63,7 +64,7 @@ def build_dataset(
     convert : bool
         Whether dense rows are converted to `dtype` at once.
     merge_up_to : int, default=0
-        Duplicates are merged if there are at most this many rows.
+        Duplicates are merged if there are at most this many rows, and one process has them.
     fold : Fold or None, default=None
         Which rows are trained on and which are held out. None to train on all rows with a positive
         weight.
@@ -78,7 +79,7 @@ def build_dataset(
 
     def build() -> Split:
         split = build_split()
-        if not 0 < split.n_samples <= merge_up_to:
+        if not 0 < split.n_samples <= merge_up_to or not data.processes.is_one:
             return split
         return replace(split, dataset=merge_duplicates(split.dataset, seed=0))
 
@@ -86,15 +87,16 @@ def build_dataset(
         rows = _rows_on_device(data, "training", device, dtype, convert=convert)
         dataset = to_dataset(data, data.train, rows, class_weights, device)
         if fold is not None:
-            return _apply_fold(dataset, fold, as_view=convert and shares, validates=validates)
+            as_view = convert and shares
+            return _apply_fold(dataset, fold, data.ranges, as_view=as_view, validates=validates)
         if dataset.weight is not None and not bool((dataset.weight > 0).all()):
             # A row with weight zero is left out.
             dataset = dataset.take(torch.nonzero(dataset.weight > 0)[:, 0])
         if data.validation is not None:
             rows = _rows_on_device(data, "validation", device, dtype, convert=False)
             validation = to_dataset(data, data.validation, rows, class_weights, device)
-            return Split(replace(dataset, validation=validation), dataset.n_samples)
-        return Split(dataset, dataset.n_samples)
+            dataset = replace(dataset, validation=validation)
+        return Split(dataset, dataset.total_samples)
 
     settings = (class_weights.tolist(), merge_up_to, id(fold), validates)
     return cached(data, f"dataset {device} {dtype} {convert} {settings}", build)
@@ -179,11 +181,14 @@ def to_dataset(
     )
 
 
-def _apply_fold(dataset: Dataset, fold: Fold, *, as_view: bool, validates: bool) -> Split:
+def _apply_fold(
+    dataset: Dataset, fold: Fold, ranges: RowRanges, *, as_view: bool, validates: bool
+) -> Split:
     """Select the training rows of a fold. As views, folds share the memory of the rows."""
-    train = torch.as_tensor(fold.train, device=dataset.device)
-    held_out = torch.as_tensor(fold.held_out, device=dataset.device)
+    train = torch.as_tensor(ranges.own(fold.train), device=dataset.device)
     selected = dataset.view(train) if as_view else dataset.take(train)
+    selected = replace(selected, processes=ranges.numbering(fold.train))
     if validates:
+        held_out = torch.as_tensor(ranges.own(fold.held_out), device=dataset.device)
         selected = replace(selected, validation=dataset.take(held_out))
-    return Split(selected, len(train), fold.train, fold.held_out if validates else None)
+    return Split(selected, len(fold.train), fold.train, fold.held_out if validates else None)

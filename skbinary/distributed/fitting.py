@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import copy
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar
 
-import numpy as np
 from sklearn.base import clone
 from torch.distributed import ProcessGroup
 
+from skbinary.callbacks.monitor import check_monitor, is_scorer
 from skbinary.data.checked import CheckedData
 from skbinary.distributed.process_group import GroupProcesses
-from skbinary.distributed.shards import Rows, check_shards, gather_rows
-from skbinary.distributed.training import class_weights, held_out_rows, train_model
-from skbinary.estimators.fitting import Fit, warn_of_majority, with_choice
+from skbinary.distributed.shards import Rows, check_shards, class_weights, gather_rows
+from skbinary.estimators.fitting import Fit
 from skbinary.estimators.logistic import TorchLogisticClassifier
 from skbinary.estimators.mlp import TorchMLPClassifier
-from skbinary.estimators.model_fit import ModelFit
 from skbinary.estimators.observers import FitObservers
 from skbinary.estimators.recipe import Recipe
 from skbinary.estimators.rollback import unchanged_on_error
 from skbinary.estimators.state import FittedState
 from skbinary.runtime.device import resolve_device
+from skbinary.runtime.interrupts import raising_interrupts
 from skbinary.runtime.threads import one_torch_thread
-from skbinary.runtime.warnings import warn
-from skbinary.thresholds.curve import ThresholdData, choose_threshold
+from skbinary.runtime.warnings import collecting
 
 _Classifier = TypeVar("_Classifier")
 
@@ -110,20 +110,40 @@ def _fit(
     estimator: Any, table: Rows, validation: Rows, groups: Any, processes: GroupProcesses
 ) -> None:
     """Fit the estimator to the rows of several processes."""
-    with one_torch_thread():
-        data = check_shards(estimator, table, validation, groups, processes)
+    previous = estimator.__dict__.get("_state") if estimator.warm_start else None
+    with one_torch_thread(), raising_interrupts():
+        data = check_shards(estimator, table, validation, groups, processes, reset=previous is None)
         processes.together(lambda: resolve_device(estimator.device, data.given))
         # From here on all processes have the same parameters, and numbers that they added up. So
         # an error of one of them is an error of all.
-        recipe = estimator._recipe(data, is_partial=False)
-        if recipe.random_state is not None:
-            recipe.random_state.set_state(processes.from_first(recipe.random_state.get_state()))
+        recipe = _with_first_random_state(estimator._recipe(data, is_partial=False), processes)
         if _needs_all_rows(recipe, data):
-            all_rows = gather_rows(data, processes)
-            state = processes.together(lambda: _fit_alone(estimator, recipe, all_rows, processes))
+            data = gather_rows(data, processes)
+            state = processes.together(
+                lambda: _run(estimator, recipe, data, previous, processes.rank)
+            )
         else:
-            state = _fit_shards(recipe, data, processes, int(estimator.verbose))
+            recipe = replace(recipe, class_weight=class_weights(recipe.class_weight, data))
+            state = _run(estimator, recipe, data, previous, processes.rank)
         estimator._state = processes.from_first(state)
+
+
+def _run(
+    estimator: Any, recipe: Recipe, data: CheckedData, previous: FittedState | None, rank: int
+) -> FittedState:
+    """Fit in each process. The first one prints lines and shows warnings."""
+    is_first = rank == 0
+    observed = estimator if is_first else clone(estimator).set_params(verbose=0)
+    with nullcontext() if is_first else collecting():
+        return Fit(recipe, data, FitObservers(observed, data, is_partial=True), previous).run()
+
+
+def _with_first_random_state(recipe: Recipe, processes: GroupProcesses) -> Recipe:
+    """Make a recipe draw the random numbers of the first process."""
+    if recipe.random_state is not None:
+        recipe.random_state.set_state(processes.from_first(recipe.random_state.get_state()))
+    for_folds = processes.from_first(recipe.fold_random_state())
+    return replace(recipe, fold_random_state=lambda: copy.deepcopy(for_folds))
 
 
 def _check_type(estimator: Any) -> None:
@@ -138,19 +158,18 @@ def _check_type(estimator: Any) -> None:
 def _check_estimator(estimator: Any) -> None:
     """Check that this estimator can be fitted to the rows of several processes."""
     callbacks = estimator.callbacks or getattr(estimator, "_skl_callbacks", None)
-    settings = {
-        "callbacks": (None, callbacks or None),
-        "monitor": ("loss", estimator.monitor),
-        "warm_start": (False, bool(estimator.warm_start) and "_state" in estimator.__dict__),
-        "n_members": (1, getattr(estimator, "n_members", 1)),
-        "numeric_embedding": (None, getattr(estimator, "numeric_embedding", None)),
-    }
-    for name, (value, got) in settings.items():
-        if got != value:
-            raise ValueError(
-                f"{name} must be {value!r} for a fit by several processes, got {got!r}. Change it, "
-                "or fit in one process."
-            )
+    if callbacks:
+        raise ValueError(
+            "callbacks must be None for a fit by several processes, each of which would call its "
+            f"own, got {callbacks!r}. Leave them out, or fit in one process."
+        )
+    monitor = check_monitor(estimator.monitor)
+    if monitor is not None and not is_scorer(monitor):
+        raise ValueError(
+            "monitor must be 'loss' or a scorer of scikit-learn for a fit by several processes, "
+            f"none of which has all rows for a function, got {estimator.monitor!r}. Make a scorer "
+            "with sklearn.metrics.make_scorer."
+        )
 
 
 def _needs_all_rows(recipe: Recipe, data: CheckedData) -> bool:
@@ -162,61 +181,3 @@ def _needs_all_rows(recipe: Recipe, data: CheckedData) -> bool:
     n_samples, n_features = data.n_samples, data.train.X.shape[1]
     is_wide = recipe.solver == "newton-cholesky" and n_samples < n_features
     return recipe.chooses_epochs or is_wide
-
-
-def _fit_alone(
-    estimator: Any, recipe: Recipe, data: CheckedData, processes: GroupProcesses
-) -> FittedState:
-    """Fit all rows in each process, as a single process does."""
-    observed = estimator if processes.rank == 0 else clone(estimator).set_params(verbose=0)
-    return Fit(recipe, data, FitObservers(observed, data, is_partial=True)).run()
-
-
-def _fit_shards(
-    recipe: Recipe, data: CheckedData, processes: GroupProcesses, verbose: int
-) -> FittedState:
-    """Fit one model to the rows where they are, and choose its threshold."""
-    if recipe.objective is not None and data.validation is None and not recipe.stops_early:
-        raise ValueError(
-            "threshold must be a number for a fit by several processes without a validation set, "
-            f"got {recipe.threshold_parameter!r}. Pass X_val and y_val, set early_stopping=True, "
-            "or call tune_threshold afterwards."
-        )
-    weights = class_weights(recipe.class_weight, data, processes)
-    recipe = replace(recipe, class_weight=weights)
-    model, hold_out = train_model(recipe, data, processes, verbose)
-    if model.is_interrupted:
-        raise KeyboardInterrupt
-    state = model.state
-    assert state is not None
-    scored, share = None, 0.0
-    if recipe.objective is not None:
-        scored = held_out_rows(state, recipe, data, hold_out, processes)
-        n_positive = processes.sum_number(float(np.sum(data.train.y == data.classes[1])))
-        share = n_positive / data.n_samples
-    if processes.rank > 0:
-        return processes.together(lambda: state)
-    return processes.together(lambda: _finish(recipe, model, state, scored, share))
-
-
-def _finish(
-    recipe: Recipe,
-    model: ModelFit,
-    state: FittedState,
-    scored: ThresholdData | None,
-    share: float,
-) -> FittedState:
-    """Warn if training did not converge, and choose the threshold if it is an objective."""
-    model.warn()
-    if recipe.objective is None or scored is None:
-        return state
-    warn_of_majority(state.classes, recipe.pos_label_parameter, share)
-    if scored.has_both_classes:
-        choice = choose_threshold(recipe.objective, scored)
-    else:
-        choice = None
-        warn(
-            "To choose a threshold, the validation rows must be of both classes, got one class. "
-            "The threshold is 0.5. Pass X_val and y_val, or set threshold to a number."
-        )
-    return with_choice(state, choice, recipe.threshold_parameter, recipe.pos_label_parameter)

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -68,37 +69,40 @@ class GroupProcesses(Processes):
 
     def max_number(self, number: float) -> float:
         """Return the largest of the numbers of all processes."""
-        number_alone = torch.tensor([number], dtype=torch.float64)
-        return float(self._reduce(number_alone, dist.ReduceOp.MAX))
+        return float(self.max(torch.tensor([number], dtype=torch.float64)))
+
+    def max(self, values: Tensor) -> Tensor:
+        """Return the largest values of all processes of tensors of one shape."""
+        return self._reduce(values, dist.ReduceOp.MAX)
+
+    def numbers(self, n_rows: int) -> Tensor:
+        """Return the number of each row in the order of a single process."""
+        if self._numbers is not None:
+            return self._numbers
+        first = sum(self.gather(n_rows)[: self.rank])
+        return torch.arange(first, first + n_rows)
 
     def every_nth(self, n_rows: int, step: int) -> Tensor:
         """Return the positions of every n-th row, counted over the rows of all processes."""
-        if self._numbers is not None:
-            return torch.nonzero(self._numbers % step == 0)[:, 0]
-        start = -self.first_row(n_rows) % step
-        return torch.arange(min(start, n_rows), n_rows, step)
+        return torch.nonzero(self.numbers(n_rows) % step == 0)[:, 0]
 
     def numbering(self, numbers: Tensor) -> GroupProcesses:
-        """Return the same processes for rows that are not in the order of the processes.
-
-        Parameters
-        ----------
-        numbers : Tensor of int64 of shape (n_rows of this process,)
-            The number of each row in the order of a single process.
-        """
+        """Return the same processes for rows that are not in the order of the processes."""
         numbered = copy.copy(self)
         numbered._numbers = numbers
         return numbered
-
-    def first_row(self, n_rows: int) -> int:
-        """Return the number of rows in the processes before this one, which has `n_rows`."""
-        return sum(self.gather(n_rows)[: self.rank])
 
     def gather(self, value: Any) -> list[Any]:
         """Return the values of all processes, which pickle can write, in the order of ranks."""
         values: list[Any] = [None] * self.n_processes
         self._call(lambda: dist.all_gather_object(values, value, group=self._group))
         return values
+
+    def concatenate(self, values: Any) -> Any:
+        """Return the arrays of all processes as one, that of the first process first."""
+        parts = self.gather(values)
+        # Values of no rows may have another type.
+        return np.concatenate([each for each in parts if len(each)] or parts[:1])
 
     def from_first(self, value: Any) -> Any:
         """Return the value of the first process."""
@@ -108,18 +112,7 @@ class GroupProcesses(Processes):
         return values[0]
 
     def together(self, function: Callable[[], _Result]) -> _Result:
-        """Call a function that may fail in each process. If it fails in one, raise in all.
-
-        Parameters
-        ----------
-        function : callable() -> result
-            Needs no other process.
-
-        Raises
-        ------
-        Exception
-            What the function raises here, or an error with the message of another process.
-        """
+        """Call a function that may fail in each process. If it fails in one, raise in all."""
         error, result = None, None
         try:
             result = function()

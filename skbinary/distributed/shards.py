@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import _get_feature_names
 from torch import Tensor
 
 from skbinary.data.checked import CheckedData, Table
 from skbinary.data.labels import check_groups, check_labels, encode, find_classes
+from skbinary.data.row_ranges import RowRanges
 from skbinary.data.validation import check_rows
-from skbinary.data.weights import check_weight
+from skbinary.data.weights import check_weight, compute_class_weights, scale_weights
 from skbinary.distributed.process_group import GroupProcesses
 from skbinary.estimators.streamed import is_streamed
 
@@ -55,18 +58,27 @@ class Shard:
 
 
 def check_shards(
-    estimator: Any, table: Rows, validation: Rows, groups: Any, processes: GroupProcesses
+    estimator: Any,
+    table: Rows,
+    validation: Rows,
+    groups: Any,
+    processes: GroupProcesses,
+    *,
+    reset: bool,
 ) -> CheckedData:
     """Check the rows of this process, and that those of all processes agree.
 
     Parameters
     ----------
     estimator : BinaryClassifier
-        Its attributes that rows set are set, to the same in all processes.
+        Its attributes that rows set are set if `reset`, to the same in all processes, and compared
+        otherwise.
     table, validation : tuple of (X, y, sample_weight)
         The training rows of this process, and its validation rows or three times None.
     groups : array-like or None
     processes : GroupProcesses
+    reset : bool
+        Whether the features are new to the estimator.
 
     Returns
     -------
@@ -79,10 +91,11 @@ def check_shards(
         In all processes, if the rows of one of them are invalid, or if they do not agree.
     """
     given = table[0]
-    train = processes.together(lambda: _check_table(estimator, table, ("X", "y", "sample_weight")))
-    names = processes.together(lambda: _check_group_names(groups, train))
+    names = ("X", "y", "sample_weight")
+    train = processes.together(lambda: _check_table(estimator, table, names, reset=reset))
+    group_names = processes.together(lambda: _check_group_names(groups, train))
     passed = (*table, groups, *validation)
-    shards = processes.gather(_describe(estimator, train, names, passed))
+    shards = processes.gather(_describe(estimator, train, group_names, passed))
     _check_agreement(shards)
     with_rows = [each for each in shards if each.agreed_of_rows]
     labels = np.concatenate([each.labels for each in with_rows])
@@ -97,13 +110,16 @@ def check_shards(
         train = replace(train, X=sp.csr_matrix(train.X))
     validated = processes.together(lambda: _check_validation(estimator, validation, classes))
     codes = None
-    if names is not None:
+    if group_names is not None:
         known = np.unique(np.concatenate([each.group_names for each in with_rows]))
-        codes = np.searchsorted(known, names) if len(names) else np.empty(0, dtype=np.intp)
-    return CheckedData(train, validated, classes, given, codes, processes=processes)
+        codes = np.empty(0, dtype=np.intp)
+        if len(group_names):
+            codes = np.searchsorted(known, group_names)
+    ranges = RowRanges.of(len(train.y), processes)
+    return CheckedData(train, validated, classes, given, codes, ranges=ranges)
 
 
-def _check_table(estimator: Any, table: Rows, names: tuple[str, str, str]) -> Table:
+def _check_table(estimator: Any, table: Rows, names: tuple[str, str, str], *, reset: bool) -> Table:
     """Check the rows, labels and weights of this process. There may be no rows."""
     X, y, sample_weight = table
     X_name, y_name, weight_name = names
@@ -115,11 +131,11 @@ def _check_table(estimator: Any, table: Rows, names: tuple[str, str, str]) -> Ta
     if X_name == "X":
         estimator._validate_params()
     if _has_no_rows(X):
-        X = _without_rows(estimator, X, reset=X_name == "X")
+        X = _without_rows(estimator, X, X_name, reset=reset)
         return Table(
             X, np.empty(0, np.asarray(y).dtype), None if sample_weight is None else np.empty(0)
         )
-    X = check_rows(estimator, X, reset=X_name == "X", name=X_name)
+    X = check_rows(estimator, X, reset=reset, name=X_name)
     y = check_labels(estimator, X, y, y_name)
     return Table(X, y, check_weight(sample_weight, X, weight_name, allows_zeros=True))
 
@@ -129,7 +145,7 @@ def _has_no_rows(X: Any) -> bool:
     return shape is not None and len(shape) >= 2 and shape[0] == 0
 
 
-def _without_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
+def _without_rows(estimator: Any, X: Any, name: str, *, reset: bool) -> Any:
     """Return a table without rows, and set or compare the number of its features."""
     n_features = int(np.prod(X.shape[1:]))
     if reset:
@@ -141,8 +157,8 @@ def _without_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
             estimator.feature_names_in_ = names
     elif n_features != estimator.n_features_in_:
         raise ValueError(
-            f"X_val must have {estimator.n_features_in_} features, as X has, got {n_features}. "
-            "Pass the same columns."
+            f"{name} must have {estimator.n_features_in_} features, as the estimator was fitted "
+            f"with, got {n_features}. Pass the same columns."
         )
     return np.empty((0, n_features), dtype=np.float32)
 
@@ -173,7 +189,11 @@ def _describe(
     if has_rows:
         agreed_of_rows["type of the labels"] = _type_of_labels(labels)
     return Shard(
-        {"number of features": train.X.shape[1], "arguments": ", ".join(arguments)}
+        {
+            "number of features": train.X.shape[1],
+            "arguments": ", ".join(arguments),
+            "weights to start from": _digest_of_weights(estimator),
+        }
         | _plain_parameters(estimator),
         agreed_of_rows if has_rows else {},
         labels,
@@ -201,6 +221,15 @@ def _plain_parameters(estimator: Any) -> dict[str, Any]:
     values = estimator.get_params(deep=False).items()
     differ = ("random_state", "device", "verbose")
     return {f"parameter {k}": v for k, v in values if k not in differ and isinstance(v, plain)}
+
+
+def _digest_of_weights(estimator: Any) -> str:
+    """Return a text that differs for other weights of the last fit, if the next continues it."""
+    state = estimator.__dict__.get("_state") if estimator.warm_start else None
+    if state is None:
+        return "new ones"
+    arrays = [*state.dense_weights(), *state.biases]
+    return hashlib.sha256(b"".join(each.tobytes() for each in arrays)).hexdigest()[:8]
 
 
 def _check_agreement(shards: list[Shard]) -> None:
@@ -237,9 +266,24 @@ def _check_validation(
             "X_val and y_val must be passed together, got one of them alone. Pass both, or none of "
             "them."
         )
-    table = _check_table(estimator, validation, ("X_val", "y_val", "sample_weight_val"))
+    names = ("X_val", "y_val", "sample_weight_val")
+    table = _check_table(estimator, validation, names, reset=False)
     encode(table.y, classes, "y_val")  # raises for unknown labels
     return table
+
+
+def class_weights(class_weight: Any, data: CheckedData) -> NDArray[np.float64]:
+    """Compute the weights of the two classes from the rows of all processes."""
+    y, weight, processes = data.train.y, data.train.sample_weight, data.processes
+    is_second = y == data.classes[1]
+    if weight is None:
+        totals = [np.count_nonzero(~is_second), np.count_nonzero(is_second)]
+    else:
+        scaled, _ = scale_weights(weight, overall=processes.max_number)
+        totals = [scaled[~is_second].sum(), scaled[is_second].sum()]
+    sums = processes.sum(torch.tensor(totals, dtype=torch.float64)).numpy()
+    # Two rows with the weights of the classes are balanced as all rows are.
+    return compute_class_weights(class_weight, data.classes, data.classes, sums)
 
 
 def gather_rows(data: CheckedData, processes: GroupProcesses) -> CheckedData:

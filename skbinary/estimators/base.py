@@ -203,11 +203,6 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
                 reset=previous is None,
                 groups=groups,
             )
-            if previous is not None and not np.array_equal(data.classes, previous.classes):
-                raise ValueError(
-                    f"y must hold the classes {previous.classes.tolist()} to continue from the "
-                    f"last fit, got {data.classes.tolist()}. Set warm_start=False to start anew."
-                )
             if checkpoint is not None:
                 check_can_resume(self)
             with checkpointing(checkpoint, lambda: identity_of_fit(self, data, previous)):

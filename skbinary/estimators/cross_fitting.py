@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import chain
 
 import numpy as np
@@ -20,12 +19,12 @@ from skbinary.data.checked import CheckedData, Table, with_cache
 from skbinary.data.folds import Fold, SplittableRows
 from skbinary.data.labels import encode
 from skbinary.data.weights import compute_class_weights, rescale_extreme_weights, weigh_rows
+from skbinary.estimators.all_rows import AllRows
 from skbinary.estimators.batching import train_models
 from skbinary.estimators.calibration import fit_temperature
 from skbinary.estimators.model_fit import ModelFit, prepare_model
 from skbinary.estimators.path_fit import path_fit
 from skbinary.estimators.recipe import Recipe, draw_seed
-from skbinary.estimators.scoring import Scorer
 from skbinary.estimators.state import FittedState, join_models
 from skbinary.models.module_architecture import ModuleArchitecture
 from skbinary.runtime.warnings import warn
@@ -64,6 +63,7 @@ class Ensemble:
     folds: list[Fold] = field(default_factory=list)
     fold_models: list[ModelFit] = field(default_factory=list)
     unscored: list[int] = field(default_factory=list)
+    _state: FittedState | None = field(default=None, init=False)
 
     @property
     def models(self) -> list[ModelFit]:
@@ -95,6 +95,10 @@ class Ensemble:
     def candidates(self) -> SplittableRows:
         """The rows that can be held out."""
         return SplittableRows.from_data(self.data, self.recipe.class_weight, self.chosen)
+
+    @property
+    def _rows(self) -> AllRows:
+        return AllRows(self.data)
 
     def train(self) -> None:
         """Train all models that are not trained yet.
@@ -151,9 +155,16 @@ class Ensemble:
             suffix = f" for {len(unfinished)} of {len(self.members)} ensemble members"
             warn(str(convergence_warning(*unfinished[0], suffix)), ConvergenceWarning)
 
-    @cached_property
+    @property
     def state(self) -> FittedState:
         """The fitted model, with its out-of-fold logits and loss if it is an ensemble."""
+        # Not a functools.cached_property, whose lock (before Python 3.12) would stop threads that
+        # are processes of one group, and wait for each other in here.
+        if self._state is None:
+            self._state = self._join_members()
+        return self._state
+
+    def _join_members(self) -> FittedState:
         states = [member.state for member in self.members if member.state is not None]
         recipe = self.recipe
         joined = states[0] if len(states) == 1 else join_models(states)
@@ -167,16 +178,16 @@ class Ensemble:
             return joined
         # A single network that is left after an interrupt is not calibrated.
         calibrates = recipe.calibrates and joined.n_models > 1
-        validation = self.data.validation
         if not self.folds:
-            if not calibrates or validation is None:
+            if not calibrates or self.data.validation is None:
                 return joined
-            logits = Scorer.of(joined).logits(validation.X)
-            return replace(joined, temperature=self._temperature(logits, validation))
+            logits, labels = self._rows.validation_logits(joined)
+            return replace(joined, temperature=self._temperature(logits, labels))
         logits = self._out_of_fold_logits(joined)
-        temperature = self._temperature(logits, self.data.train) if calibrates else 1.0
+        labels = self._rows.labels()
+        temperature = self._temperature(logits, labels) if calibrates else 1.0
         logits /= temperature
-        loss = self._out_of_fold_loss(logits)
+        loss = self._out_of_fold_loss(logits, labels)
         return replace(joined, oof_logits=logits, oof_loss=loss, temperature=temperature)
 
     def choose(self, objective: Objective) -> ThresholdChoice | None:
@@ -187,7 +198,7 @@ class Ensemble:
         ThresholdChoice or None
             None, with a warning, if these rows are of one class.
         """
-        data = self.threshold_data
+        data = self._threshold_data()
         if data is not None and data.has_both_classes:
             return choose_threshold(objective, data)
         fewest = self.candidates.max_folds()
@@ -200,21 +211,19 @@ class Ensemble:
         )
         return None
 
-    @cached_property
-    def threshold_data(self) -> ThresholdData | None:
-        """Held-out rows and their logits, by models that were not trained on them, if any."""
+    def _threshold_data(self) -> ThresholdData | None:
+        """Return held-out rows and their logits, by models that were not trained on them."""
         data, held_out = self.data, self.members[0].split.held_out
         if self.folds:
             folds = zip(*self._scored_folds(), strict=True)
             indices, logits = (np.concatenate(each) for each in folds)
             logits = logits / self.state.temperature
-            held = _rows_of(data.train, indices)
+            held = self._rows.labels_of(indices)
         elif data.validation is not None:
-            held = data.validation
-            logits = Scorer.of(self.state).logits(held.X)
+            logits, held = self._rows.validation_logits(self.state)
         elif held_out is not None:
-            held = _rows_of(data.train, held_out)
-            logits = Scorer.of(self.state).logits(data.train.X[held_out])
+            held = self._rows.labels_of(held_out)
+            logits = self._rows.logits(self.state, held_out)
         else:
             return None
         positive = self.recipe.positive
@@ -225,16 +234,15 @@ class Ensemble:
         for fold, model in zip(self.folds, self.fold_models or self.members, strict=True):
             if model.state is None:
                 raise AssertionError("models must be trained before they score rows")
-            yield fold.held_out, Scorer.of(model.state).logits(self.data.train.X[fold.held_out])
+            yield fold.held_out, self._rows.logits(model.state, fold.held_out)
 
     def _out_of_fold_logits(self, state: FittedState) -> NDArray[np.floating]:
-        table = self.data.train
-        logits = np.empty(len(table.y))
-        is_in_no_fold = np.ones(len(table.y), dtype=bool)
+        logits = np.empty(self.data.n_samples)
+        is_in_no_fold = np.ones(len(logits), dtype=bool)
         for indices, fold_logits in self._scored_folds():
             logits[indices], is_in_no_fold[indices] = fold_logits, False
         if is_in_no_fold.any():  # rows of weight 0
-            logits[is_in_no_fold] = Scorer.of(state).logits(table.X[is_in_no_fold])
+            logits[is_in_no_fold] = self._rows.logits(state, np.flatnonzero(is_in_no_fold))
         logits[self.unscored] = np.nan
         return logits
 
@@ -252,8 +260,7 @@ class Ensemble:
         weight, _ = weigh_rows(class_weights, target, table.sample_weight)
         return fit_temperature(logits, target, weight)
 
-    def _out_of_fold_loss(self, logits: NDArray[np.floating]) -> float:
-        table = self.data.train
+    def _out_of_fold_loss(self, logits: NDArray[np.floating], table: Table) -> float:
         is_scored = ~np.isnan(logits)
         target = encode(table.y, self.data.classes)
         losses = np.logaddexp(0, logits[is_scored]) - (target * logits)[is_scored]
@@ -360,9 +367,3 @@ def count_models(recipe: Recipe, data: CheckedData) -> int:
         f"{n_models}. The number of networks is {max(max_folds, 1)}."
     )
     return max(max_folds, 1)
-
-
-def _rows_of(table: Table, indices: NDArray[np.intp]) -> Table:
-    """Return labels and weights of some rows."""
-    weight = table.sample_weight
-    return Table(None, table.y[indices], None if weight is None else weight[indices])

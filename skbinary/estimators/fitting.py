@@ -59,6 +59,7 @@ class Fit:
         KeyboardInterrupt
             If training is interrupted before there are weights, or in ``partial_fit``.
         """
+        self._check_classes()
         n_models = count_models(self.recipe, self.data)
         if self.previous is not None and n_models != self.previous.n_models:
             raise ValueError(
@@ -74,6 +75,15 @@ class Fit:
         if interrupted and (recipe.is_partial or interrupts_are_raised()):
             raise KeyboardInterrupt
         return self._with_threshold(ensemble, interrupted=interrupted)
+
+    def _check_classes(self) -> None:
+        """Check that the classes are those of the last fit."""
+        previous, found = self.previous, self.data.classes
+        if previous is not None and not np.array_equal(previous.classes, found):
+            raise ValueError(
+                f"y must hold the classes {previous.classes.tolist()} to continue from the last "
+                f"fit, got {found.tolist()}. Set warm_start=False to start anew."
+            )
 
     def _with_chosen_epochs(self, recipe: Recipe) -> Recipe:
         """Choose the number of epochs by cross-validation, if the recipe says so."""
@@ -113,7 +123,7 @@ class Fit:
 
     def _max_rows(self, recipe: Recipe) -> int:
         """Return the number of rows that a model of all rows reads at most."""
-        return len(self.data.train.y) * recipe.max_iter
+        return self.data.n_samples * recipe.max_iter
 
     def _max_threshold_rows(self, recipe: Recipe) -> int:
         """Return the number of rows that models read at most to choose a threshold."""
@@ -126,7 +136,8 @@ class Fit:
         recipe, state = ensemble.recipe, ensemble.state
         if recipe.objective is None:
             return state
-        share = float(np.mean(self.data.train.y == state.classes[1]))
+        n_second = float(np.count_nonzero(self.data.train.y == state.classes[1]))
+        share = self.data.processes.sum_number(n_second) / self.data.n_samples
         warn_of_majority(state.classes, recipe.pos_label_parameter, share)
         try:
             if ensemble.needs_fold_models:

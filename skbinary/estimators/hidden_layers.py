@@ -59,7 +59,7 @@ def periodic_embedding(data: CheckedData) -> PeriodicEmbedding | None:
         dtype = torch.float32 if is_single_precision(X) else full_precision(device)
         rows = as_rows(X, device, dtype, convert=False)
         is_used = None if weight is None else torch.from_numpy(weight > 0).to(device)
-        columns = continuous_columns(rows, is_used)
+        columns = continuous_columns(rows, is_used, data.processes)
         return PeriodicEmbedding(columns) if columns else None
 
     return cached(data, "periodic embedding", build)

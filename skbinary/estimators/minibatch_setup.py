@@ -25,7 +25,6 @@ def make_minibatch_setup(
     dataset: Dataset,
     parameters: Tensor,
     previous: FittedState | None,
-    order: Tensor | None = None,
 ) -> MiniBatchSetup:
     """Return how a model is trained in mini-batches.
 
@@ -39,10 +38,8 @@ def make_minibatch_setup(
         Those to start from, which the optimizer changes in place.
     previous : FittedState or None
         The model to continue from.
-    order : Tensor or None, default=None
-        Where the rows are, if several processes have them, as in ``MiniBatchSetup``.
     """
-    n_samples = dataset.n_samples if order is None else len(order)
+    n_samples = dataset.total_samples
     batch_size = min(recipe.batch_size, n_samples)
     n_seen = 0 if previous is None else previous.n_seen
     rates, dropout, generator_seed = recipe.architecture.dropout, None, None
@@ -74,9 +71,9 @@ def make_minibatch_setup(
         dropout=dropout,
         compressed=_compressed(recipe, data, dataset, batch_size),
         weight_average=recipe.weight_average,
+        n_seen=n_seen,
         generator_seed=generator_seed,
         can_replay=recipe.architecture.can_replay,
-        order=order,
     )
 
 

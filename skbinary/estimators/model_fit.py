@@ -121,7 +121,7 @@ class ModelFit:
         """Return a key that is equal for models that can be trained in one batch."""
         recipe, how = self.recipe, self.how
         shape = recipe.architecture.batch_key()
-        if isinstance(how, SingleFit):
+        if isinstance(how, SingleFit) or not how.dataset.processes.is_one:
             return "single", id(how)
         if isinstance(how, PathFit):
             return "path", shape, id(how.dataset), str(recipe.device)
@@ -196,12 +196,11 @@ class ModelFit:
         if isinstance(how, MiniBatchSetup):
             # The optimizer of the setup changes these parameters in place.
             model_batch = make_batch(recipe.architecture, self.start[None])
-            n_seen = 0 if self.previous is None else self.previous.n_seen
             earlier = self.previous.optimizer_state if self.previous and recipe.is_partial else None
-            if how.order is not None:
-                return DistributedMiniBatch(model_batch, how, how.order)
+            if not how.dataset.processes.is_one:
+                return DistributedMiniBatch(model_batch, how)
             kind = StreamedMiniBatch if isinstance(how.dataset, StreamedDataset) else MiniBatch
-            return kind(model_batch, how, n_seen=n_seen, earlier=earlier, pool=pool)
+            return kind(model_batch, how, earlier=earlier, pool=pool)
         if isinstance(recipe.architecture, ModuleArchitecture):
             raise AssertionError("modules are trained in mini-batches")
         like = how.dataset.target
@@ -366,7 +365,7 @@ def stopping_criteria(recipe: Recipe, data: CheckedData, split: Split) -> Stoppi
     """Return when the training of a model stops."""
     validation, score = split.dataset.validation, None
     if recipe.scorer is not None and validation is not None:
-        rows = validation_rows(data.validation, data.train, split)
+        rows = validation_rows(data, split)
         model = ModelUnderTraining(data.classes, recipe.threshold, recipe.positive)
         score = make_validation_score(recipe.scorer, rows, validation, model)
     monitored: MonitoredCurve | None = "objective" if recipe.in_batches else None

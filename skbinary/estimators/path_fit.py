@@ -66,7 +66,9 @@ def path_fit(
         None if the model must be fitted singly, or if that is faster.
     """
     strength = recipe.path_strength
-    if strength is None or (chosen is None and is_small(data.train.X)):
+    if strength is None or not data.processes.is_one:
+        return None
+    if chosen is None and is_small(data.train.X):
         return None
     dataset = unweighted_dataset(data, recipe.device, full_precision(recipe.device))
     key = f"weights {id(chosen)} {id(fold)} {recipe.class_weight!r} {recipe.device}"

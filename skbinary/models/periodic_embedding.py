@@ -19,6 +19,7 @@ from torch import Tensor
 
 from skbinary.data.batches import EmbeddableInput, LayerInput
 from skbinary.data.rows import Rows
+from skbinary.runtime.processes import ALONE, Processes
 
 _TWO_PI = 2 * math.pi
 _FREQUENCY_DEVIATION = 0.15
@@ -210,7 +211,9 @@ class EmbeddedInput:
         gradient.frequencies.copy_(torch.bmm(turns, self._errors).view(*lead, -1)).neg_()
 
 
-def continuous_columns(rows: Rows, is_used: Tensor | None = None) -> tuple[int, ...]:
+def continuous_columns(
+    rows: Rows, is_used: Tensor | None = None, processes: Processes = ALONE
+) -> tuple[int, ...]:
     """Return the columns of which more than half the values lie strictly between the extremes.
 
     Those are numbers with many values: not one-hot columns, flags, or the bins of a piecewise
@@ -222,6 +225,8 @@ def continuous_columns(rows: Rows, is_used: Tensor | None = None) -> tuple[int, 
         Dense, or memory-mapped.
     is_used : Tensor of bool of shape (n_samples,) or None, default=None
         The rows that count. None for all.
+    processes : Processes, default=ALONE
+        The processes that hold rows.
     """
 
     def chunks() -> Iterator[Tensor]:
@@ -231,12 +236,17 @@ def continuous_columns(rows: Rows, is_used: Tensor | None = None) -> tuple[int, 
             if len(values):
                 yield values
 
-    low = torch.stack([values.amin(dim=0) for values in chunks()]).amin(dim=0)
-    high = torch.stack([values.amax(dim=0) for values in chunks()]).amax(dim=0)
-    n_between, n_rows = torch.zeros_like(low, dtype=torch.int64), 0
+    bounds = torch.full((2, rows.shape[1]), -math.inf, dtype=torch.float64)
     for values in chunks():
-        n_between += ((values > low) & (values < high)).sum(dim=0)
-        n_rows += len(values)
+        extremes = torch.stack([-values.amin(dim=0), values.amax(dim=0)])
+        bounds = torch.maximum(bounds, extremes.cpu().double())
+    bounds = processes.max(bounds)
+    counts = torch.zeros(1 + rows.shape[1], dtype=torch.int64)  # of rows, and of values
+    for values in chunks():
+        low, high = (sign * bound.to(values) for sign, bound in zip((-1, 1), bounds, strict=True))
+        n_between = ((values > low) & (values < high)).sum(dim=0)
+        counts += torch.cat([n_between.new_tensor([len(values)]), n_between]).cpu()
+    n_rows, n_between = processes.sum(counts).tensor_split([1])
     return tuple(torch.nonzero(2 * n_between > n_rows)[:, 0].tolist())
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+_Result = TypeVar("_Result")
+_Values = TypeVar("_Values")
 
 
 class Processes:
@@ -46,6 +50,34 @@ class Processes:
         """Return the largest of the numbers of all processes."""
         return number
 
+    def max(self, values: Tensor) -> Tensor:
+        """Return the largest values of all processes of tensors of one shape."""
+        return values
+
+    def numbers(self, n_rows: int) -> Tensor:
+        """Return the number of each row in the order of a single process.
+
+        Parameters
+        ----------
+        n_rows : int
+            Number of rows of this process.
+
+        Returns
+        -------
+        Tensor of int64 of shape (n_rows,)
+        """
+        return torch.arange(n_rows)
+
+    def numbering(self, numbers: Tensor) -> Processes:
+        """Return the same processes for rows that are not in the order of the processes.
+
+        Parameters
+        ----------
+        numbers : Tensor of int64 of shape (n_rows of this process,)
+            The number of each row in the order of a single process.
+        """
+        return self
+
     def every_nth(self, n_rows: int, step: int) -> Tensor:
         """Return the positions of every n-th row, counted over the rows of all processes.
 
@@ -66,6 +98,25 @@ class Processes:
     def gather(self, value: Any) -> list[Any]:
         """Return the values of all processes, which pickle can write, in the order of ranks."""
         return [value]
+
+    def concatenate(self, values: _Values) -> _Values:
+        """Return the arrays of all processes as one, that of the first process first."""
+        return values
+
+    def together(self, function: Callable[[], _Result]) -> _Result:
+        """Call a function that may fail in each process. If it fails in one, raise in all.
+
+        Parameters
+        ----------
+        function : callable() -> result
+            Needs no other process.
+
+        Raises
+        ------
+        Exception
+            What the function raises here, or an error with the message of another process.
+        """
+        return function()
 
 
 ALONE = Processes()

@@ -13,7 +13,7 @@ from sklearn.base import clone
 from skbinary import SKOPS_TRUSTED_TYPES, TorchLogisticClassifier, TorchMLPClassifier
 from skbinary.dask import DaskTorchLogisticClassifier, DaskTorchMLPClassifier
 from skbinary.streaming import Streamed
-from tests.dask.tables import collection, noisy
+from tests.dask.tables import collection, noisy, place
 
 da = pytest.importorskip("dask.array", reason="needs the extra dask")
 dd = pytest.importorskip("dask.dataframe", reason="needs the extra dask")
@@ -220,6 +220,25 @@ def test_validation_set_on_one_worker_stops_training(table):
     assert len(model.validation_loss_curve_) == len(model.loss_curve_)
 
 
+@pytest.mark.parametrize("n_samples", [600, 1500])
+def test_ensemble_and_its_threshold_are_those_of_one_machine(client, n_samples):
+    X, y, weight = noisy(n_samples)
+    model = DaskTorchMLPClassifier(
+        (8,), n_members=3, max_iter=3, threshold="f1", pos_label="yes", random_state=0
+    )
+    local = model.to_local().fit(X, y, weight)
+    client.wait_for_workers(3)
+    chunks = (500, 50, 50) if n_samples == 600 else (700, 500, 300)
+    shards = [slice(stop - n, stop) for n, stop in zip(chunks, np.cumsum(chunks), strict=True)]
+    model.fit(*(place(client, values, shards) for values in (X, y, weight)))
+    assert model.n_members_ == 3
+    assert model.oof_loss_ == pytest.approx(local.oof_loss_, rel=1e-5)
+    assert model.threshold_ == pytest.approx(local.threshold_, abs=1e-4)
+    np.testing.assert_allclose(
+        model.oof_decision_function_, local.oof_decision_function_, atol=1e-4
+    )
+
+
 def test_to_local_is_the_ordinary_classifier(table):
     model = DaskTorchLogisticClassifier(C=0.5).fit(*table)
     local = model.to_local()
@@ -254,7 +273,8 @@ def test_fit_with_a_callback_of_scikit_learn_raises_its_name(table):
     reason = "scikit-learn has callbacks since version 1.9"
     callback = pytest.importorskip("sklearn.callback", reason=reason).ProgressBar()
     sentence = (
-        r"callbacks must be None for a fit by several processes, got \[.*ProgressBar.*\]\. .*"
+        r"callbacks must be None for a fit by several processes, each of which would call its "
+        r"own, got \[.*ProgressBar.*\]\. .*"
     )
     with pytest.raises(ValueError, match=f"^{sentence}$"):
         DaskTorchLogisticClassifier().set_callbacks(callback).fit(*table)

@@ -9,6 +9,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier, TorchModuleClassifier
 from skbinary.distributed import fit
+from skbinary.distributed.shards import _digest_of_weights
 from tests.distributed import work
 from tests.distributed.workers import Workers
 
@@ -106,13 +107,6 @@ def fails(two, first, second, estimator=FITTED):
             "The parameter C must be the same in all processes, got 2.0 in process 0 and 3.0 in "
             "process 1. Pass the same in each of them.",
         ),
-        (
-            (X, Y, {"parameters": {"threshold": "f1"}}),
-            (X, Y, {"parameters": {"threshold": "f1"}}),
-            "threshold must be a number for a fit by several processes without a validation set, "
-            "got 'f1'. Pass X_val and y_val, set early_stopping=True, or call tune_threshold "
-            "afterwards.",
-        ),
     ],
 )
 def test_fit_rows_that_do_not_agree_raises_in_all_processes(first, second, message, two):
@@ -166,24 +160,15 @@ def test_fit_names_that_differ_raises_in_all_processes(two):
     ("estimator", "message"),
     [
         (
-            TorchMLPClassifier(n_members=3),
-            "n_members must be 1 for a fit by several processes, got 3. Change it, or fit in one "
-            "process.",
+            TorchMLPClassifier(monitor=len),
+            "monitor must be 'loss' or a scorer of scikit-learn for a fit by several processes, "
+            "none of which has all rows for a function, got <built-in function len>. Make a scorer "
+            "with sklearn.metrics.make_scorer.",
         ),
         (
-            TorchMLPClassifier(monitor="roc_auc"),
-            "monitor must be 'loss' for a fit by several processes, got 'roc_auc'. Change it, or "
-            "fit in one process.",
-        ),
-        (
-            TorchMLPClassifier(numeric_embedding="periodic"),
-            "numeric_embedding must be None for a fit by several processes, got 'periodic'. Change "
-            "it, or fit in one process.",
-        ),
-        (
-            TorchLogisticClassifier(warm_start=True).fit(X, Y),
-            "warm_start must be False for a fit by several processes, got True. Change it, or fit "
-            "in one process.",
+            TorchMLPClassifier(callbacks=["Checkpoint"]),
+            "callbacks must be None for a fit by several processes, each of which would call its "
+            "own, got ['Checkpoint']. Leave them out, or fit in one process.",
         ),
         (
             RandomForestClassifier(),
@@ -202,6 +187,26 @@ def test_fit_names_that_differ_raises_in_all_processes(two):
 def test_fit_estimator_that_needs_one_process_raises(estimator, message, two):
     first, second = fails(two, GOOD, GOOD, estimator)
     assert first == second == message
+
+
+def test_fit_that_continues_from_other_weights_raises_in_all_processes(two):
+    fitted = [TorchLogisticClassifier(warm_start=True, C=c).fit(X, Y) for c in (1, 2)]
+    digests = [_digest_of_weights(each) for each in fitted]
+    outcomes = two.run(work.fit_given, *((each, X, Y) for each in fitted))
+    assert [str(each) for each in outcomes] == 2 * [
+        "The weights to start from must be the same in all processes, got "
+        f"{digests[0]} in process 0 and {digests[1]} in process 1. Pass the same in each of them."
+    ]
+
+
+def test_fit_that_continues_with_other_features_or_classes_raises_in_all_processes(two):
+    fitted = TorchLogisticClassifier(warm_start=True).fit(X, Y)
+    first, second = fails(two, (X[:, :2], Y), (X[:, :2], Y), fitted)
+    assert first == second
+    assert first.startswith("X has 2 features, but TorchLogisticClassifier is expecting 3")
+    first, second = fails(two, (X, Y + 5), (X, Y + 5), fitted)
+    assert first == second
+    assert first.startswith("y must hold the classes [0, 1] to continue from the last fit, got [5")
 
 
 def test_fit_that_diverges_raises_in_all_processes(two):

@@ -144,6 +144,8 @@ NETWORKS = {
     "average": {"weight_average": 0.9},
     "smoothing": {"label_smoothing": 0.1, "class_weight": "balanced"},
     "no shuffling": {"shuffle": False, "learning_rate": "onecycle"},
+    "embedding": {"numeric_embedding": "periodic"},
+    "monitor": {"monitor": "roc_auc", "early_stopping": True},
 }
 
 
@@ -152,7 +154,7 @@ def test_fit_network_has_the_weights_of_one_process(name, shards):
     scaled = X - X.mean(axis=0)
     model = clone(NETWORK).set_params(**NETWORKS[name])
     table = {"X": scaled, "y": Y}
-    if name in ("sgd", "dropout", "lbfgs", "smoothing"):
+    if name in ("sgd", "dropout", "lbfgs", "smoothing", "monitor"):
         table["sample_weight"] = WEIGHT
     alone = clone(model).fit(*table.values())
     together = fit_shards(*shards, model, table)[0]
@@ -185,15 +187,98 @@ def test_fit_with_validation_rows_stops_where_one_process_stops(three):
     assert together.validation_scores_ == pytest.approx(alone.validation_scores_)
 
 
+ENSEMBLES = {
+    "adam": {},
+    "dropout, weights": {"dropout": 0.2, "class_weight": "balanced"},
+    "lbfgs": {"solver": "lbfgs"},
+    "embedding, not calibrated": {"numeric_embedding": "periodic", "calibrate": False},
+    "threshold": {"threshold": "f1"},
+    "monitor": {"monitor": "average_precision"},
+}
+
+
+@pytest.mark.parametrize("name", ENSEMBLES)
+def test_fit_ensemble_has_the_networks_of_one_process(name, shards):
+    scaled = X - X.mean(axis=0)
+    model = clone(NETWORK).set_params(n_members=3, **ENSEMBLES[name])
+    table = {"X": scaled, "y": Y}
+    if "weights" in name:
+        table["sample_weight"] = WEIGHT * (np.arange(N_ROWS) % 7 > 0)
+    alone = clone(model).fit(*table.values())
+    together = fit_shards(*shards, model, table)[0]
+    assert together.n_members_ == 3
+    assert difference(together, alone) < 1e-5
+    assert together.temperature_ == pytest.approx(alone.temperature_, rel=1e-4)
+    assert together.oof_loss_ == pytest.approx(alone.oof_loss_, rel=1e-5)
+    both = together.oof_decision_function_, alone.oof_decision_function_
+    np.testing.assert_allclose(*both, atol=1e-4)
+    assert together.threshold_ == pytest.approx(alone.threshold_, abs=1e-4)
+
+
+def test_fit_ensemble_with_validation_rows_is_calibrated_on_those_of_all_processes(two):
+    scaled = X - X.mean(axis=0)
+    model = clone(NETWORK).set_params(n_members=2)
+    validation = {"X_val": scaled[2000:], "y_val": Y[2000:]}
+    alone = clone(model).fit(scaled[:2000], Y[:2000], **validation)
+    arguments = [
+        (scaled[a:b], Y[a:b], {"X_val": scaled[c:d], "y_val": Y[c:d]})
+        for a, b, c, d in [(0, 700, 2000, 2000), (700, 2000, 2000, 3000)]
+    ]
+    together = two.run(work.fit_shard, *arguments, estimator=model)[0]
+    assert difference(together, alone) < 1e-5
+    assert together.temperature_ == pytest.approx(alone.temperature_, rel=1e-4)
+
+
+def test_fit_ensemble_keeps_groups_together(two):
+    groups = np.random.RandomState(0).randint(200, size=N_ROWS)
+    scaled = X - X.mean(axis=0)
+    model = clone(NETWORK).set_params(n_members=2)
+    alone = clone(model).fit(scaled, Y, groups=groups)
+    table = {"X": scaled, "y": Y, "groups": groups}
+    together = fit_shards(two, [slice(0, 1000), slice(1000, N_ROWS)], model, table)[0]
+    assert difference(together, alone) < 1e-5
+
+
+CHOOSE_THRESHOLDS = {
+    "network": NETWORK,
+    "network without validation rows": clone(NETWORK).set_params(early_stopping=False),
+    "logistic regression": TorchLogisticClassifier(device="cpu"),
+    "lbfgs": TorchLogisticClassifier(solver="lbfgs", tol=1e-8, device="cpu"),
+}
+
+
+@pytest.mark.parametrize("name", CHOOSE_THRESHOLDS)
 @pytest.mark.parametrize("threshold", ["f1", {"recall": 0.9}])
-def test_fit_chooses_the_threshold_of_one_process(threshold, two):
-    model = clone(NETWORK).set_params(threshold=threshold)
+def test_fit_chooses_the_threshold_of_one_process(name, threshold, two):
+    model = clone(CHOOSE_THRESHOLDS[name]).set_params(threshold=threshold)
     scaled = X - X.mean(axis=0)
     alone = clone(model).fit(scaled, Y, WEIGHT)
     table = {"X": scaled, "y": Y, "sample_weight": WEIGHT}
     together = fit_shards(two, [slice(0, 1000), slice(1000, N_ROWS)], model, table)[0]
     assert together.threshold_ == pytest.approx(alone.threshold_, abs=1e-5)
     assert together.threshold_interval_ == pytest.approx(alone.threshold_interval_, abs=1e-5)
+
+
+@pytest.mark.parametrize("n_members", [1, 2])
+def test_fit_with_warm_start_continues_as_one_process_does(n_members, two):
+    scaled = X - X.mean(axis=0)
+    model = clone(NETWORK).set_params(warm_start=True, n_members=n_members)
+    alone = clone(model).fit(scaled, Y).fit(scaled, Y)
+    slices = [slice(0, 1000), slice(1000, N_ROWS)]
+    shards = [(scaled[each], Y[each], {}) for each in slices]
+    together = two.run(work.fit_twice, *shards, estimator=model)[0]
+    assert together.n_iter_ == 3
+    assert len(together.loss_curve_ if n_members == 1 else together.members_[0]["loss"]) == 6
+    assert together.t_ == alone.t_
+    assert difference(together, alone) < 1e-5
+
+
+def test_fit_without_a_seed_chooses_thresholds_on_the_same_folds(two):
+    model = clone(NETWORK).set_params(random_state=None, threshold="f1", early_stopping=False)
+    slices = [slice(0, 1000), slice(1000, N_ROWS)]
+    first, second = fit_shards(two, slices, model, {"X": X, "y": Y})
+    assert first.threshold_ == second.threshold_
+    assert first.threshold_interval_ == second.threshold_interval_
 
 
 def test_fit_holds_out_whole_groups_that_several_processes_have(two):

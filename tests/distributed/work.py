@@ -15,6 +15,21 @@ def fit_shard(X, y, options, *, estimator):
     return fit(clone(estimator), X, y, **options)
 
 
+def fit_twice(X, y, options, *, estimator):
+    """Fit a clone of an estimator, fit it again, and return it."""
+    fitted = fit(clone(estimator), X, y, **options)
+    return fit(fitted, X, y, **options)
+
+
+def fit_given(estimator, X, y):
+    """Fit an estimator of this process, and return the error."""
+    try:
+        fit(estimator, X, y)
+    except ValueError as error:
+        return error
+    return None
+
+
 def fit_fitted(X, y, options, *, estimator):
     """Fit an estimator that is fitted; return the error, and whether it is as before."""
     estimator = estimator.set_params(**options.pop("parameters", {}))

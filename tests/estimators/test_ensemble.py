@@ -229,6 +229,19 @@ def test_warm_start_continues_every_ensemble_member():
         assert not np.array_equal(model.members_[k]["coefs_0"], first[k])
 
 
+def test_warm_start_counts_the_rows_of_all_fits_of_an_ensemble():
+    settings = {"solver": "sgd", "learning_rate": "invscaling", "shuffle": False, "batch_size": 50}
+    model = ensemble(warm_start=True, early_stopping=False, max_iter=2, n_iter_no_change=2)
+    model.set_params(**settings).fit(X, Y)
+    n_rows = model.t_ // 2
+    rates = [curve["learning_rate"] for curve in model.members_]
+    assert model.fit(X, Y).t_ == 4 * n_rows
+    for before, curve in zip(rates, model.members_, strict=True):
+        # Each fit begins with learning_rate_init, as scikit-learn's MLPClassifier does.
+        assert curve["learning_rate"][0] == curve["learning_rate"][2] == before[0]
+        assert curve["learning_rate"][3] < before[1]
+
+
 def test_warm_start_with_another_n_members_raises():
     model = ensemble(warm_start=True).fit(X, Y).set_params(n_members=2)
     with pytest.raises(ValueError, match=r"n_members must be 3 to continue .* got 2"):

@@ -305,7 +305,7 @@ class SolverView:
 
     def state(self) -> dict[str, Any]:
         """Return the number of rows seen."""
-        return {"n_seen": self._batched._n_epochs * self.dataset.n_samples}
+        return {"n_seen": self._batched.setups[self._k].n_seen_after(self._batched._n_epochs)}
 
 
 def _number_keys(keys: Sequence[Hashable]) -> list[int]:

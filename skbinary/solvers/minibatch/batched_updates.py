@@ -44,11 +44,11 @@ class BatchedUpdates:
         self._setups = setups
         self._keys = keys
         self._schedules: dict[Hashable, Schedule] = {}
-        self._n_samples: dict[Hashable, int] = {}
+        self._setup_of_key: dict[Hashable, MiniBatchSetup] = {}
         for setup, key in zip(setups, keys, strict=True):
             if key not in self._schedules:
                 self._schedules[key] = copy.copy(setup.schedule)
-                self._n_samples[key] = setup.dataset.n_samples
+                self._setup_of_key[key] = setup
         self._is_common = len(set(keys)) == 1
         self._active: Sequence[int] = ()
         device = setups[0].dataset.device
@@ -113,7 +113,7 @@ class BatchedUpdates:
     def after_epoch(self, n_epochs: int) -> None:
         """Update the learning rates after an epoch, given the number of epochs so far."""
         for key, schedule in self._schedules.items():
-            schedule.after_epoch(n_epochs * self._n_samples[key])
+            schedule.after_epoch(self._setup_of_key[key].n_seen_after(n_epochs))
 
     def continued(self, k: int, n_steps: int) -> tuple[Optimizer, Schedule]:
         """Return the optimizer and the schedule with which the training of a model goes on.

@@ -36,20 +36,21 @@ class DistributedMiniBatch:
         A batch of one model.
     setup : MiniBatchSetup
         How the model is trained. Its dataset has the rows of this process.
-    order : Tensor of int64 of shape (n_samples of all processes,)
-        As in ``MiniBatchSetup``.
     """
 
-    def __init__(self, model_batch: AnyBatch, setup: MiniBatchSetup, order: Tensor):
+    def __init__(self, model_batch: AnyBatch, setup: MiniBatchSetup):
         self.model_batch = model_batch
         self.setup = setup
         self.dataset = setup.dataset
         self.optimizer = setup.optimizer
         self.schedule = setup.schedule
-        self.n_seen = 0
-        self._position = order
-        self._order = torch.arange(len(order))
+        self.n_seen = setup.n_seen
         self._processes = setup.dataset.processes
+        # For each row, in the order of a single process, where it is in this one, or -1.
+        self._position = torch.full((setup.dataset.total_samples,), -1)
+        n_own = setup.dataset.n_samples
+        self._position[self._processes.numbers(n_own)] = torch.arange(n_own)
+        self._order = torch.arange(len(self._position))
         self._total_weight = setup.dataset.total_weight
         self._like = setup.dataset.target
         is_weighted = float(setup.dataset.weight is not None)

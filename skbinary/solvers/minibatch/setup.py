@@ -81,6 +81,8 @@ class MiniBatchSetup:
         The rows in a form in which batches are multiplied faster.
     weight_average : float, default=0.0
         Decay of the moving average of the weights, which is validated and kept. 0 for none.
+    n_seen : int, default=0
+        Number of rows seen in earlier trainings that this one continues.
     n_epochs : int, default=0
         Number of epochs that were trained before, in a batch of models that this training
         continues. The optimizer, the schedule and the dropout are as they were at its end.
@@ -91,9 +93,6 @@ class MiniBatchSetup:
         None if they draw nothing.
     can_replay : bool, default=True
         Whether a step can be captured as a CUDA graph.
-    order : Tensor of int64 of shape (n_samples of all processes,) or None, default=None
-        For each row of the training set, in the order of a single process, its position in the
-        dataset of this process, or -1 if another process has it. None if this process has all.
     """
 
     dataset: Dataset
@@ -106,11 +105,11 @@ class MiniBatchSetup:
     dropout: Dropout | None = None
     compressed: BatchSource | None = None
     weight_average: float = 0.0
+    n_seen: int = 0
     n_epochs: int = 0
     trained: Tensor | None = None
     generator_seed: int | None = None
     can_replay: bool = True
-    order: Tensor | None = None
 
     @property
     def rows(self) -> BatchSource:
@@ -126,6 +125,10 @@ class MiniBatchSetup:
     def n_steps(self) -> int:
         """Number of steps that were made before."""
         return self.n_epochs * self.n_batches
+
+    def n_seen_after(self, n_epochs: int) -> int:
+        """Return the number of rows seen after so many epochs of this training."""
+        return self.n_seen + n_epochs * self.dataset.n_samples
 
     def generator(self) -> GlobalGenerator | None:
         """Return the random numbers of the layers of a module, or None if it draws none."""
@@ -150,5 +153,5 @@ class MiniBatchSetup:
         """Return a key that is equal for models with the same optimizer and learning rates."""
         rates = tuple(sorted((name, float(x)) for name, x in vars(self.schedule).items()))
         own_id = id(self) if self.schedule.depends_on_loss else 0
-        n_rows = self.dataset.n_samples if self.schedule.depends_on_rows else 0
-        return type(self.schedule).__name__, rates, self.optimizer.settings, own_id, n_rows
+        rows = (self.dataset.n_samples, self.n_seen) if self.schedule.depends_on_rows else ()
+        return type(self.schedule).__name__, rates, self.optimizer.settings, own_id, rows

@@ -53,8 +53,6 @@ class MiniBatch:
         A batch of one model.
     setup : MiniBatchSetup
         How the model is trained. Its optimizer updates the parameters of `model_batch`.
-    n_seen : int, default=0
-        Number of rows seen in earlier trainings that this one continues.
     earlier : mapping or None, default=None
         The ``state()`` of a training that this one continues.
     pool : ThreadPool or None, default=None
@@ -74,7 +72,6 @@ class MiniBatch:
         model_batch: AnyBatch,
         setup: MiniBatchSetup,
         *,
-        n_seen: int = 0,
         earlier: Mapping[str, Any] | None = None,
         pool: ThreadPool | None = None,
         capture: Capture | None = None,
@@ -86,7 +83,7 @@ class MiniBatch:
         self.schedule = setup.schedule
         self.batch_size = batch_size = setup.batch_size
         self.l2_penalty = setup.l2_penalty
-        self.n_seen = n_seen
+        self.n_seen = setup.n_seen
         self.hooks: BatchHooks | None = None
         self._capture = choose_capture(setup, capture)
         # A captured step takes full batches: the last one is padded with rows of weight zero.

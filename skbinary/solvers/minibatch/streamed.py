@@ -30,8 +30,6 @@ class StreamedMiniBatch:
         A batch of one model.
     setup : MiniBatchSetup
         How the model is trained. Its dataset is a ``StreamedDataset``.
-    n_seen : int, default=0
-        Number of rows seen in earlier trainings that this one continues.
     earlier : mapping or None, default=None
         The ``state()`` of a training that this one continues.
     pool : ThreadPool or None, default=None
@@ -43,14 +41,13 @@ class StreamedMiniBatch:
         model_batch: AnyBatch,
         setup: MiniBatchSetup,
         *,
-        n_seen: int = 0,
         earlier: Mapping[str, Any] | None = None,
         pool: ThreadPool | None = None,
     ):
         self.model_batch = model_batch
         self.setup = setup
         self.dataset = setup.dataset
-        self.n_seen = n_seen
+        self.n_seen = setup.n_seen
         self._pool = pool
         self._earlier = earlier
         self._n_windows = 0
