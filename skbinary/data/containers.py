@@ -52,7 +52,7 @@ def check_container(values: Any, name: str) -> Any:
     elif name.startswith("X") and is_source(values) and not hasattr(values, "__array__"):
         advice = (
             "Tables are read in parts only by fit, with the name of the label column as y, and by "
-            "predictions of a model that was fitted to named columns"
+            "predictions and scores of a model that was fitted to named columns"
         )
     elif isinstance(values, str | bytes):
         advice = "Pass one value for each row"

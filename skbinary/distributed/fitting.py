@@ -95,13 +95,16 @@ def fit(
     """
     processes = GroupProcesses(process_group)
     table, validation = (X, y, sample_weight), (X_val, y_val, sample_weight_val)
-    processes.together(lambda: _check_type(estimator))
-    if processes.n_processes == 1:
-        names = ("X_val", "y_val", "sample_weight_val")
-        given = dict(zip(names, validation, strict=True))
-        return estimator.fit(*table, groups=groups, **given)  # type: ignore[attr-defined]
-    processes.together(lambda: _check_estimator(estimator))
-    _fit(estimator, table, validation, groups, processes)
+    try:
+        processes.together(lambda: _check_type(estimator))
+        if processes.n_processes == 1:
+            names = ("X_val", "y_val", "sample_weight_val")
+            given = dict(zip(names, validation, strict=True))
+            return estimator.fit(*table, groups=groups, **given)  # type: ignore[attr-defined]
+        processes.together(lambda: _check_estimator(estimator))
+        _fit(estimator, table, validation, groups, processes)
+    finally:
+        processes.end()
     return estimator
 
 

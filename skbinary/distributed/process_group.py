@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from sklearn.utils.fixes import parse_version
 from torch import Tensor
 
 from skbinary.runtime.interrupts import raise_if_stopped
 from skbinary.runtime.processes import Processes
 
 _Result = TypeVar("_Result")
+_HOLDS_LOCK = parse_version(torch.__version__) < parse_version("2.8")
+_SECONDS_TO_DROP = 0.1
 
 # Errors that are raised as they are in the processes that did not make them, too.
 _KINDS = {kind.__name__: kind for kind in (ValueError, TypeError, ImportError, MemoryError)}
@@ -126,6 +130,15 @@ class GroupProcesses(Processes):
                 kind, message = failure
                 raise _KINDS.get(kind, RuntimeError)(f"{message} (in process {rank})")
         return result  # type: ignore[return-value]  # there was no error
+
+    def end(self) -> None:
+        """Let the threads of the group drop the tensors of the last messages.
+
+        Before torch 2.8, a group that is destroyed while they wait for Python's lock, to do so,
+        waits for them and holds the lock (pytorch/pytorch#154976).
+        """
+        if _HOLDS_LOCK:
+            time.sleep(_SECONDS_TO_DROP)
 
     def _reduce(self, values: Tensor, operation: Any) -> Tensor:
         total = values.to(self._device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from numbers import Integral, Real
@@ -19,7 +18,6 @@ from sklearn.utils._param_validation import (
 
 from skbinary.data.checked import CheckedData
 from skbinary.data.dataset import Dataset
-from skbinary.estimators.base import BinaryClassifier
 from skbinary.estimators.hidden_layers import (
     draw_initial_parameters,
     dropout_rates,
@@ -27,6 +25,7 @@ from skbinary.estimators.hidden_layers import (
     is_torch_module,
     periodic_embedding,
 )
+from skbinary.estimators.network import NetworkClassifier
 from skbinary.estimators.network_parameters import (
     NETWORK_CONSTRAINTS,
     LearningRate,
@@ -70,7 +69,7 @@ _Activation: TypeAlias = Literal[
 _LEAST_DECREASE = 2.220446049250313e-09
 
 
-class TorchMLPClassifier(BinaryClassifier):
+class TorchMLPClassifier(NetworkClassifier):
     """Multi-layer perceptron for binary classification, trained by PyTorch.
 
     A feed-forward neural network that returns the logit (log-odds) of the positive class.
@@ -522,11 +521,6 @@ class TorchMLPClassifier(BinaryClassifier):
         return self._fitted().embedding
 
     @property
-    def n_members_(self) -> int:
-        """Number of networks whose probabilities are averaged."""
-        return self._fitted().n_models
-
-    @property
     def members_(self) -> list[dict[str, NDArray[Any]]]:
         """Weights, biases and curves of each ensemble member, as arrays."""
         state = self._fitted()
@@ -540,59 +534,6 @@ class TorchMLPClassifier(BinaryClassifier):
         return members
 
     @property
-    def temperature_(self) -> float:
-        """The temperature that the logits of an ensemble are divided by."""
-        return self._fitted().temperature
-
-    @property
-    def oof_decision_function_(self) -> NDArray[np.floating]:
-        """Out-of-fold logits: of each training row by the member that was not trained on it."""
-        logits: NDArray[np.floating] = self._optional("oof_logits")
-        return logits
-
-    @property
-    def oof_loss_(self) -> float:
-        """Mean log loss of the out-of-fold logits, in nats."""
-        return float(self._optional("oof_loss"))
-
-    @property
-    def n_iter_(self) -> int:
-        """Epochs or iterations of the last fit: the most of any ensemble member."""
-        return max(self._fitted().n_iter)
-
-    @property
     def n_layers_(self) -> int:
         """Number of layers, including the input and the output layer."""
         return len(self._fitted().weights) + 1
-
-    @property
-    def n_outputs_(self) -> int:
-        """Number of outputs: 1, the logit."""
-        self._fitted()
-        return 1
-
-    @property
-    def out_activation_(self) -> str:
-        """Function that turns the logit into a probability: ``"logistic"``."""
-        self._fitted()
-        return "logistic"
-
-    @property
-    def loss_(self) -> float:
-        """The last value of ``loss_curve_``; for an ensemble, the mean over its members."""
-        return float(
-            np.mean([(each["loss"] or [math.nan])[-1] for each in self._fitted().last_curves()])
-        )
-
-    @property
-    def best_loss_(self) -> float | None:
-        """The smallest value of ``loss_curve_``. None with early stopping, and for an ensemble."""
-        state = self._fitted()
-        if state.stopped_early or state.n_models > 1:
-            return None
-        return float(min(self._fitted().last_curves()[0]["loss"], default=math.inf))
-
-    @property
-    def t_(self) -> int:
-        """Training rows that the solver has seen."""
-        return self._fitted().n_seen

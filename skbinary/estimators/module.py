@@ -11,8 +11,6 @@ from sklearn.utils._param_validation import StrOptions
 from torch import Tensor
 
 from skbinary.data.checked import CheckedData
-from skbinary.estimators.base import BinaryClassifier
-from skbinary.estimators.mlp import TorchMLPClassifier
 from skbinary.estimators.module_parameters import (
     PREFIX,
     check_can_be_pickled,
@@ -23,6 +21,7 @@ from skbinary.estimators.module_parameters import (
     unknown_names,
 )
 from skbinary.estimators.module_state import FittedModule
+from skbinary.estimators.network import NetworkClassifier
 from skbinary.estimators.network_parameters import (
     NETWORK_CONSTRAINTS,
     LearningRate,
@@ -46,7 +45,7 @@ from skbinary.models.module_mapping import inspect_module
 from skbinary.solvers.minibatch.setup import L2Penalty
 
 
-class TorchModuleClassifier(BinaryClassifier):
+class TorchModuleClassifier(NetworkClassifier):
     """A PyTorch module of your own as a binary classifier.
 
     The module takes a batch of rows in float32 and returns the logit (log-odds) of the positive
@@ -500,18 +499,6 @@ class TorchModuleClassifier(BinaryClassifier):
         )
 
     # -- fitted attributes ------------------------------------------------------------------
-
-    # Those that a network of closed form has as well.
-    n_members_: int = TorchMLPClassifier.n_members_  # type: ignore[assignment]
-    temperature_: float = TorchMLPClassifier.temperature_  # type: ignore[assignment]
-    oof_decision_function_: NDArray[np.floating] = TorchMLPClassifier.oof_decision_function_  # type: ignore[assignment]
-    oof_loss_: float = TorchMLPClassifier.oof_loss_  # type: ignore[assignment]
-    n_iter_: int = TorchMLPClassifier.n_iter_  # type: ignore[assignment]
-    n_outputs_: int = TorchMLPClassifier.n_outputs_  # type: ignore[assignment]
-    out_activation_: str = TorchMLPClassifier.out_activation_  # type: ignore[assignment]
-    loss_: float = TorchMLPClassifier.loss_  # type: ignore[assignment]
-    best_loss_: float | None = TorchMLPClassifier.best_loss_  # type: ignore[assignment]
-    t_: int = TorchMLPClassifier.t_  # type: ignore[assignment]
 
     @property
     def parameters_(self) -> dict[str, NDArray[Any]]:

@@ -21,6 +21,7 @@ from skbinary.data.validation import NamedColumns, check_data
 from skbinary.estimators.recipe import MINIBATCH_SOLVERS, draw_seed, make_random_state
 
 Given = tuple[Any, Any, Any]
+_NO_ROWS = "X must have rows, got a table without any. Check the source."
 
 
 def is_streamed(X: Any, y: Any) -> bool:
@@ -120,6 +121,31 @@ def _check_parameters(estimator: Any) -> None:
         )
 
 
+def read_labels(
+    features: NDArray[np.object_], X: Any, y: str, sample_weight: Any
+) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
+    """Read the labels and the weights of a table in its order, without its features.
+
+    Parameters
+    ----------
+    features : ndarray of str
+        The features of the fitted model.
+    X : Streamed or source
+    y : str
+        The column of the labels.
+    sample_weight : str or None
+        The column of the weights.
+    """
+    roles = {"y": y, "sample_weight": sample_weight}
+    table = open_table(X, roles, features=features.tolist())
+    names = list(dict.fromkeys(table.roles.values()))
+    parts = [columns for _, _, columns in table.read(names=names)]
+    if not parts:
+        raise ValueError(_NO_ROWS)
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in names}
+    return joined[y], None if sample_weight is None else joined[sample_weight]
+
+
 def score_source(
     features: NDArray[np.object_], X: Any, score: Callable[[Any], NDArray[Any]]
 ) -> NDArray[Any]:
@@ -143,5 +169,5 @@ def score_source(
         for _, _, columns in table.read(names=table.features)
     ]
     if not scores:
-        raise ValueError("X must have rows, got a table without any. Check the source.")
+        raise ValueError(_NO_ROWS)
     return np.concatenate(scores)

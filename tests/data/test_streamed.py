@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier, TorchModuleClassifier
 from skbinary.data.scan import scan
@@ -178,6 +179,35 @@ def test_each_source_gives_the_coefficients_and_predictions_of_memory(path, make
         assert_allclose(found.predict_proba(table), expected.predict_proba(X), atol=1e-6)
         assert_array_equal(found.predict(table), expected.predict(X))
         assert_allclose(found.decision_function(table), expected.decision_function(X), atol=1e-6)
+
+
+PLAIN = TorchLogisticClassifier().fit(X, Y)
+
+
+@pytest.mark.parametrize("weight", [None, "weight"])
+def test_score_and_threshold_of_a_table_are_those_of_memory(path, weight):
+    model, weights = clone(PLAIN).fit(X, Y), None if weight is None else WEIGHT
+    table = Streamed(path, memory=LITTLE)
+    assert model.score(table, "label", weight) == model.score(X, Y, weights)
+    in_memory = clone(model).fit(X, Y).tune_threshold(X, Y, {"recall": 0.9}, sample_weight=weights)
+    model.tune_threshold(table, "label", {"recall": 0.9}, sample_weight=weight)
+    assert model.threshold_ == pytest.approx(in_memory.threshold_, abs=1e-6)
+    assert model.threshold_interval_ == pytest.approx(in_memory.threshold_interval_, abs=1e-6)
+
+
+@pytest.mark.parametrize("arguments", [("score",), ("tune_threshold", "f1")])
+def test_score_and_threshold_of_another_column_raise(path, arguments):
+    method, *objective = arguments
+    with pytest.raises(ValueError, match=r"^y must be the name of a column of X, got 'answer'\. T"):
+        getattr(PLAIN, method)(path, "answer", *objective)
+    unnamed = TorchLogisticClassifier().fit(X.to_numpy(), Y)
+    with pytest.raises(ValueError, match=r"^X must be an array, a data frame or a tensor, got a P"):
+        getattr(unnamed, method)(path, "label", *objective)
+
+
+def test_threshold_of_other_labels_raises(path):
+    with pytest.raises(ValueError, match=r"^y must hold the classes \['no', 'yes'\] only, got \[0"):
+        PLAIN.tune_threshold(path, "group", "f1")
 
 
 @pytest.mark.parametrize("make", SOURCES.values(), ids=SOURCES)

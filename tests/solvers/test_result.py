@@ -27,5 +27,6 @@ def test_stop_reasons_have_the_documented_names():
 def test_stop_reason_pickled_names_the_public_class():
     pickled = pickle.dumps(StopReason.MAX_ITER)
     words = {argument for _, argument, _ in pickletools.genops(pickled)}
-    assert {"skbinary", "StopReason", "max_iter"} <= words
+    assert {"skbinary", "StopReason"} <= words
+    assert {"max_iter", "MAX_ITER"} & words  # the first versions of Python 3.11 write the name
     assert pickle.loads(pickled) is skbinary.StopReason.MAX_ITER
