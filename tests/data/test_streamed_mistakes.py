@@ -69,8 +69,8 @@ WRONG_NAMES = {
     "array as label": (
         {"y": Y},
         "X must be an array, a data frame or a tensor, got a Streamed. Tables are read in parts "
-        "only by fit, with the name of the label column as y, and by predictions of a model that "
-        "was fitted to named columns.",
+        "only by fit, with the name of the label column as y, and by predictions and scores of a "
+        "model that was fitted to named columns.",
     ),
 }
 
