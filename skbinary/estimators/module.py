@@ -469,6 +469,18 @@ class TorchModuleClassifier(NetworkClassifier):
         self._module_parameters = kept | others
         return self
 
+    def __getattr__(self, name: str) -> Any:
+        own = self.__dict__.get("_module_parameters", {})
+        if name in own:
+            return own[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith(PREFIX):
+            self.set_params(**{name: value})
+        else:
+            super().__setattr__(name, value)
+
     def __getstate__(self) -> dict[str, Any]:
         check_can_be_pickled(self.module)
         return super().__getstate__()

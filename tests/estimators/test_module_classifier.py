@@ -360,6 +360,18 @@ def test_wide_modules_are_not_mapped_on_a_cpu(data):
 # -- parameters ------------------------------------------------------------------------------------
 
 
+def test_parameters_of_the_module_are_attributes():
+    model = TorchModuleClassifier(modules.ReLUNetwork, module__width=8)
+    assert model.module__width == 8
+    model.module__width = 16
+    assert model.get_params()["module__width"] == 16
+    with pytest.raises(ValueError, match=r"^module__with must be an argument of ReLUNet"):
+        model.module__with = 3
+    with pytest.raises(AttributeError, match="has no attribute 'module__depth'"):
+        _ = model.module__depth
+    assert copy.deepcopy(model).module__width == 16
+
+
 def test_parameters_of_the_module_are_parameters_of_the_estimator():
     model = quick(module__width=3)
     assert model.get_params()["module__width"] == 3
