@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 from sklearn.model_selection._validation import (
     _insert_error_scores,
     _warn_or_raise_about_fit_failures,
@@ -19,6 +20,7 @@ from skbinary.model_selection.fold_models import CandidateModels
 from skbinary.model_selection.scoring import ScoringTask
 from skbinary.model_selection.search_checkpoint import check_same_splits
 from skbinary.model_selection.search_progress import SearchProgress
+from skbinary.model_selection.search_round import SearchRound
 from skbinary.runtime.warnings import warn
 
 
@@ -68,15 +70,15 @@ class SearchResults:
         contexts = SearchCallbacks.task_contexts(callback_ctx, n_fits)
         if self.progress is not None:
             self.progress.begin_round()
-        evaluation = Evaluation(
-            scoring, candidates, splits, contexts, self.continuation, self.progress
-        )
+        search_round = SearchRound(scoring, candidates, splits, contexts)
+        evaluation = Evaluation(search_round, self.continuation, self.progress)
         outcomes, modes = evaluation.run()
-        self._warn_once(evaluation.advice)
+        self._warn_once(search_round.advice)
         _warn_or_raise_about_fit_failures(outcomes, search.error_score)
         if callable(search.scoring):
             _insert_error_scores(outcomes, search.error_score)
-        self.fitted_candidates += evaluation.fitted_candidates(len(self.candidates))
+        if (models := evaluation.fold_models) is not None:
+            self.fitted_candidates += models.fitted_candidates(len(self.candidates))
         self.candidates += candidates
         self.outcomes += outcomes
         for name, values in {**(more_results or {}), "fit_mode": modes}.items():
@@ -87,7 +89,7 @@ class SearchResults:
         return self.cv_results
 
     def _split(self, cv: Any) -> list[tuple[Any, Any]]:
-        """Return the indices or masks of the training and the validation fold of each split."""
+        """Return the indices of the training and the validation fold of each split."""
         splits = list(cv.split(self.scoring.X, self.scoring.y, **self.split_params))
         check_same_splits(splits)
         if len(splits) != self.n_splits:
@@ -95,10 +97,16 @@ class SearchResults:
                 "cv.split and cv.get_n_splits return inconsistent results. Expected "
                 f"{self.n_splits} splits, got {len(splits)}. Correct the splitter."
             )
-        return splits
+        return [(_indices(train), _indices(test)) for train, test in splits]
 
     def _warn_once(self, message: str | None) -> None:
         # The threshold of an ensemble of candidates is chosen on rows that are not resampled.
         if message and not self._has_warned and self.scoring.search.ensemble_size is None:
             warn(message)
             self._has_warned = True
+
+
+def _indices(indices_or_mask: Any) -> Any:
+    """Return the indices of samples, also if they are given as a mask."""
+    indices = np.asarray(indices_or_mask)
+    return np.flatnonzero(indices) if indices.dtype == bool else indices
