@@ -13,7 +13,7 @@ import sklearn
 from joblib.logger import short_format_time
 
 from skbinary.callbacks.progress import FitProgress
-from skbinary.solvers.run import Run
+from skbinary.solvers.run import Observer, Run
 
 __all__ = [
     "EpochPrinter",
@@ -81,7 +81,7 @@ def init_callback_context(estimator: Any, **settings: Any) -> Any:
     return None if mixin is None else mixin._init_callback_context(estimator, **settings)
 
 
-class EpochPrinter:
+class EpochPrinter(Observer):
     """Prints the losses every few epochs, for ``verbose``.
 
     Parameters
@@ -99,12 +99,6 @@ class EpochPrinter:
         self.prefix = prefix
         self.progress = progress
 
-    def train_begin(self, run: Run) -> None:
-        """Do nothing."""
-
-    def epoch_begin(self, run: Run) -> None:
-        """Do nothing."""
-
     def epoch_end(self, run: Run) -> bool:
         """Print the epoch, its losses and the seconds since the last line."""
         if run.n_iter % self.interval == 0:
@@ -116,9 +110,6 @@ class EpochPrinter:
             progress = "" if self.progress is None else f", {self.progress.text()}"
             sys.stdout.write(f"{line}{progress}\n")
         return False
-
-    def train_end(self, run: Run) -> None:
-        """Do nothing."""
 
 
 class ScikitLearnCallbacks:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.model_selection import RandomizedSearchCV
 
@@ -43,24 +45,18 @@ def register_converters() -> None:
         (CalibratedClassifierCV, "SklearnCalibratedClassifierCV", onnx_sklearn.convert_calibrated),
     ):
         update_registered_converter(kind, alias, shape, convert, options=_OPTIONS)
-    for kind, alias, parse in (
+    nested: list[tuple[type, str, Any]] = [
         (SearchEnsemble, "SkbinarySearchEnsemble", classifiers.parse_ensemble),
         (VectorizedGridSearchCV, "SkbinarySearch", classifiers.parse_search),
         (VectorizedRandomizedSearchCV, "SkbinarySearch", classifiers.parse_search),
         (VectorizedHalvingGridSearchCV, "SkbinarySearch", classifiers.parse_search),
         (VectorizedHalvingRandomSearchCV, "SkbinarySearch", classifiers.parse_search),
-        (RandomizedSearchCV, "SkbinarySearch", classifiers.parse_search),
-    ):
-        if kind is RandomizedSearchCV and kind in sklearn_operator_name_map:
-            continue  # a later version of skl2onnx
-        update_registered_converter(
-            kind,
-            alias,
-            classifiers.keep_shape,
-            classifiers.convert_nested,
-            parser=parse,
-            options=_OPTIONS,
-        )
+    ]
+    if RandomizedSearchCV not in sklearn_operator_name_map:  # as in later versions of skl2onnx
+        nested.append((RandomizedSearchCV, "SkbinarySearch", classifiers.parse_search))
+    keep, nest = classifiers.keep_shape, classifiers.convert_nested
+    for kind, alias, parse in nested:
+        update_registered_converter(kind, alias, keep, nest, parser=parse, options=_OPTIONS)
     for alias, convert, options in (
         ("SklearnVotingClassifier", onnx_sklearn.convert_voting, _OPTIONS),
         ("SklearnSimpleImputer", onnx_sklearn.convert_imputer, None),

@@ -95,12 +95,17 @@ class PipelineCandidate:
         return for_pipelines, for_classifier
 
     @property
+    def has_objective(self) -> bool:
+        """Whether the threshold is chosen for an objective."""
+        return not isinstance(self.classifier.threshold, Real)
+
+    @property
     def threshold_warning(self) -> str | None:
         """A warning if the threshold is chosen on resampled rows, or None."""
         steps = [step for _, pipeline in self.pipelines for _, step in pipeline.steps[:-1]]
         resamplers = [type(step).__name__ for step in steps if _resamples(step)]
         threshold = self.classifier.threshold
-        if not resamplers or isinstance(threshold, Real):
+        if not resamplers or not self.has_objective:
             return None
         return (
             "threshold must be a number where the training rows are resampled, got "

@@ -17,12 +17,12 @@ from skbinary.solvers.minibatch.batched import SolverView
 from skbinary.solvers.minibatch.setup import MiniBatchSetup
 from skbinary.solvers.recording import State, copied, copied_state
 from skbinary.solvers.result import StopReason
-from skbinary.solvers.run import Run
+from skbinary.solvers.run import Observer, Run
 
 PARAMETER = "max_iter"
 
 
-class FinalState:
+class FinalState(Observer):
     """An observer that keeps what a model needs to go on after ``max_iter`` epochs.
 
     Parameters
@@ -83,21 +83,12 @@ class FinalState:
             trained=None if trained is None else trained.to(start),
         )
 
-    def train_begin(self, run: Run) -> None:
-        """Do nothing."""
-
-    def epoch_begin(self, run: Run) -> None:
-        """Do nothing."""
-
     def epoch_end(self, run: Run) -> bool:
         """Keep the state of the model after its last epoch."""
         if run.n_iter >= run.criteria.max_iter and isinstance(run.solver, SolverView):
             self.start = run.model_batch.values[0].clone()
             self.setup = run.solver.continued()
         return False
-
-    def train_end(self, run: Run) -> None:
-        """Do nothing."""
 
 
 class Continuation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,15 +14,16 @@ from sklearn.utils.metaestimators import _safe_split
 from skbinary.data.validation import check_rows
 from skbinary.estimators.base import BinaryClassifier
 from skbinary.estimators.scoring import logits_of
-from skbinary.model_selection.candidates import PipelineCandidate
 from skbinary.model_selection.ensemble_selection import pool_folds
-from skbinary.model_selection.jobs import Job, Task
-from skbinary.model_selection.scoring import MODELS_PER_PRODUCT, ScoringTask
+from skbinary.model_selection.fit_results import FitResults
+from skbinary.model_selection.jobs import Job
+from skbinary.model_selection.scoring import MODELS_PER_PRODUCT
 from skbinary.model_selection.search_ensemble import (
     classifier_logits,
     ensemble_logits,
     has_logits,
 )
+from skbinary.model_selection.search_round import SearchRound, Task
 from skbinary.model_selection.splits import PreparedSplit
 
 
@@ -52,34 +53,26 @@ class FoldModels:
 
     Parameters
     ----------
-    scoring : ScoringTask
-    splits : sequence of (train, test)
-        Indices of all splits.
-    estimators : sequence of estimator
-        The candidates, unfitted.
-    pipelines : sequence of PipelineCandidate or None
-        The parts of the candidates that end with a classifier of this package.
+    search_round : SearchRound
+        What is fitted.
+    results : FitResults
+        The results of all fits.
     """
 
-    def __init__(
-        self,
-        scoring: ScoringTask,
-        splits: Sequence[tuple[Any, Any]],
-        estimators: Sequence[Any],
-        pipelines: Sequence[PipelineCandidate | None],
-    ):
-        for each in estimators:
+    def __init__(self, search_round: SearchRound, results: FitResults):
+        for each in search_round.estimators:
             if not hasattr(each, "predict_proba"):
                 raise ValueError(
                     "ensemble_size must be None for candidates without predict_proba, got "
                     f"{each!r}. Leave the candidate out, or set ensemble_size=None."
                 )
-        self.scoring = scoring
-        self.splits = splits
+        self.scoring = search_round.scoring
+        self.splits = search_round.splits
+        self.results = results.by_task
         # Equal for candidates that differ only in their threshold.
         self._keys: list[Hashable] = [
             c if each is None else (each.preparation_key, each.training_key)
-            for c, each in enumerate(pipelines)
+            for c, each in enumerate(search_round.pipelines)
         ]
         self._estimators: dict[Task, Any] = {}
         self._logits: dict[tuple[Hashable, int], NDArray[np.floating]] = {}
@@ -94,7 +87,7 @@ class FoldModels:
             with suppress(Exception):
                 classifiers = [job.classifier for job in own]
                 for job, logits in zip(own, _test_logits(split, classifiers), strict=True):
-                    task = job.tasks[0]
+                    task = next(iter(job.tasks))
                     self._logits[self._keys[task.candidate], task.split] = logits
 
     def add_estimator(self, task: Task, estimator: Any) -> None:
@@ -107,15 +100,11 @@ class FoldModels:
             with suppress(Exception):  # as for those that were trained in a batch
                 self._logits[key] = ensemble_logits([(1.0, estimator)], X)
 
-    def fitted_candidates(
-        self, results: Mapping[Task, Mapping[str, Any]], first_index: int
-    ) -> list[CandidateModels]:
+    def fitted_candidates(self, first_index: int) -> list[CandidateModels]:
         """Return the candidates without a failed fit, once if they differ in their threshold only.
 
         Parameters
         ----------
-        results : dict of Task -> dict
-            The results of all fits.
         first_index : int
             Number of the candidates that were evaluated before.
         """
@@ -123,9 +112,9 @@ class FoldModels:
         for c, key in enumerate(self._keys):
             tasks = [Task(c, s) for s in range(len(self.splits))]
             is_fitted = all(
-                results[task]["fit_error"] is None
+                self.results[task]["fit_error"] is None
                 and task in self._estimators
-                and self._is_valid(self._logits.get((key, task.split)))
+                and not np.isnan(self._logits.get((key, task.split), np.nan)).any()
                 for task in tasks
             )
             if key in found or not is_fitted:
@@ -136,10 +125,6 @@ class FoldModels:
             estimators = [self._estimators[task] for task in tasks]
             found[key] = CandidateModels(first_index + c, estimators, pooled)
         return list(found.values())
-
-    @staticmethod
-    def _is_valid(logits: NDArray[np.floating] | None) -> bool:
-        return logits is not None and not np.isnan(logits).any()
 
 
 def _test_logits(

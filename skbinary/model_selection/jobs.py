@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from skbinary.estimators.base import BinaryClassifier
 from skbinary.estimators.cross_fitting import Ensemble
@@ -12,15 +12,9 @@ from skbinary.estimators.fitting import with_choice
 from skbinary.estimators.model_fit import ModelFit
 from skbinary.estimators.recipe import Recipe
 from skbinary.model_selection.candidates import PipelineCandidate
+from skbinary.model_selection.search_round import Task
 from skbinary.model_selection.splits import PreparedSplit, SharedRows
 from skbinary.thresholds.objectives import parse_threshold
-
-
-class Task(NamedTuple):
-    """Index of a candidate, and index of a split."""
-
-    candidate: int
-    split: int
 
 
 @dataclass(eq=False)
@@ -32,8 +26,8 @@ class Job:
     split : PreparedSplit
     candidate : PipelineCandidate
         One of the candidates.
-    tasks : list of Task
-        All candidates, and the split.
+    tasks : dict of Task -> PipelineCandidate
+        All candidates on the split.
     earlier : Job or None
         The job of an earlier round of the search, whose models go on.
 
@@ -53,13 +47,18 @@ class Job:
 
     split: PreparedSplit
     candidate: PipelineCandidate
-    tasks: list[Task] = field(default_factory=list)
+    tasks: dict[Task, PipelineCandidate] = field(default_factory=dict)
     earlier: Job | None = None
     classifier: BinaryClassifier = field(init=False)
     recipe: Recipe = field(init=False)
     rows: SharedRows = field(init=False)
     epoch_models: list[ModelFit] = field(default_factory=list)
     ensemble: Ensemble = field(init=False)
+
+    @property
+    def chooses_threshold(self) -> bool:
+        """Whether the threshold of a candidate is chosen for an objective."""
+        return any(each.has_objective for each in self.tasks.values())
 
     def finish(self) -> None:
         """Warn if models did not converge, and make the classifier a fitted one."""

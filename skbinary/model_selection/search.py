@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Protocol, Self, TypeAlias
@@ -16,10 +14,6 @@ from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
 from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, check_cv
-from sklearn.model_selection._validation import (
-    _insert_error_scores,
-    _warn_or_raise_about_fit_failures,
-)
 from sklearn.utils import indexable
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_method_params
@@ -35,18 +29,14 @@ from skbinary.estimators.parameters import validated_parameters
 from skbinary.estimators.rollback import unchanged_on_error
 from skbinary.model_selection.continuation import Continuation
 from skbinary.model_selection.ensemble_fit import EnsembleFit, check_averaging
-from skbinary.model_selection.evaluation import Evaluation
-from skbinary.model_selection.fold_models import CandidateModels
 from skbinary.model_selection.scoring import ScoringTask
 from skbinary.model_selection.search_checkpoint import (
-    check_same_splits,
     refit_scope,
     same_splitter,
     search_checkpoint,
 )
-from skbinary.model_selection.search_progress import SearchProgress
+from skbinary.model_selection.search_results import SearchResults
 from skbinary.runtime.interrupts import raising_interrupts
-from skbinary.runtime.warnings import warn
 
 
 class _Splitter(Protocol):
@@ -178,18 +168,18 @@ class VectorizedSearch:
         self._checked_cv_orig = cv
         self._prepare_search(X, y, routed.splitter.split)
         self._checked_cv_orig = cv = same_splitter(cv)
-        rounds = _Rounds(scoring, cv, routed.splitter.split, self._continuation())
-        self.n_splits_ = rounds.n_splits
+        results = SearchResults(scoring, cv, routed.splitter.split, self._continuation())
+        self.n_splits_ = results.n_splits
         for name in ("ensemble_", "ensemble_loss_curve_"):
             vars(self).pop(name, None)  # of an earlier fit
-        callbacks.search(rounds.evaluate)
-        self._choose(rounds, refit_metric)
+        callbacks.search(results.evaluate)
+        self._choose(results, refit_metric)
         if self.ensemble_size is not None:
-            self._average_best(rounds)
+            self._average_best(results)
         elif self.refit:
             self._fit_best(scoring, callbacks)
         self.scorer_ = scorer._scorers if isinstance(scorer, _MultimetricScorer) else scorer
-        self.cv_results_ = rounds.results
+        self.cv_results_ = results.cv_results
         callbacks.end()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -209,9 +199,9 @@ class VectorizedSearch:
         """Return what keeps the models of a round for the next one, if candidates go on."""
         return None
 
-    def _choose(self, rounds: _Rounds, refit_metric: Any) -> None:
+    def _choose(self, results: SearchResults, refit_metric: Any) -> None:
         """Select the best candidate."""
-        first = rounds.outcomes[0]["test_scores"]
+        first = results.outcomes[0]["test_scores"]
         self.multimetric_ = isinstance(first, dict)
         if callable(self.scoring) and self.multimetric_:
             # Whether such a scorer has several metrics is only known from its scores.
@@ -219,12 +209,12 @@ class VectorizedSearch:
             refit_metric = self.refit
         if not self.refit and self.multimetric_:
             return
-        results = rounds.results
-        best = self._select_best_index(self.refit, refit_metric, results)  # type: ignore[attr-defined]
+        table = results.cv_results
+        best = self._select_best_index(self.refit, refit_metric, table)  # type: ignore[attr-defined]
         self.best_index_ = best
-        self.best_params_ = results["params"][best]
+        self.best_params_ = table["params"][best]
         if not callable(self.refit):
-            self.best_score_ = results[f"mean_test_{refit_metric}"][best]
+            self.best_score_ = table[f"mean_test_{refit_metric}"][best]
 
     def _fit_best(self, scoring: ScoringTask, callbacks: SearchCallbacks) -> None:
         """Fit the best candidate on all data."""
@@ -234,12 +224,12 @@ class VectorizedSearch:
             best.fit(scoring.X, scoring.y, **scoring.fit_params)
         self._set_best(best, begin)
 
-    def _average_best(self, rounds: _Rounds) -> None:
+    def _average_best(self, results: SearchResults) -> None:
         """Average the fitted models of the candidates with the lowest log loss of their mean."""
         begin = time.time()
-        fit = EnsembleFit(rounds.scoring, rounds.fitted_candidates)
+        fit = EnsembleFit(results.scoring, results.fitted_candidates)
         self._set_best(fit.run(), begin)
-        self.ensemble_ = fit.table(rounds.results["params"])
+        self.ensemble_ = fit.table(results.cv_results["params"])
         self.ensemble_loss_curve_ = fit.selection.losses
 
     def _set_best(self, best: Any, begin: float) -> None:
@@ -247,84 +237,6 @@ class VectorizedSearch:
         self.best_estimator_ = best
         if hasattr(best, "feature_names_in_"):
             self.feature_names_in_ = best.feature_names_in_
-
-
-class _Rounds:
-    """The results of a search so far. Subclasses of scikit-learn's searches may add to them."""
-
-    def __init__(
-        self,
-        scoring: ScoringTask,
-        cv: Any,
-        split_params: dict[str, Any],
-        continuation: Continuation | None,
-    ):
-        self.scoring = scoring
-        self.continuation = continuation
-        self.cv = cv
-        self.split_params = split_params
-        self.n_splits = cv.get_n_splits(scoring.X, scoring.y, **split_params)
-        self.candidates: list[dict[str, Any]] = []
-        self.outcomes: list[dict[str, Any]] = []
-        self.fitted_candidates: list[CandidateModels] = []
-        self.progress = SearchProgress(scoring) if scoring.search.verbose else None
-        self.results: dict[str, Any] = {}
-        self._has_warned = False
-        self._more_results: dict[str, list[Any]] = defaultdict(list)
-
-    def evaluate(
-        self,
-        candidate_params: Iterable[dict[str, Any]],
-        cv: Any = None,
-        more_results: Mapping[str, list[Any]] | None = None,
-        callback_ctx: Any = None,
-    ) -> dict[str, Any]:
-        """Evaluate candidates, and return all results so far as ``cv_results_``."""
-        scoring, search = self.scoring, self.scoring.search
-        candidates = list(candidate_params)
-        splits = list((cv or self.cv).split(scoring.X, scoring.y, **self.split_params))
-        check_same_splits(splits)
-        n_fits = len(candidates) * len(splits)
-        if len(splits) != self.n_splits:
-            raise ValueError(
-                "cv.split and cv.get_n_splits return inconsistent results. Expected "
-                f"{self.n_splits} splits, got {len(splits)}. Correct the splitter."
-            )
-        if search.verbose > 0:
-            sys.stdout.write(
-                f"Fitting {len(splits)} folds for each of {len(candidates)} candidates, totalling "
-                f"{n_fits} fits\n"
-            )
-        if n_fits == 0:
-            raise ValueError(
-                "No fits were performed. Was the CV iterator empty? Were there no candidates?"
-            )
-        contexts = SearchCallbacks.task_contexts(callback_ctx, n_fits)
-        if self.progress is not None:
-            self.progress.begin_round()
-        evaluation = Evaluation(
-            scoring, candidates, splits, contexts, self.continuation, self.progress
-        )
-        outcomes, modes = evaluation.run()
-        self._warn_once(evaluation.advice)
-        _warn_or_raise_about_fit_failures(outcomes, search.error_score)
-        if callable(search.scoring):
-            _insert_error_scores(outcomes, search.error_score)
-        self.fitted_candidates += evaluation.fitted_candidates(len(self.candidates))
-        self.candidates += candidates
-        self.outcomes += outcomes
-        for name, values in {**(more_results or {}), "fit_mode": modes}.items():
-            self._more_results[name].extend(values)
-        self.results = search._format_results(
-            self.candidates, self.n_splits, self.outcomes, self._more_results
-        )
-        return self.results
-
-    def _warn_once(self, message: str | None) -> None:
-        # The threshold of an ensemble of candidates is chosen on rows that are not resampled.
-        if message and not self._has_warned and self.scoring.search.ensemble_size is None:
-            warn(message)
-            self._has_warned = True
 
 
 class VectorizedGridSearchCV(VectorizedSearch, GridSearchCV):

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn import exceptions
 
 from skbinary.checkpoints.session import current_session
-from skbinary.model_selection.jobs import Task
+from skbinary.model_selection.search_round import Task
 from skbinary.runtime.warnings import Collected
 
 Result = tuple[dict[str, Any], list[Collected]]

@@ -11,32 +11,6 @@ from sklearn.utils.validation import check_is_fitted
 from skbinary.estimators.base import BinaryClassifier
 
 
-def find_classifier(estimator: Any) -> BinaryClassifier | None:
-    """Return the fitted skbinary classifier inside an estimator, or None if there is none.
-
-    Parameters
-    ----------
-    estimator : object
-        The classifier, a ``Pipeline`` that ends with it, or a search over either.
-
-    Returns
-    -------
-    BinaryClassifier or None
-
-    Raises
-    ------
-    NotFittedError
-        If it is not fitted.
-    ValueError
-        If it is a search that did not refit its best candidate.
-    """
-    inner = _inner_estimator(estimator)
-    if not isinstance(inner, BinaryClassifier):
-        return None
-    check_is_fitted(inner)
-    return inner
-
-
 def find_threshold_owner(estimator: Any) -> Any:
     """Return the fitted skbinary classifier, or the ensemble of a search, inside an estimator.
 
@@ -73,7 +47,7 @@ def _inner_estimator(estimator: Any) -> Any:
 
 
 def require_classifier(estimator: Any, alternative: str) -> BinaryClassifier:
-    """Return the fitted skbinary classifier inside an estimator, or raise a ValueError.
+    """Return the fitted skbinary classifier inside an estimator.
 
     Parameters
     ----------
@@ -81,11 +55,19 @@ def require_classifier(estimator: Any, alternative: str) -> BinaryClassifier:
         The classifier, a ``Pipeline`` that ends with it, or a search over either.
     alternative : str
         What the user can do with other estimators, for the message.
+
+    Raises
+    ------
+    NotFittedError
+        If it is not fitted.
+    ValueError
+        If there is none, or if it is in a search that did not refit its best candidate.
     """
-    classifier = find_classifier(estimator)
-    if classifier is None:
+    inner = _inner_estimator(estimator)
+    if not isinstance(inner, BinaryClassifier):
         raise ValueError(not_a_classifier(estimator, alternative))
-    return classifier
+    check_is_fitted(inner)
+    return inner
 
 
 def not_a_classifier(estimator: Any, alternative: str) -> str:

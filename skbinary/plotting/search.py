@@ -408,7 +408,7 @@ class SearchDisplay(Display):
                 lw=3,
                 zorder=3,
                 clip_on=False,
-                label=self._best_label(axes, prefix),
+                label=self._best_label(prefix),
             )
             ax.add_patch(self.best_)
         self._label_axes([axis.evenly_spaced() for axis in axes])
@@ -429,7 +429,7 @@ class SearchDisplay(Display):
         else:
             color = self.points_.to_rgba(scores[self.best_index])
         style: dict[str, Any] = {"mfc": color, "mec": "black", "zorder": 4}
-        label = self._best_label(axes, prefix)
+        label = self._best_label(prefix)
         (self.best_,) = self.ax_.plot(x, *y, ls="", marker="*", ms=15, label=label, **style)
 
     # -- labels -----------------------------------------------------------------------------
@@ -438,7 +438,7 @@ class SearchDisplay(Display):
         stds = None if self.stds is None else np.asarray(self.stds, dtype=np.float64)
         return np.asarray(self.scores, dtype=np.float64), stds
 
-    def _best_label(self, axes: list[ParameterAxis], prefix: str) -> str:
+    def _best_label(self, prefix: str) -> str:
         """Return the legend entry of the best candidate."""
         assert self.best_index is not None
         scores, _ = self._scores_and_stds()

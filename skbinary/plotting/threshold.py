@@ -191,11 +191,9 @@ class ThresholdDisplay(Display):
             return cls._from_threshold_curve(estimator, metrics, name, options).plot(ax, **kwargs)
         model = find_threshold_owner(estimator)
         labels = check_labels(estimator, y)
-        own_positive = positive_index(getattr(model, "pos_label", None), estimator.classes_)
-        positive = own_positive
-        if pos_label is not None:
-            positive = positive_index(pos_label, estimator.classes_)
-        if positive != own_positive:
+        own = positive_index(getattr(model, "pos_label", None), estimator.classes_)
+        positive = own if pos_label is None else positive_index(pos_label, estimator.classes_)
+        if positive != own:
             model = None  # its threshold refers to the probability of the other class
         return cls.from_predictions(
             labels,

@@ -70,17 +70,23 @@ class BatchedSolver(Protocol):
 
 
 class Observer(Protocol):
-    """Follows the training of a model: callbacks, progress bars, logs."""
+    """Follows the training of a model: callbacks, progress bars, logs.
 
-    def train_begin(self, run: Run) -> None: ...
+    What a subclass does not define does nothing.
+    """
 
-    def epoch_begin(self, run: Run) -> None: ...
+    def train_begin(self, run: Run) -> None:
+        return
+
+    def epoch_begin(self, run: Run) -> None:
+        return
 
     def epoch_end(self, run: Run) -> bool:
         """React to the end of an epoch; return whether to stop the training."""
         ...
 
-    def train_end(self, run: Run) -> None: ...
+    def train_end(self, run: Run) -> None:
+        return
 
 
 class Run:
