@@ -8,7 +8,6 @@ from abc import abstractmethod
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils import Tags
 
 from skbinary.callbacks.sklearn import init_callback_context, set_callbacks
@@ -16,14 +15,13 @@ from skbinary.checkpoints.checkpoint import Checkpoint
 from skbinary.checkpoints.identity import identity_of_fit
 from skbinary.checkpoints.session import checkpointing
 from skbinary.data.checked import CheckedData
-from skbinary.data.labels import check_labels, encode, find_classes
-from skbinary.data.validation import check_data, check_rows
-from skbinary.data.weights import check_weight
+from skbinary.data.labels import find_classes
+from skbinary.data.validation import check_data
 from skbinary.estimators import files, html
 from skbinary.estimators.fitted_classifier import FittedClassifier
-from skbinary.estimators.fitting import Fit, warn_of_majority, with_choice
+from skbinary.estimators.fitting import Fit
 from skbinary.estimators.observers import FitObservers
-from skbinary.estimators.parameter_types import Monitor, Objective
+from skbinary.estimators.parameter_types import Monitor
 from skbinary.estimators.parameters import (
     check_callbacks,
     check_can_resume,
@@ -35,12 +33,8 @@ from skbinary.estimators.parameters import (
 )
 from skbinary.estimators.recipe import Recipe
 from skbinary.estimators.rollback import unchanged_on_error
-from skbinary.estimators.scoring import Scorer
-from skbinary.estimators.streamed import check_streamed, is_streamed, read_labels
+from skbinary.estimators.streamed import check_streamed, is_streamed
 from skbinary.runtime.threads import one_torch_thread
-from skbinary.thresholds.curve import ThresholdData, choose_threshold
-from skbinary.thresholds.decision import positive_index
-from skbinary.thresholds.objectives import parse_objective
 
 
 class BinaryClassifier(FittedClassifier):
@@ -242,86 +236,6 @@ class BinaryClassifier(FittedClassifier):
             observers = FitObservers(self, data, is_partial=True)
             self._state = Fit(recipe, data, observers, previous).run()
         return self
-
-    @unchanged_on_error
-    def tune_threshold(
-        self, X: Any, y: Any, objective: Objective, *, sample_weight: Any = None
-    ) -> Self:
-        """Choose the decision threshold of the fitted model for an objective.
-
-        The model is not trained.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, data frame, torch tensor} of shape \
-                (n_samples, n_features)
-            Data to choose the threshold on. It should not be data that the model was trained on.
-            As in ``fit``, a table that is larger than memory is passed as a path or another source,
-            with names of its columns as `y` and `sample_weight`.
-        y : array-like of shape (n_samples,) or str
-            Labels.
-        objective : str, callable or dict
-            The objective: a metric to maximize, a constraint, or the costs of errors, in the same
-            form as the parameter ``threshold``.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples, 0 or more. None gives all samples weight 1.
-
-        Returns
-        -------
-        self : estimator
-            The estimator, with new ``threshold_``, ``threshold_curve_`` and
-            ``threshold_interval_``.
-
-        Raises
-        ------
-        ValueError
-            If the objective is a number or unknown, or if `y` has one class only. The estimator is
-            then unchanged.
-
-        Examples
-        --------
-        >>> from sklearn.datasets import load_breast_cancer
-        >>> from sklearn.preprocessing import StandardScaler
-        >>> from skbinary import TorchLogisticClassifier
-        >>> X, y = load_breast_cancer(return_X_y=True)
-        >>> malignant = y == 0
-        >>> X = StandardScaler().fit(X[:300]).transform(X)
-        >>> model = TorchLogisticClassifier().fit(X[:300], malignant[:300])
-        >>> model = model.tune_threshold(X[300:], malignant[300:], {"recall": 0.95})
-        >>> print(f"{model.predict(X[300:])[malignant[300:]].mean():.2f}")
-        0.98
-        """
-        state = self._fitted()
-        parse_objective(objective)  # raises
-        names = getattr(self, "feature_names_in_", None)
-        with one_torch_thread():
-            if names is not None and is_streamed(X, y):
-                y, sample_weight = read_labels(names, X, y, sample_weight)
-                rows = logits = self.decision_function(X)
-            else:
-                rows = check_rows(self, X, reset=False)
-                logits = Scorer.of(state).logits(rows)
-            labels = check_labels(self, rows, y)
-            weight = check_weight(sample_weight, rows)
-            encode(labels, state.classes)
-            self._set_threshold_for(objective, logits, labels, weight)
-        return self
-
-    def _set_threshold_for(
-        self,
-        objective: Objective,
-        logits: NDArray[np.floating],
-        labels: NDArray[np.generic],
-        weight: NDArray[np.float64] | None,
-    ) -> None:
-        """Choose the threshold for an objective on the logits of rows."""
-        state = self._fitted()
-        positive = positive_index(self.pos_label, state.classes)
-        scored = ThresholdData.from_logits(logits, labels, weight, state.classes, positive)
-        share = float(np.mean(labels == state.classes[1]))
-        warn_of_majority(state.classes, self.pos_label, share)
-        choice = choose_threshold(parse_objective(objective), scored)
-        self._state = with_choice(state, choice, self.threshold, self.pos_label)
 
     def set_callbacks(self, *callbacks: Any) -> Self:
         """Set scikit-learn callbacks, which require scikit-learn 1.9 or newer.

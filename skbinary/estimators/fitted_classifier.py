@@ -1,18 +1,22 @@
-"""A fitted classifier: its predictions and its attributes."""
+"""A fitted classifier: its predictions, its threshold and its attributes."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skbinary.data.labels import check_labels, encode
 from skbinary.data.sources import is_source
 from skbinary.data.validation import check_rows
-from skbinary.estimators.parameter_types import PosLabel, Threshold
+from skbinary.data.weights import check_weight
+from skbinary.estimators.fitting import warn_of_majority, with_choice
+from skbinary.estimators.parameter_types import Objective, PosLabel, Threshold
+from skbinary.estimators.rollback import unchanged_on_error
 from skbinary.estimators.scoring import (
     Scorer,
     Writer,
@@ -29,19 +33,21 @@ from skbinary.runtime.defaults import default_settings
 from skbinary.runtime.memory import is_out_of_memory, out_of_memory
 from skbinary.runtime.threads import one_torch_thread
 from skbinary.solvers.result import StopReason
+from skbinary.thresholds.curve import ThresholdData, choose_threshold
 from skbinary.thresholds.decision import (
     apply_threshold,
     check_threshold,
     positive_index,
     threshold_in_force,
 )
+from skbinary.thresholds.objectives import parse_objective
 
 if TYPE_CHECKING:
     from skbinary.callbacks.skorch_net import BinaryNet
 
 
 class FittedClassifier(ClassifierMixin, BaseEstimator):
-    """What a fitted classifier can do: predict, and tell how it was trained."""
+    """What a fitted classifier can do: predict, tune its threshold, and tell how it was trained."""
 
     threshold: Threshold
     pos_label: PosLabel
@@ -217,6 +223,88 @@ class FittedClassifier(ClassifierMixin, BaseEstimator):
         state = self._fitted()
         set_for = (state.threshold_parameter, state.pos_label_parameter)
         return threshold_in_force(self.threshold, self.pos_label, state.threshold, set_for)
+
+    # -- decision threshold --------------------------------------------------------------
+
+    @unchanged_on_error
+    def tune_threshold(
+        self, X: Any, y: Any, objective: Objective, *, sample_weight: Any = None
+    ) -> Self:
+        """Choose the decision threshold of the fitted model for an objective.
+
+        The model is not trained.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame, torch tensor} of shape \
+                (n_samples, n_features)
+            Data to choose the threshold on. It should not be data that the model was trained on.
+            As in ``fit``, a table that is larger than memory is passed as a path or another source,
+            with names of its columns as `y` and `sample_weight`.
+        y : array-like of shape (n_samples,) or str
+            Labels.
+        objective : str, callable or dict
+            The objective: a metric to maximize, a constraint, or the costs of errors, in the same
+            form as the parameter ``threshold``.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, 0 or more. None gives all samples weight 1.
+
+        Returns
+        -------
+        self : estimator
+            The estimator, with new ``threshold_``, ``threshold_curve_`` and
+            ``threshold_interval_``.
+
+        Raises
+        ------
+        ValueError
+            If the objective is a number or unknown, or if `y` has one class only. The estimator is
+            then unchanged.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_breast_cancer
+        >>> from sklearn.preprocessing import StandardScaler
+        >>> from skbinary import TorchLogisticClassifier
+        >>> X, y = load_breast_cancer(return_X_y=True)
+        >>> malignant = y == 0
+        >>> X = StandardScaler().fit(X[:300]).transform(X)
+        >>> model = TorchLogisticClassifier().fit(X[:300], malignant[:300])
+        >>> model = model.tune_threshold(X[300:], malignant[300:], {"recall": 0.95})
+        >>> print(f"{model.predict(X[300:])[malignant[300:]].mean():.2f}")
+        0.98
+        """
+        state = self._fitted()
+        parse_objective(objective)  # raises
+        names = getattr(self, "feature_names_in_", None)
+        with one_torch_thread():
+            if names is not None and is_streamed(X, y):
+                y, sample_weight = read_labels(names, X, y, sample_weight)
+                rows = logits = self.decision_function(X)
+            else:
+                rows = check_rows(self, X, reset=False)
+                logits = Scorer.of(state).logits(rows)
+            labels = check_labels(self, rows, y)
+            weight = check_weight(sample_weight, rows)
+            encode(labels, state.classes)
+            self._set_threshold_for(objective, logits, labels, weight)
+        return self
+
+    def _set_threshold_for(
+        self,
+        objective: Objective,
+        logits: NDArray[np.floating],
+        labels: NDArray[np.generic],
+        weight: NDArray[np.float64] | None,
+    ) -> None:
+        """Choose the threshold for an objective on the logits of rows."""
+        state = self._fitted()
+        positive = positive_index(self.pos_label, state.classes)
+        scored = ThresholdData.from_logits(logits, labels, weight, state.classes, positive)
+        share = float(np.mean(labels == state.classes[1]))
+        warn_of_majority(state.classes, self.pos_label, share)
+        choice = choose_threshold(parse_objective(objective), scored)
+        self._state = with_choice(state, choice, self.threshold, self.pos_label)
 
     # -- fitted attributes ------------------------------------------------------------------
 

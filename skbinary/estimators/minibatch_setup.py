@@ -16,7 +16,7 @@ from skbinary.estimators.recipe import Recipe
 from skbinary.estimators.state import FittedState
 from skbinary.runtime.device import generator
 from skbinary.solvers.minibatch.dropout import Dropout
-from skbinary.solvers.minibatch.setup import MiniBatchSetup
+from skbinary.solvers.minibatch.setup import L2Penalty, MiniBatchSetup
 
 
 def make_minibatch_setup(
@@ -53,19 +53,13 @@ def make_minibatch_setup(
     if previous is not None and recipe.is_partial:
         state = previous.optimizer_state
         schedule.resume(n_seen, n_seen // batch_size)
-    penalty = recipe.l2_penalty
     shuffler = recipe.random_state if recipe.shuffle else None
     return MiniBatchSetup(
         _smoothed(dataset, recipe.label_smoothing),
         recipe.optimizer(parameters, state),
         schedule,
         batch_size=batch_size,
-        l2_penalty=replace(
-            penalty,
-            strength=dataset.penalty(penalty.strength),
-            # With tiny weights, the losses are negligible compared with the penalty.
-            max_strength=max(penalty.strength, 1 / recipe.learning_rate_init),
-        ),
+        l2_penalty=_l2_penalty(recipe, dataset),
         shuffler=shuffler,
         shuffle_key=_shuffle_key(shuffler),
         dropout=dropout,
@@ -74,6 +68,17 @@ def make_minibatch_setup(
         n_seen=n_seen,
         generator_seed=generator_seed,
         can_replay=recipe.architecture.can_replay,
+    )
+
+
+def _l2_penalty(recipe: Recipe, dataset: Dataset) -> L2Penalty:
+    """Return the penalty for the scaled weights of the rows."""
+    penalty = recipe.l2_penalty
+    return replace(
+        penalty,
+        strength=dataset.penalty(penalty.strength),
+        # With tiny weights, the losses are negligible compared with the penalty.
+        max_strength=max(penalty.strength, 1 / recipe.learning_rate_init),
     )
 
 

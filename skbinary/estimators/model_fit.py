@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
@@ -22,14 +18,13 @@ from skbinary.data.folds import Fold, draw_hold_out
 from skbinary.data.preparation import Split, build_dataset
 from skbinary.data.streamed_dataset import StreamedDataset
 from skbinary.data.streamed_preparation import build_streamed_dataset
+from skbinary.estimators.fitted_state import fitted_state
 from skbinary.estimators.minibatch_setup import make_minibatch_setup
-from skbinary.estimators.module_state import FittedModule
 from skbinary.estimators.path_fit import PathFit
 from skbinary.estimators.recipe import Recipe
-from skbinary.estimators.state import Curves, FittedState
-from skbinary.models.architecture import Architecture
+from skbinary.estimators.state import FittedState
 from skbinary.models.batch_of_models import ModelBatch
-from skbinary.models.make_batch import AnyArchitecture, make_batch
+from skbinary.models.make_batch import make_batch
 from skbinary.models.module_architecture import ModuleArchitecture
 from skbinary.runtime.device import full_precision
 from skbinary.runtime.memory import is_out_of_memory
@@ -231,30 +226,7 @@ class ModelFit:
 
     def state_of(self, result: FitResult) -> FittedState:
         """Return the fitted state with the parameters and curves of a result."""
-        recipe, previous = self.recipe, self.previous
-        layers = _layers_of(recipe.architecture, result.parameters[None].cpu())
-        earlier: Curves = {} if previous is None else previous.curves[0]
-        reason = result.stop_reason
-        if reason is StopReason.MAX_ITER and recipe.epochs_are_chosen:
-            reason = StopReason.CROSS_VALIDATION
-        n_seen = int(result.state.get("n_seen", 0))
-        keeps = recipe.is_partial
-        return FittedState(
-            classes=self.data.classes,
-            solver=recipe.solver,
-            device=str(recipe.device),
-            curves=(_joined(earlier, result.history),),
-            n_iter=(result.n_iter,),
-            best_epoch=(result.best_epoch + len(earlier.get("loss", ())),),
-            stop_reason=(None if reason is None else str(reason),),
-            stopped_early=recipe.stops_early,
-            n_seen=n_seen,
-            threshold=recipe.threshold,
-            threshold_parameter=recipe.threshold_parameter,
-            pos_label_parameter=recipe.pos_label_parameter,
-            optimizer_state={k: _plain(v) for k, v in result.state.items()} if keeps else None,
-            **layers,
-        )
+        return fitted_state(self.recipe, self.data.classes, result, self.previous)
 
     def _keep(self, result: FitResult) -> None:
         self.state = self.state_of(result)
@@ -380,49 +352,3 @@ def stopping_criteria(recipe: Recipe, data: CheckedData, split: Split) -> Stoppi
         positive=recipe.positive,
         score=score,
     )
-
-
-def _layers_of(architecture: AnyArchitecture, values: Tensor) -> dict[str, Any]:
-    """Return the fields of a fitted state that hold the layers of a single model."""
-    if isinstance(architecture, ModuleArchitecture):
-        module = FittedModule.of(architecture, values)
-        return {"weights": (), "biases": (), "activation": "", "dropout": (), "module": module}
-    weights, biases = architecture.unpack(values)
-    return {
-        "weights": tuple(_array(each[0]) for each in weights),
-        "biases": tuple(_array(each[0, 0]) for each in biases),
-        "activation": architecture.activation,
-        "dropout": architecture.dropout,
-        "embedding": _embedding_state(architecture, values),
-    }
-
-
-def _embedding_state(
-    architecture: Architecture, parameters: Tensor
-) -> dict[str, NDArray[Any]] | None:
-    views, embedding = architecture.unpack_embedding(parameters), architecture.embedding
-    if views is None or embedding is None:
-        return None
-    return {
-        "columns": np.array(embedding.columns),
-        "frequencies": _array(views.frequencies[0]),
-        "phases": _array(views.phases[0]),
-        "maps": _array(views.maps[0]),
-    }
-
-
-def _joined(earlier: Curves, new: Curves) -> Curves:
-    """Concatenate curves by name, with NaN where one of them has no values."""
-    n_earlier, n_new = len(earlier.get("loss", ())), len(new["loss"])
-    return {
-        name: earlier.get(name, [math.nan] * n_earlier) + new.get(name, [math.nan] * n_new)
-        for name in {**earlier, **new}
-    }
-
-
-def _array(tensor: Tensor) -> NDArray[Any]:
-    return np.array(tensor.detach().cpu().numpy(), order="C")
-
-
-def _plain(value: Any) -> Any:
-    return _array(value) if isinstance(value, Tensor) else value
