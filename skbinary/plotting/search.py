@@ -10,6 +10,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from skbinary.estimators.base import BinaryClassifier
 from skbinary.plotting.axes import (
     LINES,
     MARKERS,
@@ -510,6 +511,7 @@ def _scorer_name(search: Any) -> str:
         inner = search.estimator
         while isinstance(inner, Pipeline) and inner.steps:
             inner = inner.steps[-1][1]
-        return "accuracy" if type(inner).score is ClassifierMixin.score else "score"
+        scores = (ClassifierMixin.score, BinaryClassifier.score)
+        return "accuracy" if type(inner).score in scores else "score"
     function = getattr(scoring, "_score_func", scoring)
     return getattr(function, "__name__", "score")
