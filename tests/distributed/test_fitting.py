@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -257,6 +258,26 @@ def test_fit_chooses_the_threshold_of_one_process(name, threshold, two):
     together = fit_shards(two, [slice(0, 1000), slice(1000, N_ROWS)], model, table)[0]
     assert together.threshold_ == pytest.approx(alone.threshold_, abs=1e-5)
     assert together.threshold_interval_ == pytest.approx(alone.threshold_interval_, abs=1e-5)
+
+
+@pytest.mark.parametrize("model", [LOGISTIC["newton"], NETWORK])
+def test_fit_chooses_a_threshold_for_a_function_that_cannot_be_sent(model, two):
+    shards = [(X[:1000], Y[:1000]), (X[1000:], Y[1000:])]
+    first, second = two.run(work.fit_for_a_function, *shards, estimator=model)
+    assert first == second
+    assert first[1]
+
+
+@pytest.mark.parametrize("changes", [{}, {"threshold": "f1", "early_stopping": False}])
+def test_fit_prints_the_progress_of_one_process(changes, two):
+    model = clone(NETWORK).set_params(verbose=1, **changes)
+    shards = [(X[:200], Y[:200], {}), (X[200:], Y[200:], {})]
+    printed, nothing = two.run(work.print_fit, *shards, estimator=model)
+    alone = work.print_fit(X, Y, {}, estimator=model, fit=TorchMLPClassifier.fit)
+    progress = re.compile(r"[\d,]+ rows/s, at most .*")
+    assert len(progress.findall(alone)) == 3
+    assert progress.findall(printed) == progress.findall(alone)
+    assert nothing == ""
 
 
 @pytest.mark.parametrize("n_members", [1, 2])
