@@ -104,6 +104,8 @@ def check_shards(
     labels = np.concatenate([each.labels for each in with_rows])
     classes = find_classes(type(estimator).__name__, labels)
     _check_any_weight([each.has_positive_weight for each in shards], "sample_weight")
+    for name in _FROM_ROWS:
+        estimator.__dict__.pop(name, None)
     estimator.__dict__.update(with_rows[0].fitted)
     if not len(train.y) and with_rows[0].agreed_of_rows[_TYPE].startswith("sparse"):
         train = replace(train, X=sp.csr_matrix(train.X))

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from sklearn.base import clone
 from sklearn.datasets import make_classification
+from sklearn.metrics import make_scorer
 from sklearn.pipeline import make_pipeline
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier
@@ -260,6 +261,14 @@ def test_fit_chooses_the_threshold_of_one_process(name, threshold, two):
     assert together.threshold_interval_ == pytest.approx(alone.threshold_interval_, abs=1e-5)
 
 
+def test_fit_with_a_random_scorer_stops_in_all_processes_at_the_same_time(two):
+    scorer = make_scorer(work.random_score)
+    model = clone(NETWORK).set_params(monitor=scorer, max_iter=50, n_iter_no_change=1)
+    slices = [slice(0, 1000), slice(1000, N_ROWS)]
+    first, second = fit_shards(two, slices, model, {"X": X, "y": Y})
+    assert first.validation_scores_ == second.validation_scores_
+
+
 @pytest.mark.parametrize("model", [LOGISTIC["newton"], NETWORK])
 def test_fit_chooses_a_threshold_for_a_function_that_cannot_be_sent(model, two):
     shards = [(X[:1000], Y[:1000]), (X[1000:], Y[1000:])]
@@ -337,6 +346,14 @@ def test_fit_keeps_names_labels_and_shapes_in_processes_without_rows(two):
     assert empty.feature_names_in_.tolist() == full.feature_names_in_.tolist() == list(frame)
     assert empty.classes_.tolist() == ["no", "yes"]
     np.testing.assert_array_equal(empty.predict_proba(frame), full.predict_proba(frame))
+
+
+def test_fit_of_arrays_drops_names_in_processes_without_rows(two):
+    pandas = pytest.importorskip("pandas", reason="data frames have names")
+    frame = pandas.DataFrame(X[:0], columns=[f"x{i}" for i in range(8)])
+    arguments = [(frame, Y[:0], {}), (X, Y, {})]
+    fitted = two.run(work.fit_shard, *arguments, estimator=TorchLogisticClassifier(device="cpu"))
+    assert [hasattr(each, "feature_names_in_") for each in fitted] == [False, False]
 
 
 def test_fit_of_images_keeps_their_shape_in_processes_without_rows(two):

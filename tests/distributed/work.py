@@ -9,6 +9,7 @@ import time
 import warnings
 from unittest.mock import patch
 
+import numpy as np
 import torch.distributed as dist
 from sklearn.base import clone
 
@@ -110,3 +111,8 @@ def fit_for_a_function(X, y, *, estimator):
     )
     fit(model, X, y)
     return model.threshold_, model.get_params()["threshold"] is model._state.threshold_parameter
+
+
+def random_score(y, predicted, sample_weight=None):
+    """Return a random number, as a metric."""
+    return np.random.default_rng().random()
