@@ -75,7 +75,9 @@ def make_validation_score(
 ) -> Callable[[Tensor], float] | None:
     """Return a function from validation logits to a score, or None if there are too few rows.
 
-    If several processes hold the rows, each computes the score of all of them.
+    If several processes hold the rows, each computes the score of all of them, and all use that of
+    the first process: a scorer may be random, or round in another way on another machine, and all
+    must stop at the same time.
 
     Parameters
     ----------
@@ -107,9 +109,8 @@ def make_validation_score(
 
     def score(logits: Tensor) -> float:
         model.logits = processes.concatenate(logits.cpu().double().numpy())
-        if weight is not None:
-            return float(scorer(model, rows.X, rows.y, sample_weight=weight))
-        return float(scorer(model, rows.X, rows.y))
+        arguments = {} if weight is None else {"sample_weight": weight}
+        return processes.from_first(float(scorer(model, rows.X, rows.y, **arguments)))
 
     return score
 

@@ -55,7 +55,10 @@ class SplittableRows:
     def from_data(
         cls, data: CheckedData, class_weight: Any, subset: Positions | None = None
     ) -> SplittableRows:
-        """Find the rows with a positive weight, among a subset or among all training rows."""
+        """Find the rows with a positive weight, among a subset or among all training rows.
+
+        A subset is of the rows of one process that holds all of them.
+        """
         table = data.train
         positions = np.arange(len(table.y)) if subset is None else subset
         target = encode(table.y[positions], data.classes)
@@ -71,12 +74,14 @@ class SplittableRows:
         groups = None if data.groups is None else data.groups[positions]
         if data.processes.is_one:
             return cls(positions, target, groups)
+        # One byte for each row is sent: its class, or -1 for a row that cannot be held out.
+        own = np.full(len(table.y), -1, dtype=np.int8)
+        own[positions] = target
         together = data.processes.concatenate
-        return cls(
-            together(positions + data.ranges.first),
-            together(target.astype(np.int8)).astype(np.float64),
-            None if groups is None else together(groups),
-        )
+        code = together(own)
+        positions = np.flatnonzero(code >= 0)
+        groups = None if groups is None else together(groups)
+        return cls(positions, code[positions].astype(np.float64), groups)
 
     def hold_out(self, fraction: float, random_state: Any) -> Fold:
         """Draw a validation set for early stopping."""

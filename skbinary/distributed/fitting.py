@@ -128,7 +128,7 @@ def _fit(
         else:
             recipe = replace(recipe, class_weight=class_weights(recipe.class_weight, data))
             state = _run(estimator, recipe, data, previous, processes.rank)
-        estimator._state = processes.from_first(state)
+        estimator._state = _state_of_first(state, processes)
 
 
 def _run(
@@ -139,6 +139,16 @@ def _run(
     observed = estimator if is_first else clone(estimator).set_params(verbose=0)
     with nullcontext() if is_first else collecting():
         return Fit(recipe, data, FitObservers(observed, data, is_partial=True), previous).run()
+
+
+def _state_of_first(state: FittedState, processes: GroupProcesses) -> FittedState:
+    """Return the state of the first process, with the parameters of this one.
+
+    The threshold may be a function that cannot be sent.
+    """
+    own = {name: getattr(state, name) for name in ("threshold_parameter", "pos_label_parameter")}
+    sent = replace(state, threshold_parameter=None, pos_label_parameter=None)
+    return replace(processes.from_first(sent), **own)
 
 
 def _with_first_random_state(recipe: Recipe, processes: GroupProcesses) -> Recipe:

@@ -122,7 +122,7 @@ class GroupProcesses(Processes):
             result = function()
         except Exception as raised:
             error = raised
-        failures = self.gather(None if error is None else (type(error).__name__, str(error)))
+        failures = self.gather(None if error is None else (_kind_of(error), str(error)))
         if error is not None:
             raise error
         for rank, failure in enumerate(failures):
@@ -163,6 +163,11 @@ class GroupProcesses(Processes):
             return f" ({backend.options._timeout.total_seconds():g} s)"
         except (AttributeError, RuntimeError):
             return ""
+
+
+def _kind_of(error: Exception) -> str:
+    """Return the name of the kind of an error, which may be a subclass of it."""
+    return next((name for name, kind in _KINDS.items() if isinstance(error, kind)), "")
 
 
 def _device_of(group: Any) -> torch.device:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
@@ -27,6 +28,8 @@ Rows = tuple[Any, Any, Any]  # X, y and the weights, as they were passed
 _FROM_ROWS = ("n_features_in_", "feature_names_in_", "sample_shape_")
 _ARGUMENTS = ("X", "y", "sample_weight", "groups", "X_val", "y_val", "sample_weight_val")
 _TYPE = "type of the rows"
+# Parameters that may be others in each process. The random numbers are those of the first one.
+_MAY_DIFFER = ("random_state", "device", "verbose")
 
 
 @dataclass(frozen=True)
@@ -100,15 +103,15 @@ def check_shards(
     with_rows = [each for each in shards if each.agreed_of_rows]
     labels = np.concatenate([each.labels for each in with_rows])
     classes = find_classes(type(estimator).__name__, labels)
-    if not any(each.has_positive_weight for each in shards):
-        raise ValueError(
-            "sample_weight must not be all zero. Sample weights must contain at least one non-zero "
-            "number."
-        )
+    _check_any_weight([each.has_positive_weight for each in shards], "sample_weight")
+    for name in _FROM_ROWS:
+        estimator.__dict__.pop(name, None)
     estimator.__dict__.update(with_rows[0].fitted)
     if not len(train.y) and with_rows[0].agreed_of_rows[_TYPE].startswith("sparse"):
         train = replace(train, X=sp.csr_matrix(train.X))
     validated = processes.together(lambda: _check_validation(estimator, validation, classes))
+    if validated is not None:
+        _check_all_validation(validated, processes)
     codes = None
     if group_names is not None:
         known = np.unique(np.concatenate([each.group_names for each in with_rows]))
@@ -132,6 +135,8 @@ def _check_table(estimator: Any, table: Rows, names: tuple[str, str, str], *, re
         estimator._validate_params()
     if _has_no_rows(X):
         X = _without_rows(estimator, X, X_name, reset=reset)
+        _check_no_entries(y, y_name)
+        _check_no_entries(sample_weight, weight_name)
         return Table(
             X, np.empty(0, np.asarray(y).dtype), None if sample_weight is None else np.empty(0)
         )
@@ -163,11 +168,21 @@ def _without_rows(estimator: Any, X: Any, name: str, *, reset: bool) -> Any:
     return np.empty((0, n_features), dtype=np.float32)
 
 
+def _check_no_entries(values: Any, name: str) -> None:
+    """Check that there are no labels, weights or groups where there are no rows."""
+    if np.ndim(values) > 0 and len(values) > 0:
+        raise ValueError(
+            f"{name} must have one entry for each row, got {len(values)} for 0 rows. Take both "
+            "from one table."
+        )
+
+
 def _check_group_names(groups: Any, train: Table) -> NDArray[np.generic] | None:
     """Return the group of each row, checked."""
     if groups is None:
         return None
     if not len(train.y):
+        _check_no_entries(groups, "groups")
         return np.empty(0, dtype=np.asarray(groups).dtype)
     check_groups(groups, train.X)
     return np.asarray(groups).reshape(-1)
@@ -176,7 +191,7 @@ def _check_group_names(groups: Any, train: Table) -> NDArray[np.generic] | None:
 def _describe(
     estimator: Any, train: Table, groups: NDArray[np.generic] | None, passed: tuple[Any, ...]
 ) -> Shard:
-    weight, has_rows = train.sample_weight, len(train.y) > 0
+    has_rows = len(train.y) > 0
     fitted = {name: estimator.__dict__[name] for name in _FROM_ROWS if name in estimator.__dict__}
     names = fitted.get("feature_names_in_")
     labels = np.unique(train.y) if has_rows else train.y
@@ -194,13 +209,19 @@ def _describe(
             "arguments": ", ".join(arguments),
             "weights to start from": _digest_of_weights(estimator),
         }
-        | _plain_parameters(estimator),
+        | _parameters(estimator),
         agreed_of_rows if has_rows else {},
         labels,
         None if groups is None else np.unique(groups),
-        has_rows and (weight is None or bool(np.any(weight > 0))),
+        _has_weight(train),
         fitted,
     )
+
+
+def _has_weight(table: Table) -> bool:
+    """Whether a row has a positive weight."""
+    weight = table.sample_weight
+    return len(table.y) > 0 if weight is None else bool(np.any(weight > 0))
 
 
 def _type_of(X: Any) -> str:
@@ -215,12 +236,16 @@ def _type_of_labels(labels: NDArray[np.generic]) -> str:
     return "number" if isinstance(value, Real) else "object"
 
 
-def _plain_parameters(estimator: Any) -> dict[str, Any]:
-    """Return the parameters that are plain values. What is random is the first process's."""
-    plain = (bool, int, float, str, tuple, list, dict, type(None))
+def _parameters(estimator: Any) -> dict[str, Any]:
+    """Return the parameters, as far as they can be compared."""
     values = estimator.get_params(deep=False).items()
-    differ = ("random_state", "device", "verbose")
-    return {f"parameter {k}": v for k, v in values if k not in differ and isinstance(v, plain)}
+    return {f"parameter {name}": _plain(each) for name, each in values if name not in _MAY_DIFFER}
+
+
+def _plain(value: Any) -> Any:
+    """Return a parameter if it is a plain value, else the name of its type."""
+    plain = (bool, int, float, str, tuple, list, dict, np.ndarray, np.generic, type(None))
+    return value if isinstance(value, plain) else type(value).__name__
 
 
 def _digest_of_weights(estimator: Any) -> str:
@@ -234,14 +259,40 @@ def _digest_of_weights(estimator: Any) -> str:
 
 def _check_agreement(shards: list[Shard]) -> None:
     """Check that the processes passed rows of one kind, and the same parameters."""
-    if not any(each.agreed_of_rows for each in shards):
+    _check_any_rows([bool(each.agreed_of_rows) for each in shards], "X")
+    _check_equal([each.agreed | each.agreed_of_rows for each in shards])
+
+
+def _check_all_validation(table: Table, processes: GroupProcesses) -> None:
+    """Check that the validation rows of all processes are of one kind, and count."""
+    kind = {"type of the validation rows": _type_of(table.X)} if len(table.y) else {}
+    kinds, have_weight = zip(*processes.gather((kind, _has_weight(table))), strict=True)
+    _check_any_rows(list(map(bool, kinds)), "X_val")
+    _check_equal(kinds)
+    _check_any_weight(have_weight, "sample_weight_val")
+
+
+def _check_any_rows(have_rows: Sequence[bool], name: str) -> None:
+    if not any(have_rows):
         raise ValueError(
-            f"X must have rows in at least one process, got none in {len(shards)} processes. Check "
-            "how the rows were split."
+            f"{name} must have rows in at least one process, got none in {len(have_rows)} "
+            "processes. Check how the rows were split."
         )
+
+
+def _check_any_weight(have_weight: Sequence[bool], name: str) -> None:
+    if not any(have_weight):
+        raise ValueError(
+            f"{name} must not be all zero. Sample weights must contain at least one non-zero "
+            "number."
+        )
+
+
+def _check_equal(values: Sequence[dict[str, Any]]) -> None:
+    """Check that the values of the processes, by name, are equal where they have any."""
     ranks: dict[str, dict[str, list[int]]] = {}
-    for rank, shard in enumerate(shards):
-        for what, value in (shard.agreed | shard.agreed_of_rows).items():
+    for rank, values_of_rank in enumerate(values):
+        for what, value in values_of_rank.items():
             ranks.setdefault(what, {}).setdefault(str(value), []).append(rank)
     for what, ranks_of_values in ranks.items():
         if len(ranks_of_values) > 1:

@@ -115,6 +115,8 @@ class Fit:
             try:
                 ensemble.train()
             except KeyboardInterrupt:
+                if interrupts_are_raised():
+                    raise
                 interrupted = True
                 ensemble.keep_trained()
             else:

@@ -129,7 +129,8 @@ class FitObservers:
 def follow_models(progress: FitProgress, models: Sequence[ModelFit]) -> None:
     """Count the rows that models read in their training, by an observer of each."""
     for model in models:
-        n_samples, max_iter = model.how.dataset.n_samples, model.criteria.max_iter
+        # The rows of all processes, of which this one may have few.
+        n_samples, max_iter = model.split.n_samples, model.criteria.max_iter
         model.observers.append(progress.follow(n_samples, max_iter, partial(_is_trained, model)))
 
 

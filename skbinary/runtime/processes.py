@@ -103,6 +103,10 @@ class Processes:
         """Return the arrays of all processes as one, that of the first process first."""
         return values
 
+    def from_first(self, value: _Values) -> _Values:
+        """Return the value of the first process, which pickle can write."""
+        return value
+
     def together(self, function: Callable[[], _Result]) -> _Result:
         """Call a function that may fail in each process. If it fails in one, raise in all.
 

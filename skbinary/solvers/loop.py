@@ -63,6 +63,8 @@ def train(
     ------
     DivergedError
         If the loss, a weight or a logit is no longer a finite number.
+    KeyboardInterrupt
+        If the training is interrupted, and other processes hold rows, too.
     """
     run = Run(solver, criteria, observers)
     recording = Recording(recorder, solver, {0: run})
@@ -78,6 +80,8 @@ def train(
             recording.end_epoch()
     except KeyboardInterrupt:
         recording.interrupt()
+        if not run.dataset.processes.is_one:
+            raise  # the others wait for what this process adds to the next step
         reason = StopReason.INTERRUPTED
     outcome = _outcome(run, reason)
     if reason is not StopReason.INTERRUPTED:

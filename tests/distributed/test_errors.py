@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.metrics import accuracy_score
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier, TorchModuleClassifier
 from skbinary.distributed import fit
@@ -107,6 +108,30 @@ def fails(two, first, second, estimator=FITTED):
             "The parameter C must be the same in all processes, got 2.0 in process 0 and 3.0 in "
             "process 1. Pass the same in each of them.",
         ),
+        (
+            (X, Y, {"parameters": {"threshold": np.float32(0.5)}}),
+            (X, Y, {"parameters": {"threshold": accuracy_score}}),
+            "The parameter threshold must be the same in all processes, got 0.5 in process 0 and "
+            "function in process 1. Pass the same in each of them.",
+        ),
+        (
+            (X, Y, {"X_val": X[:0], "y_val": Y[:0]}),
+            (X, Y, {"X_val": X[:0], "y_val": Y[:0]}),
+            "X_val must have rows in at least one process, got none in 2 processes. Check how the "
+            "rows were split.",
+        ),
+        (
+            (X, Y, {"X_val": X, "y_val": Y, "sample_weight_val": np.zeros(60)}),
+            (X, Y, {"X_val": X, "y_val": Y, "sample_weight_val": np.zeros(60)}),
+            "sample_weight_val must not be all zero. Sample weights must contain at least one "
+            "non-zero number.",
+        ),
+        (
+            (X, Y, {"X_val": X, "y_val": Y}),
+            (X, Y, {"X_val": sp.csr_matrix(X), "y_val": Y}),
+            "The type of the validation rows must be the same in all processes, got dense float64 "
+            "in process 0 and sparse float64 in process 1. Pass the same in each of them.",
+        ),
     ],
 )
 def test_fit_rows_that_do_not_agree_raises_in_all_processes(first, second, message, two):
@@ -122,6 +147,11 @@ def test_fit_rows_that_do_not_agree_raises_in_all_processes(first, second, messa
             "X must be rows in memory, or a memory map, for a fit by several processes, got str.",
         ),
         ((X, Y[:50]), "Found input variables with inconsistent numbers of samples: [60, 50]"),
+        ((X[:0], Y), "y must have one entry for each row, got 60 for 0 rows. Take both from"),
+        (
+            (X[:0], Y[:0], {"sample_weight": np.ones(60)}),
+            "sample_weight must have one entry for each row, got 60 for 0 rows. Take both from",
+        ),
         (
             (X, Y, {"sample_weight": -np.ones(60)}),
             "Negative values in data passed to `sample_weight`",
@@ -137,6 +167,26 @@ def test_fit_mistake_of_one_process_is_raised_in_all(bad, message, two):
     first, second = fails(two, good, bad)
     assert second.startswith(message)
     assert first == f"{second} (in process 1)"
+
+
+def test_fit_groups_of_no_rows_raise_in_all_processes(two):
+    groups = np.arange(60)
+    first, second = fails(two, (X, Y, {"groups": groups}), (*EMPTY, {"groups": groups}))
+    assert second.startswith("groups must have one entry for each row, got 60 for 0 rows.")
+    assert first == f"{second} (in process 1)"
+
+
+def test_fit_invalid_parameter_of_one_process_is_a_value_error_in_all(two):
+    shards = (*GOOD, {}), (*GOOD, {"parameters": {"C": -1}})
+    outcomes = two.run(work.fit_fitted, *shards, estimator=FITTED)
+    assert [isinstance(error, ValueError) for error, _ in outcomes] == [True, True]
+
+
+def test_fit_network_with_other_layers_raises_in_all_processes(two):
+    shards = [(*GOOD, {"parameters": {"hidden_layer_sizes": np.array([n])}}) for n in (3, 4)]
+    first, second = fails(two, *shards, TorchMLPClassifier())
+    assert first == second
+    assert first.startswith("The parameter hidden_layer_sizes must be the same in all processes")
 
 
 def test_fit_unknown_validation_label_of_one_process_is_raised_in_all(two):
@@ -230,6 +280,22 @@ def test_fit_without_a_process_group_raises():
         "torch.distributed must have a process group, got none. Call "
         "torch.distributed.init_process_group first, in each process."
     )
+
+
+@pytest.mark.parametrize("n_members", [1, 2])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_fit_that_is_interrupted_in_one_process_ends_in_both(rank, n_members, tmp_path):
+    network = TorchMLPClassifier((4,), n_members=n_members, max_iter=9, device="cpu")
+    workers = Workers(2, tmp_path)
+    try:
+        shards = [(rank == each, np.tile(X, (10, 1)), np.tile(Y, 10)) for each in (0, 1)]
+        outcomes = workers.run(work.interrupt_or_fit, *shards, estimator=network)
+    finally:
+        workers.close()
+    assert outcomes[rank] == ("KeyboardInterrupt", [])
+    error, warnings = outcomes[1 - rank]
+    assert error.startswith("All 2 processes of the group must take part in fit")
+    assert warnings == []
 
 
 @pytest.mark.parametrize("leaves", ["before training", "in training", "never"])

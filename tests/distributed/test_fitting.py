@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 import torch.distributed as dist
 from sklearn.base import clone
 from sklearn.datasets import make_classification
+from sklearn.metrics import make_scorer
 from sklearn.pipeline import make_pipeline
 
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier
@@ -259,6 +261,34 @@ def test_fit_chooses_the_threshold_of_one_process(name, threshold, two):
     assert together.threshold_interval_ == pytest.approx(alone.threshold_interval_, abs=1e-5)
 
 
+def test_fit_with_a_random_scorer_stops_in_all_processes_at_the_same_time(two):
+    scorer = make_scorer(work.random_score)
+    model = clone(NETWORK).set_params(monitor=scorer, max_iter=50, n_iter_no_change=1)
+    slices = [slice(0, 1000), slice(1000, N_ROWS)]
+    first, second = fit_shards(two, slices, model, {"X": X, "y": Y})
+    assert first.validation_scores_ == second.validation_scores_
+
+
+@pytest.mark.parametrize("model", [LOGISTIC["newton"], NETWORK])
+def test_fit_chooses_a_threshold_for_a_function_that_cannot_be_sent(model, two):
+    shards = [(X[:1000], Y[:1000]), (X[1000:], Y[1000:])]
+    first, second = two.run(work.fit_for_a_function, *shards, estimator=model)
+    assert first == second
+    assert first[1]
+
+
+@pytest.mark.parametrize("changes", [{}, {"threshold": "f1", "early_stopping": False}])
+def test_fit_prints_the_progress_of_one_process(changes, two):
+    model = clone(NETWORK).set_params(verbose=1, **changes)
+    shards = [(X[:200], Y[:200], {}), (X[200:], Y[200:], {})]
+    printed, nothing = two.run(work.print_fit, *shards, estimator=model)
+    alone = work.print_fit(X, Y, {}, estimator=model, fit=TorchMLPClassifier.fit)
+    progress = re.compile(r"[\d,]+ rows/s, at most .*")
+    assert len(progress.findall(alone)) == 3
+    assert progress.findall(printed) == progress.findall(alone)
+    assert nothing == ""
+
+
 @pytest.mark.parametrize("n_members", [1, 2])
 def test_fit_with_warm_start_continues_as_one_process_does(n_members, two):
     scaled = X - X.mean(axis=0)
@@ -316,6 +346,14 @@ def test_fit_keeps_names_labels_and_shapes_in_processes_without_rows(two):
     assert empty.feature_names_in_.tolist() == full.feature_names_in_.tolist() == list(frame)
     assert empty.classes_.tolist() == ["no", "yes"]
     np.testing.assert_array_equal(empty.predict_proba(frame), full.predict_proba(frame))
+
+
+def test_fit_of_arrays_drops_names_in_processes_without_rows(two):
+    pandas = pytest.importorskip("pandas", reason="data frames have names")
+    frame = pandas.DataFrame(X[:0], columns=[f"x{i}" for i in range(8)])
+    arguments = [(frame, Y[:0], {}), (X, Y, {})]
+    fitted = two.run(work.fit_shard, *arguments, estimator=TorchLogisticClassifier(device="cpu"))
+    assert [hasattr(each, "feature_names_in_") for each in fitted] == [False, False]
 
 
 def test_fit_of_images_keeps_their_shape_in_processes_without_rows(two):
