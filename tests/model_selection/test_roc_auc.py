@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV, PredefinedSplit
 from skbinary import TorchLogisticClassifier, TorchMLPClassifier, VectorizedGridSearchCV
 from skbinary.data import validation
 from skbinary.data.batches import DenseBatch
-from skbinary.estimators import base
+from skbinary.estimators import fitted_classifier
 from skbinary.estimators.scoring import logits_of
 from skbinary.model_selection import scoring, splits
 from skbinary.model_selection.roc_auc import is_plain_roc_auc, roc_auc, roc_aucs
@@ -250,7 +250,7 @@ def test_search_checks_the_rows_once_for_all_models(monkeypatch):
         checked.extend([] if reset else [1])
         return original(*args, reset=reset, **settings)
 
-    for module in (base, splits):
+    for module in (fitted_classifier, splits):
         monkeypatch.setattr(module, "check_rows", counted)
     searched(TorchLogisticClassifier())
     assert len(checked) == 4
